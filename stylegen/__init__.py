@@ -1,0 +1,1 @@
+"""stylegen: a StyleGAN in JAX to train, sample, explore and build on."""

@@ -1,0 +1,329 @@
+"""Every setting of an experiment, with its unit, its default and the check that it makes sense.
+
+A configuration is a tree of frozen dataclasses. An experiment file (``configs/*.py``) states only what differs from the
+defaults below; the command line overrides single fields (``--data.batch 16``); ``Config`` checks the whole before anything
+is compiled; the resolved result is written as JSON into the run directory and read from there by everything later.
+The comment behind each field is its ``--help`` text. Numbers without another source are those of the original StyleGAN
+(Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks").
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names the field, its value and what would be right."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how they are fed."""
+
+    source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
+    # What the pictures are: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10;
+    # or a TFDS data set prepared as array_record.
+    path: str | None = None
+    # Where they lie: what prepare.py wrote, or the raw archive (or its folder), which is then prepared first.
+    # For tfds: its data_dir. Not used by toy_bedrooms.
+    prepared: str | None = None  # where a raw archive is prepared to; default: <path>/stylegen-<resolution>.
+    category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
+    split: str = "train"  # split to train on.
+    tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
+    crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
+    # Square centre crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
+    mirror: bool = False  # show half of the images flipped left to right; off for bedrooms in the original, on for faces.
+    batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
+    num_images: int = 20_000  # how many rooms toy_bedrooms draws.
+    seed: int = 0  # order of the images.
+    workers: int = 2  # reader threads.
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
+
+    z_dim: int = 512  # size of the latent z.
+    w_dim: int = 512  # size of the style vector w.
+    mapping_layers: int = 8  # depth of the mapping network.
+    mapping_lr_multiplier: float = 0.01  # scales weights and biases of the mapping network at run time.
+    channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
+    channel_max: int = 512  # greatest width.
+    w_avg_beta: float = 0.995  # decay a batch of the running mean of w.
+    style_mixing_prob: float = 0.9  # chance that a batch switches from one w to another at a random layer.
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Discriminator (Karras et al. 2018, progressive growing; with blur before downsampling)."""
+
+    channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
+    channel_max: int = 512  # greatest width.
+    mbstd_group_size: int = 4  # images that share a minibatch standard deviation; 1 switches the layer's effect off.
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Adversarial loss and its gradient penalty."""
+
+    name: Literal["logistic", "wgan_gp"] = "logistic"  # non-saturating logistic with R1, or Wasserstein with GP.
+    r1_gamma: float = 10.0  # the loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution.
+    r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
+    wgan_lambda: float = 10.0  # weight of the gradient penalty of wgan_gp.
+    wgan_epsilon: float = 0.001  # weight of the squared real score of wgan_gp, which keeps scores near zero.
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, the same for both networks."""
+
+    learning_rate: float = 0.001  # at resolutions that schedule.learning_rate does not name.
+    beta1: float = 0.0  # decay of the first moment.
+    beta2: float = 0.99  # decay of the second moment.
+    epsilon: float = 1e-8  # added to the root of the second moment.
+    ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Progressive growing: the start resolution is stable, then each doubling fades in and is stable in turn."""
+
+    start_resolution: int = 8  # first resolution; equal to the full one means no growing.
+    total_kimg: float = 25_000.0  # length of the run, in thousands of real images shown.
+    stable_kimg: float = 600.0  # length of a stable phase, where stable_kimg_at does not say otherwise.
+    fade_kimg: float = 600.0  # length of a fade, where fade_kimg_at does not say otherwise.
+    stable_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution, for example 8 24 16 16.
+    fade_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution faded in.
+    batch: dict[int, int] = field(default_factory=dict)  # by resolution, for example 8 256 16 128.
+    learning_rate: dict[int, float] = field(default_factory=dict)  # by resolution, for example 128 0.0015 256 0.002.
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The run directory and what is written there."""
+
+    dir: str = ""  # run directory; the same command on the same directory resumes the run.
+    seed: int = 1000  # of weights, latents and noise.
+    overwrite: bool = False  # start anew, deleting the run that is in the directory.
+    tick_kimg: float | None = None  # progress, scalars and a grid so often; default: about 200 ticks in a run.
+    checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks.
+    keep_last: int = 2  # newest checkpoints kept.
+    keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
+    grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
+    devices: int | None = None  # local devices to use; default: all.
+    compile_ahead: bool = True  # compile the next stage while the present one trains.
+    compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment. Raises ConfigError if a value, or a combination of values, cannot work."""
+
+    resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
+    image_channels: int = 3  # 1 grey, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
+    num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    # Of convolutions and activations; parameters, statistics and losses stay float32.
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    run: RunConfig = RunConfig()
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """All block resolutions, from 4 to the full one."""
+        return tuple(2**i for i in range(2, int(math.log2(self.resolution)) + 1))
+
+    @property
+    def stage_resolutions(self) -> tuple[int, ...]:
+        """Resolutions that the schedule trains at, smallest first."""
+        return tuple(r for r in self.resolutions if r >= self.schedule.start_resolution)
+
+    def batch_at(self, resolution: int) -> int:
+        """Global batch size at a stage's resolution."""
+        return self.schedule.batch.get(resolution, self.data.batch)
+
+    def learning_rate_at(self, resolution: int) -> float:
+        """Learning rate at a stage's resolution."""
+        return self.schedule.learning_rate.get(resolution, self.optimizer.learning_rate)
+
+
+def _check(ok: bool, name: str, value: object, fix: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name} = {value!r}: {fix}.")
+
+
+def is_resolution(value: int) -> bool:
+    """Whether a network can have this many pixels a side."""
+    return MIN_RESOLUTION <= value <= MAX_RESOLUTION and value & (value - 1) == 0
+
+
+def validate(config: Config) -> None:
+    """Check every value and combination; raise ConfigError naming field, value and fix."""
+    powers = f"must be a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
+    _check(is_resolution(config.resolution), "resolution", config.resolution, powers)
+    _check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
+    _check(config.num_classes >= 0, "num_classes", config.num_classes, "must be 0 (unconditional) or more")
+    _validate_networks(config)
+    _validate_training(config)
+    _validate_schedule(config)
+    _validate_run(config)
+
+
+def _validate_networks(config: Config) -> None:
+    g, d = config.generator, config.discriminator
+    for name, value in (("z_dim", g.z_dim), ("w_dim", g.w_dim), ("mapping_layers", g.mapping_layers)):
+        _check(value >= 1, f"generator.{name}", value, "must be at least 1")
+    _check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
+    for owner, net in (("generator", g), ("discriminator", d)):
+        _check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
+        _check(
+            net.channel_base >= config.resolution,
+            f"{owner}.channel_base",
+            net.channel_base,
+            f"leaves no channel at {config.resolution} pixels; make it at least {config.resolution}",
+        )
+    _check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
+    _check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")
+    _check(d.mbstd_group_size >= 1, "discriminator.mbstd_group_size", d.mbstd_group_size, "must be at least 1")
+
+
+def _validate_training(config: Config) -> None:
+    loss, adam, data = config.loss, config.optimizer, config.data
+    _check(loss.r1_gamma >= 0, "loss.r1_gamma", loss.r1_gamma, "must be 0 (off) or more")
+    _check(loss.r1_interval >= 1, "loss.r1_interval", loss.r1_interval, "must be 1 (every step) or more")
+    _check(loss.wgan_lambda >= 0, "loss.wgan_lambda", loss.wgan_lambda, "must be 0 or more")
+    _check(loss.wgan_epsilon >= 0, "loss.wgan_epsilon", loss.wgan_epsilon, "must be 0 or more")
+    _check(adam.learning_rate > 0, "optimizer.learning_rate", adam.learning_rate, "must be positive")
+    _check(0 <= adam.beta1 < 1, "optimizer.beta1", adam.beta1, "must be in [0, 1)")
+    _check(0 <= adam.beta2 < 1, "optimizer.beta2", adam.beta2, "must be in [0, 1)")
+    _check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
+    _check(adam.ema_kimg >= 0, "optimizer.ema_kimg", adam.ema_kimg, "must be 0 (no averaging) or more")
+    _check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
+    _check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
+    if data.source == "tfds":
+        _check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
+    if data.source == "toy_bedrooms":
+        _check(config.resolution <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
+        _check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
+
+
+def _validate_schedule(config: Config) -> None:
+    s = config.schedule
+    _check(
+        is_resolution(s.start_resolution) and s.start_resolution <= config.resolution,
+        "schedule.start_resolution",
+        s.start_resolution,
+        f"must be a power of two from {MIN_RESOLUTION} to resolution = {config.resolution}",
+    )
+    for name in ("total_kimg", "stable_kimg", "fade_kimg"):
+        _check(getattr(s, name) > 0, f"schedule.{name}", getattr(s, name), "must be positive")
+    for name in ("stable_kimg_at", "fade_kimg_at", "batch", "learning_rate"):
+        for resolution, value in getattr(s, name).items():
+            _check(is_resolution(resolution), f"schedule.{name}", {resolution: value}, f"its key {resolution} is no resolution")
+            _check(value > 0, f"schedule.{name}", {resolution: value}, "values must be positive")
+    group = config.discriminator.mbstd_group_size
+    for resolution in config.stage_resolutions:
+        batch = config.batch_at(resolution)
+        name = f"schedule.batch[{resolution}]" if resolution in s.batch else "data.batch"
+        _check(batch >= 1, name, batch, "must be at least 1")
+        _check(
+            batch < group or batch % group == 0,
+            name,
+            batch,
+            f"must be a multiple of discriminator.mbstd_group_size = {group}, or smaller than it",
+        )
+
+
+def _validate_run(config: Config) -> None:
+    run = config.run
+    for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg"):
+        value = getattr(run, name)
+        _check(value is None or value > 0, f"run.{name}", value, "must be positive")
+    _check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
+    _check(min(run.grid) >= 1, "run.grid", run.grid, "needs at least one column and one row")
+    _check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration (or one of its parts) as plain dicts, lists, strings and numbers."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def to_json(config: Config) -> str:
+    """The configuration as JSON text; ``from_json`` gives the same configuration back."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Read what ``to_json`` wrote.
+
+    Fields that are missing take their defaults, so that a run of an older version still loads.
+
+    Raises:
+        ConfigError: the text is no JSON object, holds an unknown field, or a value is wrong.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
+    return _build(Config, tree, "")
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Rebuild a value of the annotated kind from what JSON made of it."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where or 'the configuration'} = {value!r}: must be an object with fields.")
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ConfigError(f"{where}{unknown[0]}: no such field; {kind.__name__} has {', '.join(hints)}.")
+        return kind(**{name: _build(hints[name], item, f"{where}{name}.") for name, item in value.items()})
+    origin = typing.get_origin(kind)
+    if origin is dict:
+        key, item = typing.get_args(kind)
+        return {key(k): item(v) for k, v in value.items()}
+    if origin is tuple:
+        return tuple(value)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        _check(value in choices, where.rstrip("."), value, f"must be one of {', '.join(choices)}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind(value)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Fields in which two configurations differ, as ``name: old -> new`` lines, those of ``run`` left out.
+
+    ``run`` says where a run writes and how often, not what it computes, but for its seed.
+    """
+    a, b = _flatten(to_dict(old)), _flatten(to_dict(new))
+    ignored = {name for name in a if name.startswith("run.") and name != "run.seed"}
+    return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in sorted({*a, *b} - ignored) if a.get(name) != b.get(name)]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,193 @@
+"""One picture: foreign bytes to pixels, square crop, pyramid of 2x2 means, and the bytes that are stored."""
+
+import functools
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Crop = Literal["center-crop", "center-crop-wide"]
+MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
+MAX_BYTES = 2**30  # of a foreign image file, compressed
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
+_JPEG_QUALITY = 95
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are not an image that can be used."""
+
+
+def decode(data: bytes, channels: int) -> Image.Image:
+    """Decode any common image format and bring it to ``channels`` channels (see ``convert``).
+
+    The format is sniffed, the EXIF orientation is applied, and of an animation the first frame is taken.
+
+    Raises:
+        UnreadableImageError: not an image, cut short, or too large to be honest.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's bomb warning comes below its limit; odd metadata is no matter
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(f"{image.width}x{image.height} pixels are too many")
+            image.load()
+            return convert(ImageOps.exif_transpose(image), channels)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # the codecs raise OSError, SyntaxError, struct.error, ... for what is the same to us
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def convert(image: Image.Image, channels: int) -> Image.Image:
+    """Bring an image of any mode to 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA) channels.
+
+    Colour to grey is luma (ITU-R 601); grey to RGB repeats it. Transparency, where the target has no alpha, is laid on
+    white, which is what a page shows behind it. Sixteen bits are scaled to eight.
+    """
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them at 255
+        values = np.asarray(image).astype(np.float32)
+        image = Image.fromarray(np.rint(values.clip(0, 65_535) / 257.0).astype(np.uint8))
+    elif image.mode == "F":
+        raise UnreadableImageError("floating-point pixels have no known range")
+    mode = _MODES[channels]
+    if image.mode == mode:
+        return image
+    if channels in (1, 3) and image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if mode == "LA" and image.mode not in ("L", "LA", "1"):
+        image = image.convert("RGBA")
+        grey, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
+        return Image.merge("LA", (grey, alpha))
+    return image.convert(mode)
+
+
+def from_array(array: np.ndarray, channels: int) -> Image.Image:
+    """An image from uint8 [h, w, c] with c from 1 to 4, brought to ``channels`` channels."""
+    return convert(Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array), channels)
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """uint8 [h, w, c] of an L, LA, RGB or RGBA image."""
+    array = np.asarray(image)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def is_upscaled(image: Image.Image, resolution: int, crop: Crop) -> bool:
+    """Whether the image has fewer pixels than are asked of it."""
+    if crop == "center-crop":
+        return min(image.size) < resolution
+    return _wide_box(image.size)[1] < resolution
+
+
+def crop_and_resize(image: Image.Image, resolution: int, crop: Crop) -> np.ndarray:
+    """Crop the centre and resize with Pillow's Lanczos filter, as the original's dataset_tool did.
+
+    Args:
+        image: L, LA, RGB or RGBA.
+        resolution: pixels a side of the result.
+        crop: center-crop takes the square of the shorter side; center-crop-wide takes 4:3 and puts it between black
+            bars above and below.
+
+    Returns:
+        uint8 [resolution, resolution, c].
+    """
+    if crop == "center-crop":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return to_array(_resize(image.crop((left, top, left + side, top + side)), resolution, resolution))
+    # Differs from NVIDIA: theirs crops the height of the resized picture out of the full-size one, which keeps the
+    # proportions of a car only where the photograph happens to be as wide as the target.
+    (left, top), width, height = _wide_box(image.size)
+    wide = _resize(image.crop((left, top, left + width, top + height)), resolution, resolution * 3 // 4)
+    canvas = np.zeros((resolution, resolution, len(image.getbands())), np.uint8)
+    above = (resolution - wide.height) // 2
+    canvas[above : above + wide.height] = to_array(wide)
+    return canvas
+
+
+def _wide_box(size: tuple[int, int]) -> tuple[tuple[int, int], int, int]:
+    """Corner, width and height of the largest centred 4:3 box."""
+    width = min(size[0], round(size[1] * 4 / 3))
+    height = min(size[1], max(1, round(width * 3 / 4)))
+    return ((size[0] - width) // 2, (size[1] - height) // 2), width, height
+
+
+def _resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def pyramid_resolutions(resolution: int, start: int = 8) -> tuple[int, ...]:
+    """Powers of two from ``start`` (or less, if the full one is) to ``resolution``."""
+    first = min(start, resolution)
+    return tuple(first << i for i in range(int(math.log2(resolution // first)) + 1))
+
+
+def pyramid(image: np.ndarray, resolutions: Sequence[int]) -> dict[int, np.ndarray]:
+    """All levels of a pyramid by repeated 2x2 means.
+
+    The means are taken of the unrounded level above, as the original's dataset_tool does; each level is rounded (half
+    to even) only where it is handed out.
+
+    Args:
+        image: uint8 [R, R, c], R the largest of ``resolutions``.
+        resolutions: powers of two.
+
+    Returns:
+        uint8 [r, r, c] by resolution.
+    """
+    levels = {}
+    level, size = image.astype(np.float32), image.shape[0]
+    for resolution in sorted(resolutions, reverse=True):
+        while size > resolution:
+            level = (level[0::2, 0::2] + level[0::2, 1::2] + level[1::2, 0::2] + level[1::2, 1::2]) * np.float32(0.25)
+            size //= 2
+        levels[resolution] = np.rint(level).astype(np.uint8)  # means of 0 to 255 need no clipping
+    return levels
+
+
+def encode_stored(image: np.ndarray, encoding: str) -> bytes:
+    """The bytes that are stored for uint8 [r, r, c].
+
+    raw: the pixels. jpeg: quality 95 without chroma subsampling, for 1 or 3 channels. lossless: WebP for RGB (a third
+    smaller than PNG), PNG for 1 or 4 channels.
+    """
+    if encoding == "raw":
+        return np.ascontiguousarray(image).tobytes()
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    if encoding == "jpeg":
+        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    elif image.shape[2] == 3:
+        picture.save(buffer, "WEBP", lossless=True)
+    else:
+        picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_stored(data: bytes, channels: int) -> np.ndarray:
+    """uint8 [r, r, c] of what ``encode_stored`` made, but for raw; by OpenCV where it is installed, which is quicker."""
+    return _stored_decoder()(data, channels)
+
+
+@functools.cache
+def _stored_decoder() -> Callable[[bytes, int], np.ndarray]:
+    try:
+        import cv2
+    except ImportError:
+        return lambda data, channels: to_array(Image.open(io.BytesIO(data)).convert(_MODES[channels]))
+
+    conversions = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+
+    def by_cv2(data: bytes, channels: int) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return image[:, :, None] if channels == 1 else cv2.cvtColor(image, conversions[channels])
+
+    return by_cv2

@@ -1,0 +1,119 @@
+"""The stored form of a picture: a TFDS example in an array_record shard, and random access to many shards."""
+
+import bisect
+import itertools
+import threading
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from stylegen.data.source import DataError
+
+# One record a chunk, so that reading one picture decompresses one picture. Measured on photographs of 64 pixels: zstd:1
+# reads in 26 us, the default zstd:3 in 43 us and is 1 % smaller.
+RAW_OPTIONS = "group_size:1,zstd:1"
+COMPRESSED_OPTIONS = "group_size:1,uncompressed"
+_READER_OPTIONS = "readahead_buffer_size:0"
+_READER_BUFFER_BYTES = 32_768
+
+
+def serialize(key: str, image: bytes, label: int | None) -> bytes:
+    """One example with the features that ``tfds_features`` describes; the same input gives the same bytes."""
+    example = tf_example_pb2.Example()
+    feature = example.features.feature
+    feature["key"].bytes_list.value.append(key.encode())
+    feature["image"].bytes_list.value.append(image)
+    if label is not None:
+        feature["label"].int64_list.value.append(label)
+    return example.SerializeToString(deterministic=True)
+
+
+def deserialize(record: bytes) -> tuple[bytes, int]:
+    """Image bytes and label (0 if there is none) of an example."""
+    feature = tf_example_pb2.Example.FromString(record).features.feature
+    labels = feature["label"].int64_list.value
+    return feature["image"].bytes_list.value[0], labels[0] if labels else 0
+
+
+class ShardWriter:
+    """Writes one shard to ``path``.part; ``commit`` gives it its name, so that a named shard is always whole."""
+
+    def __init__(self, path: Path, compressed_images: bool) -> None:
+        self.path = path
+        self.num_bytes = 0
+        self._part = path.with_name(path.name + ".part")
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = ArrayRecordWriter(str(self._part), COMPRESSED_OPTIONS if compressed_images else RAW_OPTIONS)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._writer.is_open():
+            self._writer.close()
+        if kind is not None:
+            self._part.unlink(missing_ok=True)
+
+    def write(self, record: bytes) -> None:
+        """Append one example."""
+        self._writer.write(record)
+        self.num_bytes += len(record)
+
+    def commit(self) -> int:
+        """Close the shard and name it; its size on disk in bytes."""
+        self._writer.close()
+        self._part.replace(self.path)
+        return self.path.stat().st_size
+
+
+class ShardReader:
+    """Random access to the records of several shards as if they were one; safe to use from several threads.
+
+    TFDS's own data source reads the same files, at some 140 us a picture of 8 pixels against 30 us here, since it starts
+    threads at every call and parses in Python.
+    """
+
+    def __init__(self, paths: list[Path], lengths: list[int]) -> None:
+        self._paths = paths
+        self._lengths = lengths
+        self._ends = list(itertools.accumulate(lengths))
+        self._readers: dict[int, ArrayRecordReader] = {}
+        self._lock = threading.Lock()
+
+    def read(self, indices: np.ndarray) -> list[bytes]:
+        """Records by index into all shards together."""
+        wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for place, index in enumerate(indices.tolist()):
+            shard = bisect.bisect_right(self._ends, index)
+            wanted[shard].append((place, index - self._ends[shard] + self._lengths[shard]))
+        records = [b""] * len(indices)
+        for shard, items in wanted.items():
+            places, positions = zip(*items, strict=True)
+            try:
+                found = self._open(shard).read(positions)
+            except (RuntimeError, IndexError) as error:
+                raise DataError(f"{self._paths[shard]} is damaged ({str(error)[:100]}); prepare it again.") from error
+            for place, record in zip(places, found, strict=True):
+                records[place] = record
+        return records
+
+    def _open(self, shard: int) -> ArrayRecordReader:
+        with self._lock:
+            if shard not in self._readers:
+                path = self._paths[shard]
+                if not path.is_file():
+                    raise DataError(f"{path} is missing; prepare the data again.")
+                reader = ArrayRecordReader(
+                    str(path), options=_READER_OPTIONS, file_reader_buffer_size=_READER_BUFFER_BYTES
+                )
+                if reader.num_records() != self._lengths[shard]:
+                    raise DataError(
+                        f"{path} holds {reader.num_records()} pictures where {self._lengths[shard]} were written;"
+                        " it is damaged, prepare it again."
+                    )
+                self._readers[shard] = reader
+            return self._readers[shard]

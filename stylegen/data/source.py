@@ -1,0 +1,59 @@
+"""What an image source is: pictures by index, at several resolutions, as uint8 arrays."""
+
+import abc
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message is one sentence that says what is wrong and what to do."""
+
+
+class ImageSource(abc.ABC):
+    """A fixed, ordered collection of square pictures, each available at every resolution of a pyramid.
+
+    Picture k is the same picture at every resolution: the smaller one is the box mean of the larger one, to within
+    rounding.
+    """
+
+    num_images: int
+    resolutions: tuple[int, ...]  # that are stored or drawn, smallest first; smaller ones are averaged on the fly
+    channels: int
+    class_names: tuple[str, ...] = ()  # empty if the pictures carry no labels
+    description: str  # a few words for logs
+    fingerprint: str = ""  # changes when the pictures do
+
+    def read(self, indices: np.ndarray, resolution: int) -> Batch:
+        """Read pictures by index.
+
+        Args:
+            indices: int [n], each in [0, num_images).
+            resolution: pixels a side, a power of two up to the largest of ``resolutions``.
+
+        Returns:
+            ``image`` uint8 [n, resolution, resolution, channels] and ``label`` int32 [n] (zeros without classes).
+
+        Raises:
+            DataError: the source is smaller than that, or a picture cannot be read.
+        """
+        if resolution > self.resolutions[-1]:
+            raise DataError(f"{self.description} has at most {self.resolutions[-1]} pixels a side, not {resolution}.")
+        stored = max(resolution, self.resolutions[0])
+        batch = self._read(np.asarray(indices), stored)
+        if stored != resolution:
+            batch["image"] = box_mean(batch["image"], resolution)
+        return batch
+
+    @abc.abstractmethod
+    def _read(self, indices: np.ndarray, resolution: int) -> Batch:
+        """As ``read``, at one of ``resolutions``."""
+
+
+def box_mean(images: np.ndarray, resolution: int) -> np.ndarray:
+    """Average uint8 [n, R, R, C] down to uint8 [n, r, r, C], R a multiple of r; rounds half to even."""
+    n, size, _, channels = images.shape
+    factor = size // resolution
+    blocks = images.reshape(n, resolution, factor, resolution, factor, channels)
+    return np.rint(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)

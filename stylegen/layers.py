@@ -1,0 +1,146 @@
+"""Layers with parameters: equalized dense and convolution, noise, AdaIN, minibatch standard deviation.
+
+Equalized learning rate (progressive growing, Sec. 4.1): weights are N(0, 1) and are scaled at run time by gain/sqrt(fan_in).
+The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, and the activation has none.
+``dtype`` is what a layer computes in; its parameters are always float32.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from stylegen import ops
+
+RELU_GAIN = math.sqrt(2)
+
+
+class Initializer:
+    """Draws initial weights, on the host: milliseconds where compiling jax's generator for every shape takes seconds.
+
+    With ``seed=None`` it gives zeros, for building the structure of a network alone (under ``nnx.eval_shape``).
+    """
+
+    def __init__(self, seed: np.random.SeedSequence | int | None):
+        self._generator = None if seed is None else np.random.default_rng(seed)
+
+    def normal(self, shape: tuple[int, ...]) -> Array:
+        """Standard normal numbers, float32."""
+        if self._generator is None:
+            return jnp.zeros(shape)
+        return jnp.asarray(self._generator.standard_normal(shape, dtype=np.float32))
+
+
+class NoiseConst(nnx.Variable):
+    """Noise of a layer that stays the same: not trained, saved with the network."""
+
+
+class EqualDense(nnx.Module):
+    """Fully connected layer, [N, in] to [N, out].
+
+    ``lr_multiplier`` scales weight *and* bias at run time; weights start that much larger (StyleGAN, appendix C).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        gain: float = RELU_GAIN,
+        lr_multiplier: float = 1.0,
+        use_bias: bool = True,
+        dtype: DTypeLike = jnp.float32,
+        init: Initializer,
+    ):
+        self.weight = nnx.Param(init.normal((in_features, out_features)) / lr_multiplier)
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.scale = gain / math.sqrt(in_features) * lr_multiplier
+        self.lr_multiplier = lr_multiplier
+        self.dtype = dtype
+
+    def __call__(self, x: Array) -> Array:
+        x = x.astype(self.dtype) @ (self.weight[...] * self.scale).astype(self.dtype)
+        if self.bias is not None:
+            x = x + (self.bias[...] * self.lr_multiplier).astype(self.dtype)
+        return x
+
+
+class EqualConv(nnx.Module):
+    """Convolution at stride 1, [N, H, W, in] to [N, H, W, out]."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        *,
+        gain: float = RELU_GAIN,
+        use_bias: bool = True,
+        dtype: DTypeLike = jnp.float32,
+        init: Initializer,
+    ):
+        shape = (kernel, kernel, in_channels, out_channels)
+        self.weight = nnx.Param(init.normal(shape))
+        self.bias = nnx.Param(jnp.zeros(out_channels)) if use_bias else None
+        self.scale = gain / math.sqrt(kernel * kernel * in_channels)
+        self.dtype = dtype
+
+    def __call__(self, x: Array) -> Array:
+        x = ops.conv(x.astype(self.dtype), (self.weight[...] * self.scale).astype(self.dtype))
+        return x if self.bias is None else x + self.bias[...].astype(self.dtype)
+
+
+class NoiseInjection(nnx.Module):
+    """Add noise [N or 1, H, W, 1], scaled per channel; the strengths start at 0 (StyleGAN, Fig. 1b)."""
+
+    def __init__(self, channels: int, resolution: int, *, init: Initializer):
+        self.noise_strength = nnx.Param(jnp.zeros(channels))
+        self.noise_const = NoiseConst(init.normal((1, resolution, resolution, 1)))
+
+    def __call__(self, x: Array, noise: str, key: Array | None) -> Array:
+        """Add the noise that ``noise`` names: random (drawn with ``key``), const or none."""
+        if noise == "none":
+            return x
+        value = ops.noise(key, (*x.shape[:3], 1)) if noise == "random" else self.noise_const[...]
+        return x + value.astype(x.dtype) * self.noise_strength[...].astype(x.dtype)
+
+
+class AdaIN(nnx.Module):
+    """Instance norm, then the scale and shift that an affine of w gives (StyleGAN, Eq. 1).
+
+    The scale is 1 + s, with the affine's bias at 0 and its gain 1, as in the original's code.
+    """
+
+    def __init__(self, w_dim: int, channels: int, *, dtype: DTypeLike = jnp.float32, init: Initializer):
+        self.affine = EqualDense(w_dim, 2 * channels, gain=1.0, dtype=dtype, init=init)
+
+    def __call__(self, x: Array, w: Array) -> Array:
+        scale, shift = jnp.split(self.affine(w), 2, axis=-1)
+        return ops.adain(x, shift, scale + 1)
+
+
+class StyledActivation(nnx.Module):
+    """What follows each convolution of the generator: noise, bias, leaky ReLU, AdaIN, in this order."""
+
+    def __init__(self, w_dim: int, channels: int, resolution: int, *, dtype: DTypeLike, init: Initializer):
+        self.noise = NoiseInjection(channels, resolution, init=init)
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.adain = AdaIN(w_dim, channels, dtype=dtype, init=init)
+
+    def __call__(self, x: Array, w: Array, noise: str, key: Array | None) -> Array:
+        x = self.noise(x, noise, key)
+        x = ops.leaky_relu(x + self.bias[...].astype(x.dtype))
+        return self.adain(x, w)
+
+
+class MinibatchStd(nnx.Module):
+    """Append the group's average standard deviation as one more channel: [N, H, W, C] to [N, H, W, C + 1]."""
+
+    def __init__(self, group_size: int):
+        self.group_size = group_size
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.concatenate([x, ops.minibatch_std(x, self.group_size).astype(x.dtype)], axis=-1)

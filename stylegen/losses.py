@@ -1,0 +1,80 @@
+"""Adversarial losses and gradient penalties; each returns one number per example, [N] float32.
+
+Callers average. ``score`` arguments are functions from images [N, r, r, C] to scores [N].
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Score = Callable[[Array], Array]
+
+
+def logistic_generator(fake_scores: Array) -> Array:
+    """Non-saturating loss: softplus(-D(G(z))) (Goodfellow et al. 2014)."""
+    return jax.nn.softplus(-fake_scores)
+
+
+def logistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+    """softplus(D(G(z))) + softplus(-D(x)) (Goodfellow et al. 2014)."""
+    return jax.nn.softplus(fake_scores) + jax.nn.softplus(-real_scores)
+
+
+def wasserstein_generator(fake_scores: Array) -> Array:
+    """-D(G(z)) (Arjovsky et al. 2017)."""
+    return -fake_scores
+
+
+def wasserstein_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+    """D(G(z)) - D(x) (Arjovsky et al. 2017)."""
+    return fake_scores - real_scores
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of a loss: fake scores to [N]; real and fake scores to [N]."""
+
+    generator: Callable[[Array], Array]
+    discriminator: Callable[[Array, Array], Array]
+
+
+LOSSES = {
+    "logistic": AdversarialLoss(logistic_generator, logistic_discriminator),
+    "wgan_gp": AdversarialLoss(wasserstein_generator, wasserstein_discriminator),
+}
+
+
+def squared_gradient(score: Score, images: Array) -> Array:
+    """Sum over pixels and channels of (dD/dx)^2, [N].
+
+    Of the raw score, summed over the batch: images influence each other only through minibatch std, as in the original.
+    """
+    gradient = jax.grad(lambda x: jnp.sum(score(x)))(images)
+    return jnp.sum(jnp.square(gradient), axis=(1, 2, 3))
+
+
+def r1_penalty(score: Score, reals: Array, full_resolution: int) -> Array:
+    """R1: the squared gradient on real images (Mescheder et al. 2018, Eq. 9), as seen at full resolution, [N].
+
+    The original feeds reals upsampled to full resolution, where a gradient g at the stage's resolution is spread over f^2
+    pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2. The loss adds gamma/2 times this.
+    """
+    return squared_gradient(score, reals) * (reals.shape[1] / full_resolution) ** 2
+
+
+def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_resolution: int) -> Array:
+    """WGAN-GP: (norm of dD/dx - 1)^2 on random blends of reals and fakes (Gulrajani et al. 2017, Eq. 3), [N].
+
+    Args:
+        score: images to scores.
+        reals: [N, r, r, C].
+        fakes: [N, r, r, C].
+        mix: uniform in [0, 1], [N]; the weight of the fakes.
+        full_resolution: at which the norm is taken; see ``r1_penalty``.
+    """
+    blend = reals + (fakes - reals) * mix[:, None, None, None]
+    squared = squared_gradient(score, blend) * (reals.shape[1] / full_resolution) ** 2
+    # Where the gradient is exactly zero the root has no derivative; the tiny constant leaves every other value as it is.
+    return jnp.square(jnp.sqrt(squared + 1e-20) - 1)

@@ -1,0 +1,147 @@
+"""Pure array functions that the networks are made of. Images are NHWC; weights are HWIO; nothing here has state.
+
+Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017 (AdaIN).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+NORM_EPSILON = 1e-8  # of the original, for pixel norm, instance norm and minibatch standard deviation alike
+LEAKY_SLOPE = 0.2
+
+
+def lerp(a: Array, b: Array, t: Array | float) -> Array:
+    """Straight line from ``a`` (t = 0) to ``b`` (t = 1), exact at both ends; shapes broadcast."""
+    return a * (1 - t) + b * t
+
+
+def leaky_relu(x: Array) -> Array:
+    """Leaky ReLU with slope 0.2 and no gain: the gain sqrt(2) is in the weights before it."""
+    return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
+
+
+def conv(x: Array, weight: Array) -> Array:
+    """Convolve [N, H, W, C] with [k, k, C, D] at stride 1, zero-padded to the same size: [N, H, W, D]."""
+    return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def upsample(x: Array) -> Array:
+    """Nearest neighbour, twice the size: [N, H, W, C] to [N, 2H, 2W, C]."""
+    n, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c))
+    return x.reshape(n, 2 * h, 2 * w, c)
+
+
+def downsample(x: Array) -> Array:
+    """Mean of every 2x2 square: [N, H, W, C] to [N, H/2, W/2, C]."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // 2, 2, w // 2, 2, c)
+    return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) * jnp.asarray(0.25, x.dtype)
+
+
+def blur(x: Array) -> Array:
+    """Low-pass with the outer product of [1, 2, 1]/4, zero-padded to the same size: [N, H, W, C].
+
+    Written as shifted sums along each axis, which fuse; a depthwise convolution does not.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        pad = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+        padded = jnp.pad(x, pad)
+        before = lax.slice_in_dim(padded, 0, size, axis=axis)
+        after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+        x = (before + after) * jnp.asarray(0.25, x.dtype) + x * jnp.asarray(0.5, x.dtype)
+    return x
+
+
+def pixel_norm(x: Array) -> Array:
+    """Scale every row of [N, C] to mean square 1 (progressive growing, Sec. 4.2)."""
+    return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + NORM_EPSILON)
+
+
+def instance_norm(x: Array, epsilon: float = NORM_EPSILON) -> Array:
+    """Zero mean and unit (biased) variance per image and channel: [N, H, W, C]. Statistics are float32."""
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
+    y = y * lax.rsqrt(jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True) + epsilon)
+    return y.astype(x.dtype)
+
+
+def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = NORM_EPSILON) -> Array:
+    """Adaptive instance normalisation: sigma(y) * (x - mu(x)) / sigma(x) + mu(y) (Huang and Belongie 2017, Eq. 8).
+
+    Args:
+        content: x, [N, H, W, C].
+        style_mean: mu(y), [N, C].
+        style_std: sigma(y), [N, C]. StyleGAN's layers give 1 + s, so that a zero affine leaves the normalised content.
+        epsilon: added to the variance of x; 1e-8 in StyleGAN, 1e-5 in style transfer.
+
+    Returns:
+        [N, H, W, C], of the content's dtype.
+
+    Raises:
+        ValueError: the styles are not one number per image and channel.
+    """
+    wanted = (content.shape[0], content.shape[-1])
+    for name, style in (("style_mean", style_mean), ("style_std", style_std)):
+        if style.shape != wanted:
+            raise ValueError(f"{name} has shape {style.shape}; content {content.shape} needs {wanted}.")
+    normalised = instance_norm(content, epsilon)
+    std, mean = (style[:, None, None, :].astype(content.dtype) for style in (style_std, style_mean))
+    return normalised * std + mean
+
+
+def minibatch_std(x: Array, group_size: int) -> Array:
+    """Average standard deviation within groups of images (progressive growing, Sec. 3).
+
+    Groups are runs of ``group_size`` neighbours (0-3, 4-7, ...), so that a batch split over devices keeps each group on one
+    device. The original groups i, i + N/G, i + 2N/G, ...: ``minibatch_std_order`` brings a batch into its order.
+
+    Args:
+        x: [N, H, W, C].
+        group_size: images in a group; a smaller batch is one group.
+
+    Returns:
+        [N, H, W, 1], float32: the same number at every pixel of a group.
+
+    Raises:
+        ValueError: N is not a multiple of the group.
+    """
+    n, h, w, c = x.shape
+    group = min(group_size, n)
+    if n % group:
+        raise ValueError(f"A batch of {n} images is no multiple of the minibatch-std group of {group}.")
+    y = x.astype(jnp.float32).reshape(n // group, group, h, w, c)
+    variance = jnp.mean(jnp.square(y - jnp.mean(y, axis=1, keepdims=True)), axis=1)
+    std = jnp.mean(jnp.sqrt(variance + NORM_EPSILON), axis=(1, 2, 3))
+    return jnp.broadcast_to(jnp.repeat(std, group)[:, None, None, None], (n, h, w, 1))
+
+
+def minibatch_std_order(n: int, group_size: int) -> list[int]:
+    """Permutation p such that ``batch[p]`` has the original's strided groups as neighbours."""
+    group = min(group_size, n)
+    return [member * (n // group) + g for g in range(n // group) for member in range(group)]
+
+
+def to_float(images: Array) -> Array:
+    """Uint8 [0, 255] to float32 [-1, 1], any shape."""
+    return images.astype(jnp.float32) * (2 / 255) - 1
+
+
+def to_uint8(images: Array) -> Array:
+    """Float [-1, 1] to uint8, any shape: trunc(clip(x * 127.5 + 128, 0, 255)), as the original saves images."""
+    return jnp.clip(images.astype(jnp.float32) * 127.5 + 128, 0, 255).astype(jnp.uint8)
+
+
+def fade(images: Array, alpha: Array | float) -> Array:
+    """Blend [N, r, r, C] with its own half-resolution version: alpha 0 is all blocks of 2x2, alpha 1 the images.
+
+    What real images undergo while the discriminator's newest block fades in (progressive growing, appendix A).
+    """
+    return lerp(upsample(downsample(images)), images, alpha)
+
+
+def noise(key: Array, shape: tuple[int, ...]) -> Array:
+    """Standard normal noise, float32."""
+    return jax.random.normal(key, shape)

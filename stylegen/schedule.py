@@ -1,0 +1,84 @@
+"""When to train at which resolution: nimg -> Stage. Pure, on the host, a function of the configuration and nimg alone.
+
+Progressive growing (Karras et al. 2018, Fig. 2), with the original StyleGAN's durations: the start resolution is stable,
+then every doubling first fades in and is then stable. Resolution, batch size and learning rate change where a fade begins.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stylegen.config import Config
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the run at one resolution. Optimizer moments are reset where one begins."""
+
+    index: int
+    resolution: int
+    kind: Literal["fade", "stable"]
+    start: int  # nimg where it begins
+    end: int  # nimg where it ends; beyond the run's end for those that the run does not reach
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What to do at one nimg."""
+
+    phase: int  # index of the phase
+    resolution: int
+    alpha: float  # weight of the newest block, 0 at the beginning of its fade, 1 when stable
+    batch_size: int
+    learning_rate: float
+
+
+def phases(config: Config) -> tuple[Phase, ...]:
+    """All phases of growing, in order; the last one is stable at full resolution and lasts to the end of the run.
+
+    A run whose ``total_kimg`` is shorter than growing takes ends in the middle: the list is of what growing takes.
+    """
+    s = config.schedule
+    found: list[Phase] = []
+    nimg = 0
+    for resolution in config.stage_resolutions:
+        kinds: list[tuple[Literal["fade", "stable"], float]] = []
+        if resolution > s.start_resolution:
+            kinds.append(("fade", s.fade_kimg_at.get(resolution, s.fade_kimg)))
+        kinds.append(("stable", s.stable_kimg_at.get(resolution, s.stable_kimg)))
+        for kind, kimg in kinds:
+            end = nimg + max(round(kimg * 1000), 1)
+            if kind == "stable" and resolution == config.resolution:
+                end = max(end, total_nimg(config))
+            batch, rate = config.batch_at(resolution), config.learning_rate_at(resolution)
+            found.append(Phase(len(found), resolution, kind, nimg, end, batch, rate))
+            nimg = end
+    return tuple(found)
+
+
+def total_nimg(config: Config) -> int:
+    """Images that the run shows; training stops at the first step that reaches it."""
+    return round(config.schedule.total_kimg * 1000)
+
+
+def at(config: Config, nimg: int) -> Stage:
+    """The stage of a run that has shown ``nimg`` images."""
+    if nimg < 0:
+        raise ValueError(f"nimg = {nimg}: must not be negative.")
+    every = phases(config)
+    phase = next((p for p in every if nimg < p.end), every[-1])
+    alpha = (nimg - phase.start) / (phase.end - phase.start) if phase.kind == "fade" else 1.0
+    return Stage(phase.index, phase.resolution, alpha, phase.batch_size, phase.learning_rate)
+
+
+def next_boundary(config: Config, nimg: int) -> int | None:
+    """The nimg where the next phase that the run reaches begins, or None."""
+    starts = [p.start for p in phases(config) if p.start > nimg]
+    return starts[0] if starts and starts[0] < total_nimg(config) else None
+
+
+def lod(config: Config, stage: Stage) -> float:
+    """The original's measure of growing: 0 is full and stable, 1 is half the resolution and stable."""
+    octaves = (config.resolution // stage.resolution).bit_length() - 1
+    return octaves + 1 - stage.alpha if stage.alpha < 1 else float(octaves)

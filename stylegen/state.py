@@ -1,0 +1,134 @@
+"""What a run is made of: ``Networks``, which never change, and ``TrainState``, which holds everything that does."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from stylegen.config import Config
+from stylegen.discriminator import Discriminator
+from stylegen.generator import Generator, GeneratorNetwork, split_generator
+from stylegen.layers import Initializer
+from stylegen.schedule import Stage
+
+Params = dict[str, Any]  # nested dicts of arrays, keyed by module and parameter name
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The structure of both networks (hashable, so it can be static under jit)."""
+
+    g: Any  # graphdef of the GeneratorNetwork
+    d: Any  # graphdef of the Discriminator
+
+    def generator(self, params: Params, noise_const: Params) -> GeneratorNetwork:
+        """The generator with these weights, to be called."""
+        return nnx.merge(self.g, params, noise_const)
+
+    def discriminator(self, params: Params) -> Discriminator:
+        """The discriminator with these weights, to be called."""
+        return nnx.merge(self.d, params)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that training changes; saving and restoring it is resuming the run."""
+
+    nimg: Array  # int32, real images shown: the clock
+    key: Array  # typed key of the run; every step folds nimg into it, so that it never changes
+    g: Params
+    d: Params
+    g_ema: Params  # moving average of g: what is sampled from
+    w_avg: Array  # [w_dim], moving average of w
+    noise_const: Params  # constant noise inputs; drawn once
+    g_opt: optax.OptState  # Adam's moments
+    d_opt: optax.OptState
+
+
+def _adam(config: Config, correction: float) -> optax.GradientTransformation:
+    o = config.optimizer
+    return optax.scale_by_adam(b1=o.beta1**correction, b2=o.beta2**correction, eps=o.epsilon)
+
+
+def lazy_correction(config: Config) -> float:
+    """Factor on the discriminator's learning rate and exponent on its betas under lazy regularization.
+
+    With R1 every k steps the optimizer takes a step of its own for it, k + 1 where there were k
+    (StyleGAN2, Karras et al. 2020, appendix B).
+    """
+    k = config.loss.r1_interval
+    return k / (k + 1) if k > 1 else 1.0
+
+
+def g_optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam for the generator, without the learning rate, which the schedule gives."""
+    return _adam(config, 1.0)
+
+
+def d_optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam for the discriminator, without the learning rate; with the correction for lazy regularization."""
+    return _adam(config, lazy_correction(config))
+
+
+def build_networks(config: Config) -> Networks:
+    """The structure of the configured networks; nothing is computed."""
+
+    def structure() -> tuple[nnx.Module, nnx.Module]:
+        init = Initializer(None)
+        return GeneratorNetwork(config, init=init), Discriminator(config, init=init)
+
+    g, d = nnx.eval_shape(structure)
+    return Networks(g=nnx.graphdef(g), d=nnx.graphdef(d))
+
+
+def init_state(config: Config, seed: int | None = None) -> TrainState:
+    """The state at the beginning of a run; ``seed`` defaults to ``run.seed``."""
+    return _state(config, config.run.seed if seed is None else seed)
+
+
+def abstract_state(config: Config) -> TrainState:
+    """Shapes and dtypes of ``init_state``'s result; nothing is computed."""
+    return jax.eval_shape(lambda: _state(config, None))
+
+
+def _state(config: Config, seed: int | None) -> TrainState:
+    seeds = [None] * 2 if seed is None else np.random.SeedSequence(seed).spawn(2)
+    _, g, noise_const = split_generator(config, Initializer(seeds[0]))
+    d = nnx.to_pure_dict(nnx.state(Discriminator(config, init=Initializer(seeds[1])), nnx.Param))
+    return TrainState(
+        nimg=jnp.zeros((), jnp.int32),
+        key=jax.random.key(seed or 0),
+        g=g,
+        d=d,
+        g_ema=jax.tree.map(jnp.copy, g),
+        w_avg=jnp.zeros(config.generator.w_dim),
+        noise_const=noise_const,
+        g_opt=g_optimizer(config).init(g),
+        d_opt=d_optimizer(config).init(d),
+    )
+
+
+def ema_generator(config: Config, networks: Networks, state: TrainState, stage: Stage, source: str = "") -> Generator:
+    """The generator to sample from at this point of a run."""
+    return Generator(
+        config=config,
+        graphdef=networks.g,
+        params=state.g_ema,
+        noise_const=state.noise_const,
+        w_avg=state.w_avg,
+        resolution=stage.resolution,
+        alpha=stage.alpha,
+        kimg=int(state.nimg) / 1000,
+        source=source,
+    )
+
+
+def count_parameters(params: Params) -> int:
+    """Number of trained numbers in a tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,234 @@
+"""Everything that is jitted during training: one pure function per training step.
+
+The order is the original's (StyleGAN, Karras et al. 2019, code): moving average of the generator, discriminator step, generator
+step, each with latents and noise of its own. Images are at the stage's own resolution; see ``losses.r1_penalty`` for what
+that means for the gradient penalty.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax, random
+
+from stylegen import losses, ops
+from stylegen.config import Config
+from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
+from stylegen.state import Networks, Params, TrainState, d_optimizer, g_optimizer, lazy_correction
+
+Metrics = dict[str, Array]  # scalars, float32, by log key
+
+
+def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
+    """Uint8 [N, r, r, C] to what the discriminator sees: scaled to [-1, 1], half of them mirrored if asked, and faded."""
+    reals = ops.to_float(images)
+    if mirror:
+        flip = random.bernoulli(key, 0.5, (reals.shape[0], 1, 1, 1))
+        reals = jnp.where(flip, reals[:, :, ::-1], reals)
+    return ops.fade(reals, alpha)
+
+
+def mix_styles(w: Array, w_mix: Array, key: Array, layers: int, probability: float) -> Array:
+    """Style mixing regularization (StyleGAN, Sec. 3.1).
+
+    With the given probability the batch switches from w to w_mix at a random layer, one for the whole batch, drawn among the
+    active layers only.
+
+    Args:
+        w: [N, w_dim].
+        w_mix: [N, w_dim].
+        key: of the draw.
+        layers: number of active layers.
+        probability: of switching at all.
+
+    Returns:
+        ws [N, layers, w_dim].
+    """
+    chance_key, layer_key = random.split(key)
+    switch = random.randint(layer_key, (), 1, layers)
+    switch = jnp.where(random.bernoulli(chance_key, probability), switch, layers)
+    keep = jnp.arange(layers) < switch
+    return jnp.where(keep[None, :, None], broadcast_styles(w, layers), broadcast_styles(w_mix, layers))
+
+
+def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
+    """Running mean of w [w_dim], moved towards the mean of a batch [N, w_dim]."""
+    return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
+
+
+def ema_beta(batch_size: int, ema_kimg: float) -> float:
+    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg."""
+    return 0.5 ** (batch_size / (ema_kimg * 1000)) if ema_kimg > 0 else 0.0
+
+
+def generate(
+    network: GeneratorNetwork, config: Config, key: Array, n: int, c: Array | None, resolution: int, alpha: Array
+) -> tuple[Array, Array]:
+    """Fakes as training draws them: with style mixing and fresh noise.
+
+    Returns:
+        (images [N, r, r, C], w [N, w_dim]): the second for the running mean, which the first latent of each image feeds.
+    """
+    z_key, mix_key, noise_key = random.split(key, 3)
+    z, z_mix = random.normal(z_key, (2, n, config.generator.z_dim))
+    layers = num_styles(resolution)
+    w = network.mapping(z, c)
+    if config.generator.style_mixing_prob > 0:
+        ws = mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob)
+    else:
+        ws = broadcast_styles(w, layers)
+    images = network.synthesis(ws, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
+    return images, w
+
+
+def generator_loss(
+    g: Params, state: TrainState, c: Array | None, alpha: Array, key: Array, n: int, *, static: "Static", resolution: int
+) -> tuple[Array, Array]:
+    """Mean generator loss of n fakes, and their w [N, w_dim]."""
+    network = static.networks.generator(g, state.noise_const)
+    fakes, w = generate(network, static.config, key, n, c, resolution, alpha)
+    scores = static.networks.discriminator(state.d)(fakes, c, alpha=alpha)
+    return jnp.mean(losses.LOSSES[static.config.loss.name].generator(scores)), w
+
+
+def discriminator_loss(
+    d: Params, reals: Array, fakes: Array, c: Array | None, alpha: Array, key: Array, *, static: "Static"
+) -> tuple[Array, Metrics]:
+    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy."""
+    config = static.config
+    network = static.networks.discriminator(d)
+    score = functools.partial(network, c=c, alpha=alpha)
+    real_scores, fake_scores = score(reals), score(fakes)
+    loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
+    metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
+    if config.loss.name == "wgan_gp":
+        mix = random.uniform(key, (reals.shape[0],))
+        penalty = losses.gradient_penalty(score, reals, fakes, mix, config.resolution)
+        loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
+        metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
+    elif config.loss.r1_gamma > 0 and config.loss.r1_interval == 1:
+        penalty = losses.r1_penalty(score, reals, config.resolution)
+        loss = loss + config.loss.r1_gamma / 2 * penalty
+        metrics["Loss/r1_penalty"] = jnp.mean(penalty)
+    metrics["Loss/D/loss"] = jnp.mean(loss)
+    return metrics["Loss/D/loss"], metrics
+
+
+def lazy_r1_loss(d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static") -> tuple[Array, Array]:
+    """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty)."""
+    config = static.config
+    score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
+    penalty = jnp.mean(losses.r1_penalty(score, reals, config.resolution))
+    return config.loss.r1_gamma / 2 * config.loss.r1_interval * penalty, penalty
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Static:
+    """What a compiled step is specialised to. Compared by identity: make one per run."""
+
+    config: Config
+    networks: Networks
+
+
+def _descend(
+    optimizer: optax.GradientTransformation, gradients: Params, opt_state: Any, params: Params, learning_rate: Array
+) -> tuple[Params, Any]:
+    updates, opt_state = optimizer.update(gradients, opt_state, params)
+    return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt_state
+
+
+def update_discriminator(
+    state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: Static
+) -> tuple[TrainState, Metrics]:
+    """One discriminator step on reals [N, r, r, C] and as many fresh fakes."""
+    config, n, resolution = static.config, reals.shape[0], reals.shape[1]
+    fake_key, penalty_key = random.split(key)
+    network = static.networks.generator(state.g, state.noise_const)
+    fakes, w = generate(network, config, fake_key, n, c, resolution, alpha)
+    learning_rate = learning_rate * lazy_correction(config)
+    descend = functools.partial(_descend, d_optimizer(config), learning_rate=learning_rate)
+    gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
+        state.d, reals, fakes, c, alpha, penalty_key, static=static
+    )
+    d, d_opt = descend(gradients, state.d_opt, state.d)
+    interval = config.loss.r1_interval
+    if config.loss.name == "logistic" and config.loss.r1_gamma > 0 and interval > 1:
+
+        def regularize(d: Params, d_opt: Any) -> tuple[Params, Any, Array]:
+            gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(d, reals, c, alpha, static=static)
+            return *descend(gradients, d_opt, d), penalty
+
+        def skip(d: Params, d_opt: Any) -> tuple[Params, Any, Array]:
+            return d, d_opt, jnp.full((), jnp.nan)
+
+        # The clock alone says which steps regularize, so that a resumed run takes the same ones.
+        due = (state.nimg // n) % interval == 0
+        d, d_opt, metrics["Loss/r1_penalty"] = lax.cond(due, regularize, skip, d, d_opt)
+    w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
+    return dataclasses.replace(state, d=d, d_opt=d_opt, w_avg=w_avg), metrics
+
+
+def update_generator(
+    state: TrainState, c: Array | None, alpha: Array, learning_rate: Array, key: Array, n: int, resolution: int, static: Static
+) -> tuple[TrainState, Metrics]:
+    """One generator step on n fresh fakes."""
+    config = static.config
+    (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
+        state.g, state, c, alpha, key, n, static=static, resolution=resolution
+    )
+    g, g_opt = _descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
+    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), {"Loss/G/loss": loss}
+
+
+def train_step(
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+) -> tuple[TrainState, Metrics]:
+    """One step: moving average, discriminator, generator; the clock advances by the batch.
+
+    Args:
+        state: before the step.
+        images: uint8 [N, r, r, C], r the stage's resolution; neighbours share a minibatch-std group.
+        labels: int32 [N], class of each image; not used by an unconditional network.
+        alpha: float32 scalar, weight of the newest block.
+        learning_rate: float32 scalar.
+        static: configuration and network structure.
+
+    Returns:
+        (state after the step, metrics). A metric that this step did not compute (lazy R1) is nan.
+    """
+    config, n, resolution = static.config, images.shape[0], images.shape[1]
+    mirror_key, d_key, g_key = random.split(random.fold_in(state.key, state.nimg), 3)
+    c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
+    reals = prepare_reals(images, alpha, config.data.mirror, mirror_key)
+    # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
+    beta = ema_beta(n, config.optimizer.ema_kimg)
+    state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
+    state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
+    # The labels of the batch serve here too: they are a draw from the data's classes, as the original makes a second one.
+    state, g_metrics = update_generator(state, c, alpha, learning_rate, g_key, n, resolution, static)
+    return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
+
+
+def reset_optimizers(state: TrainState, *, static: Static) -> TrainState:
+    """Forget Adam's moments, as the original does where a fade begins and where it ends."""
+    return dataclasses.replace(
+        state, g_opt=g_optimizer(static.config).init(state.g), d_opt=d_optimizer(static.config).init(state.d)
+    )
+
+
+def jit_step(static: Static, replicated: Any, split: Any) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The compiled training step: state donated and on every device, images and labels split over devices.
+
+    Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
+    """
+    return jax.jit(
+        functools.partial(train_step, static=static),
+        donate_argnums=0,
+        in_shardings=(replicated, split, split, replicated, replicated),
+        out_shardings=(replicated, replicated),
+    )
