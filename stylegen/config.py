@@ -26,18 +26,18 @@ class ConfigError(ValueError):
 class DataConfig:
     """Where the images come from and how they are fed."""
 
-    source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
     # What the pictures are: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10;
     # or a TFDS data set prepared as array_record.
-    path: str | None = None
+    source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
     # Where they lie: what prepare.py wrote, or the raw archive (or its folder), which is then prepared first.
     # For tfds: its data_dir. Not used by toy_bedrooms.
+    path: str | None = None
     prepared: str | None = None  # where a raw archive is prepared to; default: <path>/stylegen-<resolution>.
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
-    crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
     # Square centre crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
+    crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
     mirror: bool = False  # show half of the images flipped left to right; off for bedrooms in the original, on for faces.
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
@@ -98,10 +98,10 @@ class ScheduleConfig:
     total_kimg: float = 25_000.0  # length of the run, in thousands of real images shown.
     stable_kimg: float = 600.0  # length of a stable phase, where stable_kimg_at does not say otherwise.
     fade_kimg: float = 600.0  # length of a fade, where fade_kimg_at does not say otherwise.
-    stable_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution, for example 8 24 16 16.
+    stable_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution, for example 8:24,16:16.
     fade_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution faded in.
-    batch: dict[int, int] = field(default_factory=dict)  # by resolution, for example 8 256 16 128.
-    learning_rate: dict[int, float] = field(default_factory=dict)  # by resolution, for example 128 0.0015 256 0.002.
+    batch: dict[int, int] = field(default_factory=dict)  # by resolution, for example 8:256,16:128.
+    learning_rate: dict[int, float] = field(default_factory=dict)  # by resolution, for example 128:0.0015.
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class Config:
     resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
     image_channels: int = 3  # 1 grey, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
     # Of convolutions and activations; parameters, statistics and losses stay float32.
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -232,8 +232,9 @@ def _validate_schedule(config: Config) -> None:
         _check(getattr(s, name) > 0, f"schedule.{name}", getattr(s, name), "must be positive")
     for name in ("stable_kimg_at", "fade_kimg_at", "batch", "learning_rate"):
         for resolution, value in getattr(s, name).items():
-            _check(is_resolution(resolution), f"schedule.{name}", {resolution: value}, f"its key {resolution} is no resolution")
-            _check(value > 0, f"schedule.{name}", {resolution: value}, "values must be positive")
+            pair = {resolution: value}
+            _check(is_resolution(resolution), f"schedule.{name}", pair, f"its key {resolution} is no resolution")
+            _check(value > 0, f"schedule.{name}", pair, "values must be positive")
     group = config.discriminator.mbstd_group_size
     for resolution in config.stage_resolutions:
         batch = config.batch_at(resolution)
@@ -309,14 +310,19 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     return kind(value)
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """Fields in which two configurations differ, as ``name: old -> new`` lines, those of ``run`` left out.
+# What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
+RESUMABLE = ("run.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
 
-    ``run`` says where a run writes and how often, not what it computes, but for its seed.
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
+
+    Left out are those that do not change what has been computed so far: paths, reporting, and the run's length.
     """
     a, b = _flatten(to_dict(old)), _flatten(to_dict(new))
-    ignored = {name for name in a if name.startswith("run.") and name != "run.seed"}
-    return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in sorted({*a, *b} - ignored) if a.get(name) != b.get(name)]
+    changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    decisive = [name for name in changed if name == "run.seed" or not name.startswith(RESUMABLE)]
+    return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -173,7 +173,14 @@ def update_discriminator(
 
 
 def update_generator(
-    state: TrainState, c: Array | None, alpha: Array, learning_rate: Array, key: Array, n: int, resolution: int, static: Static
+    state: TrainState,
+    c: Array | None,
+    alpha: Array,
+    learning_rate: Array,
+    key: Array,
+    n: int,
+    resolution: int,
+    static: Static,
 ) -> tuple[TrainState, Metrics]:
     """One generator step on n fresh fakes."""
     config = static.config
@@ -209,7 +216,7 @@ def train_step(
     beta = ema_beta(n, config.optimizer.ema_kimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
-    # The labels of the batch serve here too: they are a draw from the data's classes, as the original makes a second one.
+    # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
     state, g_metrics = update_generator(state, c, alpha, learning_rate, g_key, n, resolution, static)
     return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 Crop = Literal["center-crop", "center-crop-wide"]
+Encoding = Literal["raw", "jpeg", "lossless"]
 MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
 MAX_BYTES = 2**30  # of a foreign image file, compressed
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
@@ -153,7 +154,7 @@ def pyramid(image: np.ndarray, resolutions: Sequence[int]) -> dict[int, np.ndarr
     return levels
 
 
-def encode_stored(image: np.ndarray, encoding: str) -> bytes:
+def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
     """The bytes that are stored for uint8 [r, r, c].
 
     raw: the pixels. jpeg: quality 95 without chroma subsampling, for 1 or 3 channels. lossless: WebP for RGB (a third
@@ -166,14 +167,15 @@ def encode_stored(image: np.ndarray, encoding: str) -> bytes:
     if encoding == "jpeg":
         picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     elif image.shape[2] == 3:
-        picture.save(buffer, "WEBP", lossless=True)
+        # The least effort: 5 ms and 63 kB for a photograph of 256 pixels, where the default takes 91 ms for 56 kB.
+        picture.save(buffer, "WEBP", lossless=True, method=0, quality=0)
     else:
         picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def decode_stored(data: bytes, channels: int) -> np.ndarray:
-    """uint8 [r, r, c] of what ``encode_stored`` made, but for raw; by OpenCV where it is installed, which is quicker."""
+    """uint8 [r, r, c] of what ``encode_stored`` made, raw excepted; by OpenCV where installed, which is quicker."""
     return _stored_decoder()(data, channels)
 
 
@@ -188,6 +190,8 @@ def _stored_decoder() -> Callable[[bytes, int], np.ndarray]:
 
     def by_cv2(data: bytes, channels: int) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise UnreadableImageError("the stored picture is damaged")
         return image[:, :, None] if channels == 1 else cv2.cvtColor(image, conversions[channels])
 
     return by_cv2

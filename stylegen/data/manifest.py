@@ -5,13 +5,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from stylegen.data.imaging import Crop, Encoding
 from stylegen.data.source import DataError
 
 MANIFEST_NAME = "prepared.json"
 FORMAT_VERSION = 1
-Encoding = Literal["raw", "jpeg", "lossless"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Settings:
     """Everything that decides what the prepared pictures are; two equal settings give the same bytes."""
 
     origin: str  # lsun, images, cifar10 or toy_bedrooms
-    identity: dict[str, Any]  # what tells this origin from another of its kind: category, split, sizes, number of images
+    identity: dict[str, Any]  # what tells it from others of its kind: category, split, sizes, number of images
     resolution: int  # largest, in pixels a side
     resolutions: tuple[int, ...]  # all that are stored, smallest first
     image_channels: int
-    crop: str  # center-crop or center-crop-wide
+    crop: Crop
     encodings: dict[int, Encoding]  # by resolution
     class_names: tuple[str, ...]  # empty if unlabelled
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
@@ -33,12 +33,16 @@ class Settings:
         """Names and values that differ, as ``name A, not B`` for this and the other."""
         mine, theirs = _flat(self), _flat(other)
         names = [n for n in {**mine, **theirs} if mine.get(n) != theirs.get(n)]
+        # How a resolution is stored that only one of them has is no difference of its own.
+        names = [n for n in names if not n.startswith("encoding") or (n in mine and n in theirs)]
         return [f"{name} {_show(mine.get(name))}, not {_show(theirs.get(name))}" for name in names]
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
     fields = settings_to_json(settings)
-    return {**fields.pop("identity"), **fields}
+    encodings = {f"encoding at {r}": encoding for r, encoding in fields.pop("encodings").items()}
+    fields["start_resolution"] = fields.pop("resolutions")[0]
+    return {**fields.pop("identity"), **fields, **encodings}
 
 
 def _show(value: Any) -> str:
@@ -115,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
         fields["bytes_on_disk"] = {int(r): n for r, n in fields["bytes_on_disk"].items()}
         return Manifest(**fields)
     except FileNotFoundError as error:
-        raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing); see prepare.py --help.") from error
+        raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise

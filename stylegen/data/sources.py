@@ -12,6 +12,7 @@ from stylegen.data.source import Batch, DataError, ImageSource
 
 _TOY_CACHED_RESOLUTION = 64  # toy_bedrooms draws everything up to this size in one go
 _TOY_CACHE_BYTES = 2**30
+_TOY_CHUNK = 256
 
 
 class ToySource(ImageSource):
@@ -31,6 +32,8 @@ class ToySource(ImageSource):
             size += num_images * r * r * self.channels
             if r <= _TOY_CACHED_RESOLUTION and size <= _TOY_CACHE_BYTES:
                 self._cache[r] = np.empty((num_images, r, r, self.channels), np.uint8)
+        self._lock = threading.Lock()
+        self._claimed = np.zeros(num_images, bool)  # drawn, or being drawn
         self._drawn = np.zeros(num_images, bool)
         self._labels = np.full(num_images, -1, np.int32)
 
@@ -40,11 +43,20 @@ class ToySource(ImageSource):
             return {"image": toy_bedrooms.render(indices, resolution), **batch}
         missing = np.unique(indices[~self._drawn[indices]])
         if missing.size:
-            # Two threads may draw the same picture at once; they write the same bytes, and mark them only then.
-            for r, images in toy_bedrooms.pyramid(missing, tuple(self._cache)).items():
-                self._cache[r][missing] = images
-            self._drawn[missing] = True
+            self._draw(missing)
         return {"image": self._cache[resolution][indices], **batch}
+
+    def _draw(self, missing: np.ndarray) -> None:
+        """Draw pictures at all cached resolutions, and others ahead of need: many at once take half the time each."""
+        with self._lock:
+            self._claimed[missing] = True
+            ahead = np.flatnonzero(~self._claimed)[: max(0, _TOY_CHUNK - missing.size)]
+            self._claimed[ahead] = True
+        wanted = np.concatenate([missing, ahead])
+        # Two threads may miss, and draw, the same picture; they write the same bytes, and mark them as drawn only then.
+        for r, images in toy_bedrooms.pyramid(wanted, tuple(self._cache)).items():
+            self._cache[r][wanted] = images
+        self._drawn[wanted] = True
 
     def _read_labels(self, indices: np.ndarray) -> np.ndarray:
         if not self.class_names:
@@ -130,10 +142,10 @@ class TfdsSource(ImageSource):
             try:
                 example = self._data[index]
                 picture = imaging.from_array(example[self._image_key], self.channels)
+                square = imaging.crop_and_resize(picture, self.resolutions[-1], self._crop)
             except Exception as error:  # the codecs raise many kinds, and none says which picture it was
                 raise DataError(f"Image {index} of {self.description} cannot be read: {error}.") from error
-            levels = imaging.pyramid(imaging.crop_and_resize(picture, self.resolutions[-1], self._crop), self.resolutions)
-            image[i] = levels[resolution]
+            image[i] = imaging.pyramid(square, [resolution])[resolution]
             if self._label_key is not None:
                 label[i] = example[self._label_key]
         return {"image": image, "label": label}

@@ -12,9 +12,10 @@ level on average. (One 256-pixel master for everything would cost some twenty ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ NUM_CLASSES = len(CLASS_NAMES)
 TIMES = ("day", "evening", "night")
 LAMP_KINDS = ("table", "floor", "pendant")
 LAMP_SHARE = 0.7  # of pictures with a lamp
-DICE = 112  # uniform numbers reserved for a picture; a new factor takes the next unused one
+DICE = 112  # uniform numbers reserved for a picture; a new factor, rolled last, leaves the others as they are
 
 _MASTER = 64
 _CHUNK_PIXELS = 256 * 64 * 64  # pixels drawn together: fewer cost more in calls, more in memory traffic
@@ -35,6 +36,8 @@ _LIGHTNESS = np.array([0.60, 0.76, 0.62, 0.62, 0.55, 0.57])
 _CHROMA = np.array([0.165, 0.145, 0.125, 0.095, 0.140, 0.150])
 
 Colour = tuple[float, float, float]
+_Between = Callable[[float, float], np.ndarray]
+_Chance = Callable[["float | np.ndarray"], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Factors:
 
     Colours are sRGB in [0, 1] in white light (evening and night tint them). Positions and sizes are
     fractions of the picture, y pointing down, at the back wall, in the orientation with the bed to
-    the left; `flip` mirrors the finished drawing.
+    the left; `flip` mirrors the finished drawing. The ranges are those of `factors`; `draw` takes any.
     """
 
     bed_class: int  # hue of the bed, index into CLASS_NAMES
@@ -60,8 +63,8 @@ class Factors:
     planks: bool  # wooden floor boards, else carpet
     plank_pitch: float  # width of a board, 0.05 to 0.08
     trim: Colour  # skirting board and window frame
-    bed: Colour  # duvet
-    bed_left: float  # left edge at the head, 0.2 to 0.33
+    bed: Colour  # duvet; what bed_class names
+    bed_left: float  # left edge at the head, 0.17 to 0.33
     bed_width: float  # at the head, 0.28 to 0.35
     bed_height: float  # of the mattress above the floor, 0.10 to 0.13
     bed_scale: float  # how much larger the foot appears than the head (length of the bed), 1.5 to 1.72
@@ -74,7 +77,7 @@ class Factors:
     cushion: bool
     throw: bool  # blanket across the foot of the bed
     accent: Colour  # throw, cushion and rug
-    window_x: float  # centre of the window, 0.68 to 0.86
+    window_x: float  # centre of the window, 0.58 to 0.86
     window_y: float  # 0.24 to 0.31
     window_width: float  # 0.19 to 0.27
     window_height: float  # 0.25 to 0.33
@@ -87,8 +90,8 @@ class Factors:
     lamp: bool
     lamp_kind: int  # index into LAMP_KINDS (meaningful only with lamp)
     lamp_on: bool
-    lamp_x: float  # 0.04 to 0.22
-    lamp_y: float  # centre of the shade, 0.12 to 0.4
+    lamp_x: float  # also of the bedside table, 0.05 to 0.23
+    lamp_y: float  # centre of the shade, 0.12 to 0.43
     shade: Colour  # lamp shade
     table: bool  # bedside table
     rug: bool
@@ -169,16 +172,14 @@ def _pictures(planes: np.ndarray, flip: np.ndarray) -> np.ndarray:
     return pictures
 
 
-def _plain(value: np.ndarray) -> bool | int | float | Colour:
+def _plain(value: np.ndarray) -> Any:
     return tuple(value.tolist()) if value.ndim else value.item()
 
 
 def _dice(indices: Sequence[int], seed: int) -> np.ndarray:
     """Uniform numbers [DICE, n] in [0, 1); a column depends on its index and the seed alone."""
     if seed < 0 or any(i < 0 for i in indices):
-        raise ValueError(
-            f"toy_bedrooms needs seed >= 0 and indices >= 0, got seed {seed}, smallest index {min(indices)}."
-        )
+        raise ValueError(f"toy_bedrooms counts from 0: got seed {seed} and, smallest, index {min(indices)}.")
     rolls = [np.random.Generator(np.random.Philox(key=(int(seed), int(i)))).random(DICE) for i in indices]
     return np.array(rolls).reshape(-1, DICE).T
 
@@ -202,14 +203,20 @@ def _oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.nda
     return np.round(srgb, 4)
 
 
+def _apart(lightness: np.ndarray, bed_light: np.ndarray) -> np.ndarray:
+    """`lightness`, moved where it would let the bed blend in with its surroundings."""
+    gap = lightness - bed_light
+    return np.where(np.abs(gap) < 0.14, bed_light + np.where(gap < 0.0, -0.14, 0.14), lightness)
+
+
 def _table(dice: np.ndarray) -> SimpleNamespace:
-    """All factors of a batch as arrays [n], colours [3, n]: the distribution of the data set."""
+    """All factors of a batch as arrays [n], colours [3, n]."""
     rolls: Iterator[np.ndarray] = iter(dice)
 
-    def between(low, high):
+    def between(low: float, high: float) -> np.ndarray:
         return low + (high - low) * next(rolls)
 
-    def chance(share):
+    def chance(share: float | np.ndarray) -> np.ndarray:
         return next(rolls) < share
 
     t = SimpleNamespace()
@@ -219,7 +226,7 @@ def _table(dice: np.ndarray) -> SimpleNamespace:
     return t
 
 
-def _roll_palette(t, between, chance) -> None:
+def _roll_palette(t: SimpleNamespace, between: _Between, chance: _Chance) -> None:
     t.bed_class = np.floor(between(0.0, NUM_CLASSES)).astype(np.int64)
     hue = _HUES[t.bed_class] + between(-7.0, 7.0)
     bed_light = _LIGHTNESS[t.bed_class] + between(-0.03, 0.03)
@@ -229,13 +236,13 @@ def _roll_palette(t, between, chance) -> None:
     relative = np.where(scheme < 0.35, hue + between(-45.0, 45.0), hue + 180.0 + between(-30.0, 30.0))
     wall_hue = np.where(scheme < 0.7, relative, between(50.0, 100.0))
     deep = chance(0.15)
-    t.wall = _oklch(np.where(deep, 0.74, between(0.84, 0.93)), np.where(deep, 0.06, between(0.02, 0.055)), wall_hue)
+    wall_light = _apart(np.where(deep, 0.74, between(0.84, 0.93)), bed_light)
+    t.wall = _oklch(wall_light, np.where(deep, 0.06, between(0.02, 0.055)), wall_hue)
     t.wall_stripes = chance(0.25)
     t.planks = chance(0.7)
-    # Boards are dark or pale, never of the bed's own lightness.
     wood_light = np.where(chance(0.5), between(0.40, 0.48), between(0.72, 0.80))
     t.floor = _oklch(
-        np.where(t.planks, wood_light, between(0.70, 0.84)),
+        _apart(np.where(t.planks, wood_light, between(0.70, 0.84)), bed_light),
         np.where(t.planks, between(0.045, 0.075), between(0.01, 0.03)),
         np.where(t.planks, between(48.0, 72.0), wall_hue + between(-60.0, 60.0)),
     )
@@ -255,7 +262,7 @@ def _roll_palette(t, between, chance) -> None:
     t.sky_bottom = _oklch(light + bright, chroma, sky_hue + shift)
 
 
-def _roll_room(t, between, chance) -> None:
+def _roll_room(t: SimpleNamespace, between: _Between, chance: _Chance) -> None:
     t.flip = chance(0.5)
     t.vanish_x, t.vanish_y, t.floor_y = between(0.53, 0.61), between(0.06, 0.15), between(0.56, 0.63)
     t.corner_left = between(-0.12, 0.03)
@@ -273,7 +280,7 @@ def _roll_room(t, between, chance) -> None:
     t.curtains = chance(0.75)
 
 
-def _roll_furniture(t, between, chance) -> None:
+def _roll_furniture(t: SimpleNamespace, between: _Between, chance: _Chance) -> None:
     t.bed_stripes, t.cushion, t.throw = chance(0.25), chance(0.4), chance(0.45)
     t.pillows, t.arched = np.where(chance(0.7), 2, 1), chance(0.5)
     t.lamp = chance(LAMP_SHARE)

@@ -27,9 +27,8 @@ from stylegen.data.toy_shapes import (
 Array = np.ndarray
 
 # Light on everything but sky and lamps, by time of day: day, evening, night.
-_AMBIENT = np.array([[1.0, 1.0, 1.0], [1.0, 0.87, 0.80], [0.57, 0.61, 0.80]], np.float32).T
+_AMBIENT = np.array([[1.0, 1.0, 1.0], [1.0, 0.91, 0.86], [0.57, 0.61, 0.80]], np.float32).T
 _PAINTS = ("wall", "floor", "trim", "bed", "sheet", "wood", "accent", "curtain", "shade")
-_LAMPLIGHT = np.array([1.0, 0.80, 0.45], np.float32)
 
 
 def paint(factors: SimpleNamespace, resolution: int) -> Array:
@@ -51,13 +50,13 @@ def _prepare(factors: SimpleNamespace) -> SimpleNamespace:
     """Factors in float32, paints under the light of the hour, and the geometry several layers share."""
     t = SimpleNamespace(**{k: np.asarray(v) for k, v in vars(factors).items()})
     for name, value in vars(t).items():
-        if value.dtype != np.int64:
+        if value.dtype.kind != "i":
             setattr(t, name, value.astype(np.float32))
     t.ambient = _AMBIENT[:, t.time]
     for name in _PAINTS:
         setattr(t, name, getattr(t, name) * t.ambient)
-    t.dark = np.float32([0.10, 0.07, 0.10])[:, None] * t.ambient
-    t.bright = np.array([1.0, 0.6, 0.15], np.float32)[t.time]  # strength of the light from the window
+    t.bright = np.array([1.0, 0.5, 0.15], np.float32)[t.time]  # strength of the light from the window
+    t.lamp_on = t.lamp_on * t.lamp
     t.bed_right = t.bed_left + t.bed_width
     t.bed_top = t.floor_y - t.bed_height
     t.win = (
@@ -78,6 +77,11 @@ def _down(t: SimpleNamespace, y: Array | float, scale: Array | float) -> Array:
     return t.vanish_y + (y - t.vanish_y) * scale
 
 
+def _rgb(red: float, green: float, blue: float) -> Array:
+    """One colour for all pictures, [3, 1]."""
+    return np.array([[red], [green], [blue]], np.float32)
+
+
 def _walls(canvas: Canvas, t: SimpleNamespace) -> None:
     """Back wall with its gradient and stripes, side walls, skirting board."""
     everywhere = slice(0, canvas.resolution)
@@ -86,38 +90,33 @@ def _walls(canvas: Canvas, t: SimpleNamespace) -> None:
     x = (canvas.pixels(everywhere) + 0.5) / canvas.resolution
     away = np.minimum(np.abs(x - t.window_x), 0.8)
     light = (1.03 - 0.10 * away - stripes)[None] - (0.07 * y * y)[:, None]
-    canvas.planes[:] = t.wall[:, None, None, :] * light
+    np.multiply(t.wall[:, None, None, :], light, out=canvas.planes)
     for corner, shade in ((t.corner_left, 0.95), (t.corner_right, 0.86)):
         left = corner < 0.5
         side = box(canvas, np.where(left, -1.0, corner), 0.0, np.where(left, corner, 2.0), 1.0)
-        canvas.relight(side, np.full(canvas.n, shade - 1.0, np.float32))
-    _ground(canvas, t, t.floor_y - 0.022, t.trim, t.trim * 0.9)
-    _ground(canvas, t, t.floor_y - 0.003, t.dark * 0.7 + t.floor * 0.3, None)
+        canvas.relight(side, shade - 1.0)
+    canvas.paint(_ground(canvas, t, t.floor_y - 0.022), t.trim, t.trim * 0.9)
 
 
-def _ground(canvas: Canvas, t: SimpleNamespace, y: Array, colour: Array, to: Array | None) -> None:
-    canvas.paint(_ground_patch(canvas, t, y), colour, to)
-
-
-def _ground_patch(canvas: Canvas, t: SimpleNamespace, y: Array) -> Patch:
+def _ground(canvas: Canvas, t: SimpleNamespace, y: Array) -> Patch:
     """The floor as seen when it lies at height `y` of the back wall."""
     scale = (1.0 - t.vanish_y) / (y - t.vanish_y)
-    corners = t.corner_left, t.corner_right
-    return trapezoid(canvas, y, 1.0, corners, tuple(_across(t, x, scale) for x in corners))
+    a, b = t.corner_left, t.corner_right
+    return trapezoid(canvas, y, 1.0, (a, b), (_across(t, a, scale), _across(t, b, scale)))
 
 
 def _floor(canvas: Canvas, t: SimpleNamespace) -> None:
-    patch = _ground_patch(canvas, t, t.floor_y)
+    patch = _ground(canvas, t, t.floor_y)
     canvas.paint(patch, t.floor * 0.9, t.floor * 1.04)
     y = (canvas.pixels(patch.rows) + 0.5) / canvas.resolution
     u = _receding(canvas, t, patch, (t.floor_y - t.vanish_y) / np.maximum(y - t.vanish_y, 0.05)) / t.plank_pitch
     boards = bands(u * 0.5, 0.5) * 0.09
     boards += bands(u, 0.07) * 0.22
-    boards += bands(u * 0.2 + 0.3, 0.4) * 0.06
+    boards += bands(u * 0.2 + 0.4, 0.4) * 0.06
     boards *= patch.mask
     canvas.relight(Patch(patch.rows, patch.cols, boards, 0.0, 1.0), -t.planks)
     # Contact shade along the wall.
-    canvas.relight(soft_box(canvas, -0.2, t.floor_y, 1.2, t.floor_y + 0.02, 0.03), np.full(canvas.n, -0.12, np.float32))
+    canvas.relight(soft_box(canvas, -0.2, t.floor_y, 1.2, t.floor_y + 0.02, 0.03), -0.12)
 
 
 def _receding(canvas: Canvas, t: SimpleNamespace, patch: Patch, scale: Array) -> Array:
@@ -138,22 +137,22 @@ def _window(canvas: Canvas, t: SimpleNamespace) -> None:
     x0, y0, x1, y1 = t.win
     width, height = t.window_width, t.window_height
     canvas.relight(glow(canvas, t.window_x, t.window_y, width * 1.25, height * 1.1), 0.10 * t.bright)
-    canvas.relight(soft_box(canvas, x0, y0 + 0.02, x1, y1 + 0.05, 0.05), np.full(canvas.n, -0.14, np.float32))
+    canvas.relight(soft_box(canvas, x0, y0 + 0.02, x1, y1 + 0.05, 0.05), -0.14)
     canvas.paint(box(canvas, x0 - 0.018, y0 - 0.018, x1 + 0.018, y1 + 0.018), t.trim, t.trim * 0.94)
 
 
 def _sky(canvas: Canvas, t: SimpleNamespace) -> None:
-    """The view: sky, sun or moon with its halo, stars by night, clouds by day, two hills."""
+    """The view: sky, sun or moon, stars by night, clouds by day, two hills."""
     x0, y0, x1, y1 = t.win
     width, height = t.window_width, t.window_height
     canvas.paint(box(canvas, x0, y0, x1, y1), t.sky_top, t.sky_bottom)
-    day, night = np.float32(t.time == 0), np.float32(t.time == 2)
-    pale = np.float32([1.0, 0.97, 0.86])[:, None] * np.ones_like(t.bright)
+    day, night = (t.time == 0).astype(np.float32), (t.time == 2).astype(np.float32)
+    pale = _rgb(1.0, 0.97, 0.86) * np.ones_like(t.bright)
     for i in range(5):
         x = x0 + width * (0.12 + 0.19 * i)
         y = y0 + height * (0.1 + 0.37 * ((i * 0.618 + t.orb_x * 3.0) % 1.0))
         canvas.paint(ellipse(canvas, x, y, 0.005, 0.005), pale, opacity=night * 0.9)
-    x, y = x0 + width * t.orb_x, y0 + height * (t.orb_y + 0.25 * np.float32(t.time == 1))
+    x, y = x0 + width * t.orb_x, y0 + height * (t.orb_y + 0.25 * (t.time == 1).astype(np.float32))
     orb = np.array([[1.0, 0.95, 0.70], [1.0, 0.88, 0.62], [0.97, 0.96, 0.88]], np.float32)[t.time].T
     size = np.array([0.026, 0.034, 0.026], np.float32)[t.time]
     canvas.paint(ellipse(canvas, x, y, size, size, inside=t.win), orb)
@@ -161,7 +160,7 @@ def _sky(canvas: Canvas, t: SimpleNamespace) -> None:
         cloud = ellipse(canvas, x0 + width * dx, y0 + height * dy, width * rx, height * ry, inside=t.win)
         canvas.paint(cloud, np.ones_like(pale), opacity=day * 0.8)
     for dx, rx, ry, green in ((0.15, 0.75, 0.30, 0.0), (0.9, 0.8, 0.22, 1.0)):
-        land = np.float32([0.42 - 0.1 * green, 0.62 - 0.1 * green, 0.46 - 0.12 * green])[:, None]
+        land = _rgb(0.42 - 0.1 * green, 0.62 - 0.1 * green, 0.46 - 0.12 * green)
         land = land * t.ambient * (0.45 + 0.55 * t.ambient[1])
         hill = ellipse(canvas, x0 + width * dx, y1, width * rx, height * ry, inside=t.win)
         canvas.paint(hill, land)
@@ -172,7 +171,7 @@ def _window_bars(canvas: Canvas, t: SimpleNamespace) -> None:
     canvas.paint(box(canvas, t.window_x - 0.007, y0, t.window_x + 0.007, y1), t.trim * 0.97)
     across = y0 + t.window_height * 0.42
     canvas.paint(box(canvas, x0, across - 0.007, x1, across + 0.007), t.trim * 0.97)
-    canvas.relight(box(canvas, x0, y0, x1, y0 + 0.01), np.full(canvas.n, -0.18, np.float32))
+    canvas.relight(box(canvas, x0, y0, x1, y0 + 0.01), -0.18)
     canvas.paint(box(canvas, x0 - 0.035, y1 + 0.014, x1 + 0.035, y1 + 0.034), t.trim * 1.02, t.trim * 0.86)
 
 
@@ -196,7 +195,7 @@ def _picture(canvas: Canvas, t: SimpleNamespace) -> None:
     """A framed landscape above the headboard."""
     x = t.bed_left + t.bed_width * 0.55
     y = t.bed_top - t.headboard - 0.135
-    rx, ry, shown = t.bed_width * 0.27, 0.072 + 0.0 * t.bed_width, t.picture
+    rx, ry, shown = t.bed_width * 0.27, 0.072, t.picture
     canvas.relight(soft_box(canvas, x - rx, y - ry + 0.02, x + rx, y + ry + 0.02, 0.03), -0.2 * shown)
     canvas.paint(box(canvas, x - rx, y - ry, x + rx, y + ry), t.wood * 0.9, opacity=shown)
     canvas.paint(box(canvas, x - rx + 0.012, y - ry + 0.012, x + rx - 0.012, y + ry - 0.012), t.sheet, opacity=shown)
@@ -211,8 +210,8 @@ def _picture(canvas: Canvas, t: SimpleNamespace) -> None:
 def _plant(canvas: Canvas, t: SimpleNamespace) -> None:
     """A potted plant on the floor by the far wall, right of the window's middle."""
     x, y, shown = np.minimum(t.corner_right - 0.07, 0.92), t.floor_y + 0.055, t.plant
-    canvas.relight(glow(canvas, x, y, 0.09 + 0.0 * x, 0.028 + 0.0 * x), -0.4 * shown)
-    green = np.float32([0.30, 0.52, 0.34])[:, None] * t.ambient
+    canvas.relight(glow(canvas, x, y, 0.09, 0.028), -0.4 * shown)
+    green = _rgb(0.30, 0.52, 0.34) * t.ambient
     for dx, dy, rx, ry, shade in (
         (-0.055, -0.155, 0.042, 0.032, 0.85),
         (0.055, -0.165, 0.042, 0.032, 0.9),
@@ -246,25 +245,26 @@ def _table(canvas: Canvas, t: SimpleNamespace) -> None:
 def _lamp_stand(canvas: Canvas, t: SimpleNamespace) -> None:
     """What carries the shade: a vase on the table, a pole on the floor, or a cord from the ceiling."""
     x, y = t.lamp_x, t.lamp_y
-    table, floor, pendant = (t.lamp * np.float32(t.lamp_kind == kind) for kind in range(3))
+    table, floor, pendant = (t.lamp * (t.lamp_kind == kind).astype(np.float32) for kind in range(3))
     top = t.floor_y - 0.095
     canvas.paint(box(canvas, x - 0.006, y, x + 0.006, top), t.wood * 0.7, opacity=table)
     canvas.paint(ellipse(canvas, x, top - 0.026, 0.024, 0.032), t.accent, t.accent * 0.75, opacity=table)
     foot = t.floor_y + 0.035
-    canvas.relight(glow(canvas, x, foot, 0.08 + 0.0 * x, 0.02 + 0.0 * x), -0.35 * floor)
+    canvas.relight(glow(canvas, x, foot, 0.08, 0.02), -0.35 * floor)
     canvas.paint(box(canvas, x - 0.006, y, x + 0.006, foot), t.wood * 0.55, opacity=floor)
     canvas.paint(ellipse(canvas, x, foot, 0.042, 0.012), t.wood * 0.6, opacity=floor)
-    canvas.paint(box(canvas, x - 0.004, 0.0, x + 0.004, y), t.dark + t.wood * 0.3, opacity=pendant)
+    canvas.paint(box(canvas, x - 0.004, 0.0, x + 0.004, y), t.wood * 0.5, opacity=pendant)
 
 
 def _sunbeam(canvas: Canvas, t: SimpleNamespace) -> None:
     """The window's two halves drawn on the floor by the sun."""
     x0, _, x1, _ = t.win
     y0, y1 = t.floor_y + 0.075, t.floor_y + 0.225
-    gain = (0.42 * t.bright * t.bright) * np.float32([1.0, 0.92, 0.72])[:, None]
+    gain = (0.25 * t.bright) * _rgb(1.0, 0.92, 0.72)
     for a, b in ((x0, t.window_x - 0.008), (t.window_x + 0.008, x1)):
-        ends = [tuple(_across(t, x, scale) - lean for x in (a, b)) for scale, lean in ((1.04, 0.05), (1.2, 0.14))]
-        canvas.relight(trapezoid(canvas, y0, y1, *ends), gain)
+        upper = _across(t, a, 1.04) - 0.05, _across(t, b, 1.04) - 0.05
+        lower = _across(t, a, 1.2) - 0.14, _across(t, b, 1.2) - 0.14
+        canvas.relight(trapezoid(canvas, y0, y1, upper, lower), gain)
 
 
 def _headboard(canvas: Canvas, t: SimpleNamespace) -> None:
@@ -290,13 +290,13 @@ def _headboard(canvas: Canvas, t: SimpleNamespace) -> None:
 
 def _bed_frame(canvas: Canvas, t: SimpleNamespace) -> None:
     """Shadow on the floor, legs and rails."""
-    s, every = t.bed_scale, np.ones(canvas.n, np.float32)
+    s = t.bed_scale
     x0, x1 = _across(t, t.bed_left, s), _across(t, t.bed_right, s)
     foot = _down(t, t.floor_y, s)
     for spread in (0.0, 0.012, 0.024):
         ends = (t.bed_left, t.bed_right + spread * 0.5), (x0 - spread, x1 + spread)
-        canvas.relight(trapezoid(canvas, t.floor_y, foot + spread * 0.7, *ends), -0.13 * every)
-    canvas.relight(soft_box(canvas, x0, foot - 0.07, x1 + 0.01, foot + 0.005, 0.04), -0.4 * every)
+        canvas.relight(trapezoid(canvas, t.floor_y, foot + spread * 0.7, *ends), -0.13)
+    canvas.relight(soft_box(canvas, x0, foot - 0.07, x1 + 0.01, foot + 0.005, 0.04), -0.4)
     for leg in (x0 + 0.012, x1 - 0.04):
         canvas.paint(box(canvas, leg, foot - 0.06, leg + 0.028, foot), t.wood * 0.5)
     high, low = t.floor_y - 0.055, t.floor_y - 0.022
@@ -307,8 +307,8 @@ def _bed_frame(canvas: Canvas, t: SimpleNamespace) -> None:
 
 def _bedding(canvas: Canvas, t: SimpleNamespace) -> None:
     """Sheet, duvet with its turned-down edge, throw."""
-    s, every = t.bed_scale, np.ones(canvas.n, np.float32)
-    _cover(canvas, t, (1.0, 1.3), t.floor_y - 0.045, t.sheet * 0.92, 0.0, every)
+    s = t.bed_scale
+    _cover(canvas, t, (1.0, 1.3), t.floor_y - 0.045, t.sheet * 0.92, 0.0)
     x0, x1 = _across(t, t.bed_left - 0.005, s), _across(t, t.bed_right + 0.008, s)
     y0, y1 = _down(t, t.bed_top - 0.008, s), _down(t, t.floor_y - 0.042, s)
     # The front reaches up behind the top, whose slanting edges leave it rounded shoulders.
@@ -317,16 +317,16 @@ def _bedding(canvas: Canvas, t: SimpleNamespace) -> None:
     _stripes(canvas, t, front, np.ones_like(canvas.pixels(front.rows)) / s)
     edges = canvas.borders(front.cols)
     folds = bands((edges - x0) * 17.0 + 9.3, 0.3) + bands((edges - x0) * 9.0 + 9.6, 0.25)
-    canvas.relight(Patch(front.rows, front.cols, front.mask * folds[None], y0, y1), -0.06 * every)
-    top = _cover(canvas, t, (1.17, s), t.floor_y - 0.042, t.bed, 0.008, every)
+    canvas.relight(Patch(front.rows, front.cols, front.mask * folds[None], y0, y1), -0.06)
+    top = _cover(canvas, t, (1.17, s), t.floor_y - 0.042, t.bed, 0.008)
     centres = (canvas.pixels(top.rows) + 0.5) / canvas.resolution
     _stripes(canvas, t, top, (t.bed_top - t.vanish_y) / np.maximum(centres - t.vanish_y, 0.05))
-    canvas.relight(soft_box(canvas, x0 + 0.01, y0 - 0.012, x1 - 0.01, y0 + 0.008, 0.025), 0.12 * every)
+    canvas.relight(soft_box(canvas, x0 + 0.01, y0 - 0.012, x1 - 0.01, y0 + 0.008, 0.025), 0.12)
     for place, size, gain in ((0.3, 0.3, 0.07), (0.72, 0.22, 0.05), (0.5, 0.16, -0.05)):
-        x, y = x0 + (x1 - x0) * place, y0 - 0.07 - 0.04 * np.float32(place < 0.6)
-        canvas.relight(glow(canvas, x, y, (x1 - x0) * size, 0.06 + 0.0 * x), gain * every)
-    _cover(canvas, t, (1.16, 1.265), t.floor_y - 0.062, t.bed * 0.72, 0.009, every)
-    _cover(canvas, t, (1.14, 1.25), t.floor_y - 0.065, t.bed * 0.3 + t.sheet * 0.7, 0.012, every)
+        x, y = x0 + (x1 - x0) * place, y0 - (0.11 if place < 0.6 else 0.07)
+        canvas.relight(glow(canvas, x, y, (x1 - x0) * size, 0.06), gain)
+    _cover(canvas, t, (1.16, 1.265), t.floor_y - 0.062, t.bed * 0.72, 0.009)
+    _cover(canvas, t, (1.14, 1.25), t.floor_y - 0.065, t.bed * 0.3 + t.sheet * 0.7, 0.012)
     band = 1.0 + (s - 1.0) * 0.62, 1.0 + (s - 1.0) * 0.88
     _cover(canvas, t, band, t.floor_y - 0.05, t.accent * 0.95, 0.012, t.throw)
 
@@ -338,7 +338,7 @@ def _cover(
     low: Array,
     colour: Array,
     drape: float,
-    shown: Array,
+    shown: Array | None = None,
 ) -> Patch:
     """Cloth over the bed between two scales: the top, which is returned, and the right side down to `low`."""
     a, b, y = t.bed_left - drape * 0.6, t.bed_right + drape, t.bed_top - drape
@@ -360,36 +360,35 @@ def _stripes(canvas: Canvas, t: SimpleNamespace, patch: Patch, scale: Array) -> 
 
 def _pillows(canvas: Canvas, t: SimpleNamespace) -> None:
     y = t.bed_top + 0.004
-    two = np.float32(t.pillows == 2)
+    two = (t.pillows == 2).astype(np.float32)
     middle = (t.bed_left + t.bed_right) / 2
     rx, ry = t.bed_width * (0.36 - 0.13 * two), 0.046
-    canvas.relight(
-        glow(canvas, middle, y + 0.04, t.bed_width * 0.55, 0.045 + 0.0 * y), np.full(canvas.n, -0.25, np.float32)
-    )
+    canvas.relight(glow(canvas, middle, y + 0.04, t.bed_width * 0.55, 0.045), -0.25)
     for side, shown in ((-1.0, np.ones_like(two)), (1.0, two)):
         x = middle + side * two * t.bed_width * 0.245
         pillow = ellipse(canvas, x, y, rx, ry, square=True)
         canvas.paint(pillow, t.sheet * 1.03, t.sheet * 0.84, opacity=shown)
-        canvas.relight(glow(canvas, x, y - 0.008, rx * 0.7, ry * 0.6 + 0.0 * rx), 0.07 * shown)
+        canvas.relight(glow(canvas, x, y - 0.008, rx * 0.7, ry * 0.6), 0.07 * shown)
     cushion = ellipse(canvas, middle, y + 0.03, 0.05, 0.034, square=True)
-    canvas.relight(glow(canvas, middle, y + 0.042, 0.075 + 0.0 * y, 0.04 + 0.0 * y), -0.22 * t.cushion)
+    canvas.relight(glow(canvas, middle, y + 0.042, 0.075, 0.04), -0.22 * t.cushion)
     canvas.paint(cushion, t.accent * 1.05, t.accent * 0.8, opacity=t.cushion)
 
 
 def _lamplight(canvas: Canvas, t: SimpleNamespace) -> None:
     """The warm light of a burning lamp on everything around it; it counts for more in a darker room."""
-    gain = np.array([0.10, 0.32, 0.85], np.float32)[t.time] * t.lamp_on
-    wide = glow(canvas, t.lamp_x, t.lamp_y, 0.62 + 0.0 * t.lamp_x, 0.55 + 0.0 * t.lamp_x)
-    canvas.relight(wide, _LAMPLIGHT[:, None] * gain)
-    close = glow(canvas, t.lamp_x, t.lamp_y, 0.2 + 0.0 * t.lamp_x, 0.19 + 0.0 * t.lamp_x)
-    canvas.paint(close, _LAMPLIGHT[:, None] * np.float32(1.15) + 0.0 * gain, opacity=0.5 * t.lamp_on)
+    lamplight = _rgb(1.0, 0.80, 0.45)
+    gain = np.array([0.08, 0.22, 0.80], np.float32)[t.time] * t.lamp_on
+    wide = glow(canvas, t.lamp_x, t.lamp_y, 0.62, 0.55)
+    canvas.relight(wide, lamplight * gain)
+    close = glow(canvas, t.lamp_x, t.lamp_y, 0.2, 0.19)
+    canvas.paint(close, lamplight * 1.15, opacity=0.5 * t.lamp_on)
 
 
 def _lamp_shade(canvas: Canvas, t: SimpleNamespace) -> None:
     x, y = t.lamp_x, t.lamp_y
-    lit = np.float32([1.0, 0.93, 0.68])[:, None] * t.lamp_on + t.shade * (1.0 - t.lamp_on)
-    dim = np.float32([1.0, 0.80, 0.45])[:, None] * t.lamp_on + t.shade * (0.85 * (1.0 - t.lamp_on))
-    pendant = t.lamp * np.float32(t.lamp_kind == 2)
+    lit = _rgb(1.0, 0.93, 0.68) * t.lamp_on + t.shade * (1.0 - t.lamp_on)
+    dim = _rgb(1.0, 0.80, 0.45) * t.lamp_on + t.shade * (0.85 * (1.0 - t.lamp_on))
+    pendant = t.lamp * (t.lamp_kind == 2).astype(np.float32)
     cone = trapezoid(canvas, y - 0.05, y + 0.05, (x - 0.04, x + 0.04), (x - 0.07, x + 0.07))
     canvas.paint(cone, dim, lit, opacity=t.lamp - pendant)
     dome = ellipse(canvas, x, y + 0.035, 0.08, 0.08, inside=(x - 0.1, y - 0.1, x + 0.1, y + 0.035))

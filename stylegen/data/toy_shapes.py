@@ -72,13 +72,14 @@ class Canvas:
         change *= mask
         region += change
 
-    def relight(self, patch: Patch, gain: Array) -> None:
-        """Multiply what is there by 1 + gain * mask: light where `gain` [3, n] or [n] is positive, shade below 0."""
+    def relight(self, patch: Patch, gain: Array | float) -> None:
+        """Multiply what is there by 1 + gain * mask: light where `gain` ([3, n], [n], one) is positive, else shade."""
         region = self.planes[:, patch.rows, patch.cols]
-        if gain.ndim == 1:
-            region *= patch.mask * gain + 1.0
-        else:
-            region *= patch.mask * gain[:, None, None, :] + 1.0
+        if np.ndim(gain) == 2:
+            gain = np.asarray(gain)[:, None, None, :]
+        factor = patch.mask * gain
+        factor += 1.0
+        region *= factor
 
 
 def box(canvas: Canvas, x0: Array | float, y0: Array | float, x1: Array | float, y1: Array | float) -> Patch:
@@ -181,7 +182,8 @@ def ellipse(
         x0, y0 = np.maximum(x0, inside[0]), np.maximum(y0, inside[1])
         x1, y1 = np.minimum(x1, inside[2]), np.minimum(y1, inside[3])
     # First order is too generous beyond the tips of a thin ellipse; nothing may leave its own bounds.
-    mask *= canvas.cover(y0, y1, rows)[:, None, :] * canvas.cover(x0, x1, cols)[None]
+    np.minimum(mask, canvas.cover(y0, y1, rows)[:, None, :], out=mask)
+    np.minimum(mask, canvas.cover(x0, x1, cols)[None], out=mask)
     return Patch(rows, cols, mask, y - ry, y + ry)
 
 
@@ -200,7 +202,7 @@ def glow(canvas: Canvas, x: Array | float, y: Array | float, rx: Array | float, 
 def bands(edges: Array, width: Array | float) -> Array:
     """How much of each pixel is covered by bands [k, k + width] for every whole number k.
 
-    `edges` holds the pixels' borders in periods, [..., pixels + 1, n]; returns [..., pixels, n].
+    `edges` holds the pixels' evenly spaced borders in periods, [..., pixels + 1, n]; returns [..., pixels, n].
     The coverage is the difference of the bands' integral, so bands finer than a pixel turn grey
     instead of making patterns of their own.
     """
@@ -210,11 +212,19 @@ def bands(edges: Array, width: Array | float) -> Array:
     whole *= width
     integral += whole
     share = integral[..., 1:, :] - integral[..., :-1, :]
-    share /= edges[..., 1:, :] - edges[..., :-1, :]
+    share /= edges[..., 1:2, :] - edges[..., :1, :]
     return share
 
 
-def _span(canvas, rows, cols, start, end, first, last) -> Array:
+def _span(
+    canvas: Canvas,
+    rows: slice,
+    cols: slice,
+    start: Array | float,
+    end: Array | float,
+    first: tuple[Array | float, Array | float],
+    last: tuple[Array | float, Array | float],
+) -> Array:
     """Mask of the pixels between two straight edges that run from `first` at `start` to `last` at `end`."""
     r = canvas.resolution
     length = np.maximum(end - start, 1e-4)
@@ -232,8 +242,11 @@ def _span(canvas, rows, cols, start, end, first, last) -> Array:
     mask = sides[1]
     mask -= sides[0]
     np.maximum(mask, 0.0, out=mask)
-    mask = mask * canvas.cover(start, end, rows)[:, None, :]
-    return np.broadcast_to(mask, mask.shape[:2] + (canvas.n,))
+    mask *= canvas.cover(start, end, rows)[:, None, :]
+    # A steep edge's spread must not reach beyond the shape's own bounds.
+    bounds = canvas.cover(np.minimum(first[0], last[0]), np.maximum(first[1], last[1]), cols)
+    np.minimum(mask, bounds[None], out=mask)
+    return mask
 
 
 def _outer(u: Array, v: Array) -> Array:
@@ -241,7 +254,8 @@ def _outer(u: Array, v: Array) -> Array:
 
 
 def _unit(x: Array) -> Array:
-    return np.minimum(np.maximum(x, 0.0), 1.0)
+    x = np.maximum(x, 0.0)
+    return np.minimum(x, 1.0, out=x)
 
 
 def _smooth(t: Array) -> Array:

@@ -1,0 +1,30 @@
+"""Drawn bedrooms at 32 pixels: a first run, on any machine.
+
+    python train.py --config configs/quickstart.py --run.dir runs/quickstart
+"""
+
+from stylegen.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    ScheduleConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        resolution=32,
+        data=DataConfig(source="toy_bedrooms", batch=32),
+        generator=GeneratorConfig(z_dim=128, w_dim=128, channel_max=32),
+        discriminator=DiscriminatorConfig(channel_max=32),
+        loss=LossConfig(r1_gamma=1.0, r1_interval=16),
+        optimizer=OptimizerConfig(learning_rate=0.002, ema_kimg=2.0),
+        schedule=ScheduleConfig(
+            total_kimg=78, stable_kimg_at={8: 24, 16: 16, 32: 16}, fade_kimg_at={16: 12, 32: 10}
+        ),
+        run=RunConfig(tick_kimg=4.0, checkpoint_kimg=20.0, grid=(8, 8)),
+    )

@@ -1,0 +1,8 @@
+"""Draw pictures, style-mixing tables and videos with a trained generator; ``python sample.py --help`` shows how."""
+
+import sys
+
+from stylegen.cli.sample import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,430 @@
+"""Checkpoints of a run: the training state saved and restored, and the generator loaded that is sampled from.
+
+The only file that imports orbax. A run directory holds ``config.json`` and ``checkpoints/NNNNNNNNN/``, a directory for
+each checkpoint, named by its nimg. It has three orbax items, written side by side and made visible by one rename:
+
+- ``ema``: what sampling needs, the averaged generator with ``w_avg`` and the constant noise;
+- ``train``: the rest of the state, needed only to resume;
+- ``meta``: a JSON object that says where growing stood, and what every leaf was when written.
+"""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding
+from orbax.checkpoint import checkpoint_managers
+
+from stylegen import _checkpoint_format as layout
+from stylegen import config as configuration
+from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
+from stylegen.config import Config
+from stylegen.generator import Generator
+from stylegen.schedule import Stage
+from stylegen.state import TrainState, abstract_state, build_networks
+
+__all__ = ["CheckpointError", "Checkpointer", "Meta", "Restored", "available", "load_generator", "read_config"]
+
+_NAME_LENGTH = 9  # digits, at least, of a checkpoint's directory
+_NEAR = 500  # images by which a checkpoint may miss the kimg asked for: steps do not end on round numbers
+
+Log = Callable[[str], None]
+_T = TypeVar("_T")
+
+
+def _hush_orbax() -> None:
+    """Keep pages of traceback off the screen for errors that orbax also raises, and we report in a sentence.
+
+    It logs them; and when it gives up, reads and writes under way find its event loop closed, which Python prints.
+    """
+    logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+
+
+_hush_orbax()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A training state, and what its checkpoint says of it."""
+
+    state: TrainState
+    meta: Meta
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
+def read_config(run_dir: str | Path) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        CheckpointError: there is no such directory, it is no run's, or its config.json cannot be used.
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / "config.json"
+    if not run_dir.is_dir():
+        why = "it is a file" if run_dir.exists() else "it does not exist"
+        raise CheckpointError(f"{run_dir} is no run directory: {why}.")
+    if not path.is_file():
+        raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
+    try:
+        return configuration.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+
+
+def available(run_dir: str | Path) -> list[int]:
+    """nimg of a run's checkpoints, oldest first: listed, not looked into. Unfinished ones are not among them."""
+    names = [path.name for path in _folder(run_dir).glob("*") if path.is_dir()]
+    return sorted(int(name) for name in names if re.fullmatch(rf"[0-9]{{{_NAME_LENGTH},}}", name))
+
+
+def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> Generator:
+    """The generator of a run's newest good checkpoint: averaged weights, at the resolution and alpha of their stage.
+
+    Reads the ``ema`` item alone and changes nothing in the run directory, so it may run beside the training.
+
+    Args:
+        run_dir: the run's directory.
+        kimg: which checkpoint, in thousands of images: the nearest one, if it is within half a kimg.
+        log: told of every newer checkpoint that is damaged; warns by default.
+
+    Raises:
+        CheckpointError: no run, no such checkpoint, none that is good, or one that does not fit the run's config.json.
+    """
+    config = read_config(run_dir)
+    folder, steps = _folder(run_dir), available(run_dir)
+    if not steps:
+        raise CheckpointError(f"{run_dir} has no checkpoint yet.")
+    if kimg is not None:
+        steps = [_nearest(steps, kimg, run_dir)]
+    wanted = layout.split(abstract_state(config))["ema"]
+
+    def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
+        meta = _read_meta(folder, nimg)
+        return meta, _read_tree(folder, meta, "ema", wanted, None)
+
+    (meta, ema), bad = _newest_good(folder, steps, read)
+    for nimg, why in bad.items():
+        used = f"using the one at {_kimg(meta.nimg)} kimg"
+        log(f"The checkpoint at {_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+    return Generator(
+        config=config,
+        graphdef=build_networks(config).g,
+        params=ema["g_ema"],
+        noise_const=ema["noise_const"],
+        w_avg=ema["w_avg"],
+        resolution=meta.resolution,
+        alpha=meta.alpha,
+        kimg=meta.kimg,
+        source=str(_step_dir(folder, meta.nimg)),
+    )
+
+
+class Checkpointer:
+    """Saves and restores one run's training state; a context manager that waits for the last save when it is left.
+
+    It is the only writer of ``<run>/checkpoints``, and takes away what a killed process left there unfinished.
+    """
+
+    def __init__(self, run_dir: str | Path, config: Config, *, keep_last: int, keep_every_nimg: int | None = None):
+        """Open a run's checkpoint folder, creating it if need be.
+
+        Args:
+            run_dir: the run's directory.
+            config: of the run: what ``restore`` expects to find.
+            keep_last: number of newest checkpoints kept.
+            keep_every_nimg: also keep for ever the first checkpoint at or after each multiple of so many images.
+
+        Raises:
+            CheckpointError: the folder cannot be used.
+        """
+        self._config = config
+        self._folder = _folder(run_dir)
+        self._pending: int | None = None  # nimg of the save that is being written
+        policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
+        if keep_every_nimg is not None:
+            policies.append(_FirstAfterEach(keep_every_nimg))
+        options = ocp.CheckpointManagerOptions(
+            step_format_fixed_length=_NAME_LENGTH,
+            cleanup_tmp_directories=True,
+            lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except OSError as error:
+            raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def latest(self) -> int | None:
+        """nimg of the newest checkpoint, the one being written included; None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None = None) -> None:
+        """Start writing a checkpoint and return; the state's buffers may be donated at once.
+
+        Blocks for the copy to the host, the CRCs, and what is left of the save before.
+
+        Args:
+            state: to be saved; replicated, if on several devices.
+            stage: where growing stands, for those who load the generator.
+            extra: anything else that JSON can hold; ``restore`` gives it back in ``meta.extra``.
+
+        Raises:
+            CheckpointError: the save before failed, or this one did not start. The older checkpoints stay.
+        """
+        self.wait()
+        nimg = int(state.nimg)
+        if self.latest is not None and self.latest >= nimg:
+            there = f"{self._folder} already has one at {_kimg(self.latest)} kimg"
+            raise CheckpointError(f"The checkpoint at {_kimg(nimg)} kimg was not saved: {there}.")
+        self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        items: dict[str, Any] = {"meta": ocp.args.JsonSave(layout.seal(_describe(self._config, state, stage, extra)))}
+        for item, tree in layout.split(state).items():
+            items[item] = ocp.args.StandardSave(layout.stored(layout.by_path(tree)))
+        with self._cleanup(nimg):
+            if not self._manager.save(nimg, args=ocp.args.Composite(**items)):
+                raise ValueError("orbax declined to")
+        self._pending = nimg
+
+    def wait(self) -> None:
+        """Block until the last save is on disk.
+
+        Raises:
+            CheckpointError: it failed. The older checkpoints stay, and saving may be tried again.
+        """
+        if self._pending is not None:
+            nimg, self._pending = self._pending, None
+            with self._cleanup(nimg):
+                self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for the last save and let go of orbax's threads.
+
+        Raises:
+            CheckpointError: the last save failed.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def restore(self, sharding: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
+        """The newest good checkpoint, or None where there is none at all.
+
+        Those that are newer are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, for orbax does not save at or
+        before the newest directory that it sees; nothing is deleted.
+
+        Args:
+            sharding: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
+            log: told of every damaged checkpoint; warns by default.
+
+        Raises:
+            CheckpointError: no checkpoint is good (and none is renamed), or it does not fit the configuration.
+        """
+        self.wait()
+        steps = available(self._folder.parent)
+        if not steps:
+            return None
+        wanted = layout.split(abstract_state(self._config))
+
+        def read(nimg: int) -> Restored:
+            meta = _read_meta(self._folder, nimg)
+            fields: dict[str, Any] = {}
+            for item, tree in wanted.items():
+                fields |= _read_tree(self._folder, meta, item, tree, sharding)
+            return Restored(TrainState(**fields), meta)
+
+        restored, bad = _newest_good(self._folder, steps, read)
+        for nimg, why in bad.items():
+            name = self._set_aside(nimg)
+            used = f"going on from the one at {_kimg(restored.meta.nimg)} kimg"
+            log(f"The checkpoint at {_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}.")
+        if bad:
+            self._manager.reload()
+        return restored
+
+    def _check_space(self, nimg: int, needed: int) -> None:
+        # Before writing: a disk that fills up in the middle costs others their writes, and orbax a page of tracebacks.
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise CheckpointError(
+                f"The checkpoint at {_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and the disk of "
+                f"{self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+            )
+
+    def _set_aside(self, nimg: int) -> str:
+        path = _step_dir(self._folder, nimg)
+        aside = path.with_name(f"damaged-{path.name}")
+        if jax.process_index() == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        return aside.name
+
+    @contextmanager
+    def _cleanup(self, nimg: int) -> Iterator[None]:
+        """Make a sentence of orbax's error, and leave neither half a checkpoint on disk nor a wrong list in orbax."""
+        try:
+            yield
+        except Exception as error:
+            if jax.process_index() == 0:
+                for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(path, ignore_errors=True)
+            # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
+            self._manager.reload()
+            raise CheckpointError(
+                f"The checkpoint at {_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
+                "The older ones are as they were."
+            ) from error
+
+
+def _describe(config: Config, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None) -> Meta:
+    nimg = int(state.nimg)
+    return Meta(
+        nimg=nimg,
+        kimg=nimg / 1000,
+        resolution=stage.resolution,
+        alpha=float(stage.alpha),
+        phase=stage.phase,
+        config=configuration.to_dict(config),
+        extra=dict(extra or {}),
+        leaves=layout.describe(layout.by_path(state)),
+        versions=layout.versions(),
+    )
+
+
+@dataclass
+class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
+    """Keeps the first checkpoint at or after each positive multiple of ``nimg``.
+
+    Orbax's own EveryNSteps wants exact multiples, which steps of a batch miss, or drifts off them. What is kept stays
+    the first of its stretch, so the rule needs no memory and says the same after a restart.
+    """
+
+    nimg: int
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[checkpoint_managers.PolicyCheckpointInfo],
+        *,
+        context: checkpoint_managers.PreservationContext,
+    ) -> Sequence[bool]:
+        """Which of the checkpoints, oldest first, to keep."""
+        stretches = [0] + [info.step // self.nimg for info in checkpoints]
+        return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
+
+
+def _folder(run_dir: str | Path) -> Path:
+    return Path(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
+
+
+def _step_dir(folder: Path, nimg: int) -> Path:
+    return folder / f"{nimg:0{_NAME_LENGTH}d}"
+
+
+def _kimg(nimg: int) -> str:
+    return f"{nimg / 1000:.12g}"
+
+
+def _nearest(steps: list[int], kimg: float, run_dir: str | Path) -> int:
+    nearest = min(steps, key=lambda nimg: abs(nimg - kimg * 1000))
+    if abs(nearest - kimg * 1000) > _NEAR:
+        have = ", ".join(_kimg(nimg) for nimg in steps)
+        raise CheckpointError(f"{run_dir} has no checkpoint at {kimg:g} kimg; it has {have}.")
+    return nearest
+
+
+def _newest_good(folder: Path, steps: list[int], read: Callable[[int], _T]) -> tuple[_T, dict[int, str]]:
+    """What ``read`` makes of the newest good checkpoint, and what is wrong with every newer one."""
+    bad: dict[int, str] = {}
+    for nimg in reversed(steps):
+        try:
+            return read(nimg), bad
+        except Damaged as error:
+            bad[nimg] = str(error)
+    every = "; ".join(f"{_step_dir(folder, nimg).name}: {why}" for nimg, why in bad.items())
+    raise CheckpointError(f"No usable checkpoint in {folder} ({every}). Nothing there was changed.")
+
+
+def _reason(error: BaseException) -> str:
+    """The gist of an error: orbax's and tensorstore's messages run to pages."""
+    text = str(error).strip()
+    if code := re.search(r"os_error_code='(\d+)'", text):
+        return os.strerror(int(code[1]))
+    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    return line if len(line) <= 200 else f"{line[:200]} …"
+
+
+def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
+    """One orbax item. Raises Damaged whatever orbax raises: missing and broken files give errors of many kinds."""
+    if not path.is_dir():
+        raise Damaged(f"{path.name} is missing")
+    try:
+        with ocp.Checkpointer(handler) as reader:
+            return reader.restore(path, args=args)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Damaged(f"{path.name}: {_reason(error)}") from error
+
+
+def _read_meta(folder: Path, nimg: int) -> Meta:
+    """The ``meta`` item of a checkpoint, verified; raises as ``layout.unseal`` does."""
+    step = _step_dir(folder, nimg)
+    sealed = _read_item(step / "meta", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
+    try:
+        meta = layout.unseal(sealed)
+    except CheckpointError as error:
+        raise CheckpointError(f"{step} cannot be read: {error}.") from error
+    if meta.nimg != nimg:
+        raise Damaged(f"it holds the state at {_kimg(meta.nimg)} kimg")
+    return meta
+
+
+def _read_tree(
+    folder: Path, meta: Meta, item: str, wanted: dict[str, Any], sharding: Sharding | None
+) -> dict[str, Any]:
+    """An item in the structure of ``wanted``, a tree of shapes and dtypes; verified, on the devices of ``sharding``.
+
+    Raises:
+        Damaged: something is missing, or not what was written.
+        CheckpointError: the item was written with other leaves, shapes or dtypes.
+    """
+    step = _step_dir(folder, meta.nimg)
+    leaves = layout.by_path(wanted)
+    if problems := layout.misfits(meta, item, leaves):
+        raise CheckpointError(f"{step} does not fit the configuration: {layout.summary(problems)}.")
+    # As host arrays: the CRCs need them there, and from there they go to any devices, whatever those they came from.
+    target = {path: np.empty(leaf.shape, leaf.dtype) for path, leaf in layout.stored_shapes(leaves).items()}
+    host = _read_item(step / item, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(target))
+    if wrong := layout.corrupted(meta, host):
+        raise Damaged(f"{item}: wrong CRC of {layout.summary(wrong)}")
+    # The state will be donated, so its buffers must be its own.
+    return layout.rebuild(wanted, jax.device_put(host, sharding, may_alias=False))

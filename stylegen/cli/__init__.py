@@ -1,0 +1,27 @@
+"""The command ``stylegen VERB``: the same verbs as the scripts at the top of the repository."""
+
+import importlib
+import sys
+
+VERBS = {
+    "train": "train a generator, or resume a run",
+    "sample": "draw pictures, style mixing and videos with a trained generator",
+    "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Call the verb named first with the rest of the command line; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in VERBS:
+        verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
+        return verb
+    listed = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+    usage = f"stylegen VERB ...\n\n{listed}\n\nstylegen VERB --help says more."
+    if argv and argv[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    if argv:
+        print(f"error: there is no verb {argv[0]!r}.", file=sys.stderr)
+    print(usage, file=sys.stderr)
+    return 2

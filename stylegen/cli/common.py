@@ -1,0 +1,102 @@
+"""What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
+USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
+
+
+class UsageError(ValueError):
+    """The command line asks for something that cannot be; the message says what can."""
+
+
+class Sized(Protocol):
+    """Anything with a length."""
+
+    def __len__(self) -> int: ...
+
+
+Batch = TypeVar("Batch", bound=Sized)
+
+
+def run(verb: Callable[[], None]) -> int:
+    """Do what a verb does; its exit status.
+
+    Errors that this package raises on purpose, which are those of its own classes (ConfigError, DataError and the like),
+    and those of the file system become one sentence. Anything else is a bug and keeps its traceback.
+    """
+    try:
+        verb()
+    except Exception as error:
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("stylegen."):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parse_numbers(name: str, text: str) -> list[int]:
+    """Whole numbers and ranges, both ends included: "0-3,7" is [0, 1, 2, 3, 7].
+
+    Raises:
+        UsageError: it does not parse; the message begins with ``name``.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise UsageError(f"{name} {text!r}: {part.strip()!r} is neither a number nor a range; write 0-15,42.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"{name} {text!r}: the range {part.strip()} runs backwards; write {last}-{first}.")
+        if len(numbers) + last - first >= MAX_NUMBERS:
+            raise UsageError(f"{name} {text!r}: more than {MAX_NUMBERS:,} numbers.")
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+def refuse_existing(paths: Sequence[Path]) -> None:
+    """Raise UsageError if there are such files already."""
+    if paths:
+        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+        raise UsageError(f"{paths[0]}{more} exists already; give another --out, or --overwrite to replace it.")
+
+
+def with_progress(batches: Iterable[Batch], total: int, unit: str) -> Iterator[Batch]:
+    """Pass batches on and show their number, the speed and the time left on stderr, if it takes longer than a moment.
+
+    On a terminal the line is rewritten every half a second; in a log there is a new one every ten seconds.
+    """
+    terminal = sys.stderr.isatty()
+    done, done_first, started, shown = 0, 0, 0.0, time.monotonic()
+    for batch in batches:
+        now = time.monotonic()
+        # The first batch includes compilation and would spoil the estimate.
+        if done == 0:
+            done_first, started = len(batch), now
+        done += len(batch)
+        if now - shown > (0.5 if terminal else 10) and done > done_first:
+            speed = (done - done_first) / (now - started)
+            left = (total - done) / speed
+            line = f"{done:,}/{total:,} {unit}, {speed:,.0f} {unit}/s, {duration(left)} left"
+            print(f"\r{line:<60}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+            shown = now
+        yield batch
+    if terminal:
+        print(f"\r{'':<60}\r", end="", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45 s, 3:20 min or 2:05 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02d} h"

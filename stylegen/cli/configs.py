@@ -1,0 +1,49 @@
+"""Finding and reading experiment files: Python files with ``get_config() -> Config``."""
+
+import importlib.util
+from pathlib import Path
+
+import stylegen
+from stylegen.config import Config, ConfigError
+
+
+def config_dirs() -> list[Path]:
+    """Where the shipped experiments are: inside an installed package, or beside it in a checkout."""
+    package = Path(stylegen.__file__).parent
+    return [d for d in (package / "configs", package.parent / "configs") if d.is_dir()]
+
+
+def find_config(name: str) -> Path:
+    """The file of an experiment given by path or by name (``lsun_bedroom_256``).
+
+    Raises:
+        ConfigError: there is none; the message lists those that there are.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    stem = Path(name).stem
+    for folder in config_dirs():
+        if (folder / f"{stem}.py").is_file():
+            return folder / f"{stem}.py"
+    shipped = sorted(path.stem for folder in config_dirs() for path in folder.glob("*.py"))
+    raise ConfigError(f"--config {name}: no such file or experiment; there are {', '.join(shipped)}.")
+
+
+def load_config(name: str) -> Config:
+    """The configuration of an experiment given by path or by name.
+
+    Raises:
+        ConfigError: there is no such file, or it does not give a Config.
+    """
+    path = find_config(name)
+    spec = importlib.util.spec_from_file_location(f"stylegen_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config {name}: is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"--config {name}: has no function get_config().")
+    config = module.get_config()
+    if not isinstance(config, Config):
+        raise ConfigError(f"--config {name}: get_config() gave a {type(config).__name__}, not a Config.")
+    return config

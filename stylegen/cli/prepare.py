@@ -1,0 +1,151 @@
+"""The verb ``prepare``: raw images to a folder that training reads at full speed."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from stylegen.cli import common
+from stylegen.data.origins import ToyOrigin, open_origin
+from stylegen.data.prepare import Options, prepare
+from stylegen.data.source import DataError
+
+_DESCRIPTION = """Prepare images for training: crop them square, make every resolution from 8 pixels up, and store each
+as a TFDS data set of its own.
+
+  prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
+  prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+  prepare cifar10 cifar-10-binary.tar.gz --out DATA
+  prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
+
+Then train with --data.path DATA. A command that was interrupted continues where it was when given again.
+"""
+
+Resolution = Annotated[str, tyro.conf.arg(metavar="PIXELS")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What all kinds of data have in common."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DATA")]  # folder to write to: new, empty, or to be continued.
+    resolution: Resolution = "256"  # largest resolution, a power of two.
+    start_resolution: int = 8  # smallest resolution that is stored, in pixels; training averages still smaller ones.
+    image_channels: Literal[1, 2, 3, 4] = 3  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    # The largest square in the middle, or the largest 4:3 picture between black bars (for cars, as the original did).
+    crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
+    # How pictures are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
+    encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
+    workers: int | None = None  # processes; default: all cores.
+    max_images: int | None = None  # use only the first so many.
+    overwrite: bool = False  # start anew, deleting what was prepared in DATA before.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lsun(Output):
+    """An LSUN archive as downloaded: CATEGORY_SPLIT_lmdb.zip (scenes) or CATEGORY.zip (objects), or unpacked.
+
+    Example: prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
+    """
+
+    archive: tyro.conf.Positional[Path]  # the zip, or the folder with data.mdb.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Output):
+    """A folder or zip of images, nested or flat.
+
+    Example: prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+    """
+
+    images: tyro.conf.Positional[Path]  # the folder or zip.
+    labels_from_folders: bool = False  # the top folders are classes.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10(Output):
+    """CIFAR-10's archive in binary form.
+
+    Example: prepare cifar10 cifar-10-binary.tar.gz --out DATA
+    """
+
+    archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz.
+    resolution: Resolution = "32"  # largest resolution, a power of two.
+    split: Literal["train", "test"] = "train"  # 50,000 images to train on, or 10,000 to test.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyBedrooms(Output):
+    """Drawn rooms, which need no download; training can also draw them by itself.
+
+    Example: prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
+    """
+
+    resolution: Resolution = "64"  # largest resolution, 8 to 256.
+    num_images: int = 20_000  # how many rooms.
+
+
+Command = (
+    Annotated[Lsun, tyro.conf.subcommand("lsun")]
+    | Annotated[Images, tyro.conf.subcommand("images")]
+    | Annotated[Cifar10, tyro.conf.subcommand("cifar10")]
+    | Annotated[ToyBedrooms, tyro.conf.subcommand("toy_bedrooms")]
+)
+
+
+def parse_resolution(text: str) -> int:
+    """Pixels a side.
+
+    Raises:
+        DataError: not a whole number, or width and height.
+    """
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    if sides := re.fullmatch(r"(\d+)[x, ](\d+)", text):
+        if sides[1] == sides[2]:
+            return int(sides[1])
+        raise DataError(
+            f"resolution = {text}: only square pictures are supported yet; for wide ones give"
+            f" --crop center-crop-wide --resolution {max(int(sides[1]), int(sides[2]))}."
+        )
+    raise DataError(f"resolution = {text}: must be a power of two, for example 256.")
+
+
+def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
+    """Do what was asked.
+
+    Raises:
+        DataError: it cannot be done.
+    """
+    options = Options(
+        parse_resolution(command.resolution),
+        start_resolution=command.start_resolution,
+        image_channels=command.image_channels,
+        crop=command.crop,
+        encoding=command.encoding,
+    )
+    for name in ("workers", "max_images"):
+        if (value := getattr(command, name)) is not None and value < 1:
+            raise DataError(f"{name} = {value}: must be at least 1.")
+    most = command.max_images
+    match command:
+        case Lsun():
+            origin = open_origin("lsun", command.archive, max_images=most)
+        case Images():
+            origin = open_origin(
+                "images", command.images, labels_from_folders=command.labels_from_folders, max_images=most
+            )
+        case Cifar10():
+            origin = open_origin("cifar10", command.archive, split=command.split, max_images=most)
+        case ToyBedrooms():
+            origin = ToyOrigin(min(command.num_images, most or command.num_images), options.resolution)
+    prepare(origin, command.out, options, workers=command.workers, overwrite=command.overwrite)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    command = tyro.cli(Command, prog="prepare", description=_DESCRIPTION, args=argv, config=config)
+    return common.run(lambda: run(command))

@@ -1,0 +1,270 @@
+"""The verb ``sample``: pictures, style mixing, truncation sweeps and videos from a trained generator."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+import stylegen
+from stylegen import images, video
+from stylegen.cli import common
+
+DESCRIPTION = """Draw pictures with a trained generator.
+
+  # Single pictures, and a grid of them: seed0000.png ... and grid.png
+  sample --run runs/bedroom --seeds 0-15,42 --psi 0.7 --out out
+  # Nothing trained yet? A tiny generator ships with the package
+  sample --run toy_bedrooms --seeds 0-15 --out out
+  # What truncation does, a row for each seed: psi.png
+  sample --run runs/bedroom --seeds 1-4 --psi=-1,-0.5,0,0.5,1 --out out
+  # Style mixing, coarse layers from the columns and the rest from the rows: mix.png
+  sample --run runs/bedroom --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out
+  # A walk from seed to seed, as .mp4, .gif, .webp or a folder of frames
+  sample --run runs/bedroom --interpolate --seeds 1,2,3 --frames 60 --loop --out out/walk.mp4
+"""
+
+GRID_MAX = 64  # pictures in grid.png; the rest of a long list is only written one by one
+
+# Without these, --help would call every list of numbers {None}|STR.
+NumberList = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to draw."""
+
+    run: str  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
+    """Checkpoint at so many thousand images; default: the newest good one."""
+    seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
+    labels: NumberList = None  # classes of a class-conditional generator: one for all, or one for each seed.
+    psi: str = "1"  # truncation: 1 is none, 0.7 is usual, 0 is the mean picture; several, --psi=-1,0,1, make a sweep.
+    cutoff: Number = None  # truncate only so many of the coarsest layers; default: all.
+    noise: Literal["const", "random", "none"] = "const"
+    """Fine detail: the network's own, the same in all pictures; drawn for each seed; or none."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder, or the file of a video; default: out, or out/walk.mp4."""
+    overwrite: bool = False  # replace pictures that are there already.
+    batch: Number = None  # pictures drawn at once; default: by resolution.
+    scale: Number = None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
+    columns: Number = None  # of grid.png; default: about as many as rows.
+
+    mix: bool = False  # draw a style-mixing table of --rows and --cols.
+    rows: NumberList = None  # seeds of the rows.
+    cols: NumberList = None  # seeds of the columns.
+    layers: NumberList = None  # layers that come from the columns, 0 being the coarsest; for example 0-3.
+
+    interpolate: bool = False  # write a video that walks from seed to seed.
+    space: Literal["z", "w"] = "w"  # straight in w, or spherical in z.
+    frames: int = 60  # from one seed to the next.
+    loop: bool = False  # return to the first seed.
+    fps: float = 30.0  # frames a second.
+
+
+MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "frames", "loop", "fps")}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, prog="sample", description=DESCRIPTION, args=argv, config=config)
+    return common.run(lambda: draw(options))
+
+
+def draw(options: Options) -> None:
+    """Do what was asked; an error of our own says why it cannot be done."""
+    _check_modes(options)
+    if options.mix:
+        _draw_mix(options)
+    elif options.interpolate:
+        _draw_walk(options)
+    elif len(_psis(options)) > 1:
+        _draw_sweep(options)
+    else:
+        _draw_pictures(options)
+
+
+def _check_modes(options: Options) -> None:
+    if options.mix and options.interpolate:
+        raise common.UsageError("--mix and --interpolate are two different things; give one of them.")
+    default = {field.name: field.default for field in dataclasses.fields(Options)}
+    for mode, names in MODE_FIELDS.items():
+        given = [name for name in names if getattr(options, name) != default[name]]
+        if given and not getattr(options, mode):
+            raise common.UsageError(f"--{given[0]} needs --{mode}.")
+    if options.mix:
+        _require(options, *MODE_FIELDS["mix"])
+        if options.seeds is not None:
+            raise common.UsageError("--mix takes its seeds from --rows and --cols, not from --seeds.")
+    else:
+        _require(options, "seeds")
+    for name in ("scale", "columns"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise common.UsageError(f"--{name} {value}: must be at least 1.")
+
+
+def _require(options: Options, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) is None:
+            raise common.UsageError(
+                f"--{name} is missing, for example --{name} {'0-3' if name == 'layers' else '0-15'}."
+            )
+
+
+def _draw_pictures(options: Options) -> None:
+    seeds = _numbers(options, "seeds")
+    labels = _labels(options, len(seeds))
+    folder = options.out or Path("out")
+    if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
+        raise common.UsageError(f"--out {folder}: single pictures go to a folder; give its name.")
+    names = _names(seeds, labels)
+    _refuse(options, folder, [*names, "grid.png"])
+    G = _load(options)
+    batches = stylegen.stream(G, seeds, labels=labels, noise=options.noise, batch=options.batch, **_truncation(options))
+    remaining = iter(names)
+    shown: list[np.ndarray] = []
+    for batch in common.with_progress(batches, len(seeds), "images"):
+        for image in batch:
+            images.save_image(image, folder / next(remaining))
+        shown.extend(batch[: GRID_MAX - len(shown)])
+    images.save_grid(np.stack(shown), folder / "grid.png", options.columns, _scale(options, G))
+    which = f"the first {GRID_MAX}" if len(seeds) > GRID_MAX else "all of them" if len(seeds) > 1 else "it enlarged"
+    count = f"{len(seeds):,} pictures, {names[0]} to {names[-1]}" if len(seeds) > 1 else names[0]
+    print(f"{folder}: {count}; grid.png shows {which}.")
+
+
+def _names(seeds: list[int], labels: int | list[int] | None) -> list[str]:
+    """File names; a seed that is listed for several classes has the class in its name, so that no file is lost."""
+    if isinstance(labels, list) and len(set(seeds)) < len(seeds):
+        return [f"seed{seed:04d}-class{label}.png" for seed, label in zip(seeds, labels, strict=True)]
+    return [f"seed{seed:04d}.png" for seed in seeds]
+
+
+def _draw_sweep(options: Options) -> None:
+    seeds, psis = _numbers(options, "seeds"), _psis(options)
+    labels = _labels(options, len(seeds))
+    path = _grid_path(options, "psi.png")
+    G = _load(options)
+    z = stylegen.latents(seeds, G.z_dim)
+    ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
+    table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
+    rows, columns = [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis]
+    images.save_image(images.labelled_grid(table, rows, columns, _scale(options, G)), path)
+    print(f"{path}: {len(seeds)} seeds at {len(psis)} truncations.")
+
+
+def _draw_mix(options: Options) -> None:
+    rows, cols, layers = (_numbers(options, name) for name in ("rows", "cols", "layers"))
+    labels = _labels(options, len(rows) + len(cols))
+    path = _grid_path(options, "mix.png")
+    G = _load(options)
+    z = stylegen.latents([*rows, *cols], G.z_dim)
+    ws = stylegen.styles(G, z, labels=labels, batch=options.batch, **_truncation(options))
+    ws_rows, ws_cols = ws[: len(rows)], ws[len(rows) :]
+    mixed = stylegen.mix(ws_rows, ws_cols, layers)
+    sources = _synthesize(G, options, ws, [*rows, *cols])
+    # Random noise of a mixture is the row's: noise is fine detail, and so are the layers that the row mostly gives.
+    drawn = _synthesize(G, options, mixed, np.repeat(rows, len(cols)))
+    table = images.mixing_grid(sources[: len(rows)], sources[len(rows) :], drawn)
+    row_labels, column_labels = ["", *(f"seed {seed}" for seed in rows)], ["", *(f"seed {seed}" for seed in cols)]
+    images.save_image(images.labelled_grid(table, row_labels, column_labels, _scale(options, G), gap=8), path)
+    taken = options.layers if len(layers) > 1 else f"{layers[0]} alone"
+    print(f"{path}: layers {taken} of 0-{G.num_ws - 1} from the columns, the rest from the rows.")
+
+
+def _draw_walk(options: Options) -> None:
+    seeds = _numbers(options, "seeds")
+    labels = _labels(options, len(seeds))
+    path = options.out or Path("out/walk.mp4")
+    video.check_path(path)
+    if not options.overwrite:
+        common.refuse_existing(video.existing(path))
+    G = _load(options)
+    frames = stylegen.walk(
+        G,
+        seeds,
+        space=options.space,
+        frames=options.frames,
+        loop=options.loop,
+        labels=labels,
+        noise=options.noise,
+        batch=options.batch,
+        **_truncation(options),
+    )
+    total = stylegen.paths.path_length(len(seeds), options.frames, options.loop)
+    shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
+    count = video.save_video(shown, path, options.fps, options.scale)
+    print(f"{path}: {count} frames, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
+
+
+def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndarray:
+    return stylegen.synthesize(
+        G, ws, noise=options.noise, noise_seeds=[int(seed) for seed in seeds], batch=options.batch
+    )
+
+
+def _load(options: Options) -> Any:
+    G = stylegen.load(options.run, kimg=options.kimg)
+    print(G)
+    return G
+
+
+def _numbers(options: Options, name: str) -> list[int]:
+    what = {"seeds": "seed list", "rows": "seed list", "cols": "seed list", "layers": "layer list"}[name]
+    return common.parse_numbers(f"--{name}: {what}", getattr(options, name))
+
+
+def _labels(options: Options, n: int) -> int | list[int] | None:
+    """One class for all pictures, or a class for each of ``n``."""
+    if options.labels is None:
+        return None
+    labels = common.parse_numbers("--labels: class list", options.labels)
+    if len(labels) not in (1, n):
+        raise common.UsageError(
+            f"--labels {options.labels}: {len(labels)} classes for {n} seeds; give one, or one each."
+        )
+    return labels[0] if len(labels) == 1 else labels
+
+
+def _psis(options: Options) -> list[float]:
+    try:
+        psis = [float(part) for part in options.psi.split(",")]
+    except ValueError:
+        psis = [math.nan]
+    if not all(math.isfinite(psi) for psi in psis):
+        raise common.UsageError(
+            f"--psi {options.psi}: must be a number such as 0.7, or several, --psi=-1,-0.5,0,0.5,1."
+        )
+    return psis
+
+
+def _truncation(options: Options) -> dict[str, Any]:
+    psis = _psis(options)
+    if len(psis) > 1:
+        raise common.UsageError(f"--psi {options.psi}: a sweep goes with --seeds alone; give one number.")
+    return {"psi": psis[0], "cutoff": options.cutoff}
+
+
+def _grid_path(options: Options, name: str) -> Path:
+    """The single picture that a mode writes: ``--out`` if that is a .png, else ``name`` in it."""
+    out = options.out or Path("out")
+    path = out if out.suffix.lower() == ".png" and not out.is_dir() else out / name
+    _refuse(options, path.parent, [path.name])
+    return path
+
+
+def _refuse(options: Options, folder: Path, names: list[str]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise common.UsageError(f"{folder} is a file, not a folder; give another --out.")
+    if not options.overwrite and folder.is_dir():
+        present = {path.name for path in folder.iterdir()}
+        common.refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+
+
+def _scale(options: Options, G: Any) -> int:
+    return options.scale or images.comfortable_scale(G.resolution)

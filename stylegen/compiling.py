@@ -1,0 +1,82 @@
+"""How programs are compiled: options by platform, the cache on disk, and compiling ahead in the background."""
+
+import functools
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Key = TypeVar("Key")
+
+# XLA's own convolution gradients run at a tenth of the matrix-product rate on a CPU; with these it uses YNNPACK.
+_CPU_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_ELTWISE"
+}
+
+
+@functools.cache
+def compiler_options() -> dict[str, str] | None:
+    """XLA options for this platform and version, for ``jax.jit(compiler_options=...)``; None is the defaults.
+
+    An option that this version of XLA does not know is left out: they come and go, and are never needed to be right.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    known: dict[str, str] = {}
+    for name, value in _CPU_OPTIONS.items():
+        try:
+            jax.jit(lambda x: x + 1, compiler_options={name: value})(jnp.zeros(()))
+        except jax.errors.JaxRuntimeError:
+            continue
+        known[name] = value
+    return known or None
+
+
+def default_cache_dir() -> Path:
+    """Where compiled programs are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylegen" / "xla"
+
+
+def use_cache(folder: str | None) -> None:
+    """Keep compiled programs in a folder (None: the user's cache folder; "": nowhere)."""
+    if folder == "":
+        return
+    path = Path(folder) if folder else default_cache_dir()
+    path.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+class CompileAhead(Generic[Key]):
+    """Programs by key, compiled in the background before they are needed.
+
+    ``lower`` gives the lowered program for a key; it is called in the background too.
+    """
+
+    def __init__(self, lower: Any):
+        self._lower = lower
+        # One at a time: a compilation takes all cores by itself.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._programs: dict[Key, Future[Any]] = {}
+
+    def start(self, key: Key) -> None:
+        """Begin compiling, unless that has begun."""
+        if key not in self._programs:
+            self._programs[key] = self._pool.submit(lambda: self._lower(key).compile())
+
+    def get(self, key: Key) -> Any:
+        """The compiled program, waiting for it if need be. Raises what compiling raised."""
+        self.start(key)
+        return self._programs[key].result()
+
+    def forget_all_but(self, key: Key) -> None:
+        """Free the programs of stages that are over."""
+        self._programs = {k: p for k, p in self._programs.items() if k == key or not p.done()}
+
+    def close(self) -> None:
+        """Start no further compilation; one that runs cannot be interrupted and is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,146 @@
+"""Pictures on disk: PNG files and grids of uint8 pictures, plain or with labels along their edges."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
+COMFORTABLE_SIDE = 128  # pixels; smaller pictures are hard to see in a grid
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write to that becomes ``path`` at the end, so that a file is there whole or not at all.
+
+    Makes the folder it is in. The extension is kept, because encoders go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def to_pil(image: np.ndarray) -> Image.Image:
+    """A uint8 picture [h, w, C] as grey, grey with alpha, RGB or RGBA for 1 to 4 channels."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES:
+        raise ValueError(f"a picture is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}.")
+    mode = MODES[image.shape[2]]
+    return Image.frombytes(mode, (image.shape[1], image.shape[0]), np.ascontiguousarray(image).tobytes())
+
+
+def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write a uint8 picture [h, w, C] as a file of the format that the extension names; atomic."""
+    with replacing(path) as partial:
+        to_pil(image).save(partial)
+
+
+def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None, scale: int = 1) -> None:
+    """Write uint8 pictures [n, h, w, C] as one grid; arguments are those of ``grid``. Atomic."""
+    save_image(grid(images, columns, scale), path)
+
+
+def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> np.ndarray:
+    """Pictures side by side, row by row, without gaps.
+
+    Args:
+        images: uint8 [n, h, w, C].
+        columns: pictures in a row; about as many as rows if None. Missing ones at the end are white, or transparent.
+        scale: enlargement of each pixel to a square of so many.
+
+    Returns:
+        uint8 [rows * h * scale, columns * w * scale, C].
+    """
+    n, h, w, channels = images.shape
+    columns = grid_columns(n) if columns is None else columns
+    rows = math.ceil(n / columns)
+    blanks = np.broadcast_to(blank(channels), (rows * columns - n, h, w, channels))
+    cells = np.concatenate([images, blanks]).reshape(rows, columns, h, w, channels)
+    return enlarge(cells.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, channels), scale)
+
+
+def grid_columns(n: int) -> int:
+    """Columns of a grid of ``n`` pictures: one row of up to four, else about as many as rows."""
+    return n if n <= 4 else math.ceil(math.sqrt(n))
+
+
+def blank(channels: int) -> np.ndarray:
+    """The pixel [channels] where there is no picture: white, and transparent if there is an alpha channel."""
+    pixel = np.full(channels, 255, np.uint8)
+    if channels in (2, 4):
+        pixel[-1] = 0
+    return pixel
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Each pixel of [..., h, w, C] as a square of scale x scale."""
+    return image if scale == 1 else image.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def comfortable_scale(side: int, wanted: int = COMFORTABLE_SIDE) -> int:
+    """The smallest enlargement that makes a picture of ``side`` pixels at least ``wanted``."""
+    return max(1, math.ceil(wanted / side))
+
+
+def labelled_grid(
+    images: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str], scale: int = 1, gap: int = 0
+) -> np.ndarray:
+    """A table of pictures with a text at the left of each row and above each column.
+
+    Args:
+        images: uint8 [rows, columns, h, w, C].
+        row_labels: a text for each row.
+        column_labels: a text for each column.
+        scale: enlargement of the pictures; the texts fit the result.
+        gap: pixels of white that set the first row and the first column apart.
+
+    Returns:
+        uint8 picture; its channels are those of the images.
+    """
+    rows, columns, h, w, channels = images.shape
+    cell_h, cell_w = h * scale, w * scale
+    font = ImageFont.load_default(size=max(10, min(28, cell_h // 7)))
+    boxes = [font.getbbox(text) for text in [*row_labels, *column_labels]]
+    pad = 6
+    left = math.ceil(max(box[2] for box in boxes[:rows])) + 2 * pad
+    top = math.ceil(max(box[3] for box in boxes[rows:])) + 2 * pad
+    # A text wider than its column would run into the next one.
+    step = max(cell_w, *(math.ceil(box[2]) + pad for box in boxes[rows:]))
+    x = [left + j * step + gap * (j > 0) for j in range(columns)]
+    y = [top + i * cell_h + gap * (i > 0) for i in range(rows)]
+    canvas = Image.new("L", (x[-1] + step, y[-1] + cell_h), 255)
+    draw = ImageDraw.Draw(canvas)
+    for i, text in enumerate(row_labels):
+        draw.text((left - pad, y[i] + cell_h / 2), text, fill=0, font=font, anchor="rm")
+    for j, text in enumerate(column_labels):
+        draw.text((x[j] + cell_w / 2, top / 2), text, fill=0, font=font, anchor="mm")
+    page = np.asarray(canvas)[..., None].repeat(channels, axis=-1)
+    if channels in (2, 4):
+        page[..., -1] = 255
+    for i, j in np.ndindex(rows, columns):
+        page[y[i] : y[i] + cell_h, x[j] : x[j] + cell_w] = enlarge(images[i, j], scale)
+    return page
+
+
+def mixing_grid(row_images: np.ndarray, column_images: np.ndarray, mixed: np.ndarray) -> np.ndarray:
+    """A style-mixing table: column sources along the top, row sources down the left, and a blank corner.
+
+    Args:
+        row_images: uint8 [rows, h, w, C].
+        column_images: uint8 [columns, h, w, C].
+        mixed: uint8 [rows, columns, h, w, C].
+
+    Returns:
+        uint8 [rows + 1, columns + 1, h, w, C].
+    """
+    corner = np.broadcast_to(blank(mixed.shape[-1]), mixed.shape[2:])[None, None]
+    top = np.concatenate([corner, column_images[None]], axis=1)
+    return np.concatenate([top, np.concatenate([row_images[:, None], mixed], axis=1)])

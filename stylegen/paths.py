@@ -1,0 +1,101 @@
+"""Paths between latents: straight for styles w, spherical for normal latents z. Pure numpy."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+PARALLEL = 1e-6  # sine of an angle so small that its two vectors span no plane
+
+
+class PathError(ValueError):
+    """There is no such path; the message says why."""
+
+
+def lerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """``n`` points on the straight line from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in w.
+
+    Raises:
+        PathError: shapes differ, or n is less than 2.
+    """
+    return _between("lerp", a, b, n)
+
+
+def slerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """``n`` points on the great circle from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in z.
+
+    The angle grows at constant speed, the length goes straight from that of ``a`` to that of ``b``. Vectors are along
+    the last axis. A normal z of many dimensions has nearly constant length, which a straight line would leave.
+
+    Raises:
+        PathError: shapes differ, or n is less than 2.
+    """
+    return _between("slerp", a, b, n)
+
+
+def path(points: np.ndarray, frames: int, loop: bool, kind: Literal["lerp", "slerp"]) -> Iterator[np.ndarray]:
+    """Go from each of ``points`` [K, ...] to the next in ``frames`` equal steps, ``path_length`` points one at a time.
+
+    A loop returns to the first point and ends one step before it, so that a repeated video does not stand still there.
+    """
+    for i in range(len(points) if loop else len(points) - 1):
+        a, b = points[i], points[(i + 1) % len(points)]
+        yield from (_KINDS[kind](a, b, step / frames) for step in range(frames))
+    if not loop:
+        yield points[-1]
+
+
+def path_length(points: int, frames: int, loop: bool) -> int:
+    """Number of points that ``path`` gives.
+
+    Raises:
+        PathError: fewer than two points, or no frames.
+    """
+    if points < 2:
+        raise PathError("an interpolation needs at least two seeds.")
+    if frames < 1:
+        raise PathError(f"frames = {frames}: must be at least 1, from each seed to the next.")
+    return points * frames if loop else (points - 1) * frames + 1
+
+
+def _between(kind: str, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise PathError(f"the ends of a path have shapes {a.shape} and {b.shape}; they must be alike.")
+    if n < 2:
+        raise PathError(f"n = {n}: a path has at least its two ends.")
+    return np.stack([_KINDS[kind](a, b, i / (n - 1)) for i in range(n)])
+
+
+def _lerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    return (a * (1 - t) + b * t).astype(a.dtype)
+
+
+def _slerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """cos(t angle) u + sin(t angle) p, with u = a/|a| and p the unit vector at right angles to it in their plane."""
+    if t in (0, 1):
+        return b if t else a
+    u, length_a = _unit(a.astype(np.float64))
+    v, length_b = _unit(b.astype(np.float64))
+    # Unlike the arc cosine of the dot product, this keeps its precision at angles near 0 and pi.
+    angle = 2 * np.arctan2(_norm(u - v), _norm(u + v))
+    p = v - np.sum(u * v, axis=-1, keepdims=True) * u
+    # Parallel and opposite vectors leave the plane open: it is then that of u and the axis farthest from it.
+    axis = np.eye(a.shape[-1])[np.argmin(np.abs(u), axis=-1)]
+    any_p = axis - np.sum(u * axis, axis=-1, keepdims=True) * u
+    p, _ = _unit(np.where(_norm(p) < PARALLEL, any_p, p))
+    direction = np.cos(t * angle) * u + np.sin(t * angle) * p
+    return (direction * (length_a * (1 - t) + length_b * t)).astype(a.dtype)
+
+
+def _norm(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def _unit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions and lengths [..., 1] of vectors; a zero vector stays zero."""
+    length = _norm(x)
+    return x / np.where(length == 0, 1, length), length
+
+
+_KINDS = {"lerp": _lerp_at, "slerp": _slerp_at}

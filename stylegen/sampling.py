@@ -1,0 +1,385 @@
+"""Seeds to z to w to pictures: sampling, truncation, mixing and walks with a ``Generator``.
+
+Everything takes and returns numpy arrays. Work goes through the network in batches of one fixed size, the last one
+padded: any number of pictures compiles once, memory stays bounded, and a picture is the same whatever else is asked.
+Truncation, mixing and paths: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 3 and appendix B.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from stylegen import ops, paths
+from stylegen.generator import Generator, NoiseMode, broadcast_styles, truncate
+
+Labels = int | Sequence[int] | np.ndarray | None  # one class for all pictures, or one each; None for no classes
+
+NOISE_MODES = ("const", "random", "none")
+MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
+MAX_BATCH = 16
+MAX_BATCH_PIXELS = 2**18  # four pictures of 256x256; larger pictures keep every core busy on their own
+
+
+class SamplingError(ValueError):
+    """What was asked of a generator cannot be drawn; the message says what can."""
+
+
+def default_batch(resolution: int) -> int:
+    """Pictures that go through the network at once, where the caller does not say."""
+    return max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // resolution**2))
+
+
+def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
+    """The latents z [N, z_dim] of some seeds, float32.
+
+    Each is ``np.random.RandomState(seed).randn(1, z_dim)``, as in all published StyleGAN code, so that a seed means the
+    same z everywhere.
+
+    Raises:
+        SamplingError: no seeds, or one that is no integer from 0 to 2**32 - 1.
+    """
+    rows = [np.random.RandomState(seed).randn(z_dim) for seed in _checked_seeds(seeds)]
+    return np.stack(rows).astype(np.float32)
+
+
+def styles(
+    G: Generator,
+    z: np.ndarray,
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    batch: int | None = None,
+) -> np.ndarray:
+    """Map latents to styles and truncate them.
+
+    Args:
+        G: the generator.
+        z: [N, z_dim].
+        labels: class of each picture, or one for all; needed by a class-conditional generator, refused by another.
+        psi: truncation: 1 is none, 0 gives the mean picture, between them variety is traded for fidelity.
+        cutoff: layers that are truncated, counted from the coarsest; None is all.
+        batch: latents mapped at once; ``default_batch`` of the resolution if None.
+
+    Returns:
+        ws [N, num_ws, w_dim], float32.
+
+    Raises:
+        SamplingError: shapes, labels, psi or cutoff that do not fit.
+    """
+    z = np.asarray(z, np.float32)
+    if z.ndim != 2 or z.shape[0] == 0 or z.shape[1] != G.z_dim:
+        raise SamplingError(f"z has shape {z.shape}; this generator needs [N, {G.z_dim}].")
+    if not math.isfinite(psi):
+        raise SamplingError(f"psi = {psi}: must be a finite number; 1 is no truncation.")
+    if cutoff is not None and cutoff < 0:
+        raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
+    c = one_hot(G, labels, len(z))
+    run = functools.partial(_styles, G.params, G.noise_const, G.w_avg, np.float32(psi))
+    run = functools.partial(run, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=cutoff)
+    return _collect(_in_batches(run, _checked_batch(G, batch), z, *([] if c is None else [c])))
+
+
+def synthesize(
+    G: Generator,
+    ws: np.ndarray,
+    *,
+    noise: NoiseMode = "const",
+    noise_seeds: Sequence[int] | None = None,
+    as_float: bool = False,
+    batch: int | None = None,
+) -> np.ndarray:
+    """Draw the pictures of some styles, at the resolution (and fade) that the generator was taken at.
+
+    Args:
+        G: the generator.
+        ws: [..., num_ws, w_dim], with any leading dimensions; layers beyond num_ws are not used.
+        noise: const is the network's own, the same for all pictures; random is drawn from ``noise_seeds``; or none.
+        noise_seeds: for random noise, a seed for each picture in order; 0, 1, 2, ... if None.
+        as_float: give float32 around [-1, 1], unclipped, instead of uint8.
+        batch: pictures drawn at once; ``default_batch`` of the resolution if None.
+
+    Returns:
+        [..., r, r, C], uint8 (or float32).
+
+    Raises:
+        SamplingError: shapes, seeds or noise that do not fit.
+    """
+    ws = np.asarray(ws, np.float32)
+    if ws.ndim < 2 or ws.size == 0 or ws.shape[-2] < G.num_ws or ws.shape[-1] != G.w_dim:
+        raise SamplingError(f"ws has shape {ws.shape}; this generator needs [..., {G.num_ws}, {G.w_dim}].")
+    rows = ws[..., : G.num_ws, :].reshape(-1, G.num_ws, G.w_dim)
+    images = _collect(_drawn(G, rows, noise, noise_seeds, as_float, batch))
+    return images.reshape(*ws.shape[:-2], *images.shape[1:])
+
+
+def sample(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    as_float: bool = False,
+    batch: int | None = None,
+) -> np.ndarray:
+    """The pictures of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
+
+    A seed gives the same picture whatever else is in the list, random noise included, which is drawn from the seed too.
+    Arguments and errors are those of ``styles`` and ``synthesize``. For more than fits in memory there is ``stream``.
+    """
+    return _collect(
+        stream(G, seeds, labels=labels, psi=psi, cutoff=cutoff, noise=noise, as_float=as_float, batch=batch)
+    )
+
+
+def stream(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    as_float: bool = False,
+    batch: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Like ``sample``, a batch at a time, in order: arrays [up to batch, r, r, C]. Wrong arguments raise at once."""
+    numbers = _checked_seeds(seeds)
+    classes = None if one_hot(G, labels, len(numbers)) is None else np.broadcast_to(np.asarray(labels), len(numbers))
+    size = _checked_batch(G, batch)
+    _check_noise(noise)
+
+    def batches() -> Iterator[np.ndarray]:
+        for start in range(0, len(numbers), size):
+            part = slice(start, start + size)
+            z = latents(numbers[part], G.z_dim)
+            part_labels = None if classes is None else classes[part]
+            ws = styles(G, z, labels=part_labels, psi=psi, cutoff=cutoff, batch=size)
+            yield synthesize(G, ws, noise=noise, noise_seeds=numbers[part], as_float=as_float, batch=size)
+
+    return batches()
+
+
+def mix(ws_rows: np.ndarray, ws_cols: np.ndarray, layers: Iterable[int]) -> np.ndarray:
+    """Mix the styles of every row with those of every column (StyleGAN, Fig. 3).
+
+    Args:
+        ws_rows: [rows, num_ws, w_dim].
+        ws_cols: [cols, num_ws, w_dim].
+        layers: layers whose styles come from the column, 0 being the coarsest; the rest come from the row.
+
+    Returns:
+        [rows, cols, num_ws, w_dim].
+
+    Raises:
+        SamplingError: shapes that do not match, or a layer that does not exist.
+    """
+    ws_rows, ws_cols = np.asarray(ws_rows), np.asarray(ws_cols)
+    if ws_rows.ndim != 3 or ws_cols.ndim != 3 or ws_rows.shape[1:] != ws_cols.shape[1:]:
+        raise SamplingError(f"styles to mix are {ws_rows.shape} and {ws_cols.shape}; both must be [N, num_ws, w_dim].")
+    num_ws = ws_rows.shape[1]
+    chosen = sorted(set(layers))
+    if outside := [layer for layer in chosen if not 0 <= layer < num_ws]:
+        raise SamplingError(f"layer {outside[0]} does not exist: these styles have {num_ws}, 0 to {num_ws - 1}.")
+    mixed = np.repeat(ws_rows[:, None], len(ws_cols), axis=1)
+    mixed[:, :, chosen] = ws_cols[None][:, :, chosen]
+    return mixed
+
+
+def walk(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    space: Literal["z", "w"] = "w",
+    frames: int = 60,
+    loop: bool = False,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    batch: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Frames of a walk from seed to seed, straight in w or spherical in z: uint8 [r, r, C] each.
+
+    Args:
+        G: the generator.
+        seeds: at least two; each is met exactly.
+        space: where to interpolate.
+        frames: steps from one seed to the next; ``paths.path_length`` of them in all.
+        loop: return to the first seed.
+        labels: class of each seed, or one for all; a walk in z stays in one class.
+        psi: truncation, as in ``styles``.
+        cutoff: layers truncated, as in ``styles``.
+        noise: random noise is that of the first seed in all frames, because noise that changes would flicker.
+        batch: frames drawn at once.
+
+    Raises:
+        SamplingError, PathError: at once, for arguments that do not fit, such as a walk in z between classes.
+    """
+    numbers = _checked_seeds(seeds)
+    paths.path_length(len(numbers), frames, loop)
+    if space not in ("z", "w"):
+        raise SamplingError(f"space = {space!r}: must be z or w.")
+    _check_noise(noise)
+    keyframes = latents(numbers, G.z_dim)
+    ws = styles(G, keyframes, labels=labels, psi=psi, cutoff=cutoff, batch=batch)
+    if space == "z" and labels is not None and np.unique(labels).size > 1:
+        raise SamplingError("a walk in z stays in one class; give one label, or walk in w to pass between classes.")
+    label = None if labels is None else int(np.ravel(labels)[0])
+    path = paths.path(ws, frames, loop, "lerp") if space == "w" else paths.path(keyframes, frames, loop, "slerp")
+
+    def drawn() -> Iterator[np.ndarray]:
+        for points in _grouped(path, _checked_batch(G, batch)):
+            here = points if space == "w" else styles(G, points, labels=label, psi=psi, cutoff=cutoff, batch=batch)
+            yield from synthesize(G, here, noise=noise, noise_seeds=[numbers[0]] * len(points), batch=batch)
+
+    return drawn()
+
+
+def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
+    """Labels of ``n`` pictures as float32 [n, c_dim], or None for a generator without classes.
+
+    Raises:
+        SamplingError: labels are missing, unexpected, too few, too many or no class of the generator.
+    """
+    if G.c_dim == 0:
+        if labels is not None:
+            raise SamplingError("labels were given, but this generator has no classes.")
+        return None
+    if labels is None:
+        raise SamplingError(f"this generator has {G.c_dim} classes: give labels, each from 0 to {G.c_dim - 1}.")
+    numbers = np.asarray(labels)
+    if numbers.ndim == 0:
+        numbers = np.repeat(numbers, n)
+    if numbers.shape != (n,):
+        raise SamplingError(f"{numbers.size} labels for {n} pictures: give one for each, or a single one for all.")
+    for label in numbers.tolist():
+        if not isinstance(label, int) or not 0 <= label < G.c_dim:
+            raise SamplingError(f"label {label!r} is no class of this generator: its {G.c_dim} are 0 to {G.c_dim - 1}.")
+    return np.eye(G.c_dim, dtype=np.float32)[numbers]
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "num_ws", "cutoff"))
+def _styles(
+    params: Any,
+    noise_const: Any,
+    w_avg: Array,
+    psi: float,
+    z: Array,
+    c: Array | None = None,
+    *,
+    graphdef: Any,
+    num_ws: int,
+    cutoff: int | None,
+) -> Array:
+    w = nnx.merge(graphdef, params, noise_const).mapping(z, c)
+    return truncate(broadcast_styles(w, num_ws), w_avg, psi, cutoff)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "resolution", "noise", "as_float"))
+def _synthesize(
+    params: Any,
+    noise_const: Any,
+    alpha: Array | None,
+    ws: Array,
+    seeds: Array,
+    *,
+    graphdef: Any,
+    resolution: int,
+    noise: NoiseMode,
+    as_float: bool,
+) -> Array:
+    def draw(noise_const: Any, ws: Array) -> Array:
+        network = nnx.merge(graphdef, params, noise_const).synthesis
+        fade = 1.0 if alpha is None else alpha
+        return network(ws, resolution=resolution, alpha=fade, noise="none" if noise == "none" else "const")
+
+    if noise == "random":
+        # Each picture has constant noise of its own, from a key of its own, so that its place in the batch does not
+        # matter. Drawn in one piece, because every call of jax.random takes about a second to compile on a CPU.
+        flat, unravel = ravel_pytree(noise_const)
+        drawn = jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), flat.shape))(seeds)
+        images = jax.vmap(lambda noise, w: draw(unravel(noise), w[None])[0])(drawn, ws)
+    else:
+        images = draw(noise_const, ws)
+    return images if as_float else ops.to_uint8(images)
+
+
+def _drawn(
+    G: Generator,
+    rows: np.ndarray,
+    noise: NoiseMode,
+    noise_seeds: Sequence[int] | None,
+    as_float: bool,
+    batch: int | None,
+) -> Iterator[np.ndarray]:
+    """Pictures of ws [N, num_ws, w_dim], in batches."""
+    _check_noise(noise)
+    seeds = _checked_seeds(range(len(rows)) if noise_seeds is None else noise_seeds)
+    if len(seeds) != len(rows):
+        raise SamplingError(f"{len(seeds)} noise seeds for {len(rows)} pictures: give one for each.")
+    # None rather than 1.0 for a finished fade: the old image is then not even computed.
+    alpha = None if G.alpha == 1 else np.float32(G.alpha)
+    run = functools.partial(_synthesize, G.params, G.noise_const, alpha)
+    run = functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=noise, as_float=as_float)
+    return _in_batches(run, _checked_batch(G, batch), rows, np.asarray(seeds, np.uint32))
+
+
+def _in_batches(run: Callable[..., Array], batch: int, *inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """Results of ``run`` on just ``batch`` rows at a time, the last padded; one is computed as another is fetched."""
+    ahead: tuple[Array, int] | None = None
+    for start in range(0, len(inputs[0]), batch):
+        parts = [x[start : start + batch] for x in inputs]
+        rows = len(parts[0])
+        result = run(*(np.concatenate([x, np.repeat(x[-1:], batch - rows, axis=0)]) for x in parts))
+        if ahead is not None:
+            yield np.asarray(ahead[0])[: ahead[1]]
+        ahead = result, rows
+    if ahead is not None:
+        yield np.asarray(ahead[0])[: ahead[1]]
+
+
+def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:
+    return np.concatenate(list(batches))
+
+
+def _grouped(points: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    group: list[np.ndarray] = []
+    for point in points:
+        group.append(point)
+        if len(group) == size:
+            yield np.stack(group)
+            group = []
+    if group:
+        yield np.stack(group)
+
+
+def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+    numbers = []
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
+            raise SamplingError(f"seed {seed!r}: must be a whole number from 0 to {MAX_SEED}.")
+        numbers.append(int(seed))
+    if not numbers:
+        raise SamplingError("no seeds were given.")
+    return numbers
+
+
+def _checked_batch(G: Generator, batch: int | None) -> int:
+    if batch is not None and batch < 1:
+        raise SamplingError(f"batch = {batch}: must be at least 1.")
+    return default_batch(G.resolution) if batch is None else batch
+
+
+def _check_noise(noise: str) -> None:
+    if noise not in NOISE_MODES:
+        raise SamplingError(f"noise = {noise!r}: must be one of {', '.join(NOISE_MODES)}.")

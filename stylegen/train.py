@@ -1,0 +1,308 @@
+"""The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from stylegen import compiling, data, distributed, ops, run_dir, sampling, schedule
+from stylegen.checkpoint import Checkpointer
+from stylegen.config import Config
+from stylegen.describe import seconds_left
+from stylegen.generator import Generator
+from stylegen.schedule import Stage
+from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
+from stylegen.train_step import Static, jit_step, reset_optimizers
+
+TICKS = 200  # in a run, where run.tick_kimg does not say
+TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say
+MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
+
+
+def train(config: Config) -> Path:
+    """Train, from the beginning or from the newest good checkpoint in ``run.dir``, to the end of the schedule.
+
+    SIGTERM and Ctrl-C save and return; the same call goes on from there, and computes what an uninterrupted run would have.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        RunError: the directory cannot be used, or holds another run.
+        DataError: the data cannot be used.
+        ConfigError: the devices do not fit the configuration.
+        CheckpointError: no checkpoint of the run is good, or saving failed.
+    """
+    compiling.use_cache(config.run.compilation_cache)
+    mesh = distributed.make_mesh(config)
+    folder = run_dir.open_run(config)
+    source = data.open_source(config)
+    keep_every = config.run.keep_every_kimg
+    with Checkpointer(
+        folder, config, keep_last=config.run.keep_last, keep_every_nimg=round(keep_every * 1000) if keep_every else None
+    ) as checkpointer:
+        notes: list[str] = []
+        restored = checkpointer.restore(distributed.replicated(mesh), log=notes.append)
+        nimg = restored.meta.nimg if restored else 0
+        with run_dir.RunLog(folder, nimg) as log, _stop_requested() as stop:
+            for note in notes:
+                log.line(note)
+            log.line(f"{'Resuming' if restored else 'Starting'} {folder} at {nimg / 1000:g} kimg: {source.description}")
+            state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
+            phase = restored.meta.phase if restored else 0
+            loop = _Loop(config, mesh, source, checkpointer, log, stop)
+            loop.run(state, nimg, phase)
+    return folder
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C interrupts at once. In the main thread only."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Means:
+    """Means of scalars since the last tick, fetched from the device one step late, so that fetching never waits."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+        self._pending: dict[str, jax.Array] | None = None
+
+    def add(self, metrics: dict[str, jax.Array]) -> None:
+        self._fetch()
+        self._pending = metrics
+
+    def _fetch(self) -> None:
+        if self._pending is not None:
+            for name, value in jax.device_get(self._pending).items():
+                if not math.isnan(value):
+                    self._sums[name] += float(value)
+                    self._counts[name] += 1
+        self._pending = None
+
+    def take(self) -> dict[str, float]:
+        self._fetch()
+        means = {name: self._sums[name] / self._counts[name] for name in sorted(self._sums)}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+
+@dataclasses.dataclass
+class _Loop:
+    config: Config
+    mesh: Mesh
+    source: data.ImageSource
+    checkpointer: Checkpointer
+    log: run_dir.RunLog
+    stop: threading.Event
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.static = Static(config, build_networks(config))
+        self.total = schedule.total_nimg(config)
+        tick = config.run.tick_kimg
+        self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)
+        every = config.run.checkpoint_kimg
+        self.checkpoint_every = max(round(every * 1000) if every else self.tick * TICKS_PER_CHECKPOINT, 1)
+        placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
+        self.steps = compiling.CompileAhead[tuple[int, int]](self._lower)
+        self.jitted = jit_step(self.static, *placement)
+        self.reset = jax.jit(
+            lambda state: reset_optimizers(state, static=self.static), donate_argnums=0, out_shardings=placement[0]
+        )
+        self.latents = sampling.latents(range(config.run.grid[0] * config.run.grid[1]), config.generator.z_dim)
+
+    def _lower(self, key: tuple[int, int]) -> Any:
+        """The training step for (resolution, batch size), lowered."""
+        resolution, batch = key
+        images = jax.ShapeDtypeStruct((batch, resolution, resolution, self.config.image_channels), jnp.uint8)
+        labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+        return self.jitted.lower(abstract_state(self.config), images, labels, scalar, scalar)
+
+    def run(self, state: TrainState, nimg: int, phase: int) -> None:
+        """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
+        means, batches, streaming = _Means(), None, None
+        stage = schedule.at(self.config, max(nimg - 1, 0))
+        if nimg == 0:
+            self.save_reals()
+            self.save_fakes(state, schedule.at(self.config, 0), 0)
+        clock = _Clock(nimg)
+        try:
+            while nimg < self.total and not self.stop.is_set():
+                stage = schedule.at(self.config, nimg)
+                if stage.phase != phase:
+                    state, phase = self.reset(state), stage.phase
+                key = stage.resolution, stage.batch_size
+                if key != streaming:
+                    if batches is not None:
+                        batches.close()
+                    batches, streaming = self.stream(stage, nimg), key
+                    step = self.begin_stage(key, nimg)
+                    clock.restart(nimg)
+                state, metrics = step(state, *self.next_batch(batches), *_scalars(stage))
+                means.add(metrics)
+                nimg += stage.batch_size
+                if nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total:
+                    self.report(state, stage, nimg, means.take(), clock)
+                if nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every:
+                    self.checkpointer.save(state, stage)
+        finally:
+            self.steps.close()
+            if batches is not None:
+                batches.close()
+        self.finish(state, stage, nimg)
+
+    def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
+        """Save where the run is, unless that is saved, and say so."""
+        if self.checkpointer.latest != nimg and nimg > 0:
+            self.checkpointer.save(state, stage)
+        self.checkpointer.wait()
+        done = "Finished" if nimg >= self.total else "Stopped; the same command goes on from here"
+        self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
+
+    def stream(self, stage: Stage, nimg: int) -> Any:
+        """Batches from image number ``nimg`` of the run on."""
+        return data.make_pipeline(
+            self.source,
+            stage.resolution,
+            stage.batch_size,
+            start=nimg,
+            seed=self.config.data.seed,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
+            workers=self.config.data.workers,
+        )
+
+    def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
+        """The next images and labels, on the devices, the original's minibatch-std groups made neighbours."""
+        batch = next(batches)
+        order = ops.minibatch_std_order(len(batch["label"]), self.config.discriminator.mbstd_group_size)
+        placed = distributed.put_batch(self.mesh, {name: batch[name][order] for name in ("image", "label")})
+        return placed["image"], placed["label"]
+
+    def begin_stage(self, key: tuple[int, int], nimg: int) -> Any:
+        """The compiled step of a stage; begins to compile the one after it."""
+        started = time.monotonic()
+        step = self.steps.get(key)
+        self.steps.forget_all_but(key)
+        waited = time.monotonic() - started
+        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}" + (f" (compiled in {waited:.0f} s)" if waited > 1 else ""))
+        later = [(p.resolution, p.batch_size) for p in schedule.phases(self.config) if nimg < p.start < self.total]
+        upcoming = [k for k in later if k != key]
+        if upcoming and self.config.run.compile_ahead:
+            self.steps.start(upcoming[0])
+        return step
+
+    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: "_Clock") -> None:
+        """What happens at a tick: scalars, the progress line, a grid of samples."""
+        jax.block_until_ready(state.nimg)
+        speed = clock.speed(nimg)
+        phase_left, run_left = seconds_left(self.config, nimg, stage.resolution, speed)
+        self.log.scalars(
+            nimg,
+            means
+            | {
+                "Progress/kimg": nimg / 1000,
+                "Progress/resolution": stage.resolution,
+                "Progress/alpha": stage.alpha,
+                "Progress/batch_size": stage.batch_size,
+                "Progress/learning_rate": stage.learning_rate,
+                "Timing/sec_per_kimg": 1000 / speed,
+                "Timing/img_per_sec": speed,
+                "Timing/total_sec": clock.total(),
+            },
+        )
+        losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
+        if "Loss/r1_penalty" in means:
+            losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
+        fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
+        self.log.line(
+            f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
+            f"{1000 / speed:7.2f} s/kimg  phase {_time(phase_left)} left, run {_time(run_left)}  {losses}"
+        )
+        self.save_fakes(state, stage, nimg)
+        clock.restart(nimg)
+
+    def grid_shape(self) -> tuple[int, int]:
+        """Columns and rows of the grids, fewer where pictures are large."""
+        fit = max(MAX_GRID_SIDE // self.config.resolution, 1)
+        columns, rows = self.config.run.grid
+        return min(columns, fit), min(rows, fit)
+
+    def save_reals(self) -> None:
+        """``reals.png``: the first images of the data at full resolution."""
+        columns, rows = self.grid_shape()
+        indices = np.arange(min(columns * rows, self.source.num_images))
+        self.log.grid("reals", self.source.read(indices, self.config.resolution)["image"], columns, 0)
+
+    def save_fakes(self, state: TrainState, stage: Stage, nimg: int) -> None:
+        """``fakes000123.png`` and ``fakes.png``: samples of the moving average from latents that stay the same.
+
+        Enlarged to the full resolution, so that all grids of a run are of one size.
+        """
+        columns, rows = self.grid_shape()
+        n = columns * rows
+        G: Generator = ema_generator(self.config, self.static.networks, state, stage)
+        labels = np.arange(n) % G.c_dim if G.c_dim else None
+        pictures = sampling.synthesize(G, sampling.styles(G, self.latents[:n], labels=labels), noise="const")
+        scale = self.config.resolution // stage.resolution
+        path = self.log.grid(f"fakes{nimg // 1000:06d}", pictures, columns, nimg, scale)
+        newest = path.with_name("fakes.png.partial")
+        newest.write_bytes(path.read_bytes())
+        newest.replace(path.with_name("fakes.png"))
+
+
+class _Clock:
+    """Speed since the last tick, without compiling and pictures, and time since the start."""
+
+    def __init__(self, nimg: int) -> None:
+        self._begin = time.monotonic()
+        self.restart(nimg)
+
+    def restart(self, nimg: int) -> None:
+        self._nimg, self._since = nimg, time.monotonic()
+
+    def speed(self, nimg: int) -> float:
+        """Images per second."""
+        return (nimg - self._nimg) / max(time.monotonic() - self._since, 1e-9)
+
+    def total(self) -> float:
+        """Seconds since the loop began."""
+        return time.monotonic() - self._begin
+
+
+def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(stage.alpha, np.float32), np.asarray(stage.learning_rate, np.float32)
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes // 60}:{minutes % 60:02d} h"

@@ -1,0 +1,45 @@
+"""Fixtures that several tests share."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.generator import Generator
+from stylegen.schedule import Stage
+from stylegen.state import build_networks, ema_generator, init_state
+
+
+@functools.cache
+def _generator(
+    resolution: int = 16, channels: int = 3, classes: int = 0, stage: int | None = None, alpha: float = 1.0
+) -> Generator:
+    config = Config(
+        resolution=resolution,
+        image_channels=channels,
+        num_classes=classes,
+        data=DataConfig(source="images"),
+        generator=GeneratorConfig(z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
+        discriminator=DiscriminatorConfig(channel_max=8),
+        schedule=ScheduleConfig(start_resolution=4),
+    )
+    state = init_state(config, seed=3)
+    rng = np.random.default_rng(4)
+    # Noise strengths and biases start at 0, which would hide that they are used at all.
+    g_ema = jax.tree.map(lambda x: x + 0.2 * rng.standard_normal(x.shape, np.float32), state.g_ema)
+    w_avg = jnp.asarray(rng.standard_normal(16, np.float32))
+    state = dataclasses.replace(state, g_ema=g_ema, w_avg=w_avg, nimg=jnp.int32(5000))
+    return ema_generator(config, build_networks(config), state, Stage(0, stage or resolution, alpha, 4, 0.001))
+
+
+@pytest.fixture(scope="session")
+def make_generator():
+    """Tiny generators with random weights: ``make_generator(resolution=16, channels=3, classes=0, stage=None, alpha=1.0)``.
+
+    z and w have 16 numbers; calls with the same arguments give the same object.
+    """
+    return _generator

@@ -1,0 +1,164 @@
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegen.data import imaging
+from stylegen.data.source import box_mean
+
+
+def flat(mode, color, size=(12, 10)):
+    return Image.new(mode, size, color)
+
+
+def decoded(data, channels):
+    return imaging.to_array(imaging.decode(data, channels))
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "BMP", "GIF", "TIFF"])
+def test_the_format_is_sniffed(form, to_bytes):
+    array = decoded(to_bytes(flat("RGB", (200, 0, 0)), form), 3)
+    assert array.shape == (10, 12, 3)
+    assert np.abs(array.astype(int) - [200, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "expected"),
+    [
+        (flat("L", 90), 3, [90, 90, 90]),
+        (flat("RGB", (255, 0, 0)), 1, [76]),  # ITU-R 601: 0.299 * 255
+        (flat("RGBA", (0, 0, 255, 0)), 3, [255, 255, 255]),  # what cannot be seen becomes white
+        (flat("RGBA", (0, 0, 0, 102)), 3, [153, 153, 153]),
+        (flat("RGBA", (0, 0, 0, 102)), 1, [153]),
+        (flat("RGBA", (1, 2, 3, 4)), 4, [1, 2, 3, 4]),
+        (flat("RGB", (1, 2, 3)), 4, [1, 2, 3, 255]),
+        (flat("LA", (50, 60)), 2, [50, 60]),
+        (flat("L", 50), 2, [50, 255]),
+        (flat("RGBA", (50, 50, 50, 60)), 2, [50, 60]),
+        (flat("LA", (0, 102)), 3, [153, 153, 153]),
+        (flat("1", 1), 3, [255, 255, 255]),
+        (flat("I;16", 257 * 123), 3, [123, 123, 123]),  # scaled, not clipped
+        (flat("I;16", 257 * 123), 1, [123]),
+    ],
+)
+def test_modes_are_brought_to_the_wanted_channels(image, channels, expected, to_bytes):
+    array = decoded(to_bytes(image, "PNG"), channels)
+    assert array.shape == (10, 12, channels) and array.dtype == np.uint8
+    np.testing.assert_array_equal(array[4, 4], expected)
+
+
+def test_cmyk_and_palettes(to_bytes):
+    assert decoded(to_bytes(flat("CMYK", (0, 255, 255, 0)), "TIFF"), 3)[0, 0].tolist() == [255, 0, 0]
+    palette = flat("RGB", (10, 200, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert decoded(to_bytes(palette, "PNG"), 3)[0, 0].tolist() == [10, 200, 30]
+    assert decoded(to_bytes(palette, "PNG", transparency=0), 3)[0, 0].tolist() == [255, 255, 255]
+
+
+def test_the_exif_orientation_is_applied(photo, to_bytes):
+    image = photo(0, (40, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    array = decoded(to_bytes(image, "PNG", exif=exif), 3)
+    np.testing.assert_array_equal(array, np.rot90(np.asarray(image), -1))
+
+
+@pytest.mark.parametrize("form", ["WEBP", "JPEG", "PNG"])
+def test_what_is_no_whole_image_is_unreadable(form, photo, to_bytes):
+    data = to_bytes(photo(0, (200, 200)), form)
+    for broken in (data[: len(data) // 2], b"", b"no image", data[:20]):
+        with pytest.raises(imaging.UnreadableImageError, match="."):
+            imaging.decode(broken, 3)
+
+
+def test_decompression_bombs_are_refused(monkeypatch, to_bytes):
+    monkeypatch.setattr(imaging, "MAX_PIXELS", 99)
+    with pytest.raises(imaging.UnreadableImageError, match="12x10 pixels are too many"):
+        imaging.decode(to_bytes(flat("RGB", 0), "PNG"), 3)
+
+
+def test_floating_point_pixels_are_unreadable(to_bytes):
+    with pytest.raises(imaging.UnreadableImageError, match="no known range"):
+        imaging.decode(to_bytes(flat("F", 0.5), "TIFF"), 3)
+
+
+@pytest.mark.parametrize("size", [(40, 31), (31, 40), (33, 33), (16, 100)])
+def test_center_crop_is_that_of_the_original_tool(size, photo):
+    image = photo(1, size)
+    array = np.asarray(image)
+    side = min(array.shape[:2])
+    top, left = (array.shape[0] - side) // 2, (array.shape[1] - side) // 2
+    square = Image.fromarray(array[top : top + side, left : left + side])
+    expected = np.asarray(square.resize((16, 16), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(imaging.crop_and_resize(image, 16, "center-crop"), expected)
+
+
+def test_center_crop_wide_puts_the_middle_between_black_bars():
+    array = imaging.crop_and_resize(flat("RGB", (9, 99, 199), (400, 200)), 64, "center-crop-wide")
+    assert array.shape == (64, 64, 3)
+    assert not array[:8].any() and not array[56:].any()
+    assert (array[8:56] == [9, 99, 199]).all()
+
+
+def test_center_crop_wide_keeps_proportions():
+    # A circle must stay one: as wide as high.
+    y, x = np.mgrid[:240, :480]
+    disc = ((x - 239.5) ** 2 + (y - 119.5) ** 2 < 80**2).astype(np.uint8) * 255
+    array = imaging.crop_and_resize(Image.fromarray(disc), 64, "center-crop-wide")[:, :, 0] > 127
+    assert abs(array.any(0).sum() - array.any(1).sum()) <= 1
+
+
+def test_upscaling_is_noticed():
+    assert imaging.is_upscaled(flat("RGB", 0, (300, 63)), 64, "center-crop")
+    assert not imaging.is_upscaled(flat("RGB", 0, (64, 64)), 64, "center-crop")
+    assert imaging.is_upscaled(flat("RGB", 0, (63, 63)), 64, "center-crop-wide")
+    assert not imaging.is_upscaled(flat("RGB", 0, (64, 48)), 64, "center-crop-wide")
+
+
+def test_the_pyramid_averages_before_it_rounds():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    levels = imaging.pyramid(image, (8, 16, 32))
+    np.testing.assert_array_equal(levels[32], image)
+    for r, factor in ((16, 2), (8, 4)):
+        means = image.reshape(r, factor, r, factor, 3).mean(axis=(1, 3), dtype=np.float64)
+        np.testing.assert_array_equal(levels[r], np.rint(means).astype(np.uint8))
+    rounded_twice = box_mean(levels[16][None], 8)[0]
+    assert (rounded_twice != levels[8]).any()
+
+
+def test_pyramid_resolutions():
+    assert imaging.pyramid_resolutions(64) == (8, 16, 32, 64)
+    assert imaging.pyramid_resolutions(64, 32) == (32, 64)
+    assert imaging.pyramid_resolutions(4) == (4,)
+
+
+@pytest.mark.parametrize("library", ["cv2", "pillow"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_lossless_storage_returns_the_same_pixels(channels, library, monkeypatch):
+    _use(library, monkeypatch)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, channels), np.uint8)
+    stored = imaging.encode_stored(image, "lossless")
+    np.testing.assert_array_equal(imaging.decode_stored(stored, channels), image)
+
+
+@pytest.mark.parametrize("library", ["cv2", "pillow"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_storage_is_close(channels, library, monkeypatch, photo):
+    _use(library, monkeypatch)
+    image = imaging.to_array(photo(3, (64, 64), {1: "L", 3: "RGB"}[channels]).resize((256, 256)))
+    stored = imaging.encode_stored(image, "jpeg")
+    assert np.abs(imaging.decode_stored(stored, channels).astype(int) - image).mean() < 2
+    assert not Image.open(io.BytesIO(stored)).info.get("progressive")
+    assert {layer[1:3] for layer in Image.open(io.BytesIO(stored)).layer} == {(1, 1)}  # 4:4:4
+
+
+def _use(library, monkeypatch):
+    imaging._stored_decoder.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None if library == "pillow" else pytest.importorskip("cv2"))
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_decoder():
+    yield
+    imaging._stored_decoder.cache_clear()

@@ -1,0 +1,218 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stylegen.config import Config, DataConfig
+from stylegen.data import DataError, make_pipeline, open_source
+from stylegen.data.lsun import LsunOrigin
+from stylegen.data.origins import ToyOrigin, open_origin
+from stylegen.data.prepare import Options, prepare
+
+
+def config(resolution=16, num_classes=0, image_channels=3, **data):
+    return Config(
+        resolution=resolution, num_classes=num_classes, image_channels=image_channels, data=DataConfig(**data)
+    )
+
+
+def first_batch(source, resolution=16, batch=4):
+    pipeline = make_pipeline(source, resolution, batch, workers=0)
+    return next(pipeline)
+
+
+def test_toy_bedrooms_are_the_default():
+    source = open_source(config(num_images=9))
+    assert (source.num_images, source.channels, source.class_names) == (9, 3, ())
+    assert first_batch(source)["image"].shape == (4, 16, 16, 3)
+    assert not first_batch(source)["label"].any()
+
+
+def test_toy_bedrooms_have_classes_when_asked():
+    from stylegen.data import toy_bedrooms
+
+    source = open_source(config(num_images=9, num_classes=6))
+    labels = source.read(np.arange(9), 8)["label"]
+    assert labels.tolist() == [toy_bedrooms.factors(i).bed_class for i in range(9)]
+
+
+def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
+    from stylegen.data import toy_bedrooms
+
+    source = open_source(config(128, num_images=300))
+    indices = np.array([299, 0, 7, 7])
+    for r in (8, 64, 128):
+        np.testing.assert_array_equal(source.read(indices, r)["image"], toy_bedrooms.render(indices, r))
+    means = source.read(indices, 8)["image"].reshape(4, 4, 2, 4, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_array_equal(source.read(indices, 4)["image"], np.rint(means))
+
+
+def test_an_lsun_archive_is_prepared_on_first_use(make_lsun, photo_bytes, tmp_path, capsys):
+    make_lsun(photo_bytes(5))
+    wanted = config(source="lsun", path=str(tmp_path))
+    source = open_source(wanted)
+    assert (tmp_path / "stylegen-16" / "prepared.json").is_file()
+    assert source.num_images == 5 and "lsun_bedroom train" in source.description
+    assert "is prepared already" not in capsys.readouterr().err
+    again = open_source(wanted)
+    assert again.fingerprint == source.fingerprint and "images/s" not in capsys.readouterr().err
+    np.testing.assert_array_equal(first_batch(again)["image"], first_batch(source)["image"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_archive_itself_may_be_the_path(make_lsun, photo_bytes, tmp_path, zipped):
+    path = make_lsun(photo_bytes(3), "cat", zipped)
+    source = open_source(config(source="lsun", path=str(path), category="cat", prepared=str(tmp_path / "p")))
+    assert source.num_images == 3 and (tmp_path / "p" / "prepared.json").is_file()
+
+
+def test_image_folders_and_cifar_are_prepared_too(tmp_path, photo):
+    for name in ("cat", "dog"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        photo(len(name) + ord(name[0])).save(tmp_path / "in" / name / "1.png")
+    source = open_source(config(source="images", path=str(tmp_path / "in"), num_classes=2))
+    assert source.class_names == ("cat", "dog")
+    assert sorted(source.read(np.arange(2), 8)["label"].tolist()) == [0, 1]
+
+
+def test_a_larger_prepared_set_serves_smaller_resolutions(make_lsun, photo_bytes, tmp_path):
+    prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "p", Options(32), workers=1)
+    source = open_source(config(16, source="lsun", path=str(tmp_path / "p")))
+    large, small = source.read(np.arange(3), 32)["image"], source.read(np.arange(3), 16)["image"]
+    means = large.reshape(3, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(means - small).max() <= 0.5
+    four = source.read(np.arange(3), 4)["image"]
+    assert np.abs(large.reshape(3, 4, 8, 4, 8, 3).mean(axis=(2, 4)) - four).max() <= 1
+
+
+def test_what_does_not_fit_is_a_sentence_that_names_the_field(make_lsun, photo_bytes, tmp_path):
+    prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "p", Options(16), workers=1)
+    path = str(tmp_path / "p")
+    for wrong, sentence in [
+        (config(source="lsun"), "data.path is not set: data.source lsun needs it"),
+        (config(source="lsun", path="/nowhere"), "data.path = '/nowhere': there is no such file or folder"),
+        (config(source="lsun", path=str(tmp_path), category="cat"), "holds none of cat_train_lmdb"),
+        (
+            config(32, source="lsun", path=path),
+            "resolution = 32: .* has 16 pixels a side; prepare it with --resolution 32",
+        ),
+        (config(source="lsun", path=path, image_channels=1), "image_channels = 1: .* has 3; set image_channels 3"),
+        (config(source="lsun", path=path, num_classes=5), "num_classes = 5: .* has no labels; set num_classes 0"),
+        (config(source="lsun", path=path, category="cat"), "data.category = 'cat': .* holds bedroom"),
+        (config(source="lsun", path=path, split="val"), "data.split = 'val': .* holds train"),
+        (config(source="lsun", path=path, crop="center-crop-wide"), "data.crop = .* was prepared with center-crop"),
+    ]:
+        with pytest.raises(DataError, match=sentence):
+            open_source(wrong)
+
+
+def test_the_number_of_classes_must_agree(tmp_path):
+    prepare(ToyOrigin(8, 16), tmp_path, Options(16), workers=1)
+    assert open_source(config(source="images", path=str(tmp_path), num_classes=6)).class_names[0] == "red"
+    assert open_source(config(source="images", path=str(tmp_path))).num_images == 8
+    with pytest.raises(DataError, match="num_classes = 4: .* has 6 classes; set num_classes 6, or 0"):
+        open_source(config(source="images", path=str(tmp_path), num_classes=4))
+
+
+def test_an_empty_folder_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        open_source(config(source="images", path=str(tmp_path)))
+    with pytest.raises(
+        DataError, match="holds none of bedroom_train_lmdb, bedroom_train_lmdb.zip, bedroom, bedroom.zip;"
+    ):
+        open_source(config(source="lsun", path=str(tmp_path)))
+    with pytest.raises(DataError, match=r"is not CIFAR-10's archive cifar-10-binary\.tar\.gz"):
+        open_source(config(source="cifar10", path=str(tmp_path)))
+
+
+def test_a_folder_that_cannot_be_written_asks_for_another(make_lsun, photo_bytes, tmp_path, monkeypatch):
+    make_lsun(photo_bytes(3))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DataError, match="stylegen-16 cannot be written; set data.prepared"):
+        open_source(config(source="lsun", path=str(tmp_path)))
+
+
+def test_a_path_prepared_otherwise_is_a_sentence(make_lsun, photo_bytes, tmp_path):
+    make_lsun(photo_bytes(3))
+    open_source(config(source="lsun", path=str(tmp_path)))
+    with pytest.raises(DataError, match="image_channels = 1"):
+        open_source(config(source="lsun", path=str(tmp_path), image_channels=1))
+
+
+def test_importing_is_cheap():
+    for module, heavy in (
+        ("data", "{'jax', 'grain', 'tensorflow_datasets', 'lmdb'}"),
+        ("data.writer", "{'jax', 'tensorflow'}"),
+    ):
+        code = f"import sys, stylegen.{module}; print({heavy} & set(sys.modules))"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.fixture
+def tfds_folder(tmp_path, photo):
+    """A TFDS data set as somebody else would have built it, labels and odd sizes included."""
+    import tensorflow_datasets as tfds
+
+    class TinyPhotos(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.2.3")
+
+        def _info(self):
+            label = tfds.features.ClassLabel(names=["a", "b"])
+            features = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i in range(7):
+                yield i, {"image": photo(i, (40 + i, 33)), "label": i % 2}
+
+    TinyPhotos(data_dir=str(tmp_path / "tfds"), file_format="array_record").download_and_prepare()
+    tfds.core.registered._DATASET_REGISTRY.pop("tiny_photos", None)  # only its files are left, as for other people's
+    return tmp_path / "tfds"
+
+
+def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo):
+    import tensorflow_datasets as tfds
+
+    from stylegen.data import imaging
+
+    wanted = config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder), num_classes=2)
+    source = open_source(wanted)
+    assert (source.num_images, source.class_names) == (7, ("a", "b"))
+    raw = tfds.builder("tiny_photos", data_dir=str(tfds_folder)).as_data_source("train")
+    for r in (8, 16):
+        batch = source.read(np.arange(7), r)
+        for example, image, label in zip(raw, batch["image"], batch["label"], strict=True):
+            square = imaging.crop_and_resize(imaging.from_array(example["image"], 3), 16, "center-crop")
+            np.testing.assert_array_equal(image, imaging.pyramid(square, (8, 16))[r])
+            assert label == example["label"]
+    grey = open_source(dataclasses.replace(wanted, image_channels=1, num_classes=0))
+    assert first_batch(grey)["image"].shape == (4, 16, 16, 1)
+
+
+def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path):
+    def wanted(**data):
+        return config(**{"source": "tfds", "tfds_name": "tiny_photos", "path": str(tfds_folder), **data})
+
+    with pytest.raises(DataError, match="data.tfds_name = 'no_such_photos': data.path = .* holds no such data set"):
+        open_source(wanted(tfds_name="no_such_photos"))
+    with pytest.raises(DataError, match="data.tfds_name = 'mnist': .* does not hold it prepared"):
+        open_source(wanted(tfds_name="mnist"))
+    with pytest.raises(DataError, match="data.split = 'test': the TFDS data set tiny_photos has train"):
+        open_source(wanted(split="test"))
+    with pytest.raises(DataError, match="num_classes = 3"):
+        open_source(config(num_classes=3, source="tfds", tfds_name="tiny_photos", path=str(tfds_folder)))
+    info = next(tfds_folder.rglob("dataset_info.json"))
+    info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
+    with pytest.raises(DataError, match="it is stored as tfrecord, which has no random access"):
+        open_source(wanted())
+
+
+def test_a_prepared_set_is_found_by_what_open_origin_takes(make_lsun, photo_bytes):
+    with pytest.raises(DataError, match="does not exist"):
+        open_origin("lsun", make_lsun(photo_bytes(1)).parent / "nothing")

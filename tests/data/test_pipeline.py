@@ -1,0 +1,146 @@
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from stylegen.data import DataError, ImageSource, make_pipeline
+from stylegen.data.pipeline import EpochOrder
+from stylegen.data.sources import ToySource
+
+
+class Numbered(ImageSource):
+    """Every pixel of picture k is k."""
+
+    resolutions = (8, 16)
+    channels = 1
+    description = "numbers"
+
+    def __init__(self, num_images):
+        self.num_images = num_images
+
+    def _read(self, indices, resolution):
+        image = (
+            np.ones((len(indices), resolution, resolution, 1), np.uint8) * indices.astype(np.uint8)[:, None, None, None]
+        )
+        return {"image": image, "label": indices.astype(np.int32)}
+
+
+def shown(count, batch, start=0, num_images=37, **options):
+    """Numbers of the next ``count`` pictures, or of one process's share of them."""
+    pipeline = make_pipeline(Numbered(num_images), 8, batch, start=start, **options)
+    labels = [next(pipeline)["label"] for _ in range(-(-count // batch))]
+    pipeline.close()
+    return np.concatenate(labels)[: count // options.get("shard_count", 1)]
+
+
+def test_every_epoch_is_a_new_permutation():
+    numbers = shown(4 * 37, batch=5).reshape(4, 37)
+    for epoch in numbers:
+        assert sorted(epoch) == list(range(37))
+    assert len({tuple(epoch) for epoch in numbers}) == 4
+
+
+def test_the_order_does_not_depend_on_the_batch_size_or_the_threads():
+    expected = shown(300, batch=1)
+    for batch, workers in ((4, 0), (7, 1), (64, 3), (200, 2)):
+        np.testing.assert_array_equal(shown(300, batch, workers=workers), expected)
+
+
+def test_resuming_twice_at_odd_positions_with_other_batch_sizes_is_exact():
+    expected = shown(400, batch=8)
+    first, second = shown(13, batch=8), shown(118, batch=6, start=13)
+    third = shown(400 - 131, batch=32, start=131)
+    np.testing.assert_array_equal(np.concatenate([first, second, third]), expected)
+
+
+def test_a_position_far_into_a_long_run_is_reached_at_once():
+    start = 70_000_000 * 37 + 11
+    np.testing.assert_array_equal(shown(20, batch=10, start=start), shown(26, batch=2, start=start - 6)[6:])
+
+
+def test_the_blocks_of_two_processes_make_the_global_batch():
+    whole = shown(240, batch=24, start=5).reshape(-1, 24)
+    parts = [shown(240, batch=24, start=5, shard_index=i, shard_count=2).reshape(-1, 12) for i in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_a_run_of_one_process_resumes_on_three():
+    expected = shown(18, batch=6, start=24)
+    parts = [shown(18, batch=6, start=24, shard_index=i, shard_count=3).reshape(-1, 2) for i in range(3)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1).ravel(), expected)
+
+
+def test_the_seed_decides_the_order_and_may_be_negative():
+    assert not np.array_equal(shown(37, batch=37, seed=1), shown(37, batch=37, seed=2))
+    np.testing.assert_array_equal(shown(37, batch=37, seed=-1), shown(37, batch=37, seed=-1))
+
+
+def test_the_order_is_frozen():
+    # A run that is resumed with a newer version must go on as it began: change these numbers never.
+    assert EpochOrder(10, seed=0)(0, 20).tolist() == [3, 7, 6, 4, 1, 0, 2, 8, 5, 9, 9, 4, 0, 8, 1, 5, 3, 2, 6, 7]
+
+
+def test_a_batch_may_be_larger_than_the_data_set():
+    numbers = shown(50, batch=50, num_images=3)
+    assert all(sorted(numbers[i : i + 3]) == [0, 1, 2] for i in range(0, 48, 3))
+
+
+def test_batches_have_the_promised_form():
+    pipeline = make_pipeline(Numbered(5), 16, 4)
+    batch = next(pipeline)
+    pipeline.close()
+    assert set(batch) == {"image", "label"}
+    assert batch["image"].dtype == np.uint8 and batch["image"].shape == (4, 16, 16, 1)
+    assert batch["image"].flags.c_contiguous
+    assert batch["label"].dtype == np.int32 and batch["label"].shape == (4,)
+
+
+def test_a_picture_keeps_its_identity_when_the_resolution_changes():
+    source = ToySource(50, 32)
+    large, small = (next(make_pipeline(source, r, 20, start=7, workers=0)) for r in (32, 16))
+    means = large["image"].reshape(20, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(means - small["image"]).max() <= 1.0
+
+
+def test_wrong_requests_are_sentences():
+    with pytest.raises(DataError, match="batch of 5 cannot be divided evenly among 2"):
+        make_pipeline(Numbered(5), 8, 5, shard_count=2)
+    with pytest.raises(DataError, match="numbers has at most 16 pixels a side, not 32"):
+        make_pipeline(Numbered(5), 32, 4)
+
+
+def test_an_error_in_a_reader_thread_reaches_the_loop():
+    class Broken(Numbered):
+        def _read(self, indices, resolution):
+            raise DataError("picture 3 is damaged")
+
+    pipeline = make_pipeline(Broken(5), 8, 4)
+    with pytest.raises(DataError, match="picture 3 is damaged"):
+        next(pipeline)
+    pipeline.close()
+
+
+def test_closing_stops_the_threads():
+    before = threading.active_count()
+    for _ in range(5):
+        pipeline = make_pipeline(Numbered(5), 8, 4, workers=2)
+        next(pipeline)
+        pipeline.close()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def test_a_program_that_ends_with_an_open_pipeline_ends_quietly():
+    code = (
+        "from stylegen.data import make_pipeline\n"
+        "from stylegen.data.sources import ToySource\n"
+        "p = make_pipeline(ToySource(9, 8), 8, 4)\n"
+        "next(p)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
