@@ -38,8 +38,8 @@ def _generator(
 
 @pytest.fixture(scope="session")
 def make_generator():
-    """Tiny generators with random weights: ``make_generator(resolution=16, channels=3, classes=0, stage=None, alpha=1.0)``.
+    """Tiny generators with random weights; by default 16 pixels, 3 channels, no classes, and z and w of 16 numbers.
 
-    z and w have 16 numbers; calls with the same arguments give the same object.
+    Calls with the same arguments give the same object.
     """
     return _generator

@@ -200,9 +200,6 @@ def damage(run: Path, how: str) -> None:
     newest = step(run, 2500)
     if how == "truncated":
         damage_data(newest / "train")
-    elif how == "emptied":
-        for path in newest.rglob("d/*"):
-            path.write_bytes(b"")
     elif how == "deleted":
         for path in newest.rglob("d/*"):
             path.unlink()
@@ -220,7 +217,7 @@ def damage(run: Path, how: str) -> None:
         shutil.copytree(step(run, 1500), newest)
 
 
-@pytest.mark.parametrize("how", ["truncated", "emptied", "deleted", "manifest", "train", "meta", "empty", "another"])
+@pytest.mark.parametrize("how", ["truncated", "deleted", "manifest", "train", "meta", "empty", "another"])
 def test_broken_checkpoint_is_passed_over(run, how):
     damage(run, how)
     restored, log = restore(run)
@@ -260,19 +257,11 @@ def test_default_log_warns(run):
 
 def test_keeps_the_last_and_one_every_so_often(tmp_path):
     run = tmp_path / "run"
-    nimgs = [900, 1010, 1990, 2050, 4100, 4200, 4300]
-    for nimg in nimgs[:3], nimgs[3:]:  # the rule outlives the process
-        save(run, *nimg, keep_last=2, keep_every_nimg=1000)
-    assert available(run) == [1010, 2050, 4100, 4200, 4300]
+    nimgs = [900, 1010, 4100, 4200, 4300]
+    for nimg in nimgs[:2], nimgs[2:]:  # the rule outlives the process
+        save(run, *nimg, keep_last=1, keep_every_nimg=1000)
+    assert available(run) == [1010, 4100, 4300]
     assert restore(run)[0].meta.nimg == 4300
-
-
-def test_keep_last_alone(tmp_path):
-    with Checkpointer(tmp_path, CONFIG, keep_last=1) as checkpointer:
-        for nimg in (100, 200):
-            checkpointer.save(make_state(nimg), schedule.at(CONFIG, nimg))
-        checkpointer.wait()
-        assert available(tmp_path) == [200] == [checkpointer.latest]
 
 
 def test_saving_what_is_there_is_an_error(run):
@@ -399,8 +388,6 @@ def test_killed_while_saving(tmp_path):
     code = """
         run = Path(sys.argv[1])
         save(run, 500)
-        import orbax.checkpoint as ocp
-        from orbax.checkpoint._src.path import atomicity
         rename = os.rename
         def last_moment(a, b, **keywords):
             if str(b).endswith("000000600"):
@@ -439,8 +426,7 @@ def test_full_disk(tmp_path):
             assert available(run) == [500]
             assert_same(checkpointer.restore().state, make_state(500))
             checkpointer.save(make_state(600), schedule.at(CONFIG, 600))
-            checkpointer.save(make_state(700), schedule.at(CONFIG, 700))
-        assert available(run) == [700], available(run)
+        assert available(run) == [600], available(run)
     """
     result = python(code, tmp_path)
     assert result.returncode == 0, result.stderr

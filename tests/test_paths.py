@@ -7,10 +7,9 @@ from stylegen import paths
 
 
 def vectors(n: int, size: int = 24) -> np.ndarray:
-    return (
-        np.random.default_rng(n).normal(size=(n, size)).astype(np.float32)
-        * np.arange(1, n + 1, dtype=np.float32)[:, None]
-    )
+    """Vectors [n, size] in random directions, each longer than the one before."""
+    lengths = np.arange(1, n + 1, dtype=np.float32)[:, None]
+    return np.random.default_rng(n).normal(size=(n, size)).astype(np.float32) * lengths
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> float:

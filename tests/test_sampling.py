@@ -83,15 +83,20 @@ def test_random_noise_belongs_to_the_seed_and_not_to_the_place(make_generator):
     G = make_generator()
     many = stylegen.sample(G, range(20), noise="random", batch=4)
     np.testing.assert_array_equal(stylegen.sample(G, [17, 3], noise="random", batch=4), many[[17, 3]])
-    ws = stylegen.styles(G, stylegen.latents([5], 16))
-    drawn = stylegen.synthesize(G, np.repeat(ws, 2, axis=0), noise="random", noise_seeds=[5, 6], as_float=True)
-    assert not np.allclose(drawn[0], drawn[1])
-    # The statistics are those of the network's own random noise: a picture's pixels vary as much from seed to seed.
-    many = stylegen.synthesize(G, np.repeat(ws, 256, axis=0), noise="random", as_float=True)
-    keys = jax.random.key(1)
-    expected = network(G).synthesis(np.repeat(ws, 256, axis=0), resolution=16, noise="random", key=keys)
-    np.testing.assert_allclose(many.mean(0), expected.mean(0), atol=0.3)
-    np.testing.assert_allclose(many.std(0).mean(), expected.std(0).mean(), rtol=0.05)
+    ws = np.repeat(stylegen.styles(G, stylegen.latents([5], 16)), 3, axis=0)
+    a, b, again = stylegen.synthesize(G, ws, noise="random", noise_seeds=[5, 6, 5], batch=4)
+    np.testing.assert_array_equal(a, again)
+    assert not np.array_equal(a, b)
+
+
+def test_random_noise_has_the_statistics_of_the_networks_own(make_generator):
+    G = make_generator(stage=4)
+    ws = np.repeat(stylegen.styles(G, stylegen.latents([5], 16)), 2000, axis=0)
+    ours = stylegen.synthesize(G, ws, noise="random", as_float=True, batch=1000)
+    theirs = np.asarray(network(G).synthesis(ws, resolution=4, noise="random", key=jax.random.key(1)))
+    assert theirs.std(0).min() > 0.05, "the test needs noise that one can see"
+    np.testing.assert_allclose(ours.std(0), theirs.std(0), rtol=0.15)
+    np.testing.assert_allclose(ours.mean(0), theirs.mean(0), atol=0.15 * theirs.std(0).max())
 
 
 def test_a_picture_does_not_depend_on_the_others(make_generator):

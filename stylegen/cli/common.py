@@ -86,7 +86,8 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str) -> Iterator[B
         if now - shown > (0.5 if terminal else 10) and done > done_first:
             speed = (done - done_first) / (now - started)
             left = (total - done) / speed
-            line = f"{done:,}/{total:,} {unit}, {speed:,.0f} {unit}/s, {duration(left)} left"
+            rate = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+            line = f"{done:,}/{total:,} {unit}, {rate} {unit}/s, {duration(left)} left"
             print(f"\r{line:<60}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
             shown = now
         yield batch

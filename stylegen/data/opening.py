@@ -17,21 +17,24 @@ def open_source(config: Config) -> ImageSource:
     Raises:
         DataError: the data is missing, empty, damaged or does not fit the configuration; the message names the field.
     """
-    from stylegen.data import sources  # imports Pillow
-
     data = config.data
     source: ImageSource
+    # Imported where used: TFDS alone takes longer to import than a toy run to draw its first rooms.
     if data.source == "toy_bedrooms":
-        source = sources.ToySource(data.num_images, config.resolution, labelled=config.num_classes > 0)
+        from stylegen.data.toy_source import ToySource
+
+        source = ToySource(data.num_images, config.resolution, labelled=config.num_classes > 0)
     elif data.source == "tfds":
+        from stylegen.data.tfds_source import TfdsSource
+
         assert data.tfds_name is not None  # checked by Config
-        source = sources.TfdsSource(
-            data.tfds_name, data.path, data.split, config.resolution, config.image_channels, data.crop
-        )
+        source = TfdsSource(data.tfds_name, data.path, data.split, config.resolution, config.image_channels, data.crop)
     else:
+        from stylegen.data.prepared_source import PreparedSource
+
         folder = _prepared_folder(config)
         _check_prepared(data, folder)
-        source = sources.PreparedSource(folder)
+        source = PreparedSource(folder)
     _check_fit(config, source)
     return source
 
@@ -66,7 +69,8 @@ def _prepare(config: Config, path: Path, out: Path) -> None:
     labelled = config.num_classes > 0
     origin = open_origin(data.source, path, category=data.category, split=data.split, labels_from_folders=labelled)
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
-    if not os.access(parent, os.W_OK):
+    # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
+    if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
     prepare(origin, out, Options(config.resolution, image_channels=config.image_channels, crop=data.crop))
 

@@ -176,6 +176,8 @@ def _exclusive(out: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataError(f"{out} is being prepared by another process; wait for it.") from error
+        except OSError:  # a file system without locks
+            pass
         yield
     finally:
         os.close(descriptor)

@@ -7,7 +7,7 @@ import pytest
 from stylegen.data import DataError
 from stylegen.data.origins import open_origin
 from stylegen.data.prepare import Options, prepare
-from stylegen.data.sources import PreparedSource
+from stylegen.data.prepared_source import PreparedSource
 
 NAMES = [f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 import subprocess
 import sys
 
@@ -128,11 +127,13 @@ def test_an_empty_folder_is_a_sentence(tmp_path):
         open_source(config(source="cifar10", path=str(tmp_path)))
 
 
-def test_a_folder_that_cannot_be_written_asks_for_another(make_lsun, photo_bytes, tmp_path, monkeypatch):
-    make_lsun(photo_bytes(3))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+def test_a_folder_that_is_read_only_is_left_alone_even_by_root(make_lsun, photo_bytes, tmp_path):
+    folder = make_lsun(photo_bytes(3), zipped=False)
+    folder.chmod(0o555)
     with pytest.raises(DataError, match="stylegen-16 cannot be written; set data.prepared"):
-        open_source(config(source="lsun", path=str(tmp_path)))
+        open_source(config(source="lsun", path=str(folder)))
+    assert open_source(config(source="lsun", path=str(folder), prepared=str(tmp_path / "p"))).num_images == 3
+    folder.chmod(0o755)
 
 
 def test_a_path_prepared_otherwise_is_a_sentence(make_lsun, photo_bytes, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from stylegen.data import DataError, ImageSource, make_pipeline
 from stylegen.data.pipeline import EpochOrder
-from stylegen.data.sources import ToySource
+from stylegen.data.toy_source import ToySource
 
 
 class Numbered(ImageSource):
@@ -138,7 +138,7 @@ def test_closing_stops_the_threads():
 def test_a_program_that_ends_with_an_open_pipeline_ends_quietly():
     code = (
         "from stylegen.data import make_pipeline\n"
-        "from stylegen.data.sources import ToySource\n"
+        "from stylegen.data.toy_source import ToySource\n"
         "p = make_pipeline(ToySource(9, 8), 8, 4)\n"
         "next(p)\n"
     )

@@ -1,0 +1,220 @@
+"""The verb ``sample``: what it writes, and that every wrong command ends in one sentence and loses nothing."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import stylegen
+from stylegen import images
+from stylegen.cli import common, sample
+from stylegen.loading import save_generator
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch, make_generator):
+    """Run in a fresh folder that holds one plain and one class-conditional generator."""
+    monkeypatch.chdir(tmp_path)
+    save_generator(make_generator(), "g.safetensors")
+    save_generator(make_generator(classes=3), "classes.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def G(make_generator):
+    return make_generator()
+
+
+def run(command: str) -> int:
+    return sample.main(command.split())
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_pictures_and_their_grid(G, in_a_folder, capsys):
+    assert run("--run g.safetensors --seeds 0-3,42 --psi 0.7 --cutoff 2 --out out") == 0
+    names = sorted(path.name for path in (in_a_folder / "out").iterdir())
+    assert names == ["grid.png", "seed0000.png", "seed0001.png", "seed0002.png", "seed0003.png", "seed0042.png"]
+    expected = stylegen.sample(G, [0, 1, 2, 3, 42], psi=0.7, cutoff=2)
+    np.testing.assert_array_equal(read("out/seed0042.png"), expected[4])
+    np.testing.assert_array_equal(read("out/seed0001.png"), expected[1])
+    np.testing.assert_array_equal(read("out/grid.png"), images.grid(expected, 3, scale=8))
+    assert "out: 5 pictures, seed0000.png to seed0042.png; grid.png shows all of them" in capsys.readouterr().out
+
+
+def test_a_long_list_makes_a_grid_of_the_first(G, in_a_folder, capsys):
+    assert run("--run g.safetensors --seeds 0-99 --noise none --scale 1 --columns 16 --out many") == 0
+    assert len(list((in_a_folder / "many").glob("seed*.png"))) == 100
+    expected = images.grid(stylegen.sample(G, range(64), noise="none"), 16)
+    np.testing.assert_array_equal(read("many/grid.png"), expected)
+    assert "the first 64" in capsys.readouterr().out
+
+
+def test_classes_for_all_or_one_each(make_generator, in_a_folder):
+    G = make_generator(classes=3)
+    assert run("--run classes.safetensors --seeds 4,5 --labels 2 --out all") == 0
+    np.testing.assert_array_equal(read("all/seed0005.png"), stylegen.sample(G, [5], labels=2)[0])
+    assert run("--run classes.safetensors --seeds 4,4,4 --labels 0-2 --out each") == 0
+    for label in range(3):
+        expected = stylegen.sample(G, [4], labels=[label])[0]
+        np.testing.assert_array_equal(read(f"each/seed0004-class{label}.png"), expected)
+
+
+def test_a_truncation_sweep(G, capsys):
+    assert run("--run g.safetensors --seeds 1,2 --psi=-1,0,0.5 --scale 1 --out out") == 0
+    page = read("out/psi.png")
+    for row, seed in enumerate([1, 2]):
+        # Labels are wider than these pictures; the columns' places follow from the page's width.
+        expected = stylegen.sample(G, [seed], psi=0.5)[0]
+        y = page.shape[0] - 32 + 16 * row
+        strip = page[y : y + 16]
+        assert any(np.array_equal(strip[:, x : x + 16], expected) for x in range(page.shape[1] - 15))
+
+
+def test_a_mixing_table_has_its_sources_along_the_edges(G, in_a_folder, capsys):
+    assert run("--run g.safetensors --mix --rows 1-2 --cols 11-13 --layers 0-3 --psi 0.8 --scale 8 --out out") == 0
+    page = read("out/mix.png")
+    left, top = page.shape[1] - 4 * 128 - 8, page.shape[0] - 3 * 128 - 8
+    ws = stylegen.styles(G, stylegen.latents([1, 2, 11, 12, 13], 16), psi=0.8)
+
+    def cell(i: int, j: int) -> np.ndarray:
+        y, x = top + 128 * i + 8 * (i > 0), left + 128 * j + 8 * (j > 0)
+        return page[y : y + 128 : 8, x : x + 128 : 8]
+
+    np.testing.assert_array_equal(cell(2, 0), stylegen.synthesize(G, ws[1]))
+    np.testing.assert_array_equal(cell(0, 3), stylegen.synthesize(G, ws[4]))
+    np.testing.assert_array_equal(cell(2, 3), stylegen.synthesize(G, np.concatenate([ws[4, :4], ws[1, 4:]])))
+    assert "layers 0-3 of 0-5 from the columns" in capsys.readouterr().out
+
+
+def test_a_walk_as_a_folder_of_frames(G, in_a_folder):
+    assert run("--run g.safetensors --interpolate --seeds 1,2,3 --space z --frames 4 --loop --out out/walk") == 0
+    frames = np.stack([read(path) for path in sorted((in_a_folder / "out/walk").iterdir())])
+    np.testing.assert_array_equal(frames, np.stack(list(stylegen.walk(G, [1, 2, 3], space="z", frames=4, loop=True))))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])
+def test_a_walk_as_a_video(in_a_folder, suffix, capsys):
+    assert run(f"--run g.safetensors --interpolate --seeds 1,2 --frames 5 --fps 10 --out out/walk.{suffix}") == 0
+    assert [path.name for path in (in_a_folder / "out").iterdir()] == [f"walk.{suffix}"]
+    assert f"out/walk.{suffix}: 6 frames, 0.6 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("--seeds 3-1", "seed list '3-1': the range 3-1 runs backwards"),
+        ("--seeds 1,,2", "seed list '1,,2': '' is neither a number nor a range"),
+        ("--seeds one", "'one' is neither"),
+        ("--seeds 0-99999999", "more than 10,000,000"),
+        ("--seeds 4294967296", "seed 4294967296: must be a whole number from 0"),
+        ("", "--seeds is missing"),
+        ("--seeds 1 --labels 0", "has no classes"),
+        ("--run classes.safetensors --seeds 1", "give labels, each from 0 to 2"),
+        ("--run classes.safetensors --seeds 1 --labels 3", "label 3 is no class"),
+        ("--run classes.safetensors --seeds 1-3 --labels 0,1", "2 classes for 3 seeds"),
+        ("--run runs/nothing --seeds 1", "runs/nothing: no such run directory or file"),
+        ("--run . --seeds 1", "no config.json"),
+        ("--kimg 12 --seeds 1", "single generator"),
+        ("--seeds 1 --psi much", "--psi much: must be a number"),
+        ("--seeds 1 --psi nan", "--psi nan: must be a number"),
+        ("--seeds 1 --cutoff -1", "cutoff = -1"),
+        ("--seeds 1 --batch 0", "batch = 0"),
+        ("--seeds 1 --scale 0", "--scale 0: must be at least 1"),
+        ("--seeds 1 --columns 0", "--columns 0: must be at least 1"),
+        ("--seeds 1 --rows 2", "--rows needs --mix"),
+        ("--seeds 1 --loop", "--loop needs --interpolate"),
+        ("--mix --interpolate", "two different things"),
+        ("--mix --rows 1 --cols 2", "--layers is missing"),
+        ("--mix --rows 1 --cols 2 --layers 0 --seeds 3", "--mix takes its seeds"),
+        ("--mix --rows 1 --cols 2 --layers 4-6", "layer 6 does not exist"),
+        ("--mix --rows 1 --cols 2 --layers 0 --psi=0,1", "a sweep goes with --seeds alone"),
+        ("--interpolate --seeds 1", "at least two seeds"),
+        ("--interpolate --seeds 1,2 --frames 0", "frames = 0"),
+        ("--interpolate --seeds 1,2 --fps 0 --out out/walk.mp4", "fps = 0"),
+        ("--interpolate --seeds 1,2 --out out/walk.avi", "cannot write .avi"),
+        ("--run classes.safetensors --interpolate --seeds 1,2 --labels 0,1 --space z", "stays in one class"),
+        ("--seeds 1 --out g.safetensors", "g.safetensors is a file, not a folder"),
+        ("--seeds 1 --out a.png", "single pictures go to a folder"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(in_a_folder, capsys, command, words):
+    before = sorted(in_a_folder.rglob("*"))
+    command = command if "--run" in command else f"--run g.safetensors {command}"
+    assert run(command) == common.USER_ERROR
+    message = capsys.readouterr().err
+    assert words in message and message.startswith("error: ") and message.count("\n") == 1, message
+    assert sorted(in_a_folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "command, name",
+    [
+        ("--seeds 1-3 --out out", "seed0002.png"),
+        ("--seeds 1-3 --out out", "grid.png"),
+        ("--seeds 1-3 --psi=0,1 --out out", "psi.png"),
+        ("--mix --rows 1 --cols 2 --layers 0 --out out", "mix.png"),
+        ("--mix --rows 1 --cols 2 --layers 0 --out out/other.png", "other.png"),
+        ("--interpolate --seeds 1,2 --frames 2 --out out/walk.gif", "walk.gif"),
+        ("--interpolate --seeds 1,2 --frames 2 --out out", "frame00001.png"),
+    ],
+)
+def test_what_is_there_is_kept_unless_overwritten(in_a_folder, capsys, command, name):
+    (in_a_folder / "out").mkdir()
+    (in_a_folder / "out" / name).write_text("mine")
+    (in_a_folder / "out" / "notes.txt").write_text("mine too")
+    assert run(f"--run g.safetensors {command}") == common.USER_ERROR
+    assert f"{name} exists already; give another --out, or --overwrite" in capsys.readouterr().err
+    assert {path.name for path in (in_a_folder / "out").iterdir()} == {name, "notes.txt"}
+    assert run(f"--run g.safetensors {command} --overwrite") == 0
+    read(in_a_folder / "out" / name)
+    assert (in_a_folder / "out" / "notes.txt").read_text() == "mine too"
+
+
+def test_bugs_keep_their_traceback_and_interruptions_are_quiet(capsys):
+    def bug():
+        raise ValueError("not ours")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="not ours"):
+        common.run(bug)
+    assert common.run(interrupted) == common.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_teaches_the_modes(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("--seeds 0-15,42 --psi 0.7", "--mix --rows 1-5 --cols 11-16 --layers 0-3", "--interpolate"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [("0-3", [0, 1, 2, 3]), ("1,2,3", [1, 2, 3]), ("0-2,42", [0, 1, 2, 42]), (" 7 , 5-6 ", [7, 5, 6]), ("4-4", [4])],
+)
+def test_lists_of_numbers(text, expected):
+    assert common.parse_numbers("list", text) == expected
+
+
+def test_progress_reports_speed_and_time_left(monkeypatch, capsys):
+    clock = iter([0.0, 100.0, 104.0, 115.0, 116.0])
+    monkeypatch.setattr(common.time, "monotonic", lambda: next(clock))
+    batches = [range(10)] * 4
+    assert list(common.with_progress(batches, 1000, "images")) == batches
+    # The first batch, with its compilation, does not count; the last comes too soon after the third for a line.
+    assert capsys.readouterr().err.splitlines() == [
+        "20/1,000 images, 2.5 images/s, 6:32 min left",
+        "30/1,000 images, 1.3 images/s, 12:08 min left",
+    ]
+
+
+@pytest.mark.parametrize("seconds, text", [(4.4, "4 s"), (200, "3:20 min"), (7500, "2:05 h")])
+def test_durations(seconds, text):
+    assert common.duration(seconds) == text

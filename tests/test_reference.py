@@ -1,0 +1,162 @@
+"""Agreement with the numbers of the original implementation, at every stored lod, to 1e-4."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegen import losses, ops
+from stylegen.generator import Generator, broadcast_styles, num_styles, truncate
+from stylegen.sampling import styles, synthesize
+from stylegen.state import abstract_state, build_networks
+from stylegen.train_step import prepare_reals
+from tests.reference import Reference, block_mean, get
+
+TOLERANCE = 1e-4
+CASES = [("stylegan1_32", lod) for lod in ("0", "0.4", "1", "2.25")] + [
+    ("stylegan1_16_labels", lod) for lod in ("0", "0.6")
+]
+
+
+@functools.cache
+def load(name):
+    return Reference(name)
+
+
+@functools.cache
+def networks(name):
+    return build_networks(load(name).config)
+
+
+def assert_close(actual, expected, what):
+    """Largest difference relative to the largest expected magnitude."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, what
+    scale = np.abs(expected).max()
+    assert scale > 0, f"{what}: the reference is all zero, which would prove nothing"
+    assert np.abs(actual - expected).max() <= TOLERANCE * scale, f"{what}: {np.abs(actual - expected).max() / scale:.2e}"
+
+
+def strided(ref, array):
+    """The reference's batch with its strided minibatch-std groups made neighbours, as our discriminator has them."""
+    return array[np.array(ops.minibatch_std_order(len(array), ref.config.discriminator.mbstd_group_size))]
+
+
+def test_every_variable_is_mapped():
+    for name in ("stylegan1_32", "stylegan1_16_labels"):
+        ref = load(name)
+        abstract = abstract_state(ref.config)
+        for params, paths in ((abstract.g, ref.generator_paths()), (abstract.d, ref.discriminator_paths())):
+            shapes = jax.tree.map(lambda a: a.shape, params)
+            ours = jax.tree.map(lambda a: a.shape, ref.params(paths))
+            assert ours == shapes
+        assert jax.tree.map(lambda a: a.shape, ref.noise_const()) == jax.tree.map(
+            lambda a: a.shape, abstract.noise_const
+        )
+
+
+@pytest.mark.parametrize("name", ["stylegan1_32", "stylegan1_16_labels"])
+def test_styles(name):
+    ref = load(name)
+    g = networks(name).generator(ref.params(ref.generator_paths()), ref.noise_const())
+    w = g.mapping(ref["in/z"], ref.labels)
+    assert_close(broadcast_styles(w, num_styles(ref.config.resolution)), ref["out/dlatents"], "dlatents")
+
+
+@pytest.mark.parametrize("name", ["stylegan1_32", "stylegan1_16_labels"])
+def test_truncated_images_through_the_public_functions(name):
+    ref = load(name)
+    G = Generator(
+        config=ref.config,
+        graphdef=networks(name).g,
+        params=ref.params(ref.generator_paths()),
+        noise_const=ref.noise_const(),
+        w_avg=ref["vars/G/dlatent_avg"],
+        resolution=ref.config.resolution,
+    )
+    labels = None if ref.labels is None else ref.labels.argmax(1)
+    ws = styles(G, ref["in/z"], labels=labels, psi=0.7, cutoff=4)
+    assert_close(synthesize(G, ws, as_float=True), ref.images("out/images_psi0.7_cutoff4"), "images")
+    assert_close(truncate(ref["out/dlatents"], ref["vars/G/dlatent_avg"], 0.7, 4), ws, "truncated styles")
+
+
+@pytest.mark.parametrize(("name", "lod"), CASES)
+def test_images_scores_and_losses(name, lod):
+    ref = load(name)
+    resolution, alpha = ref.stage(lod)
+    g = networks(name).generator(ref.params(ref.generator_paths()), ref.noise_const())
+    d = networks(name).discriminator(ref.params(ref.discriminator_paths()))
+    images = g.synthesis(ref["out/dlatents"], resolution=resolution, alpha=alpha)
+    full = np.asarray(images).repeat(ref.config.resolution // resolution, 1).repeat(ref.config.resolution // resolution, 2)
+    assert_close(full, ref.images(f"out/lod{lod}/images"), "images")
+    reals = prepare_reals(ref.images(f"in/lod{lod}/reals_uint8"), alpha, False, jax.random.key(0))
+    assert_close(reals, block_mean(ref.images(f"out/lod{lod}/reals_processed"), resolution), "processed reals")
+    c = None if ref.labels is None else strided(ref, ref.labels)
+    score = functools.partial(d, c=c, alpha=alpha)
+    real, fake = score(strided(ref, reals)), score(strided(ref, images))
+    assert_close(real, strided(ref, ref[f"out/lod{lod}/real_scores"])[:, 0], "real scores")
+    assert_close(fake, strided(ref, ref[f"out/lod{lod}/fake_scores"])[:, 0], "fake scores")
+    assert_close(losses.logistic_generator(fake), strided(ref, ref[f"out/lod{lod}/g_loss"])[:, 0], "generator loss")
+    without = losses.logistic_discriminator(real, fake)
+    assert_close(without, strided(ref, ref[f"out/lod{lod}/d_loss_without_r1"])[:, 0], "discriminator loss")
+    r1 = losses.r1_penalty(score, strided(ref, reals), ref.config.resolution)
+    expected = (ref[f"out/lod{lod}/d_loss"].mean() - ref[f"out/lod{lod}/d_loss_without_r1"].mean()) / 5
+    assert_close(jnp.mean(r1), expected, "R1")
+
+
+def check_gradients(ref, lod, side, paths, gradients):
+    prefix = f"out/lod{lod}/{side}_grad_l2/"
+    names = [name for name in ref.arrays if name.startswith(prefix)]
+    assert len(names) == len(paths)
+    largest = max(float(ref[name]) for name in names)
+    for name in names:
+        ours = np.linalg.norm(get(gradients, paths[name.removeprefix(prefix)]).astype(np.float64))
+        # Relative to each norm; 1e-6 of the largest, some ten float32 roundings, is for the one norm that is 3,000 times
+        # smaller than its neighbours' because instance norm cancels it: the constant's noise strength.
+        assert abs(ours - ref[name]) <= TOLERANCE * ref[name] + 1e-6 * largest, (name, ours, ref[name])
+    whole = [name for name in ref.arrays if name.startswith(f"out/lod{lod}/{side}_grad/")]
+    for name in whole:
+        short = name.split("_grad/")[1]
+        expected = ref.convert(short, ref[name])
+        difference = np.linalg.norm(get(gradients, paths[short]) - expected)
+        assert difference <= TOLERANCE * np.linalg.norm(expected), name
+
+
+@pytest.mark.parametrize(("name", "lod"), CASES)
+def test_discriminator_gradients_with_r1(name, lod):
+    ref = load(name)
+    resolution, alpha = ref.stage(lod)
+    paths = ref.discriminator_paths(prefix="")
+    reals = strided(ref, block_mean(ref.images(f"out/lod{lod}/reals_processed"), resolution))
+    fakes = strided(ref, block_mean(ref.images(f"out/lod{lod}/images"), resolution))
+    c = None if ref.labels is None else strided(ref, ref.labels)
+
+    @jax.jit
+    @jax.grad
+    def gradients(params):
+        score = functools.partial(networks(name).discriminator(params), c=c, alpha=alpha)
+        loss = losses.logistic_discriminator(score(reals), score(fakes))
+        return jnp.mean(loss + 5 * losses.r1_penalty(score, reals, ref.config.resolution))
+
+    check_gradients(ref, lod, "d", paths, gradients(ref.params(ref.discriminator_paths())))
+
+
+@pytest.mark.parametrize(("name", "lod"), CASES)
+def test_generator_gradients(name, lod):
+    ref = load(name)
+    resolution, alpha = ref.stage(lod)
+    paths = ref.generator_paths(prefix="")
+    d = networks(name).discriminator(ref.params(ref.discriminator_paths()))
+    c = None if ref.labels is None else strided(ref, ref.labels)
+
+    @jax.jit
+    @jax.grad
+    def gradients(params):
+        g = networks(name).generator(params, ref.noise_const())
+        w = g.mapping(strided(ref, ref["in/z"]), c)
+        images = g.synthesis(broadcast_styles(w, num_styles(resolution)), resolution=resolution, alpha=alpha)
+        return jnp.mean(losses.logistic_generator(d(images, c, alpha=alpha)))
+
+    check_gradients(ref, lod, "g", paths, gradients(ref.params(ref.generator_paths())))
