@@ -1,0 +1,74 @@
+"""Every notebook runs from top to bottom, with the quickstart run and, slowly, without."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stylegen.checkpoint import Checkpointer
+from stylegen.config import to_json
+from stylegen.schedule import Stage
+from stylegen.state import init_state
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+
+
+def execute(notebook: Path, folder: Path) -> list[dict]:
+    """Run a copy of a notebook in ``folder``/notebooks; its outputs."""
+    (folder / "notebooks").mkdir(exist_ok=True)
+    copy = Path(shutil.copy(notebook, folder / "notebooks"))
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    content = nbformat.read(copy, as_version=4)
+    client = nbclient.NotebookClient(content, timeout=600, resources={"metadata": {"path": str(copy.parent)}})
+    client.execute(env={**os.environ, "PYTHONPATH": path})
+    return [output for cell in content.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def check_outputs(outputs: list[dict]) -> None:
+    shown = [output["data"] for output in outputs if "data" in output]
+    assert any("Generator(32x32" in data.get("text/plain", "") for data in shown)
+    assert sum("image/png" in data for data in shown) >= 2
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert not any(output.get("name") == "stderr" for output in outputs), "warnings do not belong in a notebook"
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory) -> Path:
+    """A folder with an untrained run at the place of the quickstart's, as ``train`` would have left it."""
+    from stylegen.cli.configs import load_config
+
+    folder = tmp_path_factory.mktemp("with-run")
+    run, config = folder / "runs" / "quickstart", load_config("quickstart")
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(to_json(config))
+    with Checkpointer(run, config, keep_last=1) as checkpointer:
+        checkpointer.save(init_state(config), Stage(0, config.resolution, 1.0, 32, 0.002))
+    return folder
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_with_the_quickstart_run(notebook, quickstart):
+    outputs = execute(notebook, quickstart)
+    check_outputs(outputs)
+    assert not (quickstart / "runs" / "tiny").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_without_a_run_a_tiny_one_is_trained(notebook, tmp_path):
+    check_outputs(execute(notebook, tmp_path))
+    assert (tmp_path / "runs" / "tiny" / "config.json").exists()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_committed_outputs_are_small(notebook):
+    assert notebook.stat().st_size < 1_500_000
+
+
+def test_there_are_notebooks():
+    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "style_mixing"}
