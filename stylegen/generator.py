@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, random
+from jax import Array
 
 from stylegen import ops
 from stylegen.config import Config
@@ -21,6 +21,11 @@ NoiseMode = Literal["random", "const", "none"]
 def width(resolution: int, channel_base: int, channel_max: int) -> int:
     """Channels of the block at a resolution."""
     return min(channel_base // resolution, channel_max)
+
+
+def num_noise(resolution: int) -> int:
+    """Noise inputs of one image, all layers together: 2 r^2 for each block."""
+    return sum(2 * 4**i for i in range(2, int(math.log2(resolution)) + 1))
 
 
 def num_styles(resolution: int) -> int:
@@ -80,15 +85,18 @@ class SynthesisBlock(nnx.Module):
         self.torgb = EqualConv(channels, config.image_channels, 1, gain=1.0, dtype=dtype, init=init)
         self.dtype = dtype
 
-    def __call__(self, x: Array | None, ws: Array, noise: NoiseMode, key: Array | None) -> Array:
-        """x [N, r/2, r/2, C] (None at 4 pixels) and ws [N, 2, w_dim] to features [N, r, r, C']."""
-        keys = random.split(key) if key is not None else (None, None)
+    def __call__(self, x: Array | None, ws: Array, noise: tuple[Array | None, Array | None]) -> Array:
+        """x [N, r/2, r/2, C] (None at 4 pixels), ws [N, 2, w_dim] and each layer's noise to features [N, r, r, C']."""
         if self.is_first:
             x = jnp.broadcast_to(self.const[...].astype(self.dtype), (ws.shape[0], *self.const.shape[1:]))
         else:
             x = ops.blur(self.conv0(ops.upsample(x)))
-        x = self.act0(x, ws[:, 0], noise, keys[0])
-        return self.act1(self.conv1(x), ws[:, 1], noise, keys[1])
+        x = self.act0(x, ws[:, 0], noise[0])
+        return self.act1(self.conv1(x), ws[:, 1], noise[1])
+
+    def noise_const(self) -> tuple[Array, Array]:
+        """The constant noise of both layers, [1, r, r, 1]."""
+        return self.act0.noise.noise_const[...], self.act1.noise.noise_const[...]
 
 
 class SynthesisNetwork(nnx.Module):
@@ -108,7 +116,7 @@ class SynthesisNetwork(nnx.Module):
         *,
         resolution: int,
         alpha: Array | float = 1.0,
-        noise: NoiseMode = "const",
+        noise: NoiseMode | Array = "const",
         key: Array | None = None,
     ) -> Array:
         """Synthesize at a stage's resolution.
@@ -117,7 +125,8 @@ class SynthesisNetwork(nnx.Module):
             ws: [N, num_ws, w_dim]; layers beyond those of the resolution are not used.
             resolution: of the images; the blocks up to it are active.
             alpha: weight of the newest block in [0, 1]; 0 is the previous resolution upsampled.
-            noise: random draws with ``key``; const uses the network's own; none adds none.
+            noise: random draws with ``key``; const uses the network's own; none adds none; an array
+                [N, num_noise(resolution)] is used as it is.
             key: of the random noise.
 
         Raises:
@@ -127,18 +136,36 @@ class SynthesisNetwork(nnx.Module):
             raise ValueError(f"resolution {resolution} is none of this network's: {self.resolutions}.")
         if ws.ndim != 3 or ws.shape[1] < num_styles(resolution):
             raise ValueError(f"ws has shape {ws.shape}; {resolution} pixels need [N, {num_styles(resolution)}, w_dim].")
-        if noise == "random" and key is None:
-            raise ValueError("noise='random' needs a key.")
         active = [r for r in self.resolutions if r <= resolution]
+        inputs = self._noise(noise, key, ws.shape[0], resolution)
         x = before = None
         for i, r in enumerate(active):
-            block_key = random.fold_in(key, r) if noise == "random" and key is not None else None
-            before, x = x, self.blocks[f"b{r}"](x, ws[:, 2 * i : 2 * i + 2], noise, block_key)
+            before, x = x, self.blocks[f"b{r}"](x, ws[:, 2 * i : 2 * i + 2], inputs[r])
         image = self.blocks[f"b{resolution}"].torgb(x).astype(jnp.float32)
         if before is None or (isinstance(alpha, int | float) and alpha == 1):
             return image
         old = self.blocks[f"b{resolution // 2}"].torgb(before).astype(jnp.float32)
         return ops.lerp(ops.upsample(old), image, alpha)
+
+    def _noise(
+        self, noise: NoiseMode | Array, key: Array | None, n: int, resolution: int
+    ) -> dict[int, tuple[Array | None, Array | None]]:
+        """The noise of both layers of each block up to a resolution, by the block's resolution."""
+        active = [r for r in self.resolutions if r <= resolution]
+        if isinstance(noise, str) and noise != "random":
+            return {r: self.blocks[f"b{r}"].noise_const() if noise == "const" else (None, None) for r in active}
+        if isinstance(noise, str):
+            if key is None:
+                raise ValueError("noise='random' needs a key.")
+            # One draw for all layers: on a CPU every call of jax.random costs a second or two of compilation.
+            noise = ops.noise(key, (n, num_noise(resolution)))
+        parts: dict[int, tuple[Array | None, Array | None]] = {}
+        for r in active:
+            # The blocks before this one have taken as many numbers as num_noise says for half the resolution.
+            start = num_noise(r // 2)
+            pair = noise[:, start : start + 2 * r * r].reshape(n, 2, r, r, 1)
+            parts[r] = pair[:, 0], pair[:, 1]
+        return parts
 
 
 class GeneratorNetwork(nnx.Module):

@@ -100,12 +100,11 @@ class NoiseInjection(nnx.Module):
         self.noise_strength = nnx.Param(jnp.zeros(channels))
         self.noise_const = NoiseConst(init.normal((1, resolution, resolution, 1)))
 
-    def __call__(self, x: Array, noise: str, key: Array | None) -> Array:
-        """Add the noise that ``noise`` names: random (drawn with ``key``), const or none."""
-        if noise == "none":
+    def __call__(self, x: Array, noise: Array | None) -> Array:
+        """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
+        if noise is None:
             return x
-        value = ops.noise(key, (*x.shape[:3], 1)) if noise == "random" else self.noise_const[...]
-        return x + value.astype(x.dtype) * self.noise_strength[...].astype(x.dtype)
+        return x + noise.astype(x.dtype) * self.noise_strength[...].astype(x.dtype)
 
 
 class AdaIN(nnx.Module):
@@ -130,8 +129,8 @@ class StyledActivation(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
         self.adain = AdaIN(w_dim, channels, dtype=dtype, init=init)
 
-    def __call__(self, x: Array, w: Array, noise: str, key: Array | None) -> Array:
-        x = self.noise(x, noise, key)
+    def __call__(self, x: Array, w: Array, noise: Array | None) -> Array:
+        x = self.noise(x, noise)
         x = ops.leaky_relu(x + self.bias[...].astype(x.dtype))
         return self.adain(x, w)
 

@@ -14,10 +14,9 @@ import jax
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from stylegen import ops, paths
-from stylegen.generator import Generator, NoiseMode, broadcast_styles, truncate
+from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
 
 Labels = int | Sequence[int] | np.ndarray | None  # one class for all pictures, or one each; None for no classes
 
@@ -298,19 +297,12 @@ def _synthesize(
     noise: NoiseMode,
     as_float: bool,
 ) -> Array:
-    def draw(noise_const: Any, ws: Array) -> Array:
-        network = nnx.merge(graphdef, params, noise_const).synthesis
-        fade = 1.0 if alpha is None else alpha
-        return network(ws, resolution=resolution, alpha=fade, noise="none" if noise == "none" else "const")
-
+    network = nnx.merge(graphdef, params, noise_const).synthesis
+    inputs: NoiseMode | Array = noise
     if noise == "random":
-        # Each picture has constant noise of its own, from a key of its own, so that its place in the batch does not
-        # matter. Drawn in one piece, because every call of jax.random takes about a second to compile on a CPU.
-        flat, unravel = ravel_pytree(noise_const)
-        drawn = jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), flat.shape))(seeds)
-        images = jax.vmap(lambda noise, w: draw(unravel(noise), w[None])[0])(drawn, ws)
-    else:
-        images = draw(noise_const, ws)
+        # From a key of its own for each picture, so that its place in the batch does not matter.
+        inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
+    images = network(ws, resolution=resolution, alpha=1.0 if alpha is None else alpha, noise=inputs)
     return images if as_float else ops.to_uint8(images)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, lax, random
+from jax import Array, random
 
 from stylegen import losses, ops
+from stylegen.compiling import compiler_options
 from stylegen.config import Config
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
 from stylegen.state import Networks, Params, TrainState, d_optimizer, g_optimizer, lazy_correction
@@ -118,7 +119,9 @@ def discriminator_loss(
     return metrics["Loss/D/loss"], metrics
 
 
-def lazy_r1_loss(d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static") -> tuple[Array, Array]:
+def lazy_r1_loss(
+    d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static"
+) -> tuple[Array, Array]:
     """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty)."""
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
@@ -149,25 +152,11 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha)
-    learning_rate = learning_rate * lazy_correction(config)
-    descend = functools.partial(_descend, d_optimizer(config), learning_rate=learning_rate)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static
     )
-    d, d_opt = descend(gradients, state.d_opt, state.d)
-    interval = config.loss.r1_interval
-    if config.loss.name == "logistic" and config.loss.r1_gamma > 0 and interval > 1:
-
-        def regularize(d: Params, d_opt: Any) -> tuple[Params, Any, Array]:
-            gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(d, reals, c, alpha, static=static)
-            return *descend(gradients, d_opt, d), penalty
-
-        def skip(d: Params, d_opt: Any) -> tuple[Params, Any, Array]:
-            return d, d_opt, jnp.full((), jnp.nan)
-
-        # The clock alone says which steps regularize, so that a resumed run takes the same ones.
-        due = (state.nimg // n) % interval == 0
-        d, d_opt, metrics["Loss/r1_penalty"] = lax.cond(due, regularize, skip, d, d_opt)
+    learning_rate = learning_rate * lazy_correction(config)
+    d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
     return dataclasses.replace(state, d=d, d_opt=d_opt, w_avg=w_avg), metrics
 
@@ -206,12 +195,11 @@ def train_step(
         static: configuration and network structure.
 
     Returns:
-        (state after the step, metrics). A metric that this step did not compute (lazy R1) is nan.
+        (state after the step, metrics).
     """
     config, n, resolution = static.config, images.shape[0], images.shape[1]
-    mirror_key, d_key, g_key = random.split(random.fold_in(state.key, state.nimg), 3)
-    c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
-    reals = prepare_reals(images, alpha, config.data.mirror, mirror_key)
+    reals_key, d_key, g_key = random.split(random.fold_in(state.key, state.nimg), 3)
+    reals, c = _prepare(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
     beta = ema_beta(n, config.optimizer.ema_kimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
@@ -221,6 +209,36 @@ def train_step(
     return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
 
 
+def regularizes_lazily(config: Config) -> bool:
+    """Whether R1 is a step of its own."""
+    return config.loss.name == "logistic" and config.loss.r1_gamma > 0 and config.loss.r1_interval > 1
+
+
+def regularize_step(
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+) -> tuple[TrainState, Metrics]:
+    """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
+
+    Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
+    conditional some ten times slower on a CPU.
+    """
+    config = static.config
+    key, _ = random.split(random.fold_in(state.key, state.nimg))
+    reals, c = _prepare(images, labels, alpha, key, config)
+    gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static)
+    learning_rate = learning_rate * lazy_correction(config)
+    d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    return dataclasses.replace(state, d=d, d_opt=d_opt), {"Loss/r1_penalty": penalty}
+
+
+def _prepare(
+    images: Array, labels: Array, alpha: Array, key: Array, config: Config
+) -> tuple[Array, Array | None]:
+    """A batch as the networks take it: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
+    c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
+    return prepare_reals(images, alpha, config.data.mirror, key), c
+
+
 def reset_optimizers(state: TrainState, *, static: Static) -> TrainState:
     """Forget Adam's moments, as the original does where a fade begins and where it ends."""
     return dataclasses.replace(
@@ -228,14 +246,15 @@ def reset_optimizers(state: TrainState, *, static: Static) -> TrainState:
     )
 
 
-def jit_step(static: Static, replicated: Any, split: Any) -> Callable[..., tuple[TrainState, Metrics]]:
-    """The compiled training step: state donated and on every device, images and labels split over devices.
+def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
+    """``train_step`` or ``regularize_step``, jitted: state donated and on every device, images and labels split over them.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
     """
     return jax.jit(
-        functools.partial(train_step, static=static),
+        functools.partial(step, static=static),
         donate_argnums=0,
         in_shardings=(replicated, split, split, replicated, replicated),
         out_shardings=(replicated, replicated),
+        compiler_options=compiler_options(),
     )

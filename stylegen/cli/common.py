@@ -27,8 +27,8 @@ Batch = TypeVar("Batch", bound=Sized)
 def run(verb: Callable[[], None]) -> int:
     """Do what a verb does; its exit status.
 
-    Errors that this package raises on purpose, which are those of its own classes (ConfigError, DataError and the like),
-    and those of the file system become one sentence. Anything else is a bug and keeps its traceback.
+    Errors of this package's own classes (ConfigError, DataError and the like), which it raises on purpose, and those of
+    the file system become one sentence. Anything else is a bug and keeps its traceback.
     """
     try:
         verb()

@@ -1,0 +1,69 @@
+# make demo, make test: each works on a fresh machine with Python 3.11 or newer and a network. make help lists the rest.
+
+# The first interpreter here that is new enough; make demo PYTHON=/path/to/python to choose another.
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
+endif
+ifeq ($(strip $(PYTHON)),)
+PYTHON := python3
+endif
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+# Installed again when the interpreter or the packages asked for change, and not otherwise.
+KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml constraints.txt; } 2>&1 | cksum | cut -d ' ' -f 1)
+STAMP := $(VENV)/.installed-$(KEY)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint format clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## make .venv and install stylegen with its tools there, unless that is done
+
+$(STAMP):
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: stylegen needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1 | tail -n 1);" \
+	       "install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@# An environment of another Python version is replaced, one of the same is brought up to date.
+	@want=$$("$(PYTHON)" -c 'import sys; print(sys.version_info[:2])'); \
+	have=$$("$(BIN)/python" -c 'import pip, sys; print(sys.version_info[:2])' 2>/dev/null || true); \
+	if [ "$$want" != "$$have" ]; then "$(PYTHON)" -m venv --clear "$(VENV)"; fi
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f "$(VENV)"/.installed-*
+	@touch "$@"
+
+demo: venv  ## train the quickstart, then draw samples, a style-mixing table and an interpolation
+	"$(BIN)/python" train.py --config configs/quickstart.py --run.dir runs/quickstart
+	"$(BIN)/python" sample.py --run runs/quickstart --seeds 0-63 --psi 0.7 --out out/quickstart --overwrite
+	"$(BIN)/python" sample.py --run runs/quickstart --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out/mix.png --overwrite
+	"$(BIN)/python" sample.py --run runs/quickstart --interpolate --seeds 1-5 --frames 30 --loop --out out/walk.mp4 --overwrite
+	@echo
+	@echo "The pictures, none of them selected:"
+	@echo "  runs/quickstart/reals.png   what it was shown"
+	@echo "  runs/quickstart/fakes.png   64 samples (psi 1)"
+	@echo "  out/quickstart/grid.png     64 samples, truncated (psi 0.7)"
+	@echo "  out/mix.png                 coarse styles of the top row, the rest of the left column"
+	@echo "  out/walk.mp4                a walk from room to room"
+
+test: venv  ## run all default tests
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal
+
+test-slow: venv  ## run the slow tests
+	"$(BIN)/python" -m pytest -m slow
+
+lint: venv  ## check style, formatting and types
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+format: venv  ## put style and formatting right
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+
+clean:  ## delete .venv and caches; runs and pictures stay
+	rm -rf "$(VENV)" .pytest_cache .ruff_cache .mypy_cache build dist

@@ -1,0 +1,274 @@
+"""Every operation against a few lines of numpy; borders, small contrasts and dtypes included."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegen import ops
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def conv_numpy(x, weight):
+    """Cross-correlation of NHWC with HWIO, zero-padded to the same size: one pixel and one tap at a time."""
+    n, h, w, _ = x.shape
+    k = weight.shape[0]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (k // 2,) * 2, (k // 2,) * 2, (0, 0)))
+    out = np.zeros((n, h, w, weight.shape[3]))
+    for i in range(h):
+        for j in range(w):
+            for a in range(k):
+                for b in range(k):
+                    out[:, i, j] += padded[:, i + a, j + b] @ weight[a, b]
+    return out
+
+
+def blur_numpy(x):
+    n, h, w, c = x.shape
+    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    return sum(taps[a, b] * padded[:, a : a + h, b : b + w] for a in range(3) for b in range(3))
+
+
+def box_numpy(x):
+    n, h, w, c = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4), dtype=np.float64)
+
+
+def nearest_numpy(x):
+    return x.repeat(2, 1).repeat(2, 2)
+
+
+def instance_norm_numpy(x, epsilon=1e-8):
+    x = np.asarray(x, np.float64)
+    return (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + epsilon)
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0, jnp.float32(0), jnp.float32(1)])
+def test_lerp_is_exact_at_both_ends(t):
+    a, b = random(64) * np.float32(1e6), random(64, seed=1)
+    np.testing.assert_array_equal(ops.lerp(a, b, t), b if t else a)
+
+
+def test_lerp_goes_from_a_to_b():
+    np.testing.assert_allclose(ops.lerp(jnp.float32(2), jnp.float32(10), 0.25), 4)
+    np.testing.assert_allclose(ops.lerp(random(2, 3), random(3), random(2, 1)).shape, (2, 3))
+
+
+def test_leaky_relu():
+    x = jnp.array([-2.0, -0.5, 0.0, 0.5, 2.0])
+    np.testing.assert_allclose(ops.leaky_relu(x), [-0.4, -0.1, 0, 0.5, 2], rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda x: ops.leaky_relu(x).sum())(x), [0.2, 0.2, 1, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_conv(kernel):
+    x, weight = random(2, 5, 4, 3), random(kernel, kernel, 3, 2, seed=1)
+    np.testing.assert_allclose(ops.conv(x, weight), conv_numpy(x, weight), atol=1e-5)
+
+
+@functools.cache
+def conv_gradients():
+    x, weight, y = random(2, 4, 4, 3), random(3, 3, 3, 2, seed=1), random(2, 4, 4, 2, seed=2)
+    return x, weight, y, jax.jit(lambda y: jax.vjp(ops.conv, x, weight)[1](y))(y)
+
+
+def test_gradient_of_conv_by_its_input():
+    _, weight, y, (by_input, _) = conv_gradients()
+    flipped = weight[::-1, ::-1].transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(by_input, conv_numpy(y, flipped), atol=1e-5)
+
+
+def test_gradient_of_conv_by_its_weight():
+    x, _, y, (_, by_weight) = conv_gradients()
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = [[np.einsum("nhwc,nhwd->cd", padded[:, a : a + 4, b : b + 4], y) for b in range(3)] for a in range(3)]
+    np.testing.assert_allclose(by_weight, expected, atol=1e-5)
+
+
+def test_upsample():
+    x = random(2, 3, 4, 2)
+    np.testing.assert_array_equal(ops.upsample(x), nearest_numpy(x))
+
+
+def test_downsample():
+    x = random(2, 6, 4, 3)
+    np.testing.assert_allclose(ops.downsample(x), box_numpy(x), atol=1e-6)
+    np.testing.assert_allclose(ops.downsample(ops.upsample(x)), x, rtol=1e-6)
+
+
+def test_blur():
+    x = random(2, 5, 4, 3)
+    np.testing.assert_allclose(ops.blur(x), blur_numpy(x), atol=1e-6)
+
+
+def test_blur_loses_brightness_at_the_borders_only():
+    blurred = np.asarray(ops.blur(np.ones((1, 4, 4, 1), np.float32)))[0, :, :, 0]
+    side = np.array([0.75, 1, 1, 0.75])
+    np.testing.assert_allclose(blurred, np.outer(side, side), rtol=1e-6)
+
+
+def test_blur_is_its_own_adjoint_and_so_is_its_gradient():
+    x, y, v = (random(1, 5, 4, 2, seed=i) for i in range(3))
+
+    @jax.jit
+    def gradient(y):
+        return jax.vjp(ops.blur, x)[1](y)[0]
+
+    np.testing.assert_allclose(gradient(y), blur_numpy(y), atol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda v: jax.vjp(gradient, y)[1](v)[0])(v), blur_numpy(v), atol=1e-6)
+    np.testing.assert_allclose(np.vdot(ops.blur(x), y), np.vdot(x, ops.blur(y)), rtol=1e-5)
+
+
+def test_pixel_norm():
+    x = random(4, 7)
+    x[1] *= 1e-4  # of the order of the root of epsilon
+    x[2] = 0
+    expected = x / np.sqrt(np.square(x.astype(np.float64)).mean(-1, keepdims=True) + 1e-8)
+    np.testing.assert_allclose(ops.pixel_norm(x), expected, rtol=1e-5)
+    assert np.abs(ops.pixel_norm(x)[1]).max() < 1.5 * np.abs(expected[0]).max()
+
+
+@pytest.mark.parametrize("contrast", [1, 1e-4])
+def test_instance_norm_has_biased_variance_and_a_tiny_epsilon(contrast):
+    x = random(2, 2, 3, 4) * np.float32(contrast)
+    np.testing.assert_allclose(ops.instance_norm(x), instance_norm_numpy(x), atol=1e-5)
+    np.testing.assert_array_equal(ops.instance_norm(np.full((1, 2, 2, 1), 3, np.float32)), 0)
+
+
+def test_adain():
+    x, mean, std = random(2, 4, 4, 3), random(2, 3, seed=1), random(2, 3, seed=2)
+    expected = std[:, None, None] * instance_norm_numpy(x) + mean[:, None, None]
+    np.testing.assert_allclose(ops.adain(x, mean, std), expected, atol=1e-5)
+
+
+def test_adain_with_the_epsilon_of_style_transfer():
+    x, mean, std = random(1, 4, 4, 3) * np.float32(0.003), np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32)
+    np.testing.assert_allclose(ops.adain(x, mean, std, epsilon=1e-5), instance_norm_numpy(x, 1e-5), atol=1e-5)
+
+
+def test_adain_gives_the_content_the_statistics_of_the_style():
+    x, mean, std = random(2, 8, 8, 3), random(2, 3, seed=1), np.abs(random(2, 3, seed=2)) + 0.5
+    styled = np.asarray(ops.adain(x, mean, std))
+    np.testing.assert_allclose(styled.mean((1, 2)), mean, atol=1e-5)
+    np.testing.assert_allclose(styled.std((1, 2)), std, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [(2, 4), (1, 3), (3,), (2, 1, 1, 3)])
+def test_adain_refuses_styles_of_another_shape(wrong):
+    x, right, wrong = np.zeros((2, 4, 4, 3)), np.zeros((2, 3)), np.zeros(wrong)
+    with pytest.raises(ValueError, match=r"style_mean has shape .* needs \(2, 3\)"):
+        ops.adain(x, wrong, right)
+    with pytest.raises(ValueError, match=r"style_std has shape .* needs \(2, 3\)"):
+        ops.adain(x, right, wrong)
+
+
+minibatch_std = jax.jit(ops.minibatch_std, static_argnums=1)
+
+
+@pytest.mark.parametrize("n, group_size", [(8, 4), (3, 4), (2, 1)])
+def test_minibatch_std_groups_neighbours(n, group_size):
+    x = random(n, 2, 3, 2)
+    result = np.asarray(minibatch_std(x, group_size))
+    assert result.shape == (n, 2, 3, 1) and result.dtype == np.float32
+    group = min(group_size, n)
+    for first in range(0, n, group):
+        expected = np.sqrt(x[first : first + group].astype(np.float64).var(0) + 1e-8).mean()
+        np.testing.assert_allclose(result[first : first + group], expected, rtol=1e-5)
+
+
+def test_minibatch_std_refuses_a_broken_group():
+    with pytest.raises(ValueError, match="6 images .* group of 4"):
+        ops.minibatch_std(np.zeros((6, 4, 4, 1), np.float32), 4)
+
+
+def test_minibatch_std_has_a_gradient_where_images_are_equal():
+    x = np.ones((4, 2, 2, 1), np.float32)
+    assert np.isfinite(jax.jit(jax.grad(lambda x: ops.minibatch_std(x, 4).sum()))(x)).all()
+
+
+@pytest.mark.parametrize("n, group_size", [(8, 4), (12, 4), (2, 4), (6, 3)])
+def test_minibatch_std_order_makes_the_groups_of_the_original(n, group_size):
+    x = random(n, 2, 2, 3)
+    group = min(group_size, n)
+    # The original reshapes [N] to [group, N/group], so that members of a group are N/group apart.
+    strided = x.reshape(group, n // group, 2, 2, 3).astype(np.float64)
+    std = np.sqrt(strided.var(0) + 1e-8).mean((1, 2, 3))
+    original = np.tile(std, group)
+    order = ops.minibatch_std_order(n, group_size)
+    assert sorted(order) == list(range(n))
+    ours = np.asarray(minibatch_std(x[order], group_size))
+    np.testing.assert_allclose(ours[:, 0, 0, 0], original[order], rtol=1e-5)
+
+
+def test_minibatch_std_order_of_eight():
+    assert ops.minibatch_std_order(8, 4) == [0, 2, 4, 6, 1, 3, 5, 7]
+
+
+def test_to_float():
+    levels = np.arange(256, dtype=np.uint8)
+    result = np.asarray(ops.to_float(levels))
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, levels / 127.5 - 1, atol=1e-6)
+
+
+def test_to_uint8_truncates():
+    # Multiples of 1/512 make x * 127.5 + 128 exact in float32, so that integers tell what is truncated and clipped.
+    steps = np.arange(-700, 701)
+    expected = np.clip((steps * 255 + 128 * 1024) // 1024, 0, 255)
+    result = np.asarray(ops.to_uint8((steps / 512).astype(np.float32)))
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, expected)
+    assert result[steps == 0] == 128 and result[steps == -512] == 0 and result[steps == 512] == 255
+
+
+def test_to_uint8_undoes_to_float():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(ops.to_uint8(ops.to_float(levels)), levels)
+
+
+def test_fade():
+    x = random(2, 4, 4, 3)
+    expected = 0.3 * x + 0.7 * nearest_numpy(box_numpy(x))
+    np.testing.assert_allclose(ops.fade(x, 0.3), expected, atol=1e-6)
+    np.testing.assert_array_equal(ops.fade(x, 1.0), x)
+    np.testing.assert_allclose(ops.fade(x, 0.0), nearest_numpy(box_numpy(x)), atol=1e-6)
+
+
+def test_noise_is_standard_normal():
+    drawn = np.asarray(ops.noise(jax.random.key(0), (100, 100)))
+    assert drawn.dtype == np.float32
+    assert abs(drawn.mean()) < 0.03 and abs(drawn.std() - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: ops.lerp(x, x, 0.3),
+        ops.leaky_relu,
+        lambda x: ops.conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
+        ops.upsample,
+        ops.downsample,
+        ops.blur,
+        ops.instance_norm,
+        lambda x: ops.adain(x, jnp.ones((2, 3)), jnp.ones((2, 3))),
+    ],
+)
+def test_bfloat16_stays_bfloat16(op):
+    assert jax.eval_shape(op, jax.ShapeDtypeStruct((2, 4, 4, 3), jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_statistics_of_bfloat16_are_float32():
+    # A mean far from zero, and more pixels than bfloat16 can count: both lose the contrast if summed in bfloat16.
+    x = jnp.asarray(random(2, 32, 32, 2) + 20, jnp.bfloat16)
+    exact = instance_norm_numpy(np.asarray(x, np.float32))
+    np.testing.assert_allclose(np.asarray(ops.instance_norm(x), np.float32), exact, rtol=2**-8, atol=1e-3)
+    group = minibatch_std(x, 2)
+    assert group.dtype == jnp.float32
+    expected = np.sqrt(np.asarray(x, np.float64).var(0) + 1e-8).mean()
+    np.testing.assert_allclose(group, np.full((2, 32, 32, 1), expected), rtol=1e-5)
