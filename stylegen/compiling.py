@@ -11,10 +11,9 @@ import jax.numpy as jnp
 
 Key = TypeVar("Key")
 
-# XLA's own convolution gradients run at a tenth of the matrix-product rate on a CPU; with these it uses YNNPACK.
-_CPU_OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_ELTWISE"
-}
+# XLA's own weight gradients of convolutions run at a tenth of the matrix-product rate on a CPU; with this it calls YNNPACK
+# for products and sums. Elementwise fusions are left out: they are slower there.
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
 
 
 @functools.cache
@@ -73,9 +72,9 @@ class CompileAhead(Generic[Key]):
         self.start(key)
         return self._programs[key].result()
 
-    def forget_all_but(self, key: Key) -> None:
-        """Free the programs of stages that are over."""
-        self._programs = {k: p for k, p in self._programs.items() if k == key or not p.done()}
+    def forget_all_but(self, keys: set[Key]) -> None:
+        """Free all compiled programs but these."""
+        self._programs = {k: p for k, p in self._programs.items() if k in keys or not p.done()}
 
     def close(self) -> None:
         """Start no further compilation; one that runs cannot be interrupted and is not waited for."""

@@ -112,7 +112,7 @@ class RunConfig:
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
     tick_kimg: float | None = None  # progress, scalars and a grid so often; default: about 200 ticks in a run.
-    checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks.
+    checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks or 200 kimg.
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.

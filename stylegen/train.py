@@ -23,10 +23,18 @@ from stylegen.describe import seconds_left
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
-from stylegen.train_step import Static, jit_step, reset_optimizers
+from stylegen.train_step import (
+    Static,
+    jit_step,
+    regularize_step,
+    regularizes_lazily,
+    reset_optimizers,
+    train_step,
+)
 
 TICKS = 200  # in a run, where run.tick_kimg does not say
-TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say
+TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
+MAX_CHECKPOINT_NIMG = 200_000  # but not less often than this
 MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
 
 
@@ -131,21 +139,24 @@ class _Loop:
         tick = config.run.tick_kimg
         self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)
         every = config.run.checkpoint_kimg
-        self.checkpoint_every = max(round(every * 1000) if every else self.tick * TICKS_PER_CHECKPOINT, 1)
+        default = min(self.tick * TICKS_PER_CHECKPOINT, MAX_CHECKPOINT_NIMG)
+        self.checkpoint_every = max(round(every * 1000) if every else default, 1)
         placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
-        self.steps = compiling.CompileAhead[tuple[int, int]](self._lower)
-        self.jitted = jit_step(self.static, *placement)
+        self.programs = {"train": jit_step(train_step, self.static, *placement)}
+        if regularizes_lazily(config):
+            self.programs["regularize"] = jit_step(regularize_step, self.static, *placement)
+        self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
         self.reset = jax.jit(
             lambda state: reset_optimizers(state, static=self.static), donate_argnums=0, out_shardings=placement[0]
         )
         self.latents = sampling.latents(range(config.run.grid[0] * config.run.grid[1]), config.generator.z_dim)
 
-    def _lower(self, key: tuple[int, int]) -> Any:
-        """The training step for (resolution, batch size), lowered."""
-        resolution, batch = key
+    def _lower(self, key: tuple[str, int, int]) -> Any:
+        """One of the programs for (its name, resolution, batch size), lowered."""
+        name, resolution, batch = key
         images = jax.ShapeDtypeStruct((batch, resolution, resolution, self.config.image_channels), jnp.uint8)
         labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-        return self.jitted.lower(abstract_state(self.config), images, labels, scalar, scalar)
+        return self.programs[name].lower(abstract_state(self.config), images, labels, scalar, scalar)
 
     def run(self, state: TrainState, nimg: int, phase: int) -> None:
         """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
@@ -165,9 +176,14 @@ class _Loop:
                     if batches is not None:
                         batches.close()
                     batches, streaming = self.stream(stage, nimg), key
-                    step = self.begin_stage(key, nimg)
+                    steps = self.begin_stage(key, nimg)
                     clock.restart(nimg)
-                state, metrics = step(state, *self.next_batch(batches), *_scalars(stage))
+                arguments = *self.next_batch(batches), *_scalars(stage)
+                state, metrics = steps["train"](state, *arguments)
+                # The clock alone says which steps regularize, so that a resumed run takes the same ones.
+                if "regularize" in steps and nimg // stage.batch_size % self.config.loss.r1_interval == 0:
+                    state, penalty = steps["regularize"](state, *arguments)
+                    metrics = metrics | penalty
                 means.add(metrics)
                 nimg += stage.batch_size
                 if nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total:
@@ -175,7 +191,7 @@ class _Loop:
                 if nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every:
                     self.checkpointer.save(state, stage)
         finally:
-            self.steps.close()
+            self.compiled.close()
             if batches is not None:
                 batches.close()
         self.finish(state, stage, nimg)
@@ -208,18 +224,20 @@ class _Loop:
         placed = distributed.put_batch(self.mesh, {name: batch[name][order] for name in ("image", "label")})
         return placed["image"], placed["label"]
 
-    def begin_stage(self, key: tuple[int, int], nimg: int) -> Any:
-        """The compiled step of a stage; begins to compile the one after it."""
+    def begin_stage(self, key: tuple[int, int], nimg: int) -> dict[str, Any]:
+        """The compiled programs of a stage, by name; begins to compile those of the stage after it."""
         started = time.monotonic()
-        step = self.steps.get(key)
-        self.steps.forget_all_but(key)
+        steps = {name: self.compiled.get((name, *key)) for name in self.programs}
+        self.compiled.forget_all_but({(name, *key) for name in self.programs})
         waited = time.monotonic() - started
-        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}" + (f" (compiled in {waited:.0f} s)" if waited > 1 else ""))
+        compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
+        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
         later = [(p.resolution, p.batch_size) for p in schedule.phases(self.config) if nimg < p.start < self.total]
         upcoming = [k for k in later if k != key]
         if upcoming and self.config.run.compile_ahead:
-            self.steps.start(upcoming[0])
-        return step
+            for name in self.programs:
+                self.compiled.start((name, *upcoming[0]))
+        return steps
 
     def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: "_Clock") -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples."""

@@ -223,7 +223,8 @@ def regularize_step(
     conditional some ten times slower on a CPU.
     """
     config = static.config
-    key, _ = random.split(random.fold_in(state.key, state.nimg))
+    # The clock stands at the next step, whose keys are split from this one; folding in a number makes another.
+    key = random.fold_in(random.fold_in(state.key, state.nimg), 1)
     reals, c = _prepare(images, labels, alpha, key, config)
     gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static)
     learning_rate = learning_rate * lazy_correction(config)

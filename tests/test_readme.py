@@ -1,0 +1,159 @@
+"""What the README and the experiments' docstrings tell people to type exists and is understood."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stylegen
+from stylegen.cli import configs, prepare, sample, train
+from stylegen.data.prepare import Options
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXPERIMENTS = sorted((ROOT / "configs").glob("*.py"))
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def readme_commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def docstring_commands(experiment: Path) -> list[list[str]]:
+    """Indented lines of the docstring; one that begins with an option continues the first command."""
+    docstring = experiment.read_text().split('"""')[1]
+    commands = [shlex.split(line) for line in re.findall(r"^    ((?:python |--).*)$", docstring, re.MULTILINE)]
+    return [commands[0] + words if words[0].startswith("--") else words for words in commands]
+
+
+def verb_and_arguments(words: list[str]) -> tuple[str, list[str]] | None:
+    """(train, [...]) of ``python train.py ...`` and of ``stylegen train ...``."""
+    if words[0] == "stylegen":
+        return words[1], words[2:]
+    if words[0] == "python" and words[1].endswith(".py"):
+        assert (ROOT / words[1]).is_file()
+        return words[1].removesuffix(".py"), words[2:]
+    return None
+
+
+def of_verb(verb: str, commands: list[list[str]]) -> list[list[str]]:
+    found = [verb_and_arguments(words) for words in commands]
+    return [call[1] for call in found if call and call[0] == verb]
+
+
+def ids(arguments: list[list[str]]) -> list[str]:
+    return [" ".join(words) for words in arguments]
+
+
+TRAIN = of_verb("train", readme_commands())
+PREPARE = of_verb("prepare", readme_commands())
+SAMPLE = of_verb("sample", readme_commands()) + [
+    c for e in EXPERIMENTS for c in of_verb("sample", docstring_commands(e))
+]
+IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
+
+
+def test_every_command_is_of_a_known_kind():
+    kinds = {words[0].removeprefix(".venv/bin/") for words in readme_commands()}
+    assert kinds == {"make", "python", "python3", "pip", "stylegen"}
+    assert TRAIN and PREPARE and SAMPLE
+
+
+@pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
+def test_train(arguments, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert train.main([*arguments, "--dry_run"]) == 0
+    assert "generator: all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "arguments"), IN_DOCSTRINGS, ids=[name for name, _ in IN_DOCSTRINGS])
+def test_train_as_the_experiment_says(name, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert arguments[:2] == ["--config", f"configs/{name}.py"]
+    assert train.main([*arguments, "--dry_run"]) == 0
+    assert "generator: all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", PREPARE, ids=ids(PREPARE))
+def test_prepare(arguments, monkeypatch):
+    ran = []
+
+    def run(command):
+        ran.append(command)
+        Options(prepare.parse_resolution(command.resolution), encoding=command.encoding)
+
+    monkeypatch.setattr(prepare, "run", run)
+    assert prepare.main(arguments) == 0
+    assert len(ran) == 1
+
+
+@pytest.mark.parametrize("arguments", SAMPLE, ids=ids(SAMPLE))
+def test_sample(arguments, make_generator, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    classes = 10 if "--labels" in arguments else 0
+    monkeypatch.setattr(stylegen, "load", lambda run, kimg=None: make_generator(classes=classes))
+    frames = ["--frames", "2"] if "--frames" in arguments else []
+    assert sample.main([*arguments, *frames]) == 0
+    assert list(tmp_path.glob("out/*"))
+
+
+def test_python_snippet(make_generator, monkeypatch):
+    (snippet,) = blocks("python")
+    monkeypatch.setattr(stylegen, "load", lambda run, kimg=None: make_generator())
+    names: dict = {}
+    exec(snippet, names)
+    assert names["images"].shape == (2, 16, 16, 3) and names["images"].dtype == np.uint8
+    assert names["ws"].shape == (2, 6, 16)
+    assert names["table"].shape == (2, 2, 16, 16, 3)
+    assert names["path"].shape == (9, 6, 16)
+
+
+def test_make_targets():
+    targets = {target for words in readme_commands() if words[0] == "make" for target in words[1:]}
+    assert targets == {"demo", "test"}
+    for target in targets:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_extras():
+    named = re.findall(r"'\.\[(\w+)\]'", README)
+    assert set(named) == set(PROJECT["optional-dependencies"]) - {"dev"}
+
+
+def test_experiments_are_listed():
+    listed = set(re.findall(r"^\| `(\w+)\.py` \|", README, re.MULTILINE))
+    assert listed == {experiment.stem for experiment in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiments_say_what_to_expect(experiment):
+    config = configs.load_config(experiment.stem)
+    docstring = experiment.read_text().split('"""')[1]
+    for heading in ("Hardware:", "Hours:", "Result:"):
+        assert f"\n{heading}" in docstring
+    assert config.run.dir == ""
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text())
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert not missing
+
+
+def test_the_stated_files_of_the_package_exist():
+    table = (ROOT / "docs/architecture.md").read_text().split("## Where do I change")[1].split("\n## ")[0]
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", table)
+    missing = [n for n in names if not any((ROOT / "stylegen" / folder / n).exists() for folder in ("", "data"))]
+    assert len(names) > 30 and not missing
