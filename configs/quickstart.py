@@ -1,6 +1,6 @@
 """Drawn bedrooms at 32 pixels: a first run, on any machine.
 
-    python train.py --config configs/quickstart.py --run.dir runs/quickstart
+python train.py --config configs/quickstart.py --run.dir runs/quickstart
 """
 
 from stylegen.config import (

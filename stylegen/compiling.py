@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 Key = TypeVar("Key")
 
-# XLA's own weight gradients of convolutions run at a tenth of the matrix-product rate on a CPU; with this it calls YNNPACK
-# for products and sums. Elementwise fusions are left out: they are slower there.
+# XLA's own weight gradients of convolutions run at a tenth of the matrix-product rate on a CPU; with this it calls
+# YNNPACK for products and sums. Elementwise fusions are left out: they are slower there.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
 
 

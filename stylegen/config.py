@@ -1,10 +1,10 @@
 """Every setting of an experiment, with its unit, its default and the check that it makes sense.
 
-A configuration is a tree of frozen dataclasses. An experiment file (``configs/*.py``) states only what differs from the
-defaults below; the command line overrides single fields (``--data.batch 16``); ``Config`` checks the whole before anything
-is compiled; the resolved result is written as JSON into the run directory and read from there by everything later.
-The comment behind each field is its ``--help`` text. Numbers without another source are those of the original StyleGAN
-(Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks").
+A configuration is a tree of frozen dataclasses. An experiment file (``configs/*.py``) states only what differs from
+the defaults below; the command line overrides single fields (``--data.batch 16``); ``Config`` checks the whole before
+anything is compiled; the resolved result is written as JSON into the run directory and read from there by everything
+later. The comment behind (or above) each field is its ``--help`` text. Numbers without another source are those of the
+original StyleGAN (Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks").
 """
 
 import dataclasses
@@ -38,7 +38,9 @@ class DataConfig:
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square centre crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
-    mirror: bool = False  # show half of the images flipped left to right; off for bedrooms in the original, on for faces.
+    mirror: bool = (
+        False  # show half of the images flipped left to right; off for bedrooms in the original, on for faces.
+    )
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
     seed: int = 0  # order of the images.
@@ -285,7 +287,7 @@ def from_json(text: str) -> Config:
 
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Rebuild a value of the annotated kind from what JSON made of it."""
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigError(f"{where or 'the configuration'} = {value!r}: must be an object with fields.")
         hints = typing.get_type_hints(kind)

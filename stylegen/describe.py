@@ -69,7 +69,7 @@ def parameter_table(config: Config) -> str:
 def describe(config: Config, img_per_sec: float | None = None) -> str:
     """The resolved configuration, the schedule and the parameters, for ``--dry_run``."""
     note = (
-        f"hours: at {img_per_sec:g} images/s at {config.resolution} pixels; smaller stages predicted from their multiplications"
+        f"hours: at {img_per_sec:g} images/s at {config.resolution} pixels; other stages predicted by multiplications"
         if img_per_sec
         else "hours: give --img_per_sec, the speed at full resolution"
     )

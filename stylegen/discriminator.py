@@ -3,6 +3,8 @@
 FromRGB layers are activated, and exist at every resolution.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -30,7 +32,7 @@ class DiscriminatorBlock(nnx.Module):
 
 
 class DiscriminatorEpilogue(nnx.Module):
-    """The block at 4 pixels: minibatch standard deviation, convolution, two dense layers; scores [N, max(classes, 1)]."""
+    """The block at 4 pixels: minibatch standard deviation, convolution, two dense layers; [N, max(classes, 1)]."""
 
     def __init__(self, channels: int, config: Config, *, init: Initializer):
         dtype = jnp.dtype(config.compute_dtype)
@@ -54,7 +56,7 @@ class Discriminator(nnx.Module):
         self.resolutions = config.resolutions
         self.num_classes = config.num_classes
         widths = {r: width(r, d.channel_base, d.channel_max) for r in self.resolutions}
-        blocks: dict[str, nnx.Module] = {
+        blocks: dict[str, Any] = {
             f"b{r}": DiscriminatorBlock(widths[r], widths[r // 2], config, init=init) for r in self.resolutions if r > 4
         }
         self.blocks = nnx.Dict({"b4": DiscriminatorEpilogue(widths[4], config, init=init), **blocks})
@@ -75,7 +77,9 @@ class Discriminator(nnx.Module):
         """
         resolution = images.shape[1]
         if resolution not in self.resolutions or images.shape[2] != resolution:
-            raise ValueError(f"images have shape {images.shape}; this network takes squares of {self.resolutions} pixels.")
+            raise ValueError(
+                f"images have shape {images.shape}; this network takes squares of {self.resolutions} pixels."
+            )
         if self.num_classes and c is None:
             raise ValueError("A class-conditional discriminator needs labels.")
         x = ops.leaky_relu(self.blocks[f"b{resolution}"].fromrgb(images))

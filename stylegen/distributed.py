@@ -1,7 +1,7 @@
 """Where arrays live: the mesh of devices and the one sharding rule.
 
-The state is on every device, a batch is split along its first axis. Networks and losses know nothing of it: they are written
-for the whole batch, and the compiler inserts the sums over devices.
+The state is on every device, a batch is split along its first axis. Networks and losses know nothing of it: they are
+written for the whole batch, and the compiler inserts the sums over devices.
 """
 
 from typing import Any
@@ -28,8 +28,9 @@ def make_mesh(config: Config) -> Mesh:
         group = min(config.discriminator.mbstd_group_size, batch)
         if batch % (group * wanted):
             raise ConfigError(
-                f"The batch of {batch} at {resolution} pixels does not split over {wanted} devices in minibatch-std groups "
-                f"of {group}: make data.batch (or schedule.batch) a multiple of {group * wanted}, or set run.devices."
+                f"The batch of {batch} at {resolution} pixels does not split over {wanted} devices in minibatch-std "
+                f"groups of {group}: make data.batch (or schedule.batch) a multiple of {group * wanted}, "
+                "or set run.devices."
             )
     return Mesh(np.array(devices[:wanted]), ("data",))
 

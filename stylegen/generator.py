@@ -69,13 +69,12 @@ class MappingNetwork(nnx.Module):
 
 
 class SynthesisBlock(nnx.Module):
-    """Two styled convolutions at one resolution; the first doubles the size and blurs, or, at 4 pixels, is a constant."""
+    """Two styled convolutions at one resolution; the first doubles the size and blurs, or is a constant at 4 pixels."""
 
     def __init__(self, in_channels: int, channels: int, resolution: int, config: Config, *, init: Initializer):
         dtype = jnp.dtype(config.compute_dtype)
         w_dim = config.generator.w_dim
-        self.is_first = resolution == 4
-        if self.is_first:
+        if resolution == 4:
             self.const = nnx.Param(jnp.ones((1, 4, 4, channels)))
         else:
             self.conv0 = EqualConv(in_channels, channels, use_bias=False, dtype=dtype, init=init)
@@ -87,8 +86,9 @@ class SynthesisBlock(nnx.Module):
 
     def __call__(self, x: Array | None, ws: Array, noise: tuple[Array | None, Array | None]) -> Array:
         """x [N, r/2, r/2, C] (None at 4 pixels), ws [N, 2, w_dim] and each layer's noise to features [N, r, r, C']."""
-        if self.is_first:
-            x = jnp.broadcast_to(self.const[...].astype(self.dtype), (ws.shape[0], *self.const.shape[1:]))
+        if x is None:
+            const = self.const[...].astype(self.dtype)
+            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape[1:]))
         else:
             x = ops.blur(self.conv0(ops.upsample(x)))
         x = self.act0(x, ws[:, 0], noise[0])
@@ -138,13 +138,15 @@ class SynthesisNetwork(nnx.Module):
             raise ValueError(f"ws has shape {ws.shape}; {resolution} pixels need [N, {num_styles(resolution)}, w_dim].")
         active = [r for r in self.resolutions if r <= resolution]
         inputs = self._noise(noise, key, ws.shape[0], resolution)
-        x = before = None
+        x: Array | None = None
+        features: list[Array] = []
         for i, r in enumerate(active):
-            before, x = x, self.blocks[f"b{r}"](x, ws[:, 2 * i : 2 * i + 2], inputs[r])
-        image = self.blocks[f"b{resolution}"].torgb(x).astype(jnp.float32)
-        if before is None or (isinstance(alpha, int | float) and alpha == 1):
+            x = self.blocks[f"b{r}"](x, ws[:, 2 * i : 2 * i + 2], inputs[r])
+            features.append(x)
+        image = self.blocks[f"b{resolution}"].torgb(features[-1]).astype(jnp.float32)
+        if len(features) == 1 or (isinstance(alpha, int | float) and alpha == 1):
             return image
-        old = self.blocks[f"b{resolution // 2}"].torgb(before).astype(jnp.float32)
+        old = self.blocks[f"b{resolution // 2}"].torgb(features[-2]).astype(jnp.float32)
         return ops.lerp(ops.upsample(old), image, alpha)
 
     def _noise(
@@ -196,7 +198,7 @@ def truncate(ws: Array, w_avg: Array, psi: float, cutoff: int | None = None) -> 
 class Generator:
     """A generator to use: the weights and all that is needed to sample from them.
 
-    Trained and imported generators are alike; sampling, metrics, projection and the notebooks take this and nothing else.
+    Trained and imported generators are alike; sampling, metrics, projection and notebooks take this and nothing else.
     """
 
     config: Config
@@ -242,5 +244,6 @@ class Generator:
 
 def split_generator(config: Config, init: Initializer) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """A new network as (graphdef, params, noise_const); the last two are nested dicts of arrays."""
-    graphdef, params, noise_const = nnx.split(GeneratorNetwork(config, init=init), nnx.Param, NoiseConst)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(noise_const)
+    network = GeneratorNetwork(config, init=init)
+    params, noise_const = nnx.state(network, nnx.Param), nnx.state(network, NoiseConst)
+    return nnx.graphdef(network), nnx.to_pure_dict(params), nnx.to_pure_dict(noise_const)

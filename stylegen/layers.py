@@ -1,7 +1,7 @@
 """Layers with parameters: equalized dense and convolution, noise, AdaIN, minibatch standard deviation.
 
-Equalized learning rate (progressive growing, Sec. 4.1): weights are N(0, 1) and are scaled at run time by gain/sqrt(fan_in).
-The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, and the activation has none.
+Equalized learning rate (progressive growing, Sec. 4.1): weights are N(0, 1) and are scaled at run time by
+gain/sqrt(fan_in). The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, not in the activation.
 ``dtype`` is what a layer computes in; its parameters are always float32.
 """
 

@@ -58,8 +58,8 @@ def squared_gradient(score: Score, images: Array) -> Array:
 def r1_penalty(score: Score, reals: Array, full_resolution: int) -> Array:
     """R1: the squared gradient on real images (Mescheder et al. 2018, Eq. 9), as seen at full resolution, [N].
 
-    The original feeds reals upsampled to full resolution, where a gradient g at the stage's resolution is spread over f^2
-    pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2. The loss adds gamma/2 times this.
+    The original feeds reals upsampled to full resolution, where a gradient g at the stage's resolution is spread over
+    f^2 pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2. The loss adds gamma/2 times this.
     """
     return squared_gradient(score, reals) * (reals.shape[1] / full_resolution) ** 2
 
@@ -76,5 +76,5 @@ def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_
     """
     blend = reals + (fakes - reals) * mix[:, None, None, None]
     squared = squared_gradient(score, blend) * (reals.shape[1] / full_resolution) ** 2
-    # Where the gradient is exactly zero the root has no derivative; the tiny constant leaves every other value as it is.
+    # Where the gradient is exactly zero the root has no derivative; the tiny constant changes no other value.
     return jnp.square(jnp.sqrt(squared + 1e-20) - 1)

@@ -1,6 +1,7 @@
 """Pure array functions that the networks are made of. Images are NHWC; weights are HWIO; nothing here has state.
 
-Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017 (AdaIN).
+Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017
+(AdaIN).
 """
 
 import jax
@@ -95,8 +96,8 @@ def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = 
 def minibatch_std(x: Array, group_size: int) -> Array:
     """Average standard deviation within groups of images (progressive growing, Sec. 3).
 
-    Groups are runs of ``group_size`` neighbours (0-3, 4-7, ...), so that a batch split over devices keeps each group on one
-    device. The original groups i, i + N/G, i + 2N/G, ...: ``minibatch_std_order`` brings a batch into its order.
+    Groups are runs of ``group_size`` neighbours (0-3, 4-7, ...), so that a batch split over devices keeps each group on
+    one device. The original groups i, i + N/G, i + 2N/G, ...: ``minibatch_std_order`` brings a batch into its order.
 
     Args:
         x: [N, H, W, C].

@@ -41,7 +41,9 @@ def open_run(config: Config) -> Path:
     if (folder / "config.json").exists():
         _check_same(folder, config)
     elif folder.exists() and any(folder.iterdir()):
-        raise RunError(f"run.dir = {config.run.dir!r}: holds files, but no run (no config.json); give an empty directory.")
+        raise RunError(
+            f"run.dir = {config.run.dir!r}: holds files, but no run (no config.json); give an empty directory."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "config.json.partial"
     partial.write_text(to_json(config))

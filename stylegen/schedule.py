@@ -1,7 +1,8 @@
 """When to train at which resolution: nimg -> Stage. Pure, on the host, a function of the configuration and nimg alone.
 
-Progressive growing (Karras et al. 2018, Fig. 2), with the original StyleGAN's durations: the start resolution is stable,
-then every doubling first fades in and is then stable. Resolution, batch size and learning rate change where a fade begins.
+Progressive growing (Karras et al. 2018, Fig. 2), with the original StyleGAN's durations: the start resolution is
+stable, then every doubling first fades in and is then stable. Resolution, batch size and learning rate change where a
+fade begins.
 """
 
 from dataclasses import dataclass

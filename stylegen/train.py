@@ -41,7 +41,8 @@ MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of the
 def train(config: Config) -> Path:
     """Train, from the beginning or from the newest good checkpoint in ``run.dir``, to the end of the schedule.
 
-    SIGTERM and Ctrl-C save and return; the same call goes on from there, and computes what an uninterrupted run would have.
+    SIGTERM and Ctrl-C save and return; the same call goes on from there, and computes what an uninterrupted run would
+    have.
 
     Returns:
         The run directory.

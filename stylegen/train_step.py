@@ -1,8 +1,8 @@
 """Everything that is jitted during training: one pure function per training step.
 
-The order is the original's (StyleGAN, Karras et al. 2019, code): moving average of the generator, discriminator step, generator
-step, each with latents and noise of its own. Images are at the stage's own resolution; see ``losses.r1_penalty`` for what
-that means for the gradient penalty.
+The order is the original's (StyleGAN, Karras et al. 2019, code): moving average of the generator, discriminator step,
+generator step, each with latents and noise of its own. Images are at the stage's own resolution; see
+``losses.r1_penalty`` for what that means for the gradient penalty.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ Metrics = dict[str, Array]  # scalars, float32, by log key
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
-    """Uint8 [N, r, r, C] to what the discriminator sees: scaled to [-1, 1], half of them mirrored if asked, and faded."""
+    """Uint8 [N, r, r, C] to what the discriminator sees: scaled to [-1, 1], half of them mirrored if asked, faded."""
     reals = ops.to_float(images)
     if mirror:
         flip = random.bernoulli(key, 0.5, (reals.shape[0], 1, 1, 1))
@@ -36,8 +36,8 @@ def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Arra
 def mix_styles(w: Array, w_mix: Array, key: Array, layers: int, probability: float) -> Array:
     """Style mixing regularization (StyleGAN, Sec. 3.1).
 
-    With the given probability the batch switches from w to w_mix at a random layer, one for the whole batch, drawn among the
-    active layers only.
+    With the given probability the batch switches from w to w_mix at a random layer, one for the whole batch, drawn
+    among the active layers only.
 
     Args:
         w: [N, w_dim].
@@ -72,7 +72,7 @@ def generate(
     """Fakes as training draws them: with style mixing and fresh noise.
 
     Returns:
-        (images [N, r, r, C], w [N, w_dim]): the second for the running mean, which the first latent of each image feeds.
+        (images [N, r, r, C], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
     """
     z_key, mix_key, noise_key = random.split(key, 3)
     z, z_mix = random.normal(z_key, (2, n, config.generator.z_dim))
@@ -87,7 +87,15 @@ def generate(
 
 
 def generator_loss(
-    g: Params, state: TrainState, c: Array | None, alpha: Array, key: Array, n: int, *, static: "Static", resolution: int
+    g: Params,
+    state: TrainState,
+    c: Array | None,
+    alpha: Array,
+    key: Array,
+    n: int,
+    *,
+    static: "Static",
+    resolution: int,
 ) -> tuple[Array, Array]:
     """Mean generator loss of n fakes, and their w [N, w_dim]."""
     network = static.networks.generator(g, state.noise_const)
@@ -119,9 +127,7 @@ def discriminator_loss(
     return metrics["Loss/D/loss"], metrics
 
 
-def lazy_r1_loss(
-    d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static"
-) -> tuple[Array, Array]:
+def lazy_r1_loss(d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static") -> tuple[Array, Array]:
     """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty)."""
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
@@ -232,9 +238,7 @@ def regularize_step(
     return dataclasses.replace(state, d=d, d_opt=d_opt), {"Loss/r1_penalty": penalty}
 
 
-def _prepare(
-    images: Array, labels: Array, alpha: Array, key: Array, config: Config
-) -> tuple[Array, Array | None]:
+def _prepare(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:
     """A batch as the networks take it: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
     c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
     return prepare_reals(images, alpha, config.data.mirror, key), c
@@ -248,7 +252,7 @@ def reset_optimizers(state: TrainState, *, static: Static) -> TrainState:
 
 
 def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
-    """``train_step`` or ``regularize_step``, jitted: state donated and on every device, images and labels split over them.
+    """``train_step`` or ``regularize_step``, jitted: state donated and on every device, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
     """

@@ -59,7 +59,9 @@ class Reference:
             network, *rest = name.split("/")
             if rest[0].startswith("noise"):
                 continue
-            path = self._mapping_path(rest) if network == "G_mapping" else ("synthesis", "blocks", *self._block_path(rest))
+            path = (
+                self._mapping_path(rest) if network == "G_mapping" else ("synthesis", "blocks", *self._block_path(rest))
+            )
             found[prefix + name] = path
         return found
 

@@ -37,7 +37,9 @@ def assert_close(actual, expected, what):
     assert actual.shape == expected.shape, what
     scale = np.abs(expected).max()
     assert scale > 0, f"{what}: the reference is all zero, which would prove nothing"
-    assert np.abs(actual - expected).max() <= TOLERANCE * scale, f"{what}: {np.abs(actual - expected).max() / scale:.2e}"
+    assert np.abs(actual - expected).max() <= TOLERANCE * scale, (
+        f"{what}: {np.abs(actual - expected).max() / scale:.2e}"
+    )
 
 
 def strided(ref, array):
@@ -90,7 +92,9 @@ def test_images_scores_and_losses(name, lod):
     g = networks(name).generator(ref.params(ref.generator_paths()), ref.noise_const())
     d = networks(name).discriminator(ref.params(ref.discriminator_paths()))
     images = g.synthesis(ref["out/dlatents"], resolution=resolution, alpha=alpha)
-    full = np.asarray(images).repeat(ref.config.resolution // resolution, 1).repeat(ref.config.resolution // resolution, 2)
+    full = (
+        np.asarray(images).repeat(ref.config.resolution // resolution, 1).repeat(ref.config.resolution // resolution, 2)
+    )
     assert_close(full, ref.images(f"out/lod{lod}/images"), "images")
     reals = prepare_reals(ref.images(f"in/lod{lod}/reals_uint8"), alpha, False, jax.random.key(0))
     assert_close(reals, block_mean(ref.images(f"out/lod{lod}/reals_processed"), resolution), "processed reals")
@@ -111,8 +115,8 @@ def check_gradients(ref, lod, side, paths, gradients):
     prefix = f"out/lod{lod}/{side}_grad_l2/"
     names = [name for name in ref.arrays if name.startswith(prefix)]
     assert len(names) == len(paths)
-    # Activations within rounding of a leaky ReLU's kink take either slope, in the original's float32 as in ours. Against
-    # a float64 run of this code both are off by up to 1e-5 of the whole gradient's norm, which is much of a small one.
+    # Activations within rounding of a leaky ReLU's kink take either slope, in the original's float32 as in ours.
+    # Against a float64 run of this code both are off by up to 1e-5 of the whole gradient's norm, much of a small one.
     rounding = 1e-5 * math.hypot(*(float(ref[name]) for name in names))
     for name in names:
         ours = np.linalg.norm(get(gradients, paths[name.removeprefix(prefix)]).astype(np.float64))
