@@ -4,7 +4,8 @@ A configuration is a tree of frozen dataclasses. An experiment file (``configs/*
 the defaults below; the command line overrides single fields (``--data.batch 16``); ``Config`` checks the whole before
 anything is compiled; the resolved result is written as JSON into the run directory and read from there by everything
 later. The comment behind (or above) each field is its ``--help`` text. Numbers without another source are those of the
-original StyleGAN (Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks").
+original StyleGAN (Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial
+Networks").
 """
 
 import dataclasses

@@ -34,13 +34,14 @@ def open_run(config: Config) -> Path:
     folder = Path(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
-    if config.run.overwrite and (folder / "config.json").exists():
+    replaces = config.run.overwrite and (folder / "config.json").exists()
+    if replaces:
         for pattern in OURS:
             for path in folder.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     if (folder / "config.json").exists():
         _check_same(folder, config)
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(folder.iterdir()) and not replaces:
         raise RunError(
             f"run.dir = {config.run.dir!r}: holds files, but no run (no config.json); give an empty directory."
         )

@@ -1,0 +1,133 @@
+"""Every experiment in configs/ loads, says what it is, fits together, and takes a training step."""
+
+import ast
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegen import schedule, train_step
+from stylegen.cli.configs import load_config
+from stylegen.config import DataConfig, RunConfig, ScheduleConfig, from_json, to_json
+from stylegen.state import abstract_state, build_networks, count_parameters, init_state
+from stylegen.train_step import Static
+
+# Compiles several times faster, for programs that run only once or twice.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+every_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+
+
+@functools.cache
+def load(path):
+    return load_config(str(path))
+
+
+def test_there_are_configurations():
+    assert {"quickstart", "lsun_bedroom_256"} <= {path.stem for path in FILES}
+
+
+@every_file
+def test_docstring_gives_the_command_that_runs_it(path):
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert f"python train.py --config configs/{path.name} --run.dir " in text
+    assert load(path).data.source == "toy_bedrooms" or "--data.path " in text
+
+
+@every_file
+def test_round_trip_through_json(path):
+    assert from_json(to_json(load(path))) == load(path)
+
+
+@every_file
+def test_both_networks_can_be_built(path):
+    config = load(path)
+    build_networks(config)
+    state = abstract_state(config)
+    assert count_parameters(state.g) > 0 and count_parameters(state.d) > 0
+    assert jax.tree.structure(state.g) == jax.tree.structure(state.g_ema)
+
+
+@every_file
+def test_the_run_reaches_full_resolution(path):
+    config = load(path)
+    last = schedule.at(config, schedule.total_nimg(config) - 1)
+    assert (last.resolution, last.alpha) == (config.resolution, 1.0)
+
+
+def test_bedrooms_are_trained_as_in_the_original():
+    config = load_config(str(FILES[0].parent / "lsun_bedroom_256.py"))
+    rows = [(p.resolution, p.end / 1000, p.batch_size, p.learning_rate) for p in schedule.phases(config)]
+    assert rows == [
+        (8, 600, 256, 0.001),
+        (16, 1200, 128, 0.001),
+        (16, 1800, 128, 0.001),
+        (32, 2400, 64, 0.001),
+        (32, 3000, 64, 0.001),
+        (64, 3600, 32, 0.001),
+        (64, 4200, 32, 0.001),
+        (128, 4800, 32, 0.0015),
+        (128, 5400, 32, 0.0015),
+        (256, 6000, 32, 0.002),
+        (256, 70_000, 32, 0.002),
+    ]
+    g, d, adam = config.generator, config.discriminator, config.optimizer
+    assert (g.z_dim, g.w_dim, g.mapping_layers, g.mapping_lr_multiplier) == (512, 512, 8, 0.01)
+    assert (g.channel_base, g.channel_max, d.channel_base, d.channel_max) == (16_384, 512, 16_384, 512)
+    assert (g.w_avg_beta, g.style_mixing_prob, d.mbstd_group_size) == (0.995, 0.9, 4)
+    assert (adam.beta1, adam.beta2, adam.epsilon, adam.ema_kimg) == (0, 0.99, 1e-8, 10)
+    assert (config.loss.name, config.loss.r1_gamma, config.loss.r1_interval) == ("logistic", 10, 1)
+    assert not config.data.mirror and config.data.category == "bedroom" and config.compute_dtype == "float32"
+
+
+def narrow(config):
+    """The experiment with tiny networks, of 8 pixels at most: loss, classes, optimizer and dtype are as they were."""
+    batch = min(config.data.batch, 2 * config.discriminator.mbstd_group_size)
+    return dataclasses.replace(
+        config,
+        resolution=8,
+        data=DataConfig(source="images", mirror=True, batch=batch),
+        generator=dataclasses.replace(config.generator, z_dim=8, w_dim=8, mapping_layers=2, channel_max=4),
+        discriminator=dataclasses.replace(config.discriminator, channel_max=4),
+        schedule=ScheduleConfig(start_resolution=4),
+        run=RunConfig(),
+    )
+
+
+@functools.cache
+def step(text):
+    """A training step at 4 pixels, given the configuration as JSON: those that differ in their data alone share it."""
+    config = from_json(text)
+    static = Static(config, build_networks(config))
+    rng = np.random.default_rng(0)
+    n = config.data.batch
+    images = rng.integers(0, 256, (n, 4, 4, config.image_channels), np.uint8)
+    labels = rng.integers(0, max(config.num_classes, 1), n).astype(np.int32)
+    arguments = images, labels, jnp.float32(1), jnp.float32(0.001)
+    before = init_state(config)
+    after, metrics = jax.jit(functools.partial(train_step.train_step, static=static), compiler_options=QUICK)(
+        before, *arguments
+    )
+    if train_step.regularizes_lazily(config):
+        regularize = functools.partial(train_step.regularize_step, static=static)
+        after, penalty = jax.jit(regularize, compiler_options=QUICK)(after, *arguments)
+        metrics |= penalty
+    return jax.device_get((before.g, before.d, after.g, after.d, after.nimg, metrics))
+
+
+@every_file
+def test_a_training_step(path):
+    config = narrow(load(path))
+    old_g, old_d, g, d, nimg, metrics = step(to_json(config))
+    assert nimg == config.data.batch
+    assert {"Loss/G/loss", "Loss/D/loss"} < set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    for old, new in ((old_g, g), (old_d, d)):
+        for (name, a), b in zip(jax.tree.leaves_with_path(old), jax.tree.leaves(new), strict=True):
+            assert np.isfinite(b).all(), name
+            assert np.array_equal(a, b) == ("'b8'" in jax.tree_util.keystr(name)), name

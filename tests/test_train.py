@@ -1,0 +1,214 @@
+"""The training loop: exact resume, stopping, the run directory and what it refuses."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import stylegen
+from stylegen import train as train_module
+from stylegen.checkpoint import Checkpointer, available
+from stylegen.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    RunConfig,
+    ScheduleConfig,
+    to_json,
+)
+from stylegen.run_dir import RunError
+from stylegen.train import train
+
+ROOT = Path(__file__).parent.parent
+
+
+def tiny(folder: Path, cache: Path, **run) -> Config:
+    """From 4 to 8 pixels in 40 steps of 4: stable to 48 images, fading to 100, stable to 160; lazy R1."""
+    return Config(
+        resolution=8,
+        data=DataConfig(batch=4, num_images=50, workers=1),
+        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
+        discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
+        loss=LossConfig(r1_gamma=1.0, r1_interval=3),
+        schedule=ScheduleConfig(start_resolution=4, total_kimg=0.16, stable_kimg=0.048, fade_kimg=0.052),
+        run=RunConfig(
+            dir=str(folder),
+            tick_kimg=0.02,
+            checkpoint_kimg=0.02,
+            keep_last=10,
+            grid=(3, 2),
+            compilation_cache=str(cache),
+            **run,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache):
+    """A run from beginning to end in one sitting."""
+    return train(tiny(tmp_path_factory.mktemp("runs") / "whole", cache))
+
+
+def final_state(folder: Path):
+    config = stylegen.checkpoint.read_config(folder)
+    with Checkpointer(folder, config, keep_last=10) as checkpointer:
+        return checkpointer.restore()
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    a, b = final_state(one), final_state(other)
+    assert a.meta.nimg == b.meta.nimg and a.meta.phase == b.meta.phase
+    paths = jax.tree_util.tree_leaves_with_path(a.state)
+    for (path, x), y in zip(paths, jax.tree.leaves(b.state), strict=True):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        assert np.array_equal(x, y), jax.tree_util.keystr(path)
+
+
+def stats(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+class Killed(BaseException):
+    """Ends a run as a kill would: nothing gets to save."""
+
+
+def interrupt(monkeypatch, at: int, how) -> None:
+    """Call ``how`` after the step that reaches ``at`` images."""
+    original = train_module._Means.add
+    seen = {"nimg": 0}
+
+    def add(self, metrics):
+        original(self, metrics)
+        seen["nimg"] += 4
+        if seen["nimg"] == at:
+            how()
+
+    monkeypatch.setattr(train_module._Means, "add", add)
+
+
+# 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
+@pytest.mark.parametrize("at", [56, 92, 112])
+def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeypatch):
+    def kill():
+        raise Killed
+
+    config = tiny(tmp_path / "run", cache)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt(patch, at, kill)
+        train(config)
+    assert max(available(tmp_path / "run")) <= at
+    train(config)
+    assert_same_run(finished, tmp_path / "run")
+    ours, whole = stats(tmp_path / "run"), stats(finished)
+    assert [line["nimg"] for line in ours] == [line["nimg"] for line in whole]
+    assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
+
+
+def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys):
+    config = tiny(tmp_path / "run", cache)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 72, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(config)
+    assert max(available(tmp_path / "run")) == 72
+    assert "the same command goes on" in capsys.readouterr().out
+    train(config)
+    assert_same_run(finished, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_and_resume(finished, tmp_path, cache):
+    folder = tmp_path / "run"
+    config = tiny(folder, cache)
+    (tmp_path / "config.py").write_text(
+        f"from stylegen.config import from_json\n\n\ndef get_config():\n    return from_json({to_json(config)!r})\n"
+    )
+    command = [sys.executable, str(ROOT / "train.py"), "--config", str(tmp_path / "config.py")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if (folder / "stats.jsonl").exists() and len((folder / "stats.jsonl").read_text().splitlines()) >= 3:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert_same_run(finished, folder)
+
+
+def test_the_run_directory(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes.png"} <= names
+    assert Image.open(finished / "fakes.png").size == (3 * 8, 2 * 8)
+    lines = stats(finished)
+    assert [line["nimg"] for line in lines] == list(range(20, 161, 20))
+    last = lines[-1]
+    for key in ("Loss/G/loss", "Loss/D/loss", "Loss/scores/real", "Loss/r1_penalty", "Timing/img_per_sec"):
+        assert np.isfinite(last[key])
+    assert [line["Progress/resolution"] for line in lines] == [4, 4, 8, 8, 8, 8, 8, 8]
+    assert 0 < lines[2]["Progress/alpha"] < lines[3]["Progress/alpha"] < 1 == last["Progress/alpha"]
+    assert "Finished" in (finished / "log.txt").read_text()
+
+
+def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_path, cache, monkeypatch):
+    config = tiny(tmp_path / "run", cache)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 80, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(config)
+    G = stylegen.load(tmp_path / "run")
+    assert G.resolution == 8 and 0 < G.alpha < 1 and G.kimg == 0.08
+    grid = np.asarray(Image.open(tmp_path / "run" / "fakes.png"))
+    seen = grid.reshape(2, 8, 3, 8, 3).transpose(0, 2, 1, 3, 4).reshape(6, 8, 8, 3)
+    assert np.array_equal(stylegen.sample(G, seeds=range(6)), seen)
+    # With alpha 1 it would be another picture.
+    assert not np.array_equal(stylegen.sample(dataclasses.replace(G, alpha=1.0), seeds=range(6)), seen)
+
+
+def test_a_longer_run_goes_on_where_the_shorter_ended(finished, tmp_path, cache):
+    config = tiny(tmp_path / "run", cache)
+    short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.064))
+    train(short)
+    assert max(available(tmp_path / "run")) == 64
+    train(config)
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_another_configuration_is_refused_and_overwrite_starts_anew(tmp_path, cache):
+    config = tiny(tmp_path / "run", cache)
+    short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.02))
+    train(short)
+    other = dataclasses.replace(short, loss=dataclasses.replace(short.loss, r1_gamma=2.0))
+    with pytest.raises(RunError, match=r"loss\.r1_gamma: 1\.0 -> 2\.0"):
+        train(other)
+    assert max(available(tmp_path / "run")) == 20
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train(dataclasses.replace(other, run=dataclasses.replace(other.run, overwrite=True)))
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["loss"]["r1_gamma"] == 2.0
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path, cache):
+    (tmp_path / "photo.jpg").write_text("x")
+    with pytest.raises(RunError, match="holds files, but no run"):
+        train(tiny(tmp_path, cache))
+    with pytest.raises(RunError, match="a file of that name"):
+        train(tiny(tmp_path / "photo.jpg", cache))
+    with pytest.raises(RunError, match=r"run\.dir is empty"):
+        train(dataclasses.replace(tiny(tmp_path, cache), run=RunConfig()))
+    assert (tmp_path / "photo.jpg").read_text() == "x"
