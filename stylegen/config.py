@@ -33,7 +33,7 @@ class DataConfig:
     # Where they lie: what prepare.py wrote, or the raw archive (or its folder), which is then prepared first.
     # For tfds: its data_dir. Not used by toy_bedrooms.
     path: str | None = None
-    prepared: str | None = None  # where a raw archive is prepared to; default: <path>/stylegen-<resolution>.
+    prepared: str | None = None  # where raw data is prepared to; default: beside it, stylegen-<...>-<resolution>.
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.

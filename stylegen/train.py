@@ -63,6 +63,11 @@ def train(config: Config) -> Path:
     ) as checkpointer:
         notes: list[str] = []
         restored = checkpointer.restore(distributed.replicated(mesh), log=notes.append)
+        if restored and restored.meta.extra.get("data") != source.fingerprint:
+            raise run_dir.RunError(
+                f"{folder} was trained on other data than {source.description} is now, and would not be the same run. "
+                "Give the data that it began with, or another --run.dir."
+            )
         nimg = restored.meta.nimg if restored else 0
         with run_dir.RunLog(folder, nimg) as log, _stop_requested() as stop:
             for note in notes:
@@ -190,17 +195,21 @@ class _Loop:
                 if nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total:
                     self.report(state, stage, nimg, means.take(), clock)
                 if nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every:
-                    self.checkpointer.save(state, stage)
+                    self.save(state, stage)
         finally:
             self.compiled.close()
             if batches is not None:
                 batches.close()
         self.finish(state, stage, nimg)
 
+    def save(self, state: TrainState, stage: Stage) -> None:
+        """Start writing a checkpoint."""
+        self.checkpointer.save(state, stage, extra={"data": self.source.fingerprint})
+
     def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """Save where the run is, unless that is saved, and say so."""
         if self.checkpointer.latest != nimg and nimg > 0:
-            self.checkpointer.save(state, stage)
+            self.save(state, stage)
         self.checkpointer.wait()
         done = "Finished" if nimg >= self.total else "Stopped; the same command goes on from here"
         self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")

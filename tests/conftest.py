@@ -1,7 +1,15 @@
-"""Fixtures that several tests share."""
+"""Fixtures that several tests share, and one cache of compiled programs for all of them."""
 
 import dataclasses
 import functools
+import os
+from pathlib import Path
+
+# Most of the suite's time is compilation. Tests, worker processes and later runs share what is compiled; programs
+# are found by their text, so a change of the code compiles anew. Set before jax is imported, for subprocesses too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "programs"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import jax.numpy as jnp

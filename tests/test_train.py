@@ -203,6 +203,19 @@ def test_another_configuration_is_refused_and_overwrite_starts_anew(tmp_path, ca
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
+def test_other_data_is_refused_on_resuming(tmp_path, cache):
+    config = tiny(tmp_path / "run", cache)
+    short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.02))
+    train(short)
+    checkpoint = max(available(tmp_path / "run"))
+    text = (tmp_path / "run" / "config.json").read_text()
+    (tmp_path / "run" / "config.json").write_text(text.replace('"num_images": 50', '"num_images": 60'))
+    other = dataclasses.replace(config, data=dataclasses.replace(config.data, num_images=60))
+    with pytest.raises(RunError, match="other data"):
+        train(other)
+    assert max(available(tmp_path / "run")) == checkpoint
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path, cache):
     (tmp_path / "photo.jpg").write_text("x")
     with pytest.raises(RunError, match="holds files, but no run"):

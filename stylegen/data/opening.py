@@ -58,7 +58,9 @@ def _prepared_folder(config: Config) -> Path:
 def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
     if data.prepared is not None:
         return Path(data.prepared).expanduser()
-    return (path if path.is_dir() else path.parent) / f"stylegen-{resolution}"
+    # Archives of several categories and splits lie side by side.
+    kind = f"{data.category}-{data.split}-" if data.source == "lsun" else ""
+    return (path if path.is_dir() else path.parent) / f"stylegen-{kind}{resolution}"
 
 
 def _prepare(config: Config, path: Path, out: Path) -> None:

@@ -53,7 +53,7 @@ def test_an_lsun_archive_is_prepared_on_first_use(make_lsun, photo_bytes, tmp_pa
     make_lsun(photo_bytes(5))
     wanted = config(source="lsun", path=str(tmp_path))
     source = open_source(wanted)
-    assert (tmp_path / "stylegen-16" / "prepared.json").is_file()
+    assert (tmp_path / "stylegen-bedroom-train-16" / "prepared.json").is_file()
     assert source.num_images == 5 and "lsun_bedroom train" in source.description
     assert "is prepared already" not in capsys.readouterr().err
     again = open_source(wanted)
@@ -130,7 +130,7 @@ def test_an_empty_folder_is_a_sentence(tmp_path):
 def test_a_folder_that_is_read_only_is_left_alone_even_by_root(make_lsun, photo_bytes, tmp_path):
     folder = make_lsun(photo_bytes(3), zipped=False)
     folder.chmod(0o555)
-    with pytest.raises(DataError, match="stylegen-16 cannot be written; set data.prepared"):
+    with pytest.raises(DataError, match="stylegen-bedroom-train-16 cannot be written; set data.prepared"):
         open_source(config(source="lsun", path=str(folder)))
     assert open_source(config(source="lsun", path=str(folder), prepared=str(tmp_path / "p"))).num_images == 3
     folder.chmod(0o755)
