@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
+MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
 
 
 class ConfigError(ValueError):
@@ -39,9 +40,7 @@ class DataConfig:
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square centre crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
-    mirror: bool = (
-        False  # show half of the images flipped left to right; off for bedrooms in the original, on for faces.
-    )
+    mirror: bool = False  # show half of the images flipped; off for bedrooms in the original, on for faces.
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
     seed: int = 0  # order of the images.
@@ -213,7 +212,8 @@ def _validate_training(config: Config) -> None:
     _check(0 <= adam.beta1 < 1, "optimizer.beta1", adam.beta1, "must be in [0, 1)")
     _check(0 <= adam.beta2 < 1, "optimizer.beta2", adam.beta2, "must be in [0, 1)")
     _check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
-    _check(adam.ema_kimg >= 0, "optimizer.ema_kimg", adam.ema_kimg, "must be 0 (no averaging) or more")
+    ema = adam.ema_kimg
+    _check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
     _check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
     _check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
@@ -232,7 +232,8 @@ def _validate_schedule(config: Config) -> None:
         f"must be a power of two from {MIN_RESOLUTION} to resolution = {config.resolution}",
     )
     for name in ("total_kimg", "stable_kimg", "fade_kimg"):
-        _check(getattr(s, name) > 0, f"schedule.{name}", getattr(s, name), "must be positive")
+        value = getattr(s, name)
+        _check(0 < value <= MAX_KIMG, f"schedule.{name}", value, f"must be positive, and at most {MAX_KIMG:,}")
     for name in ("stable_kimg_at", "fade_kimg_at", "batch", "learning_rate"):
         for resolution, value in getattr(s, name).items():
             pair = {resolution: value}
@@ -257,7 +258,8 @@ def _validate_run(config: Config) -> None:
         value = getattr(run, name)
         _check(value is None or value > 0, f"run.{name}", value, "must be positive")
     _check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
-    _check(min(run.grid) >= 1, "run.grid", run.grid, "needs at least one column and one row")
+    grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
+    _check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")
     _check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
 
 
@@ -296,20 +298,31 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if unknown:
             raise ConfigError(f"{where}{unknown[0]}: no such field; {kind.__name__} has {', '.join(hints)}.")
         return kind(**{name: _build(hints[name], item, f"{where}{name}.") for name, item in value.items()})
+    name = where.rstrip(".")
     origin = typing.get_origin(kind)
-    if origin is dict:
-        key, item = typing.get_args(kind)
-        return {key(k): item(v) for k, v in value.items()}
-    if origin is tuple:
-        return tuple(value)
     if origin is Literal:
         choices = typing.get_args(kind)
-        _check(value in choices, where.rstrip("."), value, f"must be one of {', '.join(choices)}")
+        _check(value in choices, name, value, f"must be one of {', '.join(choices)}")
         return value
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+        return None if value is None else _build(typing.get_args(kind)[0], value, where)
+    if origin is dict:
+        _check(isinstance(value, dict), name, value, "must be an object of values by resolution")
+        item = typing.get_args(kind)[1]
+        _check(all(key.isdigit() for key in value), name, value, "its keys must be resolutions")
+        return {int(key): _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
+    if origin is tuple:
+        items = typing.get_args(kind)
+        fits = isinstance(value, list) and len(value) == len(items)
+        _check(fits, name, value, f"must be a list of {len(items)}")
+        return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
+    return _scalar(kind, value, name)
+
+
+def _scalar(kind: type, value: Any, name: str) -> Any:
+    """A string, bool, int or float of exactly that kind; an int is a float too."""
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    _check(fits, name, value, f"must be of type {kind.__name__}")
     return kind(value)
 
 
@@ -322,7 +335,8 @@ def differences(old: Config, new: Config) -> list[str]:
 
     Left out are those that do not change what has been computed so far: paths, reporting, and the run's length.
     """
-    a, b = _flatten(to_dict(old)), _flatten(to_dict(new))
+    # A table that is empty in one of them has no entries to name, and is not a field of its own.
+    a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))
     changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
     decisive = [name for name in changed if name == "run.seed" or not name.startswith(RESUMABLE)]
     return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]

@@ -45,6 +45,11 @@ def split_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def split_latents(mesh: Mesh) -> NamedSharding:
+    """Divided along the second axis: latents of a batch, and of its style mixing."""
+    return NamedSharding(mesh, PartitionSpec(None, "data"))
+
+
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """Host arrays of this process's share of a batch as global arrays split over the mesh."""
     sharding = split_batch(mesh)

@@ -140,7 +140,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         config = self.config
-        self.static = Static(config, build_networks(config))
+        self.static = Static(config, build_networks(config), distributed.split_latents(self.mesh))
         self.total = schedule.total_nimg(config)
         tick = config.run.tick_kimg
         self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, random
+from jax import Array, lax, random
 
 from stylegen import losses, ops
 from stylegen.compiling import compiler_options
@@ -67,7 +67,14 @@ def ema_beta(batch_size: int, ema_kimg: float) -> float:
 
 
 def generate(
-    network: GeneratorNetwork, config: Config, key: Array, n: int, c: Array | None, resolution: int, alpha: Array
+    network: GeneratorNetwork,
+    config: Config,
+    key: Array,
+    n: int,
+    c: Array | None,
+    resolution: int,
+    alpha: Array,
+    latent_sharding: Any = None,
 ) -> tuple[Array, Array]:
     """Fakes as training draws them: with style mixing and fresh noise.
 
@@ -75,7 +82,11 @@ def generate(
         (images [N, r, r, C], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
     """
     z_key, mix_key, noise_key = random.split(key, 3)
-    z, z_mix = random.normal(z_key, (2, n, config.generator.z_dim))
+    latents = random.normal(z_key, (2, n, config.generator.z_dim))
+    if latent_sharding is not None:
+        # Without being told, the compiler would draw all fakes on every device.
+        latents = lax.with_sharding_constraint(latents, latent_sharding)
+    z, z_mix = latents
     layers = num_styles(resolution)
     w = network.mapping(z, c)
     if config.generator.style_mixing_prob > 0:
@@ -99,7 +110,7 @@ def generator_loss(
 ) -> tuple[Array, Array]:
     """Mean generator loss of n fakes, and their w [N, w_dim]."""
     network = static.networks.generator(g, state.noise_const)
-    fakes, w = generate(network, static.config, key, n, c, resolution, alpha)
+    fakes, w = generate(network, static.config, key, n, c, resolution, alpha, static.latent_sharding)
     scores = static.networks.discriminator(state.d)(fakes, c, alpha=alpha)
     return jnp.mean(losses.LOSSES[static.config.loss.name].generator(scores)), w
 
@@ -141,6 +152,7 @@ class Static:
 
     config: Config
     networks: Networks
+    latent_sharding: Any = None  # of latents [2, N, z_dim], where the batch is split over devices
 
 
 def _descend(
@@ -157,7 +169,7 @@ def update_discriminator(
     config, n, resolution = static.config, reals.shape[0], reals.shape[1]
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
-    fakes, w = generate(network, config, fake_key, n, c, resolution, alpha)
+    fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static
     )

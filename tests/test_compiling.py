@@ -137,7 +137,7 @@ def test_programs_of_stages_that_are_over_are_freed(ahead):
     programs, compiled, may_compile = ahead
     may_compile.set()
     programs.get(1), programs.get(2)
-    programs.forget_all_but(2)
+    programs.forget_all_but({2})
     programs.get(2), programs.get(1)
     assert compiled == [1, 2, 1]
 
@@ -145,7 +145,7 @@ def test_programs_of_stages_that_are_over_are_freed(ahead):
 def test_what_still_compiles_is_not_forgotten(ahead):
     programs, compiled, may_compile = ahead
     programs.start(1)
-    programs.forget_all_but(2)
+    programs.forget_all_but({2})
     may_compile.set()
     programs.get(1)
     assert compiled == [1]

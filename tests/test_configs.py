@@ -92,7 +92,7 @@ def narrow(config):
         config,
         resolution=8,
         data=DataConfig(source="images", mirror=True, batch=batch),
-        generator=dataclasses.replace(config.generator, z_dim=8, w_dim=8, mapping_layers=2, channel_max=4),
+        generator=dataclasses.replace(config.generator, z_dim=8, w_dim=8, mapping_layers=1, channel_max=4),
         discriminator=dataclasses.replace(config.discriminator, channel_max=4),
         schedule=ScheduleConfig(start_resolution=4),
         run=RunConfig(),

@@ -116,8 +116,9 @@ def check_gradients(ref, lod, side, paths, gradients):
     names = [name for name in ref.arrays if name.startswith(prefix)]
     assert len(names) == len(paths)
     # Activations within rounding of a leaky ReLU's kink take either slope, in the original's float32 as in ours.
-    # Against a float64 run of this code both are off by up to 1e-5 of the whole gradient's norm, much of a small one.
-    rounding = 1e-5 * math.hypot(*(float(ref[name]) for name in names))
+    # A float64 run of this code differs from the original's numbers by up to 3e-5 of the whole gradient's norm, which is
+    # 2 % of the smallest norms; no float32 run can be asked to be nearer.
+    rounding = 3e-5 * math.hypot(*(float(ref[name]) for name in names))
     for name in names:
         ours = np.linalg.norm(get(gradients, paths[name.removeprefix(prefix)]).astype(np.float64))
         assert abs(ours - ref[name]) <= TOLERANCE * ref[name] + rounding, (name, ours, ref[name])
@@ -126,7 +127,7 @@ def check_gradients(ref, lod, side, paths, gradients):
         expected = ref.convert(short, ref[name])
         # A flipped slope changes single elements, which the norm hides and a difference shows.
         difference = np.linalg.norm(get(gradients, paths[short]) - expected)
-        assert difference <= 1e-3 * np.linalg.norm(expected), (name, difference)
+        assert difference <= 1e-3 * np.linalg.norm(expected) + rounding, (name, difference)
 
 
 @pytest.mark.parametrize(("name", "lod"), CASES)

@@ -104,7 +104,7 @@ def interrupt(monkeypatch, at: int, how) -> None:
 
 
 # 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
-@pytest.mark.parametrize("at", [56, 92, 112])
+@pytest.mark.parametrize("at", [56, *(pytest.param(at, marks=pytest.mark.slow) for at in (92, 112))])
 def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeypatch):
     def kill():
         raise Killed
