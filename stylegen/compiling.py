@@ -2,7 +2,10 @@
 
 import functools
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -39,16 +42,24 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylegen" / "xla"
 
 
-def use_cache(folder: str | None) -> None:
-    """Keep compiled programs in a folder (None: the user's cache folder; "": nowhere)."""
+def use_cache(folder: str | None) -> str | None:
+    """Keep compiled programs in a folder (None: the user's cache folder; "": nowhere).
+
+    Returns:
+        Why it cannot be used, if so: compiling works without.
+    """
     if folder == "":
-        return
-    path = Path(folder) if folder else default_cache_dir()
-    path.mkdir(parents=True, exist_ok=True)
+        return None
+    try:
+        path = Path(folder) if folder else default_cache_dir()
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        return f"compiled programs are not kept: {error}"
     jax.config.update("jax_compilation_cache_dir", str(path))
     # Everything: a run starts with many programs that take a tenth of a second each.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return None
 
 
 class CompileAhead(Generic[Key]):
@@ -57,16 +68,31 @@ class CompileAhead(Generic[Key]):
     ``lower`` gives the lowered program for a key; it is called in the background too.
     """
 
-    def __init__(self, lower: Any):
+    def __init__(self, lower: Callable[[Key], Any]):
         self._lower = lower
-        # One at a time: a compilation takes all cores by itself.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._programs: dict[Key, Future[Any]] = {}
+        self._closed = False
+        self._waiting: queue.SimpleQueue[tuple[Key, Future[Any]] | None] = queue.SimpleQueue()
+        # One at a time: a compilation takes all cores by itself. A daemon, for the interpreter must not wait for a
+        # compilation that nobody needs any more when a run is stopped.
+        threading.Thread(target=self._work, name="compile", daemon=True).start()
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            key, future = item
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._lower(key).compile())
+                except BaseException as error:
+                    future.set_exception(error)
 
     def start(self, key: Key) -> None:
-        """Begin compiling, unless that has begun."""
+        """Begin compiling, unless that has begun. Raises RuntimeError once closed."""
         if key not in self._programs:
-            self._programs[key] = self._pool.submit(lambda: self._lower(key).compile())
+            if self._closed:
+                raise RuntimeError("no program is compiled after close()")
+            self._programs[key] = Future()
+            self._waiting.put((key, self._programs[key]))
 
     def get(self, key: Key) -> Any:
         """The compiled program, waiting for it if need be. Raises what compiling raised."""
@@ -79,4 +105,7 @@ class CompileAhead(Generic[Key]):
 
     def close(self) -> None:
         """Start no further compilation; one that runs cannot be interrupted and is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        for future in self._programs.values():
+            future.cancel()
+        self._waiting.put(None)

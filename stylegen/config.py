@@ -238,7 +238,10 @@ def _validate_schedule(config: Config) -> None:
         for resolution, value in getattr(s, name).items():
             pair = {resolution: value}
             _check(is_resolution(resolution), f"schedule.{name}", pair, f"its key {resolution} is no resolution")
-            _check(value > 0, f"schedule.{name}", pair, "values must be positive")
+            most = MAX_KIMG if name.endswith("kimg_at") else math.inf
+            _check(
+                0 < value <= most and value < math.inf, f"schedule.{name}", pair, "values must be positive and finite"
+            )
     group = config.discriminator.mbstd_group_size
     for resolution in config.stage_resolutions:
         batch = config.batch_at(resolution)
@@ -254,9 +257,12 @@ def _validate_schedule(config: Config) -> None:
 
 def _validate_run(config: Config) -> None:
     run = config.run
+    fix = f"must be positive: from 0.001, which is one image, to {MAX_KIMG:,}"
     for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg"):
         value = getattr(run, name)
-        _check(value is None or value > 0, f"run.{name}", value, "must be positive")
+        _check(value is None or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
+    _check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
+    _check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
     _check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     _check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")

@@ -16,15 +16,17 @@ import numpy as np
 from stylegen import images
 from stylegen.config import Config, ConfigError, differences, from_json, to_json
 
-OURS = ("config.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png")
+CONFIG_NAME = "config.json"
+OURS = (CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
+MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
 class RunError(ValueError):
     """The run directory cannot be used; the message says why and what to do."""
 
 
-def open_run(config: Config) -> Path:
-    """Make the run directory, or check that the one that is there is of the same experiment.
+def check_run(config: Config) -> Path:
+    """The run directory, if it is free, or holds this run, or may be overwritten. Nothing is written.
 
     Raises:
         RunError: no directory is given, it holds something else, or a run with another configuration.
@@ -34,35 +36,44 @@ def open_run(config: Config) -> Path:
     folder = Path(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
-    replaces = config.run.overwrite and (folder / "config.json").exists()
-    if replaces:
-        for pattern in OURS:
-            for path in folder.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if (folder / "config.json").exists():
-        _check_same(folder, config)
-    elif folder.exists() and any(folder.iterdir()) and not replaces:
+    if (folder / CONFIG_NAME).exists():
+        if not config.run.overwrite:
+            _check_same(folder, config)
+    elif folder.exists() and any(path.name != _partial(folder).name for path in folder.iterdir()):
         raise RunError(
-            f"run.dir = {config.run.dir!r}: holds files, but no run (no config.json); give an empty directory."
+            f"run.dir = {config.run.dir!r}: holds files, but no run (no {CONFIG_NAME}); give an empty directory."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "config.json.partial"
-    partial.write_text(to_json(config))
-    partial.replace(folder / "config.json")
     return folder
+
+
+def clear_run(folder: Path) -> None:
+    """Delete what a run has written, and nothing else."""
+    for pattern in OURS:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write ``config.json``, whole or not at all."""
+    _partial(folder).write_text(to_json(config))
+    _partial(folder).replace(folder / CONFIG_NAME)
+
+
+def _partial(folder: Path) -> Path:
+    return folder / f"{CONFIG_NAME}.partial"
 
 
 def _check_same(folder: Path, config: Config) -> None:
     try:
-        old = from_json((folder / "config.json").read_text())
-    except ConfigError as error:
-        raise RunError(f"{folder / 'config.json'}: {error}") from error
+        old = from_json((folder / CONFIG_NAME).read_text())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise RunError(f"{folder / CONFIG_NAME} cannot be read: {error}") from error
     changes = differences(old, config)
     if changes:
         listed = "\n  ".join(changes)
         raise RunError(
             f"{folder} holds a run with another configuration:\n  {listed}\n"
-            "Give the same settings to resume it, another --run.dir, or --run.overwrite True to start anew."
+            "Give the same settings to resume it, another --run.dir, or --run.overwrite True to delete it."
         )
 
 
@@ -93,10 +104,9 @@ class RunLog:
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
-        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images; nan is left out."""
-        finite = {name: value for name, value in values.items() if not math.isnan(value)}
-        self._stats.write(json.dumps({"nimg": nimg, **finite}) + "\n")
-        for name, value in finite.items():
+        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
+        self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
+        for name, value in values.items():
             self._board.add_scalar(name, value, nimg)
 
     def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
@@ -105,7 +115,8 @@ class RunLog:
         picture = images.grid(pictures, columns, scale)
         images.save_image(picture, path)
         if picture.shape[-1] in (1, 3):
-            self._board.add_image(name.rstrip("0123456789"), picture, nimg, dataformats="HWC")
+            every = math.ceil(max(picture.shape[:2]) / MAX_BOARD_SIDE)
+            self._board.add_image(name.rstrip("0123456789"), picture[::every, ::every], nimg, dataformats="HWC")
         return path
 
 
@@ -121,4 +132,6 @@ def _drop_after(path: Path, nimg: int) -> None:
             continue
         if record["nimg"] <= nimg:
             kept.append(text + "\n")
-    path.write_text("".join(kept))
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)

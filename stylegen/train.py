@@ -21,6 +21,7 @@ from stylegen.checkpoint import Checkpointer
 from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.generator import Generator
+from stylegen.locks import exclusive
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import (
@@ -38,6 +39,10 @@ MAX_CHECKPOINT_NIMG = 200_000  # but not less often than this
 MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
 
 
+class TrainingError(ValueError):
+    """Training went wrong; the message says how, and what is saved."""
+
+
 def train(config: Config) -> Path:
     """Train, from the beginning or from the newest good checkpoint in ``run.dir``, to the end of the schedule.
 
@@ -52,31 +57,36 @@ def train(config: Config) -> Path:
         DataError: the data cannot be used.
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
+        TrainingError: the losses are not finite; nothing is saved then.
     """
-    compiling.use_cache(config.run.compilation_cache)
+    cache_trouble = compiling.use_cache(config.run.compilation_cache)
     mesh = distributed.make_mesh(config)
-    folder = run_dir.open_run(config)
+    folder = run_dir.check_run(config)
     source = data.open_source(config)
-    keep_every = config.run.keep_every_kimg
-    with Checkpointer(
-        folder, config, keep_last=config.run.keep_last, keep_every_nimg=round(keep_every * 1000) if keep_every else None
-    ) as checkpointer:
-        notes: list[str] = []
-        restored = checkpointer.restore(distributed.replicated(mesh), log=notes.append)
-        if restored and restored.meta.extra.get("data") != source.fingerprint:
-            raise run_dir.RunError(
-                f"{folder} was trained on other data than {source.description} is now, and would not be the same run. "
-                "Give the data that it began with, or another --run.dir."
-            )
-        nimg = restored.meta.nimg if restored else 0
-        with run_dir.RunLog(folder, nimg) as log, _stop_requested() as stop:
-            for note in notes:
-                log.line(note)
-            log.line(f"{'Resuming' if restored else 'Starting'} {folder} at {nimg / 1000:g} kimg: {source.description}")
-            state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
-            phase = restored.meta.phase if restored else 0
-            loop = _Loop(config, mesh, source, checkpointer, log, stop)
-            loop.run(state, nimg, phase)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, run_dir.RunError(f"{folder} is in use: another process trains there.")):
+        if config.run.overwrite:
+            run_dir.clear_run(folder)
+        keep_every = config.run.keep_every_kimg
+        every = round(keep_every * 1000) if keep_every else None
+        with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=every) as checkpointer:
+            notes = [cache_trouble] if cache_trouble else []
+            restored = checkpointer.restore(distributed.replicated(mesh), log=notes.append)
+            if restored and restored.meta.extra.get("data") != source.fingerprint:
+                raise run_dir.RunError(
+                    f"{folder} was trained on other data than {source.description} is now, and would not be the same "
+                    "run. Give the data that it began with, or another --run.dir."
+                )
+            run_dir.write_config(folder, config)
+            nimg = restored.meta.nimg if restored else 0
+            with run_dir.RunLog(folder, nimg) as log, _stop_requested() as stop:
+                for note in notes:
+                    log.line(note)
+                verb = "Resuming" if restored else "Starting"
+                log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
+                state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
+                loop = _Loop(config, mesh, source, checkpointer, log, stop)
+                loop.run(state, nimg, restored.meta.phase if restored else 0)
     return folder
 
 
@@ -91,6 +101,8 @@ def _stop_requested() -> Iterator[threading.Event]:
     def handle(number: int, frame: Any) -> None:
         if event.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not event.is_set():
+            print("Stopping after this step, and saving; Ctrl-C again interrupts at once.", flush=True)
         event.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -116,10 +128,14 @@ class _Means:
     def _fetch(self) -> None:
         if self._pending is not None:
             for name, value in jax.device_get(self._pending).items():
-                if not math.isnan(value):
-                    self._sums[name] += float(value)
-                    self._counts[name] += 1
+                self._sums[name] += float(value)
+                self._counts[name] += 1
         self._pending = None
+
+    def finite(self) -> bool:
+        """Whether all scalars since the last tick are finite."""
+        self._fetch()
+        return all(math.isfinite(value) for value in self._sums.values())
 
     def take(self) -> dict[str, float]:
         self._fetch()
@@ -192,15 +208,29 @@ class _Loop:
                     metrics = metrics | penalty
                 means.add(metrics)
                 nimg += stage.batch_size
-                if nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total:
+                ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
+                saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
+                if ticks or saves or self.stop.is_set():
+                    self.check_finite(means, nimg)
+                if ticks:
                     self.report(state, stage, nimg, means.take(), clock)
-                if nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every:
+                if saves:
                     self.save(state, stage)
         finally:
             self.compiled.close()
             if batches is not None:
                 batches.close()
         self.finish(state, stage, nimg)
+
+    def check_finite(self, means: _Means, nimg: int) -> None:
+        """Raise TrainingError if the losses have left the numbers, before that is saved."""
+        if not means.finite():
+            saved = self.checkpointer.latest
+            raise TrainingError(
+                f"A loss is not finite at {nimg / 1000:g} kimg: the run has diverged. "
+                + (f"The last checkpoint is of {saved / 1000:g} kimg. " if saved else "Nothing was saved. ")
+                + "Try a smaller optimizer.learning_rate or a larger loss.r1_gamma."
+            )
 
     def save(self, state: TrainState, stage: Stage) -> None:
         """Start writing a checkpoint."""

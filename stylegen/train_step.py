@@ -216,7 +216,7 @@ def train_step(
         (state after the step, metrics).
     """
     config, n, resolution = static.config, images.shape[0], images.shape[1]
-    reals_key, d_key, g_key = random.split(random.fold_in(state.key, state.nimg), 3)
+    reals_key, d_key, g_key, _ = _step_keys(state)
     reals, c = _prepare(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
     beta = ema_beta(n, config.optimizer.ema_kimg)
@@ -241,13 +241,17 @@ def regularize_step(
     conditional some ten times slower on a CPU.
     """
     config = static.config
-    # The clock stands at the next step, whose keys are split from this one; folding in a number makes another.
-    key = random.fold_in(random.fold_in(state.key, state.nimg), 1)
+    *_, key = _step_keys(state)
     reals, c = _prepare(images, labels, alpha, key, config)
     gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static)
     learning_rate = learning_rate * lazy_correction(config)
     d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     return dataclasses.replace(state, d=d, d_opt=d_opt), {"Loss/r1_penalty": penalty}
+
+
+def _step_keys(state: TrainState) -> Array:
+    """Keys for the reals, the discriminator's half, the generator's half, and the lazy R1 step that comes before."""
+    return random.split(random.fold_in(state.key, state.nimg), 4)
 
 
 def _prepare(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import jax
@@ -154,6 +155,8 @@ def test_what_still_compiles_is_not_forgotten(ahead):
 def test_closing_waits_for_nothing_and_starts_nothing(ahead):
     programs, compiled, may_compile = ahead
     programs.start(1)
+    while not programs._programs[1].running():
+        time.sleep(0.001)
     programs.start(2)
     programs.close()  # would hang here if it waited: nothing may compile yet
     may_compile.set()

@@ -116,8 +116,8 @@ def check_gradients(ref, lod, side, paths, gradients):
     names = [name for name in ref.arrays if name.startswith(prefix)]
     assert len(names) == len(paths)
     # Activations within rounding of a leaky ReLU's kink take either slope, in the original's float32 as in ours.
-    # A float64 run of this code differs from the original's numbers by up to 3e-5 of the whole gradient's norm, which is
-    # 2 % of the smallest norms; no float32 run can be asked to be nearer.
+    # A float64 run of this code differs from the original's numbers by up to 3e-5 of the whole gradient's norm, which
+    # is 2 % of the smallest norms; no float32 run can be asked to be nearer.
     rounding = 3e-5 * math.hypot(*(float(ref[name]) for name in names))
     for name in names:
         ours = np.linalg.norm(get(gradients, paths[name.removeprefix(prefix)]).astype(np.float64))

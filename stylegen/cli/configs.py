@@ -1,6 +1,7 @@
 """Finding and reading experiment files: Python files with ``get_config() -> Config``."""
 
 import importlib.util
+import traceback
 from pathlib import Path
 
 import stylegen
@@ -40,10 +41,19 @@ def load_config(name: str) -> Config:
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config {name}: is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"--config {name}: has no function get_config().")
-    config = module.get_config()
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:
+        # Whatever a user's file does wrong; a misspelt field is a TypeError that names it.
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), 0
+        )
+        raise ConfigError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    if config is None:
+        raise ConfigError(f"--config {name}: has no function get_config() that returns a Config.")
     if not isinstance(config, Config):
         raise ConfigError(f"--config {name}: get_config() gave a {type(config).__name__}, not a Config.")
     return config

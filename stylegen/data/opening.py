@@ -70,6 +70,8 @@ def _prepare(config: Config, path: Path, out: Path) -> None:
     data = config.data
     labelled = config.num_classes > 0
     origin = open_origin(data.source, path, category=data.category, split=data.split, labels_from_folders=labelled)
+    # Before the work, not after it: preparing may take hours.
+    _check_kind(data, path, origin.identity.get("category", data.category), origin.split)
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
     # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
@@ -77,13 +79,16 @@ def _prepare(config: Config, path: Path, out: Path) -> None:
     prepare(origin, out, Options(config.resolution, image_channels=config.image_channels, crop=data.crop))
 
 
+def _check_kind(data: DataConfig, where: Path, category: str, split: str) -> None:
+    if data.source == "lsun" and category != data.category:
+        raise DataError(f"data.category = {data.category!r}: {where} holds {category}; set data.category {category}.")
+    if split != data.split:
+        raise DataError(f"data.split = {data.split!r}: {where} holds {split}; set data.split {split}.")
+
+
 def _check_prepared(data: DataConfig, folder: Path) -> None:
     made = read_manifest(folder)
-    category = made.settings.identity.get("category", data.category)
-    if data.source == "lsun" and category != data.category:
-        raise DataError(f"data.category = {data.category!r}: {folder} holds {category}; set data.category {category}.")
-    if made.split != data.split:
-        raise DataError(f"data.split = {data.split!r}: {folder} holds {made.split}; set data.split {made.split}.")
+    _check_kind(data, folder, made.settings.identity.get("category", data.category), made.split)
     if made.settings.crop != data.crop:
         raise DataError(
             f"data.crop = {data.crop!r}: {folder} was prepared with {made.settings.crop};"

@@ -7,10 +7,9 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -31,6 +30,7 @@ from stylegen.data.origin import Origin
 from stylegen.data.progress import Progress, Rate, size
 from stylegen.data.source import DataError
 from stylegen.data.writer import WORK_FOLDER, Job, ShardResult
+from stylegen.locks import exclusive
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SETTINGS_NAME = "settings.json"
@@ -112,7 +112,11 @@ def prepare(
     progress = progress or Progress()
     settings = _settings(origin, options)
     job = Job(origin, settings, out, math.ceil(origin.num_images / settings.images_per_shard))
-    with _exclusive(out):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    with exclusive(out, DataError(f"{out} is being prepared by another process; wait for it.")):
         _check_folder(out, settings, overwrite)
         if (out / MANIFEST_NAME).is_file():
             shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
@@ -155,32 +159,6 @@ def _settings(origin: Origin, options: Options) -> Settings:
         class_names=origin.class_names,
         images_per_shard=min(max(math.ceil(origin.num_images / _SHARDS), least), most),
     )
-
-
-@contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Keep a second process from writing into the same folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
-    try:
-        import fcntl
-    except ImportError:  # not on Windows, where one has to take care oneself
-        yield
-        return
-    # Locked is the folder itself: a file in it would have to be deleted while others wait for it.
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{out} is being prepared by another process; wait for it.") from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
