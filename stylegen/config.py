@@ -57,6 +57,7 @@ class GeneratorConfig:
     mapping_lr_multiplier: float = 0.01  # scales weights and biases of the mapping network at run time.
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
+    use_noise: bool = True  # add noise in every layer; False is the original's ablation without (Sec. 2, Table 1).
     w_avg_beta: float = 0.995  # decay a batch of the running mean of w.
     style_mixing_prob: float = 0.9  # chance that a batch switches from one w to another at a random layer.
 

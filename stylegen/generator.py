@@ -105,6 +105,7 @@ class SynthesisNetwork(nnx.Module):
     def __init__(self, config: Config, *, init: Initializer):
         g = config.generator
         self.resolutions = config.resolutions
+        self.use_noise = g.use_noise
         widths = {r: width(r, g.channel_base, g.channel_max) for r in self.resolutions}
         self.blocks = nnx.Dict(
             {f"b{r}": SynthesisBlock(widths.get(r // 2, 0), widths[r], r, config, init=init) for r in self.resolutions}
@@ -154,6 +155,8 @@ class SynthesisNetwork(nnx.Module):
     ) -> dict[int, tuple[Array | None, Array | None]]:
         """The noise of both layers of each block up to a resolution, by the block's resolution."""
         active = [r for r in self.resolutions if r <= resolution]
+        if not self.use_noise:
+            return dict.fromkeys(active, (None, None))
         if isinstance(noise, str) and noise != "random":
             return {r: self.blocks[f"b{r}"].noise_const() if noise == "const" else (None, None) for r in active}
         if isinstance(noise, str):

@@ -279,3 +279,25 @@ def test_a_generator_says_what_it_is():
     G = Generator(config, None, {}, {}, jnp.zeros(6), resolution=8, alpha=0.5, kimg=12.5)
     assert (G.z_dim, G.w_dim, G.c_dim, G.num_ws, G.image_channels) == (5, 6, 3, 4, 3)
     assert repr(G) == "Generator(8x8, alpha 0.50, z 5, 4 styles of 6, 3 classes, 12.5 kimg)"
+
+
+def test_without_noise_inputs_the_noise_mode_does_not_matter():
+    config = Config(
+        resolution=8,
+        data=DataConfig(source="images"),
+        generator=GeneratorConfig(z_dim=4, w_dim=4, mapping_layers=1, channel_max=4, use_noise=False),
+    )
+    _, params, noise_const = split_generator(config, Initializer(0))
+    # Strengths that would show.
+    params = jax.tree.map(lambda x: x + 0.5, params)
+    ws = np.random.RandomState(0).randn(2, 4, 4).astype(np.float32)
+
+    def draw(config, **how):
+        network = build_networks(config).generator(params, noise_const)
+        return np.asarray(network.synthesis(ws, resolution=8, **how))
+
+    without = draw(config, noise="none")
+    np.testing.assert_array_equal(draw(config, noise="const"), without)
+    np.testing.assert_array_equal(draw(config, noise="random", key=jax.random.key(0)), without)
+    noisy = dataclasses.replace(config, generator=dataclasses.replace(config.generator, use_noise=True))
+    assert np.abs(draw(noisy, noise="const") - without).max() > 0.01
