@@ -14,8 +14,9 @@ import jax.numpy as jnp
 
 Key = TypeVar("Key")
 
-# XLA's own weight gradients of convolutions run at a tenth of the matrix-product rate on a CPU; with this it calls
-# YNNPACK for products and sums. Elementwise fusions are left out: they are slower there.
+# XLA's own weight gradients of convolutions are slow on a CPU; with this it calls YNNPACK for products and sums.
+# Measured on two EPYC cores with jax 0.10.2 on 2026-11-22: that of a 3x3 convolution of [32, 32, 32, 64] takes 26 ms
+# instead of 574, a step of 32 pixels and 32 channels about half as long. Elementwise fusions are slower there.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
 
 

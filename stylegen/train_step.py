@@ -238,7 +238,7 @@ def regularize_step(
     """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
 
     Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
-    conditional some ten times slower on a CPU.
+    conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
     """
     config = static.config
     *_, key = _step_keys(state)

@@ -3,6 +3,7 @@
 Its numbers as a whole are held against the original's in test_reference.py.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -12,7 +13,16 @@ import pytest
 
 from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-from stylegen.generator import Generator, broadcast_styles, num_noise, num_styles, truncate, width
+from stylegen.generator import (
+    Generator,
+    broadcast_styles,
+    num_noise,
+    num_styles,
+    split_generator,
+    truncate,
+    width,
+)
+from stylegen.layers import Initializer
 from stylegen.state import abstract_state, build_networks, count_parameters, init_state
 
 # Compiles several times faster, for programs that run only once or twice.
