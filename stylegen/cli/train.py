@@ -13,7 +13,7 @@ from stylegen.config import Config
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 
-  # Five minutes on a laptop: drawn bedrooms at 32 pixels
+  # Minutes on a laptop: drawn bedrooms at 32 pixels
   train --config configs/quickstart.py --run.dir runs/quickstart
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
