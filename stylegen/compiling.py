@@ -2,10 +2,8 @@
 
 import functools
 import os
-import queue
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -71,29 +69,14 @@ class CompileAhead(Generic[Key]):
 
     def __init__(self, lower: Callable[[Key], Any]):
         self._lower = lower
+        # One at a time: a compilation takes all cores by itself.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._programs: dict[Key, Future[Any]] = {}
-        self._closed = False
-        self._waiting: queue.SimpleQueue[tuple[Key, Future[Any]] | None] = queue.SimpleQueue()
-        # One at a time: a compilation takes all cores by itself. A daemon, for the interpreter must not wait for a
-        # compilation that nobody needs any more when a run is stopped.
-        threading.Thread(target=self._work, name="compile", daemon=True).start()
-
-    def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            key, future = item
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(self._lower(key).compile())
-                except BaseException as error:
-                    future.set_exception(error)
 
     def start(self, key: Key) -> None:
-        """Begin compiling, unless that has begun. Raises RuntimeError once closed."""
+        """Begin compiling, unless that has begun."""
         if key not in self._programs:
-            if self._closed:
-                raise RuntimeError("no program is compiled after close()")
-            self._programs[key] = Future()
-            self._waiting.put((key, self._programs[key]))
+            self._programs[key] = self._pool.submit(lambda: self._lower(key).compile())
 
     def get(self, key: Key) -> Any:
         """The compiled program, waiting for it if need be. Raises what compiling raised."""
@@ -105,8 +88,5 @@ class CompileAhead(Generic[Key]):
         self._programs = {k: p for k, p in self._programs.items() if k in keys or not p.done()}
 
     def close(self) -> None:
-        """Start no further compilation; one that runs cannot be interrupted and is not waited for."""
-        self._closed = True
-        for future in self._programs.values():
-            future.cancel()
-        self._waiting.put(None)
+        """Start no further compilation; one that runs is waited for when Python ends, or XLA would abort."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -27,8 +27,9 @@ from stylegen.config import (
     ScheduleConfig,
     to_json,
 )
+from stylegen.locks import exclusive
 from stylegen.run_dir import RunError
-from stylegen.train import train
+from stylegen.train import TrainingError, train
 
 ROOT = Path(__file__).parent.parent
 
@@ -225,3 +226,19 @@ def test_a_directory_of_something_else_is_refused(tmp_path, cache):
     with pytest.raises(RunError, match=r"run\.dir is empty"):
         train(dataclasses.replace(tiny(tmp_path, cache), run=RunConfig()))
     assert (tmp_path / "photo.jpg").read_text() == "x"
+
+
+def test_a_diverged_run_stops_with_a_sentence_and_saves_nothing(tmp_path, cache, monkeypatch):
+    config = tiny(tmp_path / "run", cache)
+    with monkeypatch.context() as patch, pytest.raises(TrainingError, match=r"at 0\.02 kimg.*Nothing was saved"):
+        add = train_module._Means.add
+        patch.setattr(train_module._Means, "add", lambda self, metrics: add(self, metrics | {"Loss/D/loss": np.nan}))
+        train(config)
+    assert available(tmp_path / "run") == []
+
+
+def test_a_second_process_is_kept_out(tmp_path, cache):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with exclusive(folder, RuntimeError("taken")), pytest.raises(RunError, match="another process trains there"):
+        train(tiny(folder, cache))
