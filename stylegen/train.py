@@ -22,6 +22,7 @@ from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
+from stylegen.memory import keep_freed_memory
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import (
@@ -59,6 +60,7 @@ def train(config: Config) -> Path:
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite; nothing is saved then.
     """
+    keep_freed_memory()
     cache_trouble = compiling.use_cache(config.run.compilation_cache)
     mesh = distributed.make_mesh(config)
     folder = run_dir.check_run(config)
