@@ -1,11 +1,9 @@
 """The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
-import math
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
+from stylegen.meters import Clock, Means
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import (
@@ -113,38 +112,6 @@ def _stop_requested() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class _Means:
-    """Means of scalars since the last tick, fetched from the device one step late, so that fetching never waits."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-        self._pending: dict[str, jax.Array] | None = None
-
-    def add(self, metrics: dict[str, jax.Array]) -> None:
-        self._fetch()
-        self._pending = metrics
-
-    def _fetch(self) -> None:
-        if self._pending is not None:
-            for name, value in jax.device_get(self._pending).items():
-                self._sums[name] += float(value)
-                self._counts[name] += 1
-        self._pending = None
-
-    def finite(self) -> bool:
-        """Whether all scalars since the last tick are finite."""
-        self._fetch()
-        return all(math.isfinite(value) for value in self._sums.values())
-
-    def take(self) -> dict[str, float]:
-        self._fetch()
-        means = {name: self._sums[name] / self._counts[name] for name in sorted(self._sums)}
-        self._sums.clear()
-        self._counts.clear()
-        return means
-
-
 @dataclasses.dataclass
 class _Loop:
     config: Config
@@ -182,12 +149,12 @@ class _Loop:
 
     def run(self, state: TrainState, nimg: int, phase: int) -> None:
         """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
-        means, batches, streaming = _Means(), None, None
+        means, batches, streaming = Means(), None, None
         stage = schedule.at(self.config, max(nimg - 1, 0))
         if nimg == 0:
             self.save_reals()
             self.save_fakes(state, schedule.at(self.config, 0), 0)
-        clock = _Clock(nimg)
+        clock = Clock(nimg)
         try:
             while nimg < self.total and not self.stop.is_set():
                 stage = schedule.at(self.config, nimg)
@@ -222,7 +189,7 @@ class _Loop:
                 batches.close()
         self.finish(state, stage, nimg)
 
-    def check_finite(self, means: _Means, nimg: int) -> None:
+    def check_finite(self, means: Means, nimg: int) -> None:
         """Raise TrainingError if the losses have left the numbers, before that is saved."""
         if not means.finite():
             saved = self.checkpointer.latest
@@ -279,7 +246,7 @@ class _Loop:
                 self.compiled.start((name, *upcoming[0]))
         return steps
 
-    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: "_Clock") -> None:
+    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples."""
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
@@ -336,25 +303,6 @@ class _Loop:
         newest = path.with_name("fakes.png.partial")
         newest.write_bytes(path.read_bytes())
         newest.replace(path.with_name("fakes.png"))
-
-
-class _Clock:
-    """Speed since the last tick, without compiling and pictures, and time since the start."""
-
-    def __init__(self, nimg: int) -> None:
-        self._begin = time.monotonic()
-        self.restart(nimg)
-
-    def restart(self, nimg: int) -> None:
-        self._nimg, self._since = nimg, time.monotonic()
-
-    def speed(self, nimg: int) -> float:
-        """Images per second."""
-        return (nimg - self._nimg) / max(time.monotonic() - self._since, 1e-9)
-
-    def total(self) -> float:
-        """Seconds since the loop began."""
-        return time.monotonic() - self._begin
 
 
 def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:

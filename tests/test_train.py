@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import train as train_module
 from stylegen.checkpoint import Checkpointer, available
 from stylegen.config import (
     Config,
@@ -28,6 +27,7 @@ from stylegen.config import (
     to_json,
 )
 from stylegen.locks import exclusive
+from stylegen.meters import Means
 from stylegen.run_dir import RunError
 from stylegen.train import TrainingError, train
 
@@ -92,7 +92,7 @@ class Killed(BaseException):
 
 def interrupt(monkeypatch, at: int, how) -> None:
     """Call ``how`` after the step that reaches ``at`` images."""
-    original = train_module._Means.add
+    original = Means.add
     seen = {"nimg": 0}
 
     def add(self, metrics):
@@ -101,7 +101,7 @@ def interrupt(monkeypatch, at: int, how) -> None:
         if seen["nimg"] == at:
             how()
 
-    monkeypatch.setattr(train_module._Means, "add", add)
+    monkeypatch.setattr(Means, "add", add)
 
 
 # 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
@@ -231,8 +231,8 @@ def test_a_directory_of_something_else_is_refused(tmp_path, cache):
 def test_a_diverged_run_stops_with_a_sentence_and_saves_nothing(tmp_path, cache, monkeypatch):
     config = tiny(tmp_path / "run", cache)
     with monkeypatch.context() as patch, pytest.raises(TrainingError, match=r"at 0\.02 kimg.*Nothing was saved"):
-        add = train_module._Means.add
-        patch.setattr(train_module._Means, "add", lambda self, metrics: add(self, metrics | {"Loss/D/loss": np.nan}))
+        add = Means.add
+        patch.setattr(Means, "add", lambda self, metrics: add(self, metrics | {"Loss/D/loss": np.nan}))
         train(config)
     assert available(tmp_path / "run") == []
 
