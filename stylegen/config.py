@@ -350,6 +350,7 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
