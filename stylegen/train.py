@@ -21,6 +21,7 @@ from stylegen.describe import seconds_left
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
 from stylegen.meters import Clock, Means
+from stylegen.progress import duration
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import (
@@ -271,7 +272,7 @@ class _Loop:
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
         self.log.line(
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
-            f"{1000 / speed:7.2f} s/kimg  phase {_time(phase_left)} left, run {_time(run_left)}  {losses}"
+            f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
         )
         self.save_fakes(state, stage, nimg)
         clock.restart(nimg)
@@ -307,8 +308,3 @@ class _Loop:
 
 def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(stage.alpha, np.float32), np.asarray(stage.learning_rate, np.float32)
-
-
-def _time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes // 60}:{minutes % 60:02d} h"
