@@ -196,6 +196,31 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
     assert first_batch(grey)["image"].shape == (4, 16, 16, 1)
 
 
+def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monkeypatch):
+    from stylegen.data import imaging
+
+    source = open_source(config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder)))
+    original = imaging.from_array
+
+    def from_array(array, channels):
+        # What is left of a file that is cut short: TFDS's decoder gives None, which has no attribute at all.
+        return original(None if array.shape[1] == 43 else array, channels)
+
+    monkeypatch.setattr(imaging, "from_array", from_array)
+    widths = [example["image"].shape[1] for example in source._data]
+    bad = widths.index(43)
+    sentence = (
+        rf"^Image {bad} of TFDS tiny_photos train \(7 images\) cannot be read \(.+\). Build the TFDS data set without"
+    )
+    with pytest.raises(DataError, match=sentence):
+        source.read(np.arange(7), 16)
+    source.read(np.delete(np.arange(7), bad), 16)
+    # From a reader thread too, and then it is not skipped.
+    with pytest.raises(DataError, match=sentence):
+        batches = make_pipeline(source, 16, 4, workers=2)
+        next(batches), next(batches)
+
+
 def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path):
     def wanted(**data):
         return config(**{"source": "tfds", "tfds_name": "tiny_photos", "path": str(tfds_folder), **data})
