@@ -38,6 +38,16 @@ def test_toy_bedrooms_have_classes_when_asked():
     assert labels.tolist() == [toy_bedrooms.factors(i).bed_class for i in range(9)]
 
 
+def test_toy_bedrooms_drawn_otherwise_are_other_data(monkeypatch):
+    from stylegen.data import toy_bedrooms
+
+    before, identity = open_source(config(num_images=9)).fingerprint, ToyOrigin(9, 16).identity
+    assert open_source(config(32, num_images=9)).fingerprint == before != open_source(config(num_images=8)).fingerprint
+    monkeypatch.setattr(toy_bedrooms, "DRAWING_VERSION", toy_bedrooms.DRAWING_VERSION + 1)
+    assert open_source(config(num_images=9)).fingerprint != before
+    assert ToyOrigin(9, 16).identity != identity
+
+
 def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
     from stylegen.data import toy_bedrooms
 
