@@ -29,7 +29,7 @@ from orbax.checkpoint import checkpoint_managers
 from stylegen import _checkpoint_format as layout
 from stylegen import config as configuration
 from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
-from stylegen.config import Config
+from stylegen.config import Config, ConfigError
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, by_path
@@ -87,9 +87,9 @@ def read_config(run_dir: str | Path) -> Config:
     if not path.is_file():
         raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
     try:
-        return configuration.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+        return configuration.read(path)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def available(run_dir: str | Path) -> list[int]:

@@ -14,6 +14,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
@@ -293,6 +294,18 @@ def from_json(text: str) -> Config:
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
     return _build(Config, tree, "")
+
+
+def read(path: Path) -> Config:
+    """The configuration in a file that holds what ``to_json`` wrote.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
+    """
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

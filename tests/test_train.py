@@ -228,6 +228,14 @@ def test_a_directory_of_something_else_is_refused(tmp_path, cache):
     assert (tmp_path / "photo.jpg").read_text() == "x"
 
 
+def test_a_damaged_configuration_is_a_sentence(tmp_path, cache):
+    for text in (b"{", b"\xff\xfe", b'{"resolution": 17}'):
+        (tmp_path / "config.json").write_bytes(text)
+        with pytest.raises(RunError, match=r"config\.json cannot be used: "):
+            train(tiny(tmp_path, cache))
+        assert (tmp_path / "config.json").read_bytes() == text
+
+
 def test_a_diverged_run_stops_with_a_sentence_and_saves_nothing(tmp_path, cache, monkeypatch):
     config = tiny(tmp_path / "run", cache)
     with monkeypatch.context() as patch, pytest.raises(TrainingError, match=r"at 0\.02 kimg.*Nothing was saved"):
