@@ -120,7 +120,7 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
-    devices: int | None = None  # local devices to use; default: all.
+    devices: int | None = None  # use so many of the devices; default: all.
     compile_ahead: bool = True  # compile the next stage while the present one trains.
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
