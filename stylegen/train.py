@@ -211,6 +211,8 @@ class _Loop:
         self.checkpointer.wait()
         done = "Finished" if nimg >= self.total else "Stopped; the same command goes on from here"
         self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
+        if self.compiled.running():
+            self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 
     def stream(self, stage: Stage, nimg: int) -> Any:
         """Batches from image number ``nimg`` of the run on."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import stylegen
+from stylegen import train as train_module
 from stylegen.checkpoint import Checkpointer, available
 from stylegen.config import (
     Config,
@@ -128,9 +130,33 @@ def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys)
         interrupt(patch, 72, lambda: os.kill(os.getpid(), signal.SIGTERM))
         train(config)
     assert max(available(tmp_path / "run")) == 72
-    assert "the same command goes on" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "the same command goes on" in output
+    assert "Waiting for a compilation" not in output
     train(config)
     assert_same_run(finished, tmp_path / "run")
+
+
+def test_one_who_stops_during_a_compilation_is_told_of_the_wait(tmp_path, cache, monkeypatch, capsys):
+    """The next stage compiles when the first step is done, and still does so when the run is saved."""
+    may_compile, lower = threading.Event(), train_module._Loop._lower
+
+    def wait_and_lower(self, key):
+        assert key[1] == 4 or may_compile.wait(60)
+        return lower(self, key)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(train_module._Loop, "_lower", wait_and_lower)
+            interrupt(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            train(tiny(tmp_path / "run", cache))
+    finally:
+        may_compile.set()
+    assert available(tmp_path / "run") == [4]
+    stopped, waiting = capsys.readouterr().out.splitlines()[-2:]
+    assert "the same command goes on" in stopped
+    assert "Waiting for a compilation to end" in waiting
+    assert "Waiting" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.slow
