@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from stylegen.convolution import Padding, convolve, trilinear_convolve
+
 NORM_EPSILON = 1e-8  # of the original, for pixel norm, instance norm and minibatch standard deviation alike
 LEAKY_SLOPE = 0.2
 
@@ -22,13 +24,9 @@ def leaky_relu(x: Array) -> Array:
     return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
 
 
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
-
-
-def conv(x: Array, weight: Array, stride: int = 1, padding: Padding = "SAME") -> Array:
+def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
     """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], zero-padded to the same size unless told otherwise."""
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, weight, (stride, stride), padding, dimension_numbers=dimensions)
+    return convolve(x, weight, 1, padding)
 
 
 def upsample(x: Array) -> Array:
@@ -88,7 +86,7 @@ def strided_conv_downsample(x: Array, weight: Array) -> Array:
     for axis in (0, 1):
         first, middle, last = jnp.split(weight, 3, axis)
         weight = jnp.concatenate([first, first + middle, middle + last, last], axis) * jnp.asarray(0.5, weight.dtype)
-    return conv(x, weight, stride=2, padding=((1, 1), (1, 1)))
+    return trilinear_convolve(x, weight, 2, ((1, 1), (1, 1)))
 
 
 def blur(x: Array) -> Array:

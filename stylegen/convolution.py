@@ -1,0 +1,75 @@
+"""A convolution whose derivatives of every order are its own three forms, which XLA runs well on a CPU.
+
+A convolution is bilinear: with an image x, a weight k and an image y of the result's size, the number <y, conv(x, k)>
+is linear in each of the three. Its derivatives are the convolution, its transpose (by x) and the weight gradient (by
+k), and theirs are the same three again. Differentiating twice, as R1 does, JAX derives the weight gradient of the
+transpose by rules of its own, and XLA runs that one 50 times slower than the equal weight gradient of the convolution
+where there is a stride: 23.5 s of the 31 s of a step at 32 pixels with 512 channels.
+
+Forward-mode derivatives are not defined for these functions.
+"""
+
+import functools
+
+import jax
+from jax import Array, lax
+
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
+
+
+def convolve(x: Array, weight: Array, stride: int, padding: Padding) -> Array:
+    """Convolution of [N, H, W, C] with [k, k, C, D], as XLA has it; the result is [N, H', W', D]."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, weight, (stride, stride), padding, dimension_numbers=dimensions)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def trilinear_convolve(x: Array, weight: Array, stride: int, padding: Padding) -> Array:
+    """``convolve`` with the derivatives described above."""
+    return convolve(x, weight, stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _transposed(y: Array, weight: Array, stride: int, padding: Padding, shape: tuple[int, ...]) -> Array:
+    """What y contributes by each pixel of x: the transpose of the convolution by x, whose shape is given."""
+    x = jax.ShapeDtypeStruct(shape, y.dtype)
+    return jax.linear_transpose(lambda x: convolve(x, weight, stride, padding), x)(y)[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _by_weight(x: Array, y: Array, stride: int, padding: Padding, shape: tuple[int, ...]) -> Array:
+    """The transpose of the convolution by the weight, whose shape is given: the weight gradient."""
+    weight = jax.ShapeDtypeStruct(shape, x.dtype)
+    return jax.linear_transpose(lambda weight: convolve(x, weight, stride, padding), weight)(y)[0]
+
+
+def _keep(function):  # type: ignore[no-untyped-def]
+    """A forward rule that keeps the two array arguments for the backward rule."""
+    return lambda a, b, *static: (function(a, b, *static), (a, b))
+
+
+def _convolve_backward(stride: int, padding: Padding, kept: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
+    x, weight = kept
+    return (
+        _transposed(y, weight, stride, padding, x.shape),
+        _by_weight(x, y, stride, padding, weight.shape),
+    )
+
+
+def _transposed_backward(
+    stride: int, padding: Padding, shape: tuple[int, ...], kept: tuple[Array, Array], x: Array
+) -> tuple[Array, Array]:
+    y, weight = kept
+    return trilinear_convolve(x, weight, stride, padding), _by_weight(x, y, stride, padding, weight.shape)
+
+
+def _by_weight_backward(
+    stride: int, padding: Padding, shape: tuple[int, ...], kept: tuple[Array, Array], weight: Array
+) -> tuple[Array, Array]:
+    x, y = kept
+    return _transposed(y, weight, stride, padding, x.shape), trilinear_convolve(x, weight, stride, padding)
+
+
+trilinear_convolve.defvjp(_keep(trilinear_convolve), _convolve_backward)
+_transposed.defvjp(_keep(_transposed), _transposed_backward)
+_by_weight.defvjp(_keep(_by_weight), _by_weight_backward)
