@@ -43,7 +43,7 @@ def _by_weight(x: Array, y: Array, stride: int, padding: Padding, shape: tuple[i
     return jax.linear_transpose(lambda weight: convolve(x, weight, stride, padding), weight)(y)[0]
 
 
-def _keep(function):  # type: ignore[no-untyped-def]
+def _keep(function):
     """A forward rule that keeps the two array arguments for the backward rule."""
     return lambda a, b, *static: (function(a, b, *static), (a, b))
 
