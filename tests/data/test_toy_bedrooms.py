@@ -96,11 +96,11 @@ def test_the_drawing_is_the_one_it_was():
 DRAWN = {
     1: {
         64: """
-            -0.182 -1.525 -0.336 -1.0 -0.475 -0.458 -1.166 -0.949 -0.205 -1.291 -0.741 -0.855 -1.009 -1.07 -0.24 -0.963
-            -0.742 -1.024 -1.024 -0.988 -0.735 -0.791 -0.09 -0.824 -0.126 -0.889 -0.362 -1.014 -0.513 -0.579 -0.49
-            -0.766
+            -0.1820 -1.5250 -0.3360 -1.0000 -0.4754 -0.4576 -1.1659 -0.9487 -0.2051 -1.2908 -0.7408 -0.8554 -1.0089
+            -1.0696 -0.2397 -0.9627 -0.7424 -1.0235 -1.0242 -0.9882 -0.7346 -0.7911 -0.0898 -0.8242 -0.1260 -0.8893
+            -0.3624 -1.0145 -0.5134 -0.5789 -0.4895 -0.7659
         """,
-        128: "-0.006 0.118 -0.037 -0.109",
+        128: "-0.0059 0.1181 -0.0372 -0.1090",
     }
 }
 
@@ -111,8 +111,9 @@ def test_the_drawing_is_that_of_its_version(resolution):
     expected = [float(number) for number in DRAWN[toy.DRAWING_VERSION][resolution].split()]
     weights = np.random.RandomState(resolution).uniform(-1, 1, (resolution, resolution, 3))
     found = (toy.render(range(len(expected)), resolution) * weights).mean(axis=(1, 2, 3))
-    # A grey level that another processor rounds the other way counts for less than 1e-4, a changed lamp for 1e-2.
-    np.testing.assert_allclose(found, expected, atol=2e-3, err_msg="the drawing changed: raise DRAWING_VERSION")
+    # A grey level that another processor rounds the other way counts for less than 1e-4; a cushion that is brighter by
+    # a hundredth, or a painted sun that is wider by 0.004, for more than 3e-4.
+    np.testing.assert_allclose(found, expected, atol=3e-4, err_msg="the drawing changed: raise DRAWING_VERSION")
 
 
 def test_small_pictures_are_box_means_of_the_64_pixel_master():
