@@ -18,7 +18,7 @@ KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml constraints.txt; } 2>
 STAMP := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format clean
+.PHONY: help venv demo test test-slow bench lint format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,10 @@ test: venv  ## run all default tests
 
 test-slow: venv  ## run the slow tests
 	"$(BIN)/python" -m pytest -m slow
+
+bench: venv  ## run all benchmarks (docs/performance.md), on a machine that is otherwise idle
+	set -e; for name in train_step sample growing input; do \
+	  echo "== $$name"; "$(BIN)/python" "benchmarks/$$name.py" --json "out/bench/$$name.json"; done
 
 lint: venv  ## check style, formatting and types
 	"$(BIN)/ruff" check .

@@ -1,0 +1,121 @@
+"""The work that is timed: a training step and sampling as ``stylegen`` does them, for a network of a given size."""
+
+import argparse
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.common import BenchmarkError
+from stylegen import distributed, sampling
+from stylegen.compiling import compiler_options
+from stylegen.config import (
+    Config,
+    ConfigError,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    RunConfig,
+    ScheduleConfig,
+)
+from stylegen.schedule import Stage
+from stylegen.state import abstract_state, build_networks, ema_generator, init_state
+from stylegen.train_step import Static, jit_step, train_step
+
+
+def make_config(a: argparse.Namespace) -> Config:
+    """The original's settings (R1 at every step, style mixing 0.9) at the size that the options give, on one device.
+
+    Raises:
+        BenchmarkError: the sizes cannot be.
+    """
+    try:
+        return Config(
+            resolution=a.resolution,
+            compute_dtype="bfloat16" if a.amp else "float32",
+            data=DataConfig(source="images", batch=a.batch),
+            generator=GeneratorConfig(channel_base=a.base, channel_max=a.max),
+            discriminator=DiscriminatorConfig(channel_base=a.base, channel_max=a.max),
+            schedule=ScheduleConfig(start_resolution=a.resolution),
+            run=RunConfig(devices=1),
+        )
+    except ConfigError as error:
+        raise BenchmarkError(str(error)) from error
+
+
+class Training:
+    """The training step of a stage, compiled as the training loop does it; a call is one step on the same batch."""
+
+    def __init__(self, config: Config, resolution: int, alpha: float = 1.0):
+        self.config, self.resolution, self.batch = config, resolution, config.batch_at(resolution)
+        self.mesh = distributed.make_mesh(config)
+        self.static = Static(config, build_networks(config), distributed.split_latents(self.mesh))
+        compiler_options()  # tries the options out, once: not a part of the step's own compilation
+        start = time.perf_counter()
+        self.lowered = self._lower()
+        self.lower_s = time.perf_counter() - start
+        self.program = self.lowered.compile()
+        self.compile_s = time.perf_counter() - start
+        self.scalars = np.asarray(alpha, np.float32), np.asarray(config.learning_rate_at(resolution), np.float32)
+
+    def _lower(self) -> Any:
+        placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
+        images = jax.ShapeDtypeStruct(self._image_shape(), jnp.uint8)
+        labels, scalar = jax.ShapeDtypeStruct((self.batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+        step = jit_step(train_step, self.static, *placement)
+        return step.lower(abstract_state(self.config), images, labels, scalar, scalar)
+
+    def _image_shape(self) -> tuple[int, int, int, int]:
+        return self.batch, self.resolution, self.resolution, self.config.image_channels
+
+    def start(self) -> None:
+        """Put a state and a batch of random pictures on the device."""
+        self.state = distributed.put_replicated(self.mesh, init_state(self.config))
+        pictures = np.random.default_rng(0).integers(0, 256, self._image_shape(), np.uint8)
+        batch = {"image": pictures, "label": np.zeros(self.batch, np.int32)}
+        placed = distributed.put_batch(self.mesh, batch)
+        self.images, self.labels = placed["image"], placed["label"]
+
+    def stop(self) -> None:
+        """Free the state."""
+        del self.state
+
+    def __call__(self) -> Any:
+        self.state, metrics = self.program(self.state, self.images, self.labels, *self.scalars)
+        return self.state, metrics
+
+
+class Sampling:
+    """Mapping and synthesis of a batch at alpha 1 with random noise, by the programs that ``stylegen.sample`` runs.
+
+    A call draws latents from seeds and leaves the pictures on the device.
+    """
+
+    def __init__(self, config: Config):
+        self.batch = config.data.batch
+        stage = Stage(0, config.resolution, 1.0, self.batch, config.optimizer.learning_rate)
+        G = ema_generator(config, build_networks(config), init_state(config), stage)
+        self.G = jax.block_until_ready(G)
+        self.seeds = np.arange(self.batch, dtype=np.uint32)
+        self.weights = G.params, G.noise_const
+        start = time.perf_counter()
+        z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
+        styles = sampling._styles.lower(
+            *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
+        )
+        form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
+        synthesize = sampling._synthesize.lower(*self.weights, None, ws, self.seeds, **form)
+        self.programs = styles.compile(), synthesize.compile()
+        self.compile_s = time.perf_counter() - start
+
+    def __call__(self) -> jax.Array:
+        styles, synthesize = self.programs
+        z = sampling.latents(self.seeds, self.G.z_dim)
+        ws = styles(*self.weights, self.G.w_avg, np.float32(1), z)
+        return synthesize(*self.weights, None, ws, self.seeds)
+
+    def call_library(self) -> np.ndarray:
+        """The same pictures as ``stylegen.sample`` gives them: uint8, in the host's memory."""
+        return sampling.sample(self.G, self.seeds.tolist(), noise="random", batch=self.batch)

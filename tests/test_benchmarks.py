@@ -1,0 +1,251 @@
+"""Benchmarks run and print what they promise; nothing here depends on how fast anything is."""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import against, common, flops, growing, sizes, workload
+from benchmarks import input as input_benchmark
+from benchmarks import train_step as train_benchmark
+from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+
+BENCHMARKS = common.ROOT / "benchmarks"
+# What the PyTorch program that ours is compared with prints.
+BASELINE_KEYS = {
+    *("framework", "device", "resolution", "batch", "base", "max", "alpha", "amp", "compile", "channels_last"),
+    *("train_step_s", "train_img_per_s", "train_img_per_s_best", "sample_img_per_s", "sample_img_per_s_best"),
+    "peak_gpu_gib",
+}
+TINY = ["--resolution", "8", "--batch", "4", "--base", "16", "--max", "4", "--steps", "2", "--warmup", "1"]
+
+
+def run(name: str, *arguments: str) -> tuple[str, dict]:
+    """What a benchmark prints, and the JSON object of its last line."""
+    command = common.script(name, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, json.loads(done.stdout.splitlines()[-1])
+
+
+def printing(**result) -> str:
+    """A command that prints a result as the programs compared with do."""
+    code = f"print('something else'); print({json.dumps(json.dumps(result))})"
+    return shlex.join([sys.executable, "-c", code])
+
+
+@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input"])
+def test_help_says_how_to_run_it(name):
+    done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
+    assert done.returncode == 0
+    assert f"python benchmarks/{name}.py" in done.stdout and "--json" in done.stdout
+
+
+def test_the_step_is_timed_and_compared(tmp_path):
+    other = printing(framework="other", resolution=8, batch=4, train_img_per_s=2.0, sample_img_per_s=4.0)
+    path = tmp_path / "new" / "result.json"
+    text, result = run("train_step", *TINY, "--against", other, "--pairs", "1", "--json", str(path))
+    assert set(result) >= BASELINE_KEYS
+    assert result["train_img_per_s"] > 0 and result["sample_img_per_s"] > 0 and result["peak_host_gib"] > 0
+    assert result["against"]["train_img_per_s"] == 2.0 and result["against"]["framework"] == "other"
+    written = json.loads(path.read_text())["sizes"][0]
+    for key, theirs in (("train_img_per_s", 2.0), ("sample_img_per_s", 4.0)):
+        ours = [x[key] for x in written["runs"]["ours"]]
+        assert len(ours) == 1 and result[key] == ours[0]
+        assert result["against"]["ratios"][key]["pairs"] == pytest.approx([x / theirs for x in ours])
+    assert "ours/theirs" in text and "pair 1: " in text
+
+
+def test_sampling_is_timed():
+    text, result = run("sample", *TINY, "--only-speed")
+    assert set(result) >= BASELINE_KEYS
+    assert result["sample_img_per_s"] > 0 and result["train_img_per_s"] is None
+    assert "library" in text
+
+
+def test_all_costs_are_measured(monkeypatch):
+    monkeypatch.setattr(common, "matmul_peak", lambda dtype: 1e12)
+    a = sizes.parse(None, TINY)
+    result = train_benchmark.measure(a)
+    shown = set(train_benchmark.COLUMNS) - {"compile_cached_s"}  # of other processes
+    assert set(result) | set(sizes.work(a)) >= shown
+    used = result["train_img_per_s"] * result["train_gflop_per_img"] / 1000
+    assert result["train_peak_fraction"] == pytest.approx(used)
+    assert result["compile_s"] > result["lower_s"] > 0 and result["program_gib"] > 0
+
+
+def test_a_ratio_is_ours_over_theirs_pair_by_pair(capsys, tmp_path):
+    turns = tmp_path / "turns"
+    speak = (
+        "import json, sys\n"
+        "with open(sys.argv[1], 'a+') as file:\n"
+        "    file.write(sys.argv[2]); file.seek(0); n = len(file.read())\n"
+        "print(json.dumps({'train_img_per_s': n * float(sys.argv[3]), 'resolution': 8}))"
+    )
+    command = [sys.executable, "-c", speak, str(turns)]
+    compared = against.run_pairs([*command, "o", "10"], [*command, "t", "5"], 3, ("train_img_per_s",))
+    assert turns.read_text() == "ottoot"  # in turn, and each first in turn
+    ratio = compared["ratios"]["train_img_per_s"]
+    assert ratio["pairs"] == pytest.approx([(10 * 1) / (5 * 2), (10 * 4) / (5 * 3), (10 * 5) / (5 * 6)])
+    assert [ratio[name] for name in ("median", "min", "max")] == pytest.approx([5 / 3, 1, 8 / 3])
+    assert "pair 3: " in capsys.readouterr().out
+
+
+def test_other_work_and_broken_programs_are_refused():
+    ours = shlex.split(printing(resolution=8, train_img_per_s=1.0))
+    with pytest.raises(common.BenchmarkError, match="resolution is 8 here and 16 there"):
+        against.run_pairs(ours, shlex.split(printing(resolution=16, train_img_per_s=1.0)), 1, ("train_img_per_s",))
+    with pytest.raises(common.BenchmarkError, match="none of train_img_per_s"):
+        against.run_pairs(ours, shlex.split(printing(resolution=8)), 1, ("train_img_per_s",))
+    with pytest.raises(common.BenchmarkError, match="failed with status 3"):
+        common.run_json([sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(common.BenchmarkError, match="printed no JSON object"):
+        common.run_json([sys.executable, "-c", "print(1)"])
+    with pytest.raises(common.BenchmarkError, match="cannot be started"):
+        common.run_json(["no-such-program-anywhere"])
+
+
+def test_the_other_command_gets_the_options_values():
+    a = sizes.parse(None, ["--resolution", "16", "--batch", "4"])
+    filled = against.fill("other --size {resolution} -n {batch} '{unknown} word'", a)
+    assert filled == ["other", "--size", "16", "-n", "4", "{unknown} word"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resolution", "12"], "resolution = 12: must be a power of two"),
+        (["--resolution", "8", "--steps", "0"], "--steps 0: must be at least 1"),
+        (["--against", "other"], "{resolution}"),
+        (["--compile-only"], "needs a --resolution"),
+    ],
+)
+def test_wrong_options_are_a_sentence(arguments, message):
+    with pytest.raises(common.BenchmarkError, match="(?s).*" + message.replace("{", r"\{")):
+        sizes.main(train_benchmark.BENCHMARK, sizes.parse(None, arguments))
+
+
+def test_tables_line_up():
+    text = common.table([{"a": 1.25, "b": "x"}, {"a": None}], {"a": ("long title", ".1f"), "b": ("b", "s")})
+    assert text.splitlines() == ["long title  b", "       1.2  x", "         -  -"]
+
+
+def small_config(**loss) -> Config:
+    return Config(
+        resolution=16,
+        data=DataConfig(source="images", batch=4),
+        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
+        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
+        loss=LossConfig(**loss),
+        schedule=ScheduleConfig(start_resolution=16),
+    )
+
+
+def test_operations_are_those_of_the_layers():
+    config = small_config()  # 8, 8 and 4 channels at 4, 8 and 16 pixels
+
+    def layers(*shapes: tuple[int, int, int, int]) -> int:
+        """Of convolutions (inputs, outputs, kernel, pixels a side); a dense layer is one of a single pixel."""
+        return sum(2 * i * o * k * k * r * r for i, o, k, r in shapes)
+
+    assert flops.mapping(config) == layers((8, 8, 1, 1), (8, 8, 1, 1))
+    affines = layers(*[(8, 16, 1, 1)] * 4, *[(8, 8, 1, 1)] * 2)
+    convolutions = layers((8, 8, 3, 4), (8, 8, 3, 8), (8, 8, 3, 8), (8, 4, 3, 16), (4, 4, 3, 16))
+    synthesis = affines + convolutions + layers((4, 3, 1, 16))
+    assert flops.synthesis(config, 16, fading=False) == synthesis
+    assert flops.synthesis(config, 16, fading=True) == synthesis + layers((8, 3, 1, 8))
+    assert flops.sample(config) == flops.mapping(config) + synthesis
+    blocks = layers((4, 4, 3, 16), (4, 8, 3, 16), (8, 8, 3, 8), (8, 8, 3, 8))
+    end = layers((9, 8, 3, 4), (8, 8, 4, 1), (8, 1, 1, 1))  # the first dense layer sees all of the 4x4 pixels
+    discriminator = blocks + end + layers((3, 4, 1, 16))
+    assert flops.discriminator(config, 16, fading=False) == discriminator
+    assert flops.discriminator(config, 16, fading=True) == discriminator + layers((3, 8, 1, 8))
+
+
+def test_a_step_counts_its_passes():
+    every, lazy, without = (small_config(r1_interval=k, r1_gamma=g) for k, g in ((1, 10.0), (16, 10.0), (1, 0.0)))
+    d, g = flops.discriminator(every, 16, True), 2 * flops.mapping(every) + flops.synthesis(every, 16, True)
+    assert flops.training_step(every, 16) == pytest.approx(11 * d + 4 * g)
+    assert flops.training_step(without, 16) == pytest.approx(8 * d + 4 * g)
+    assert flops.training_step(lazy, 16) == pytest.approx((8 + 6 / 16) * d + 4 * g)
+
+
+def test_the_timed_work_is_the_originals():
+    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False)
+    config = workload.make_config(a)
+    assert (config.loss.r1_interval, config.loss.r1_gamma, config.loss.name) == (1, 10.0, "logistic")
+    assert (config.generator.w_dim, config.generator.mapping_layers, config.generator.style_mixing_prob) == (
+        512,
+        8,
+        0.9,
+    )
+    assert config.discriminator.mbstd_group_size == 4 and config.compute_dtype == "float32"
+
+
+def test_gaps_are_told_apart():
+    clock = growing.Clock()
+    times = [(8, 0.0, 0.9), (8, 1.0, 1.9), (16, 4.0, 6.9), (16, 7.0, 8.9), (16, 9.0, 10.9), (16, 14.0, 15.9)]
+    for resolution, called, done in times:
+        if called == 4.0:
+            clock.part("begin_stage", 1.5)
+        if called == 14.0:
+            clock.part("report", 3.0)
+        clock.step(resolution, called, done)
+    (row,) = growing.boundaries(clock)
+    assert row["resolution"] == 16
+    assert row["step_ms"] == pytest.approx(2000)  # the median of 2, 2 and 5
+    assert row["gap_ms"] == pytest.approx(5000) and row["gap_steps"] == pytest.approx(2.5)
+    assert row["gap_parts"] == "step 2900, begin_stage 1500"
+    assert row["longest_ms"] == pytest.approx(5000) and "report 3000" in row["longest_parts"]
+
+
+@pytest.mark.slow
+def test_the_loop_is_measured():
+    text, result = run("growing", "--steps", "5", "--resolution", "16")
+    (row,) = result["growing"]
+    assert row["resolution"] == 16 and row["gap_steps"] > 0 and row["compile_s"] > 0
+    assert result["dispatch"]["dispatch_ms"] > 0 and result["dispatch"]["resolution"] == 8
+    assert "in the loop" in text
+
+
+def test_every_source_is_read(tmp_path):
+    path = tmp_path / "input.json"
+    options = ["--resolution", "16", "--images", "10", "--batch", "4", "--seconds", "0.02", "--steps", "0"]
+    text, result = run("input", *options, "--speed", "quickstart:8=5", "--json", str(path))
+    sources = {(row["source"], row["encoding"]) for row in result["reading"]}
+    assert sources >= {("lsun", "raw"), ("lsun", "jpeg"), ("lsun", "lossless"), ("images", "raw"), ("cifar10", "raw")}
+    assert sources >= {("toy_bedrooms", "drawn"), ("toy_bedrooms", "kept"), ("tfds of 16", "raw")}
+    assert {row["source"] for row in result["preparing"]} == {"lsun", "images", "cifar10"}
+    quickstart = [row for row in result["stages"] if row["config"] == "quickstart"]
+    assert [row["basis"] for row in quickstart] == ["given", "at most", "at most"]
+    assert quickstart[0]["times"] == pytest.approx(quickstart[0]["supply"] / 5)
+    assert {row["config"] for row in result["stages"]} == {p.stem for p in (common.ROOT / "configs").glob("*.py")}
+    assert json.loads(path.read_text())["stages"] == result["stages"] and "Hours are predictions" in text
+
+
+def test_a_stage_is_compared_with_what_it_reads():
+    from configs import lsun_bedroom_256, quickstart
+
+    readings = [
+        input_benchmark.Reading(source, encoding, r, 100.0, 100.0)
+        for source in ("lsun", "toy_bedrooms")
+        for encoding in ("raw", "jpeg", "drawn", "kept")
+        for r in (8, 256)
+    ]
+    for config, resolution, wanted in (
+        (lsun_bedroom_256.get_config(), 8, ("lsun", "raw")),
+        (lsun_bedroom_256.get_config(), 256, ("lsun", "jpeg")),
+        (quickstart.get_config(), 8, ("toy_bedrooms", "drawn")),
+    ):
+        found = input_benchmark.supply(config, resolution, readings)
+        assert (found.source, found.encoding, found.resolution) == (*wanted, resolution)
+    assert input_benchmark.supply(lsun_bedroom_256.get_config(), 512, readings) is None
+
+
+def test_files_are_small():
+    for path in Path(BENCHMARKS).glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path.name
