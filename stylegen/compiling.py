@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 Key = TypeVar("Key")
+Result = TypeVar("Result")
 
 # XLA's own weight gradients of convolutions are slow on a CPU; with this it calls YNNPACK for products and sums.
 # Measured on two EPYC cores with jax 0.10.2 on 2026-11-22: that of a 3x3 convolution of [32, 32, 32, 64] takes 26 ms
@@ -34,6 +35,31 @@ def compiler_options() -> dict[str, str] | None:
             continue
         known[name] = value
     return known or None
+
+
+class Jitted(Generic[Result]):
+    """A function under ``jax.jit`` with ``compiler_options()``, made at the first call.
+
+    Not before, because the options are known only when the devices are, and importing must not start them.
+    """
+
+    def __init__(self, function: Callable[..., Result], options: dict[str, Any]):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._options = options
+
+    @functools.cached_property
+    def jitted(self) -> Any:
+        """What ``jax.jit`` gives."""
+        return jax.jit(self._function, compiler_options=compiler_options(), **self._options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Result:
+        return self.jitted(*args, **kwargs)
+
+
+def jit(**options: Any) -> Callable[[Callable[..., Result]], Jitted[Result]]:
+    """Decorator: ``jax.jit`` with these options of its own and the compiler options of the platform."""
+    return lambda function: Jitted(function, options)
 
 
 def default_cache_dir() -> Path:

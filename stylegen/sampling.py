@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from stylegen import ops, paths
+from stylegen import compiling, ops, paths
 from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
 
 Labels = int | Sequence[int] | np.ndarray | None  # one class for all pictures, or one each; None for no classes
@@ -267,7 +267,7 @@ def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
     return np.eye(G.c_dim, dtype=np.float32)[numbers]
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "num_ws", "cutoff"))
+@compiling.jit(static_argnames=("graphdef", "num_ws", "cutoff"))
 def _styles(
     params: Any,
     noise_const: Any,
@@ -284,7 +284,7 @@ def _styles(
     return truncate(broadcast_styles(w, num_ws), w_avg, psi, cutoff)
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "resolution", "noise", "as_float"))
+@compiling.jit(static_argnames=("graphdef", "resolution", "noise", "as_float"))
 def _synthesize(
     params: Any,
     noise_const: Any,

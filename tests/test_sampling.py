@@ -111,10 +111,10 @@ def test_a_picture_does_not_depend_on_the_others(make_generator):
 def test_any_number_of_pictures_compiles_once(make_generator):
     G = make_generator()
     stylegen.sample(G, [0], batch=3)
-    compiled = sampling._synthesize._cache_size(), sampling._styles._cache_size()
+    compiled = sampling._synthesize.jitted._cache_size(), sampling._styles.jitted._cache_size()
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
-    assert (sampling._synthesize._cache_size(), sampling._styles._cache_size()) == compiled
+    assert (sampling._synthesize.jitted._cache_size(), sampling._styles.jitted._cache_size()) == compiled
 
 
 def test_a_generator_from_the_middle_of_a_fade_draws_what_training_saw(make_generator):

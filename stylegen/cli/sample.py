@@ -12,6 +12,7 @@ import tyro
 import stylegen
 from stylegen import images, video
 from stylegen.cli import common
+from stylegen.memory import keep_freed_memory
 
 DESCRIPTION = """Draw pictures with a trained generator.
 
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def draw(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
+    keep_freed_memory()
     _check_modes(options)
     if options.mix:
         _draw_mix(options)
