@@ -20,6 +20,7 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
+from stylegen.memory import keep_freed_memory
 from stylegen.schedule import Stage
 from stylegen.state import abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import Static, jit_step, train_step
@@ -49,6 +50,7 @@ class Training:
     """The training step of a stage, compiled as the training loop does it; a call is one step on the same batch."""
 
     def __init__(self, config: Config, resolution: int, alpha: float = 1.0):
+        keep_freed_memory()  # as train() does
         self.config, self.resolution, self.batch = config, resolution, config.batch_at(resolution)
         self.mesh = distributed.make_mesh(config)
         self.static = Static(config, build_networks(config), distributed.split_latents(self.mesh))
@@ -94,6 +96,7 @@ class Sampling:
     """
 
     def __init__(self, config: Config):
+        keep_freed_memory()  # as the verb does
         self.batch = config.data.batch
         stage = Stage(0, config.resolution, 1.0, self.batch, config.optimizer.learning_rate)
         G = ema_generator(config, build_networks(config), init_state(config), stage)
@@ -102,11 +105,11 @@ class Sampling:
         self.weights = G.params, G.noise_const
         start = time.perf_counter()
         z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
-        styles = sampling._styles.lower(
+        styles = sampling._styles.jitted.lower(
             *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
         )
         form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
-        synthesize = sampling._synthesize.lower(*self.weights, None, ws, self.seeds, **form)
+        synthesize = sampling._synthesize.jitted.lower(*self.weights, None, ws, self.seeds, **form)
         self.programs = styles.compile(), synthesize.compile()
         self.compile_s = time.perf_counter() - start
 
