@@ -39,8 +39,8 @@ def get_config() -> Config:
         loss=LossConfig(r1_gamma=3.0, r1_interval=16),
         optimizer=OptimizerConfig(learning_rate=0.003, ema_kimg=2.0),
         schedule=ScheduleConfig(
-            total_kimg=86,
-            stable_kimg_at={8: 20, 16: 36, 32: 16},
+            total_kimg=84,
+            stable_kimg_at={8: 16, 16: 36, 32: 18},
             fade_kimg_at={16: 8, 32: 6},
             batch={8: 32},
         ),

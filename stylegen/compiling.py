@@ -98,6 +98,7 @@ class CompileAhead(Generic[Key]):
         # One at a time: a compilation takes all cores by itself.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._programs: dict[Key, Future[Any]] = {}
+        self._others: list[Future[Any]] = []
 
     def start(self, key: Key) -> None:
         """Begin compiling, unless that has begun."""
@@ -109,13 +110,17 @@ class CompileAhead(Generic[Key]):
         self.start(key)
         return self._programs[key].result()
 
+    def run(self, function: Callable[[], Any]) -> None:
+        """Call a function in the background, after what has been started: one that compiles by being called."""
+        self._others.append(self._pool.submit(function))
+
     def forget_all_but(self, keys: set[Key]) -> None:
         """Free all compiled programs but these."""
         self._programs = {k: p for k, p in self._programs.items() if k in keys or not p.done()}
 
     def running(self) -> bool:
         """Whether something is being compiled just now; Python then ends no sooner than that has ended."""
-        return any(program.running() for program in self._programs.values())
+        return any(job.running() for job in [*self._programs.values(), *self._others])
 
     def close(self) -> None:
         """Start no further compilation; one that runs is waited for when Python ends, or XLA would abort."""

@@ -1,6 +1,7 @@
 """The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
+import functools
 import signal
 import threading
 import time
@@ -138,9 +139,6 @@ class _Loop:
         if regularizes_lazily(config):
             self.programs["regularize"] = jit_step(regularize_step, self.static, *placement)
         self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
-        self.reset = jax.jit(
-            lambda state: reset_optimizers(state, static=self.static), donate_argnums=0, out_shardings=placement[0]
-        )
         self.latents = sampling.latents(range(config.run.grid[0] * config.run.grid[1]), config.generator.z_dim)
 
     def _lower(self, key: tuple[str, int, int]) -> Any:
@@ -150,10 +148,16 @@ class _Loop:
         labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         return self.programs[name].lower(abstract_state(self.config), images, labels, scalar, scalar)
 
+    def reset(self, state: TrainState) -> TrainState:
+        """The state with Adam's moments forgotten, on the devices."""
+        return distributed.put_replicated(self.mesh, reset_optimizers(state))
+
     def run(self, state: TrainState, nimg: int, phase: int) -> None:
         """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
         means, batches, streaming = Means(), None, None
         stage = schedule.at(self.config, max(nimg - 1, 0))
+        if nimg < self.total:
+            self.compile_ahead(schedule.at(self.config, nimg))
         if nimg == 0:
             self.save_reals()
             self.save_fakes(state, schedule.at(self.config, 0), 0)
@@ -244,12 +248,27 @@ class _Loop:
         waited = time.monotonic() - started
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
         self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
-        later = [(p.resolution, p.batch_size) for p in schedule.phases(self.config) if nimg < p.start < self.total]
-        upcoming = [k for k in later if k != key]
+        later = [p for p in schedule.phases(self.config) if nimg < p.start < self.total]
+        upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
         if upcoming and self.config.run.compile_ahead:
-            for name in self.programs:
-                self.compiled.start((name, *upcoming[0]))
+            self.compile_ahead(upcoming[0])
+            if upcoming[0].resolution != key[0]:
+                self.compiled.run(functools.partial(self.rehearse_fakes, upcoming[0].resolution))
         return steps
+
+    def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
+        """Begin to compile the programs of a stage in the background."""
+        for name in self.programs:
+            self.compiled.start((name, stage.resolution, stage.batch_size))
+
+    def rehearse_fakes(self, resolution: int) -> None:
+        """Draw a grid of nothing at a resolution, in a fade and after it, so that this is compiled before a tick."""
+        shapes = abstract_state(self.config)
+        kept = {name: getattr(shapes, name) for name in ("nimg", "g_ema", "noise_const", "w_avg")}
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), kept)
+        state = dataclasses.replace(shapes, **distributed.put_replicated(self.mesh, zeros))
+        for alpha in (0.5, 1.0):
+            self.draw_fakes(state, Stage(0, resolution, alpha, 1, 0.0))
 
     def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples."""
@@ -293,18 +312,22 @@ class _Loop:
         indices = np.arange(min(columns * rows, self.source.num_images))
         self.log.grid("reals", self.source.read(indices, self.config.resolution)["image"], columns, 0)
 
+    def draw_fakes(self, state: TrainState, stage: Stage) -> np.ndarray:
+        """Samples of the moving average for a grid, uint8, from latents that stay the same."""
+        columns, rows = self.grid_shape()
+        n = columns * rows
+        G: Generator = ema_generator(self.config, self.static.networks, state, stage)
+        labels = np.arange(n) % G.c_dim if G.c_dim else None
+        return sampling.synthesize(G, sampling.styles(G, self.latents[:n], labels=labels), noise="const")
+
     def save_fakes(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """``fakes000123.png`` and ``fakes.png``: samples of the moving average from latents that stay the same.
 
         Enlarged to the full resolution, so that all grids of a run are of one size.
         """
-        columns, rows = self.grid_shape()
-        n = columns * rows
-        G: Generator = ema_generator(self.config, self.static.networks, state, stage)
-        labels = np.arange(n) % G.c_dim if G.c_dim else None
-        pictures = sampling.synthesize(G, sampling.styles(G, self.latents[:n], labels=labels), noise="const")
         scale = self.config.resolution // stage.resolution
-        path = self.log.grid(f"fakes{nimg // 1000:06d}", pictures, columns, nimg, scale)
+        pictures = self.draw_fakes(state, stage)
+        path = self.log.grid(f"fakes{nimg // 1000:06d}", pictures, self.grid_shape()[0], nimg, scale)
         newest = path.with_name("fakes.png.partial")
         newest.write_bytes(path.read_bytes())
         newest.replace(path.with_name("fakes.png"))

@@ -165,3 +165,13 @@ def test_closing_waits_for_nothing_and_starts_nothing(ahead):
         programs.start(3)
     assert programs.get(1) == "program 1"
     assert compiled == [1] and not programs.running()
+
+
+def test_other_work_is_done_after_what_was_started():
+    done = []
+    ahead = CompileAhead[str](lambda key: jax.jit(lambda x: x + 1).lower(jnp.zeros(3)))
+    ahead.start("a")
+    ahead.run(lambda: done.append(ahead._programs["a"].done()))
+    ahead._others[0].result(timeout=60)
+    assert done == [True]
+    ahead.close()
