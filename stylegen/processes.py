@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ import jax
 from stylegen.config import LOCAL, Config, DistributedConfig, differences, from_json, to_json
 
 POLL = 1.0  # seconds between two signs of life
-LINGER = 3 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
+LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
+SUSPICION = 3 * POLL  # without a sign of life that are enough where a sum has failed
 LATER = 4.0  # seconds by which JAX's own watch, which ends processes with a page of C++, is slower than ours
 SHARED_TIMEOUT = 60.0  # seconds that a file may take to appear on other hosts; file systems cache for 30
 ENDED_BY_OTHERS, USER_ERROR = 1, 2  # exit statuses
@@ -35,6 +37,9 @@ FOREVER = 24 * 3600 * 1000  # milliseconds: the watch notices who does not come
 CLUSTERS = {"slurm": "SLURM", "ompi": "Open MPI", "gcetpu": "a TPU pod", "gketpu": "a TPU pod"}
 
 _numbers = itertools.count()  # of what is said: the same in all processes, for all say the same things in turn
+
+
+_watch: "_Watch | None" = None
 
 
 class ProcessError(ValueError):
@@ -73,18 +78,34 @@ def running(config: DistributedConfig) -> Iterator[None]:
             yield
             return
         _initialize(place, config)
-    watch = _Watch(config.timeout)
+    global _watch
+    _watch = watch = _Watch(config.timeout)
     try:
         yield
         barrier()
     except BaseException as error:
-        # Whatever the others' end has broken here is not the cause: give the watch time to find that.
-        if isinstance(error, RuntimeError | ValueError) and not type(error).__module__.startswith("stylegen."):
-            watch.suspect()
-        watch.fail(str(error).strip() or type(error).__name__)
+        watch.fail(error)
         raise
     finally:
         watch.close()
+        _watch = None
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """A block of sums over devices: an error there that is none of ours may be the end of another process.
+
+    Then this process ends here: what is around the block may wait for the other one for ever.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if _watch is not None and not type(error).__module__.startswith("stylegen."):
+            _watch.suspect()
+            _watch.fail(error)
+            traceback.print_exc()
+            _exit(ENDED_BY_OTHERS)
+        raise
 
 
 def find_place(config: DistributedConfig) -> Place | None:
@@ -234,8 +255,9 @@ class _Watch:
     def __init__(self, timeout: float):
         self._timeout = timeout
         self._topic = f"stylegen/watch/{next(_numbers)}"
-        self._silent = dict.fromkeys(range(1, jax.process_count()), 0)  # polls since a sign of life; process 0 counts
-        self._last: dict[int, str] = {}
+        # Process 0 watches the others: the last sign of life of each, and when it came.
+        self._last = {index: ("", time.monotonic()) for index in range(1, jax.process_count())}
+        self._polled = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
@@ -243,12 +265,13 @@ class _Watch:
     def suspect(self) -> None:
         """Wait until it must be known whether another process is dead."""
         if is_main():
-            self._timeout = min(self._timeout, LINGER)
+            self._timeout = min(self._timeout, SUSPICION)
         time.sleep(self._timeout + 2 * POLL)
 
-    def fail(self, message: str) -> None:
-        """Let all others end with a message, and this process without waiting for them."""
+    def fail(self, error: BaseException) -> None:
+        """Let all others end with an error's message, and this process without waiting for them."""
         self.close()
+        message = str(error).strip() or type(error).__name__
         with suppress(RuntimeError):
             _client().key_value_set(f"{self._topic}/failed/{jax.process_index()}", f"{_name()} failed: {message}")
         if is_main():
@@ -278,23 +301,22 @@ class _Watch:
                 self._end(why[0])
 
     def _dead(self) -> list[str]:
-        """What there is to say of processes that give no sign of life. Polls are counted, for time may stand still
-        here too: on a host that was suspended."""
+        """What there is to say of processes that give no sign of life."""
         alive = {
-            int(key.rpartition("/")[2]): value for key, value in _client().key_value_dir_get(f"{self._topic}/alive/")
+            int(key.rpartition("/")[2]): sign for key, sign in _client().key_value_dir_get(f"{self._topic}/alive/")
         }
-        for index in self._silent:
-            same = alive.get(index) == self._last.get(index)
-            self._silent[index] = self._silent[index] + 1 if same else 0
-        self._last = alive
-        dead = [index for index, polls in self._silent.items() if polls * POLL >= self._timeout]
+        now = time.monotonic()
+        # Where this process stood still, or its host, nobody's time counts.
+        stalled, self._polled = now - self._polled > SUSPICION, now
+        for index, (sign, _) in self._last.items():
+            if stalled or alive.get(index, "") != sign:
+                self._last[index] = alive.get(index, ""), now
+        dead = {index: now - since for index, (_, since) in self._last.items() if now - since > self._timeout}
         if not dead:
             return []
-        silent = max(self._silent.values()) * POLL
-        numbers = ", ".join(map(str, dead))
         why = (
-            f"Process {numbers} of {jax.process_count()} has given no sign of life for {silent:.0f} s: it was killed, "
-            "or its host or network is down."
+            f"Process {', '.join(map(str, dead))} of {jax.process_count()} has given no sign of life for "
+            f"{max(dead.values()):.0f} s: it was killed, or its host or network is down."
         )
         _client().key_value_set(f"{self._topic}/failed/0", why)
         return [why]

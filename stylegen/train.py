@@ -99,7 +99,8 @@ def _train(config: Config) -> Path:
                 state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
                 stop = distributed.StopVote(mesh, asked.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, stop)
-                loop.run(state, nimg, restored.meta.phase if restored else 0)
+                with processes.computing():
+                    loop.run(state, nimg, restored.meta.phase if restored else 0)
     return folder
 
 

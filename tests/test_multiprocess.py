@@ -31,7 +31,7 @@ from stylegen.config import (
 from stylegen.train import train
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 300  # seconds for what takes a few on an idle machine
+PATIENCE = 1800  # seconds, for what takes ten on an idle machine
 
 
 def tiny(folder: Path, total_kimg: float) -> Config:
