@@ -28,6 +28,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import _checkpoint_format as layout
 from stylegen import config as configuration
+from stylegen import distributed, processes
 from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
 from stylegen.config import Config, ConfigError
 from stylegen.generator import Generator
@@ -121,7 +122,8 @@ def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log =
 
     def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
         meta = _read_meta(folder, nimg)
-        return meta, _read_tree(folder, meta, "ema", wanted, None)
+        host = _read_tree(folder, meta, "ema", wanted)
+        return meta, layout.rebuild(wanted, distributed.copies(host, None))
 
     (meta, ema), bad = _newest_good(folder, steps, read)
     for nimg, why in bad.items():
@@ -242,6 +244,8 @@ class Checkpointer:
         Those that are newer are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, for orbax does not save at or
         before the newest directory that it sees; nothing is deleted.
 
+        Of several processes, the first chooses, and each reads and verifies what it chose.
+
         Args:
             sharding: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
             log: told of every damaged checkpoint; warns by default.
@@ -250,26 +254,40 @@ class Checkpointer:
             CheckpointError: no checkpoint is good (and none is renamed), or it does not fit the configuration.
         """
         self.wait()
+        wanted = layout.split(abstract_state(self._config))
+
+        def read(nimg: int) -> tuple[Meta, dict[str, dict[str, np.ndarray]]]:
+            meta = _read_meta(self._folder, nimg)
+            return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in wanted.items()}
+
+        found = self._find(read, log) if processes.is_main() else None
+        chosen = processes.from_main(str(found[0].nimg) if found else "")
+        if chosen == "":
+            return None
+        self._manager.reload()  # what was set aside
+        if found is None:
+            try:
+                found = read(int(chosen))
+            except Damaged as error:
+                name = f"The checkpoint at {_kimg(int(chosen))} kimg in {self._folder}"
+                raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
+        meta, host = found
+        fields: dict[str, Any] = {}
+        for item, tree in wanted.items():
+            fields |= layout.rebuild(tree, distributed.copies(host[item], sharding))
+        return Restored(TrainState(**fields), meta)
+
+    def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
+        """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""
         steps = available(self._folder.parent)
         if not steps:
             return None
-        wanted = layout.split(abstract_state(self._config))
-
-        def read(nimg: int) -> Restored:
-            meta = _read_meta(self._folder, nimg)
-            fields: dict[str, Any] = {}
-            for item, tree in wanted.items():
-                fields |= _read_tree(self._folder, meta, item, tree, sharding)
-            return Restored(TrainState(**fields), meta)
-
-        restored, bad = _newest_good(self._folder, steps, read)
+        found, bad = _newest_good(self._folder, steps, read)
         for nimg, why in bad.items():
             name = self._set_aside(nimg)
-            used = f"going on from the one at {_kimg(restored.meta.nimg)} kimg"
+            used = f"going on from the one at {_kimg(found[0].nimg)} kimg"
             log(f"The checkpoint at {_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}.")
-        if bad:
-            self._manager.reload()
-        return restored
+        return found
 
     def _check_space(self, nimg: int, needed: int) -> None:
         # Before writing: a disk that fills up in the middle costs others their writes, and orbax a page of tracebacks.
@@ -283,9 +301,8 @@ class Checkpointer:
     def _set_aside(self, nimg: int) -> str:
         path = _step_dir(self._folder, nimg)
         aside = path.with_name(f"damaged-{path.name}")
-        if jax.process_index() == 0:
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
         return aside.name
 
     @contextmanager
@@ -294,7 +311,7 @@ class Checkpointer:
         try:
             yield
         except Exception as error:
-            if jax.process_index() == 0:
+            if processes.is_main():
                 for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(path, ignore_errors=True)
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
@@ -386,8 +403,13 @@ def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
     """One orbax item. Raises Damaged whatever orbax raises: missing and broken files give errors of many kinds."""
     if not path.is_dir():
         raise Damaged(f"{path.name} is missing")
+    # Each process reads for itself; orbax would have it wait for all others.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reader{me}"
+    )
     try:
-        with ocp.Checkpointer(handler) as reader:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
             return reader.restore(path, args=args)
     except MemoryError:
         raise
@@ -408,10 +430,8 @@ def _read_meta(folder: Path, nimg: int) -> Meta:
     return meta
 
 
-def _read_tree(
-    folder: Path, meta: Meta, item: str, wanted: dict[str, Any], sharding: Sharding | None
-) -> dict[str, Any]:
-    """An item in the structure of ``wanted``, a tree of shapes and dtypes; verified, on the devices of ``sharding``.
+def _read_tree(folder: Path, meta: Meta, item: str, wanted: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The leaves of an item by path, verified to be those of ``wanted``, a tree of shapes and dtypes.
 
     Raises:
         Damaged: something is missing, or not what was written.
@@ -426,5 +446,4 @@ def _read_tree(
     host = _read_item(step / item, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(target))
     if wrong := layout.corrupted(meta, host):
         raise Damaged(f"{item}: wrong CRC of {layout.summary(wrong)}")
-    # The state will be donated, so its buffers must be its own.
-    return layout.rebuild(wanted, jax.device_put(host, sharding, may_alias=False))
+    return host

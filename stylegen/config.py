@@ -120,9 +120,21 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
-    devices: int | None = None  # use so many of the devices; default: all.
+    devices: int | None = None  # devices that each process uses; default: all that it sees.
     compile_ahead: bool = True  # compile the next stage while the present one trains.
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """Several processes, on one host or many, that train one run together; every one gets the same command."""
+
+    coordinator: str | None = None  # host:port of process 0; default: what SLURM, Open MPI or a TPU pod says, if any.
+    num_processes: int | None = None  # processes in all; with distributed.coordinator.
+    process_id: int | None = None  # number of this process, from 0; the only setting that differs between them.
+    detect: bool = True  # without a coordinator, ask the cluster; False: train alone, whatever the cluster says.
+    start_timeout: float = 300.0  # seconds that all processes have to appear in.
+    timeout: float = 10.0  # seconds without a sign of life after which a process counts as dead, and all others end.
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     run: RunConfig = RunConfig()
+    distributed: DistributedConfig = DistributedConfig()
 
     def __post_init__(self) -> None:
         validate(self)
@@ -184,6 +197,7 @@ def validate(config: Config) -> None:
     _validate_training(config)
     _validate_schedule(config)
     _validate_run(config)
+    _validate_distributed(config.distributed)
 
 
 def _validate_networks(config: Config) -> None:
@@ -271,6 +285,24 @@ def _validate_run(config: Config) -> None:
     _check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
 
 
+def _validate_distributed(d: DistributedConfig) -> None:
+    host, _, port = (d.coordinator or "host:1").rpartition(":")
+    is_address = host != "" and port.isdecimal() and 0 < int(port) < 65536
+    _check(is_address, "distributed.coordinator", d.coordinator, "must be host:port, for example 10.0.0.1:1234")
+    together = {"coordinator": d.coordinator, "num_processes": d.num_processes, "process_id": d.process_id}
+    if any(value is not None for value in together.values()):
+        for name, value in together.items():
+            fix = "coordinator, num_processes and process_id are given together, or none of them"
+            _check(value is not None, f"distributed.{name}", value, fix)
+    if d.num_processes is not None and d.process_id is not None:
+        _check(d.num_processes >= 1, "distributed.num_processes", d.num_processes, "must be at least 1")
+        fix = f"must be 0 to {d.num_processes - 1}: one of distributed.num_processes = {d.num_processes}"
+        _check(0 <= d.process_id < d.num_processes, "distributed.process_id", d.process_id, fix)
+    for name in ("start_timeout", "timeout"):
+        value, fix = getattr(d, name), "must be 5 to 86400 seconds"
+        _check(5 <= value <= 86_400, f"distributed.{name}", value, fix)
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration (or one of its parts) as plain dicts, lists, strings and numbers."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
@@ -347,18 +379,23 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
 
 
 # What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
-RESUMABLE = ("run.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
+RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
 
 
-def differences(old: Config, new: Config) -> list[str]:
+# What processes that train one run may have each for itself.
+LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir", "run.compilation_cache")
+
+
+def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) -> list[str]:
     """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
 
-    Left out are those that do not change what has been computed so far: paths, reporting, and the run's length.
+    Left out are fields that begin with one of ``ignored``, but for the seed; by default those that do not change what
+    has been computed so far: paths, processes, reporting, and the run's length.
     """
     # A table that is empty in one of them has no entries to name, and is not a field of its own.
     a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))
     changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-    decisive = [name for name in changed if name == "run.seed" or not name.startswith(RESUMABLE)]
+    decisive = [name for name in changed if name == "run.seed" or not name.startswith(ignored)]
     return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
 
 

@@ -1,40 +1,48 @@
-"""Where arrays live: the mesh of devices and the one sharding rule.
+"""Where arrays live: the mesh of devices, the one sharding rule, and what all processes decide together.
 
 The state is on every device, a batch is split along its first axis. Networks and losses know nothing of it: they are
-written for the whole batch, and the compiler inserts the sums over devices.
+written for the whole batch, and the compiler inserts the sums over devices. How processes find each other is in
+``processes``.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from stylegen.config import Config, ConfigError
 
 
 def make_mesh(config: Config) -> Mesh:
-    """All devices, or the first ``run.devices`` of them, along one axis ``data``.
+    """All devices, or the first ``run.devices`` of each process, along one axis ``data``, a process's side by side.
 
     Raises:
-        ConfigError: more devices are asked for than there are, or a stage's batch cannot be split over them.
+        ConfigError: more devices are asked for than there are, processes have different numbers of them, or a stage's
+            batch cannot be split over them.
     """
-    devices = jax.devices()
-    wanted = config.run.devices or len(devices)
-    if wanted > len(devices):
-        raise ConfigError(
-            f"run.devices = {wanted}: JAX has {len(devices)} ({devices[0].platform}); give that or fewer."
-        )
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        by_process.setdefault(device.process_index, []).append(device)
+    fewest, most = (f(map(len, by_process.values())) for f in (min, max))
+    each = config.run.devices or most
+    if each > fewest:
+        here = f"this machine has {fewest}" if len(by_process) == 1 else f"a process has {fewest}, another {most}"
+        fix = "; set run.devices to the smaller number" if fewest < most else ""
+        raise ConfigError(f"run.devices = {config.run.devices}: {here} ({jax.devices()[0].platform}){fix}.")
+    devices = [device for index in sorted(by_process) for device in by_process[index][:each]]
     for resolution in config.stage_resolutions:
         batch = config.batch_at(resolution)
         group = min(config.discriminator.mbstd_group_size, batch)
-        if batch % (group * wanted):
+        if batch % (group * len(devices)):
             raise ConfigError(
-                f"The batch of {batch} at {resolution} pixels does not split over {wanted} devices in minibatch-std "
-                f"groups of {group}: make data.batch (or schedule.batch) a multiple of {group * wanted}, "
-                "or set run.devices."
+                f"The batch of {batch} at {resolution} pixels does not split over {len(devices)} devices in "
+                f"minibatch-std groups of {group}: make data.batch (or schedule.batch) a multiple of "
+                f"{group * len(devices)}, or set run.devices."
             )
-    return Mesh(np.array(devices[:wanted]), ("data",))
+    return Mesh(np.array(devices), ("data",))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -52,6 +60,11 @@ def split_latents(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(None, "data"))
 
 
+def share(batch: np.ndarray) -> np.ndarray:
+    """This process's part of something that is as long as a batch, as the mesh splits it."""
+    return np.split(batch, jax.process_count())[jax.process_index()]
+
+
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """Host arrays of this process's share of a batch as global arrays split over the mesh."""
     sharding = split_batch(mesh)
@@ -60,4 +73,52 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 
 def put_replicated(mesh: Mesh, tree: Any) -> Any:
     """A tree of arrays, on every device."""
-    return jax.device_put(tree, replicated(mesh))
+    return copies(tree, replicated(mesh))
+
+
+def copies(tree: Any, sharding: Sharding | None) -> Any:
+    """Copies of a tree of arrays on every device of a replicated sharding; None is the default device.
+
+    Every process gives the same arrays. They may be donated: their memory is no one else's.
+    """
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding, may_alias=False)
+    # device_put would compare each array with the other processes' first.
+    devices = sharding.addressable_devices_indices_map(())  # in the sharding's order, which arrays of keys need
+    trees = [jax.device_put(tree, device, may_alias=False) for device in devices]
+    return jax.tree.map(
+        lambda *parts: jax.make_array_from_single_device_arrays(parts[0].shape, sharding, list(parts)), *trees
+    )
+
+
+def local(tree: Any) -> Any:
+    """Replicated arrays as this process's own on one of its devices: computing with them takes no other process."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+class StopVote:
+    """Whether any process is asked to stop, known to all of them at the same step.
+
+    A signal reaches one process, at any time; one that stopped by itself would leave the others waiting in a sum. So
+    each step carries a vote, a sum over devices like those of the step. It is counted a step later, when it has long
+    been taken, so that nothing waits for it. A single process needs no vote.
+    """
+
+    def __init__(self, mesh: Mesh, requested: Callable[[], bool]):
+        self._requested = requested
+        self._pending: jax.Array | None = None
+        self._alone = jax.process_count() == 1
+        if not self._alone:
+            split, whole = split_batch(mesh), replicated(mesh)
+            self._ballots = [
+                jax.make_array_from_process_local_data(split, np.full(len(mesh.local_devices), vote, np.int32))
+                for vote in (0, 1)
+            ]
+            self._count = jax.jit(jnp.max, in_shardings=split, out_shardings=whole).lower(self._ballots[0]).compile()
+
+    def __call__(self) -> bool:
+        """Vote, and say what came of the vote before; all processes call this once a step."""
+        if self._alone:
+            return self._requested()
+        before, self._pending = self._pending, self._count(self._ballots[self._requested()])
+        return before is not None and bool(before)

@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from stylegen import images
 from stylegen.config import Config, ConfigError, differences, to_json
 
 CONFIG_NAME = "config.json"
-OURS = (CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
+SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
+LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
+OURS = (*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
@@ -40,7 +42,7 @@ def check_run(config: Config) -> Path:
     if (folder / CONFIG_NAME).exists():
         if not config.run.overwrite:
             _check_same(folder, config)
-    elif folder.exists() and any(path.name != _partial(folder).name for path in folder.iterdir()):
+    elif folder.exists() and any(not any(map(path.match, LEFT)) for path in folder.iterdir()):
         raise RunError(
             f"run.dir = {config.run.dir!r}: holds files, but no run (no {CONFIG_NAME}); give an empty directory."
         )
@@ -78,40 +80,60 @@ def _check_same(folder: Path, config: Config) -> None:
         )
 
 
-class RunLog:
-    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard. A context manager."""
+class Log:
+    """A log that writes nothing: that of all processes but the first. A context manager."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+
+    def line(self, text: str) -> None:
+        """A line on the console and in ``log.txt``, there with the time."""
+
+    def scalars(self, nimg: int, values: dict[str, float]) -> None:
+        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
+
+    def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
+        """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
+        return self.folder / f"{name}.png"
+
+
+class RunLog(Log):
+    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard."""
 
     def __init__(self, folder: Path, nimg: int):
         """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
         from tensorboardX import SummaryWriter
 
-        self.folder = folder
+        super().__init__(folder)
         _drop_after(folder / "stats.jsonl", nimg)
         self._text = (folder / "log.txt").open("a", buffering=1)
         self._stats = (folder / "stats.jsonl").open("a", buffering=1)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=nimg, flush_secs=30)
 
-    def __enter__(self) -> "RunLog":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         self._text.close()
         self._stats.close()
         self._board.close()
 
     def line(self, text: str) -> None:
-        """A line on the console and in ``log.txt``, there with the time."""
         print(text, flush=True)
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
-        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
         self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, nimg)
 
     def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
-        """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
         path = self.folder / f"{name}.png"
         picture = images.grid(pictures, columns, scale)
         images.save_image(picture, path)

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import compiling, data, distributed, ops, run_dir, sampling, schedule
+from stylegen import compiling, data, distributed, ops, processes, run_dir, sampling, schedule
 from stylegen.checkpoint import Checkpointer
 from stylegen.config import Config
 from stylegen.describe import seconds_left
@@ -60,16 +60,27 @@ def train(config: Config) -> Path:
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite; nothing is saved then.
+        ProcessError: there are several processes, which do not fit together.
     """
+    with processes.running(config.distributed):
+        return _train(config)
+
+
+def _train(config: Config) -> Path:
     keep_freed_memory()
     cache_trouble = compiling.use_cache(config.run.compilation_cache)
+    processes.check_same_config(config)
     mesh = distributed.make_mesh(config)
-    folder = run_dir.check_run(config)
-    source = data.open_source(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder, run_dir.RunError(f"{folder} is in use: another process trains there.")):
-        if config.run.overwrite:
+    main = processes.is_main()
+    folder = run_dir.check_run(config) if main else Path(config.run.dir)
+    with processes.main_first():  # the one that prepares what is raw
+        source = data.open_source(config)
+    if source.fingerprint != processes.from_main(source.fingerprint):
+        raise data.DataError(f"{source.description} is not the same here as in process 0.")
+    with _held(folder) if main else nullcontext():
+        if main and config.run.overwrite:
             run_dir.clear_run(folder)
+        processes.check_shared(folder, run_dir.SHARED)
         keep_every = config.run.keep_every_kimg
         every = round(keep_every * 1000) if keep_every else None
         with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=every) as checkpointer:
@@ -80,17 +91,27 @@ def train(config: Config) -> Path:
                     f"{folder} was trained on other data than {source.description} is now, and would not be the same "
                     "run. Give the data that it began with, or another --run.dir."
                 )
-            run_dir.write_config(folder, config)
+            if main:
+                run_dir.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with run_dir.RunLog(folder, nimg) as log, _stop_requested() as stop:
+            with run_dir.RunLog(folder, nimg) if main else run_dir.Log(folder) as log, _stop_requested() as asked:
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
                 state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
+                stop = distributed.StopVote(mesh, asked.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, stop)
-                loop.run(state, nimg, restored.meta.phase if restored else 0)
+                with processes.computing():
+                    loop.run(state, nimg, restored.meta.phase if restored else 0)
     return folder
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, run_dir.RunError(f"{folder} is in use: another process trains there.")):
+        yield
 
 
 @contextmanager
@@ -122,8 +143,8 @@ class _Loop:
     mesh: Mesh
     source: data.ImageSource
     checkpointer: Checkpointer
-    log: run_dir.RunLog
-    stop: threading.Event
+    log: run_dir.Log
+    stop: distributed.StopVote
 
     def __post_init__(self) -> None:
         config = self.config
@@ -150,7 +171,9 @@ class _Loop:
 
     def reset(self, state: TrainState) -> TrainState:
         """The state with Adam's moments forgotten, on the devices."""
-        return distributed.put_replicated(self.mesh, reset_optimizers(state))
+        forgotten = reset_optimizers(state)
+        moments = {"g_opt": forgotten.g_opt, "d_opt": forgotten.d_opt}
+        return dataclasses.replace(state, **distributed.put_replicated(self.mesh, moments))
 
     def run(self, state: TrainState, nimg: int, phase: int) -> None:
         """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
@@ -158,12 +181,12 @@ class _Loop:
         stage = schedule.at(self.config, max(nimg - 1, 0))
         if nimg < self.total:
             self.compile_ahead(schedule.at(self.config, nimg))
-        if nimg == 0:
+        if nimg == 0 and processes.is_main():
             self.save_reals()
             self.save_fakes(state, schedule.at(self.config, 0), 0)
         clock = Clock(nimg)
         try:
-            while nimg < self.total and not self.stop.is_set():
+            while nimg < self.total and not self.stop():
                 stage = schedule.at(self.config, nimg)
                 if stage.phase != phase:
                     state, phase = self.reset(state), stage.phase
@@ -184,7 +207,7 @@ class _Loop:
                 nimg += stage.batch_size
                 ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
                 saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
-                if ticks or saves or self.stop.is_set():
+                if ticks or saves:
                     self.check_finite(means, nimg)
                 if ticks:
                     self.report(state, stage, nimg, means.take(), clock)
@@ -194,6 +217,7 @@ class _Loop:
             self.compiled.close()
             if batches is not None:
                 batches.close()
+        self.check_finite(means, nimg)
         self.finish(state, stage, nimg)
 
     def check_finite(self, means: Means, nimg: int) -> None:
@@ -221,23 +245,25 @@ class _Loop:
             self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 
     def stream(self, stage: Stage, nimg: int) -> Any:
-        """Batches from image number ``nimg`` of the run on."""
+        """This process's share of batches from image number ``nimg`` of the run on.
+
+        The original's minibatch-std groups are neighbours: in the whole batch, whatever the number of processes.
+        """
+        order = ops.minibatch_std_order(stage.batch_size, self.config.discriminator.mbstd_group_size)
         return data.make_pipeline(
             self.source,
             stage.resolution,
             stage.batch_size,
             start=nimg,
             seed=self.config.data.seed,
-            shard_index=jax.process_index(),
-            shard_count=jax.process_count(),
+            positions=distributed.share(np.array(order)),
             workers=self.config.data.workers,
         )
 
     def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
-        """The next images and labels, on the devices, the original's minibatch-std groups made neighbours."""
+        """The next images and labels, on the devices."""
         batch = next(batches)
-        order = ops.minibatch_std_order(len(batch["label"]), self.config.discriminator.mbstd_group_size)
-        placed = distributed.put_batch(self.mesh, {name: batch[name][order] for name in ("image", "label")})
+        placed = distributed.put_batch(self.mesh, {name: batch[name] for name in ("image", "label")})
         return placed["image"], placed["label"]
 
     def begin_stage(self, key: tuple[int, int], nimg: int) -> dict[str, Any]:
@@ -252,7 +278,7 @@ class _Loop:
         upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
         if upcoming and self.config.run.compile_ahead:
             self.compile_ahead(upcoming[0])
-            if upcoming[0].resolution != key[0]:
+            if upcoming[0].resolution != key[0] and processes.is_main():
                 self.compiled.run(functools.partial(self.rehearse_fakes, upcoming[0].resolution))
         return steps
 
@@ -272,6 +298,8 @@ class _Loop:
 
     def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples."""
+        if not processes.is_main():
+            return
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
         phase_left, run_left = seconds_left(self.config, nimg, stage.resolution, speed)
@@ -316,7 +344,7 @@ class _Loop:
         """Samples of the moving average for a grid, uint8, from latents that stay the same."""
         columns, rows = self.grid_shape()
         n = columns * rows
-        G: Generator = ema_generator(self.config, self.static.networks, state, stage)
+        G: Generator = ema_generator(self.config, self.static.networks, distributed.local(state), stage)
         labels = np.arange(n) % G.c_dim if G.c_dim else None
         return sampling.synthesize(G, sampling.styles(G, self.latents[:n], labels=labels), noise="const")
 

@@ -10,6 +10,7 @@ from stylegen.config import (
     ConfigError,
     DataConfig,
     DiscriminatorConfig,
+    DistributedConfig,
     GeneratorConfig,
     LossConfig,
     OptimizerConfig,
@@ -146,6 +147,8 @@ NAN = float("nan")
         ("run.keep_last", 0, "at least 1"),
         ("run.grid", (0, 8), "at least one column and one row"),
         ("run.devices", 0, "at least 1"),
+        ("distributed.timeout", 1.0, "5 to 86400 seconds"),
+        ("distributed.start_timeout", NAN, "5 to 86400 seconds"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_value_and_fix(name, value, fix):
@@ -171,8 +174,27 @@ def test_a_wrong_combination_is_refused(options, start, fix):
 
 
 @pytest.mark.parametrize(
+    "coordinator, processes, number, words",
+    [
+        ("10.0.0.1", 2, 0, "distributed.coordinator = '10.0.0.1': must be host:port"),
+        (":80", 2, 0, "must be host:port"),
+        ("host:70000", 2, 0, "must be host:port"),
+        ("host:80", None, 0, "distributed.num_processes = None: coordinator, num_processes and process_id are given"),
+        (None, 2, 0, "distributed.coordinator = None: coordinator, num_processes and process_id are given together"),
+        ("host:80", 2, 2, "distributed.process_id = 2: must be 0 to 1"),
+        ("host:80", 0, 0, "distributed.num_processes = 0: must be at least 1"),
+    ],
+)
+def test_processes_that_cannot_find_each_other_are_refused(coordinator, processes, number, words):
+    with pytest.raises(ConfigError) as caught:
+        Config(distributed=DistributedConfig(coordinator, processes, number))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "options",
     [
+        {"distributed": DistributedConfig("[::1]:80", 2, 1)},
         # Smaller than a group is one group; stages that are never trained at do not count.
         {"data": DataConfig(batch=3)},
         {"schedule": ScheduleConfig(start_resolution=16, batch={8: 6})},
@@ -227,6 +249,7 @@ def test_differences_leaves_out_what_a_resumed_run_may_change():
         data=DataConfig(path="elsewhere", prepared="there", workers=7),
         schedule=ScheduleConfig(total_kimg=1.0),
         run=RunConfig(dir="a", devices=1, tick_kimg=1.0, keep_last=9, overwrite=True, compilation_cache=""),
+        distributed=DistributedConfig("host:80", 2, 1),
     )
     assert differences(Config(), new) == []
     assert differences(Config(), Config(data=DataConfig(seed=1))) == ["data.seed: 0 -> 1"]

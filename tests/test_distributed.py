@@ -1,5 +1,6 @@
 """One and two devices compute the same, and what travels between devices are sums."""
 
+import dataclasses
 import json
 import os
 import re
@@ -130,6 +131,13 @@ def test_no_device_computes_the_whole_batch(report):
     assert products.count("24") == 0, f"{products.count('24')} of {len(products)} products are of the whole batch"
 
 
+@dataclasses.dataclass(frozen=True)
+class Device:
+    process_index: int
+    id: int = 0
+    platform: str = "cpu"
+
+
 def make_config(batch=8, group=4, devices=None, batch_at=None):
     return Config(
         resolution=8,
@@ -160,7 +168,7 @@ def test_more_devices_than_there_are_is_refused():
     ],
 )
 def test_a_batch_that_would_break_a_group_is_refused(monkeypatch, batch, at, words):
-    monkeypatch.setattr(jax, "devices", lambda: ["first", "second"])
+    monkeypatch.setattr(jax, "devices", lambda: [Device(0), Device(0)])
     with pytest.raises(ConfigError) as caught:
         distributed.make_mesh(make_config(batch, batch_at=at))
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -170,3 +178,27 @@ def test_a_batch_that_would_break_a_group_is_refused(monkeypatch, batch, at, wor
 def test_whole_groups_on_each_device_are_accepted(monkeypatch, batch, group):
     monkeypatch.setattr(jax, "devices", lambda: np.repeat(jax.local_devices(), 2)[:2].tolist())
     assert distributed.make_mesh(make_config(batch, group)).shape == {"data": 2}
+
+
+def test_devices_of_a_process_are_side_by_side(monkeypatch):
+    """So that a process's share of a batch is one block of it, whatever order a TPU pod has its devices in."""
+    monkeypatch.setattr(jax, "devices", lambda: [Device(1, 2), Device(0, 0), Device(1, 3), Device(0, 1)])
+    monkeypatch.setattr(distributed, "Mesh", lambda devices, names: devices)
+    mesh = distributed.make_mesh(make_config(batch=16))
+    assert [(device.process_index, device.id) for device in mesh] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    assert [device.id for device in distributed.make_mesh(make_config(batch=8, devices=1))] == [0, 2]
+
+
+def test_processes_with_different_numbers_of_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [Device(0, 0), Device(0, 1), Device(1, 2)])
+    with pytest.raises(ConfigError, match=r"a process has 1, another 2 \(cpu\); set run\.devices to the smaller"):
+        distributed.make_mesh(make_config(batch=16))
+
+
+def test_shares_of_all_processes_are_the_batch(monkeypatch):
+    shares = []
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    for index in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        shares.append(distributed.share(np.arange(12)).tolist())
+    assert shares == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]

@@ -20,7 +20,7 @@ TIERS = [
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers"},
     {"generator", "discriminator"},
-    {"losses", "schedule", "distributed", "data", "state"},
+    {"losses", "schedule", "distributed", "processes", "data", "state"},
     {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir"},
     {"sampling", "loading", "video"},
     {"stylegen"},

@@ -43,8 +43,7 @@ def make_pipeline(
     *,
     start: int = 0,
     seed: int = 0,
-    shard_index: int = 0,
-    shard_count: int = 1,
+    positions: np.ndarray | None = None,
     workers: int = 2,
     prefetch: int = 8,
 ) -> Iterator[Batch]:
@@ -56,33 +55,30 @@ def make_pipeline(
         batch: global batch size, all processes together.
         start: images that the run has seen already, all processes together.
         seed: of the order.
-        shard_index: this process; it gets the ``shard_index``-th contiguous block of every global batch, so that the
-            blocks of all processes, put one after another, are the global batch.
-        shard_count: number of processes.
+        positions: int [n], which of every global batch this process reads, and in which order; None is the whole batch
+            as it comes. Processes that divide a permutation of the batch among them read that batch together.
         workers: reader threads; 0 reads in the calling thread.
         prefetch: batches read ahead.
 
     Returns:
         A grain iterator with ``close()``, which stops its threads. Its elements are dicts with ``image`` uint8
-        [batch / shard_count, resolution, resolution, channels], C-contiguous, and ``label`` int32
-        [batch / shard_count].
+        [n, resolution, resolution, channels], C-contiguous, and ``label`` int32 [n].
 
     Raises:
-        DataError: the batch does not divide by the processes, or the source is smaller than ``resolution``.
+        DataError: the positions are not of the batch, or the source is smaller than ``resolution``.
     """
     import grain  # imports jax, which preparing data has no use for
 
-    if batch < 1 or batch % shard_count != 0:
-        raise DataError(f"A global batch of {batch} cannot be divided evenly among {shard_count} processes.")
+    chosen = np.arange(batch) if positions is None else np.asarray(positions)
+    if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= batch:
+        raise DataError(f"positions = {chosen.tolist()}: a batch of {batch} has positions 0 to {batch - 1}.")
     if resolution > source.resolutions[-1]:
         raise DataError(f"{source.description} has at most {source.resolutions[-1]} pixels a side, not {resolution}.")
     order = EpochOrder(source.num_images, seed)
-    share = batch // shard_count
-    first = start + shard_index * share
 
     def read(step: int) -> Batch:
-        position = first + step * batch
-        return source.read(order(position, position + share), resolution)
+        first = start + step * batch
+        return source.read(order(first, first + batch)[chosen], resolution)
 
     # A whole batch is one element: grain's cost of some 50 us an element is then paid once a batch.
     steps = grain.MapDataset.range(2**62 // batch).map(read)

@@ -29,11 +29,11 @@ class Numbered(ImageSource):
 
 
 def shown(count, batch, start=0, num_images=37, **options):
-    """Numbers of the next ``count`` pictures, or of one process's share of them."""
+    """Numbers of the next ``count`` pictures, all processes together; of them what ``positions`` chooses."""
     pipeline = make_pipeline(Numbered(num_images), 8, batch, start=start, **options)
     labels = [next(pipeline)["label"] for _ in range(-(-count // batch))]
     pipeline.close()
-    return np.concatenate(labels)[: count // options.get("shard_count", 1)]
+    return np.concatenate(labels)[:count]
 
 
 def test_every_epoch_is_a_new_permutation():
@@ -61,15 +61,16 @@ def test_a_position_far_into_a_long_run_is_reached_at_once():
     np.testing.assert_array_equal(shown(20, batch=10, start=start), shown(26, batch=2, start=start - 6)[6:])
 
 
-def test_the_blocks_of_two_processes_make_the_global_batch():
+def test_two_processes_read_the_global_batch_between_them():
     whole = shown(240, batch=24, start=5).reshape(-1, 24)
-    parts = [shown(240, batch=24, start=5, shard_index=i, shard_count=2).reshape(-1, 12) for i in (0, 1)]
-    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    order = np.random.default_rng(0).permutation(24)
+    parts = [shown(240, batch=24, start=5, positions=half).reshape(-1, 12) for half in np.split(order, 2)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole[:, order])
 
 
 def test_a_run_of_one_process_resumes_on_three():
     expected = shown(18, batch=6, start=24)
-    parts = [shown(18, batch=6, start=24, shard_index=i, shard_count=3).reshape(-1, 2) for i in range(3)]
+    parts = [shown(18, batch=6, start=24, positions=third).reshape(-1, 2) for third in np.split(np.arange(6), 3)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1).ravel(), expected)
 
 
@@ -106,8 +107,9 @@ def test_a_picture_keeps_its_identity_when_the_resolution_changes():
 
 
 def test_wrong_requests_are_sentences():
-    with pytest.raises(DataError, match="batch of 5 cannot be divided evenly among 2"):
-        make_pipeline(Numbered(5), 8, 5, shard_count=2)
+    for positions in ([], [4, 5], [-1]):
+        with pytest.raises(DataError, match="a batch of 5 has positions 0 to 4"):
+            make_pipeline(Numbered(5), 8, 5, positions=np.array(positions, int))
     with pytest.raises(DataError, match="numbers has at most 16 pixels a side, not 32"):
         make_pipeline(Numbered(5), 32, 4)
 
