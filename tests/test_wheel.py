@@ -76,7 +76,7 @@ def run(environment, tmp_path):
 
     def run_program(program: str, *arguments: str, status: int = 0) -> str:
         command = [str(environment / "bin" / program), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=900)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -144,5 +144,5 @@ def test_a_program_that_ends_with_an_open_pipeline_ends_quietly():
         "p = make_pipeline(ToySource(9, 8), 8, 4)\n"
         "next(p)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
