@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegen.state import TrainState
+from stylegen.state import TrainState, by_path
 
 FORMAT = 1
 EMA_FIELDS = ("g_ema", "w_avg", "noise_const")  # fields of the state in the ``ema`` item; the others are in ``train``
@@ -90,12 +90,6 @@ def split(state: TrainState) -> dict[str, dict[str, Any]]:
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     ema = {name: fields.pop(name) for name in EMA_FIELDS}
     return {"ema": ema, "train": fields}
-
-
-def by_path(tree: Any) -> dict[str, Any]:
-    """Leaves (arrays, or their shapes and dtypes) by path; a state and the parts that ``split`` makes give the same."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def is_key(leaf: Any) -> bool:

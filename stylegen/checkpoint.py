@@ -29,10 +29,10 @@ from orbax.checkpoint import checkpoint_managers
 from stylegen import _checkpoint_format as layout
 from stylegen import config as configuration
 from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
-from stylegen.config import Config
+from stylegen.config import Config, ConfigError
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
-from stylegen.state import TrainState, abstract_state, build_networks
+from stylegen.state import TrainState, abstract_state, build_networks, by_path
 
 __all__ = ["CheckpointError", "Checkpointer", "Meta", "Restored", "available", "load_generator", "read_config"]
 
@@ -87,9 +87,9 @@ def read_config(run_dir: str | Path) -> Config:
     if not path.is_file():
         raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
     try:
-        return configuration.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+        return configuration.read(path)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def available(run_dir: str | Path) -> list[int]:
@@ -208,7 +208,7 @@ class Checkpointer:
         self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         items: dict[str, Any] = {"meta": ocp.args.JsonSave(layout.seal(_describe(self._config, state, stage, extra)))}
         for item, tree in layout.split(state).items():
-            items[item] = ocp.args.StandardSave(layout.stored(layout.by_path(tree)))
+            items[item] = ocp.args.StandardSave(layout.stored(by_path(tree)))
         with self._cleanup(nimg):
             if not self._manager.save(nimg, args=ocp.args.Composite(**items)):
                 raise ValueError("orbax declined to")
@@ -315,7 +315,7 @@ def _describe(config: Config, state: TrainState, stage: Stage, extra: Mapping[st
         phase=stage.phase,
         config=configuration.to_dict(config),
         extra=dict(extra or {}),
-        leaves=layout.describe(layout.by_path(state)),
+        leaves=layout.describe(by_path(state)),
         versions=layout.versions(),
     )
 
@@ -418,7 +418,7 @@ def _read_tree(
         CheckpointError: the item was written with other leaves, shapes or dtypes.
     """
     step = _step_dir(folder, meta.nimg)
-    leaves = layout.by_path(wanted)
+    leaves = by_path(wanted)
     if problems := layout.misfits(meta, item, leaves):
         raise CheckpointError(f"{step} does not fit the configuration: {layout.summary(problems)}.")
     # As host arrays: the CRCs need them there, and from there they go to any devices, whatever those they came from.

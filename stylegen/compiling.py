@@ -87,6 +87,10 @@ class CompileAhead(Generic[Key]):
         """Free all compiled programs but these."""
         self._programs = {k: p for k, p in self._programs.items() if k in keys or not p.done()}
 
+    def running(self) -> bool:
+        """Whether something is being compiled just now; Python then ends no sooner than that has ended."""
+        return any(program.running() for program in self._programs.values())
+
     def close(self) -> None:
         """Start no further compilation; one that runs is waited for when Python ends, or XLA would abort."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -14,6 +14,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
@@ -119,7 +120,7 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
-    devices: int | None = None  # local devices to use; default: all.
+    devices: int | None = None  # use so many of the devices; default: all.
     compile_ahead: bool = True  # compile the next stage while the present one trains.
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
@@ -295,6 +296,18 @@ def from_json(text: str) -> Config:
     return _build(Config, tree, "")
 
 
+def read(path: Path) -> Config:
+    """The configuration in a file that holds what ``to_json`` wrote.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
+    """
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+
+
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Rebuild a value of the annotated kind from what JSON made of it."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -350,6 +363,7 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:

@@ -1,11 +1,9 @@
 """What a configuration amounts to, as text: its schedule, its layers, the time that it takes."""
 
-from typing import Any
-
 from stylegen import schedule
 from stylegen.config import Config, to_json
 from stylegen.generator import width
-from stylegen.state import abstract_state, count_parameters
+from stylegen.state import abstract_state, by_path, count_parameters
 
 
 def multiplications(config: Config, resolution: int) -> int:
@@ -58,7 +56,7 @@ def parameter_table(config: Config) -> str:
     state = abstract_state(config)
     rows = [["layer", "shape", "parameters"]]
     for name, params in (("generator", state.g), ("discriminator", state.d)):
-        flat = _flatten(params, name)
+        flat = {f"{name}/{path}": leaf for path, leaf in by_path(params, "/").items()}
         # Order of execution, not of the alphabet: b4 before b16 before b128.
         for path in sorted(flat, key=_natural):
             rows.append([path, "x".join(map(str, flat[path].shape)), f"{flat[path].size:,}"])
@@ -74,14 +72,6 @@ def describe(config: Config, img_per_sec: float | None = None) -> str:
         else "hours: give --img_per_sec, the speed at full resolution"
     )
     return "\n".join([to_json(config), schedule_table(config, img_per_sec), note, "", parameter_table(config)])
-
-
-def _flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}/{name}"
-        flat |= _flatten(value, path) if isinstance(value, dict) else {path: value}
-    return flat
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

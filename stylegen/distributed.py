@@ -14,7 +14,7 @@ from stylegen.config import Config, ConfigError
 
 
 def make_mesh(config: Config) -> Mesh:
-    """All local devices, or the first ``run.devices`` of them, along one axis ``data``.
+    """All devices, or the first ``run.devices`` of them, along one axis ``data``.
 
     Raises:
         ConfigError: more devices are asked for than there are, or a stage's batch cannot be split over them.
@@ -22,7 +22,9 @@ def make_mesh(config: Config) -> Mesh:
     devices = jax.devices()
     wanted = config.run.devices or len(devices)
     if wanted > len(devices):
-        raise ConfigError(f"run.devices = {wanted}: this machine has {len(devices)} ({devices[0].platform}).")
+        raise ConfigError(
+            f"run.devices = {wanted}: JAX has {len(devices)} ({devices[0].platform}); give that or fewer."
+        )
     for resolution in config.stage_resolutions:
         batch = config.batch_at(resolution)
         group = min(config.discriminator.mbstd_group_size, batch)

@@ -90,7 +90,7 @@ class SynthesisBlock(nnx.Module):
             const = self.const[...].astype(self.dtype)
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape[1:]))
         else:
-            x = ops.blur(self.conv0(ops.upsample(x)))
+            x = ops.blur(self.conv0(x, ops.upsample_conv))
         x = self.act0(x, ws[:, 0], noise[0])
         return self.act1(self.conv1(x), ws[:, 1], noise[1])
 

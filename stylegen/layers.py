@@ -6,6 +6,7 @@ gain/sqrt(fan_in). The gain sqrt(2) of a layer before a leaky ReLU is therefore 
 """
 
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,7 @@ class EqualDense(nnx.Module):
 
 
 class EqualConv(nnx.Module):
-    """Convolution at stride 1, [N, H, W, in] to [N, H, W, out]."""
+    """Convolution, [N, H, W, in] to [N, H, W, out], or to twice or half the size."""
 
     def __init__(
         self,
@@ -88,8 +89,9 @@ class EqualConv(nnx.Module):
         self.scale = gain / math.sqrt(kernel * kernel * in_channels)
         self.dtype = dtype
 
-    def __call__(self, x: Array) -> Array:
-        x = ops.conv(x.astype(self.dtype), (self.weight[...] * self.scale).astype(self.dtype))
+    def __call__(self, x: Array, conv: Callable[[Array, Array], Array] = ops.conv) -> Array:
+        """x [N, H, W, in] convolved by ``ops.conv``, ``ops.upsample_conv`` or ``ops.conv_downsample``."""
+        x = conv(x.astype(self.dtype), (self.weight[...] * self.scale).astype(self.dtype))
         return x if self.bias is None else x + self.bias[...].astype(self.dtype)
 
 

@@ -19,7 +19,7 @@ from stylegen.config import from_json, to_json
 from stylegen.generator import Generator, split_generator
 from stylegen.images import replacing
 from stylegen.layers import Initializer
-from stylegen.state import build_networks
+from stylegen.state import build_networks, by_path
 
 SHIPPED_DIR = Path(__file__).parent / "pretrained"
 SUFFIX = ".safetensors"
@@ -69,7 +69,7 @@ def shipped() -> list[str]:
 
 def save_generator(G: Generator, path: str | os.PathLike[str]) -> None:
     """Write a generator as one safetensors file that ``load`` reads back exactly; atomic."""
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _flatten(_arrays(G)).items()}
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in by_path(_arrays(G)).items()}
     stage = {"resolution": G.resolution, "alpha": float(G.alpha), "kimg": float(G.kimg)}
     metadata = {"format": FORMAT, "config": to_json(G.config), "stage": json.dumps(stage)}
     with replacing(path) as partial:
@@ -92,7 +92,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> Generator:
     if metadata.get("format") != FORMAT:
         raise LoadError(f"{path}: safetensors, but not of a stylegen generator (its format is not {FORMAT}).")
     config, stage = from_json(metadata["config"]), json.loads(metadata["stage"])
-    wanted = _flatten(_abstract_arrays(config))
+    wanted = by_path(_abstract_arrays(config))
     _check_tensors(path, tensors, wanted)
     arrays = _unflatten({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
     return Generator(
@@ -135,13 +135,6 @@ def _runs_in(folder: Path) -> str:
     """A sentence that names the run directories in a folder."""
     found = sorted(str(path.parent) for path in folder.glob("*/config.json"))
     return f" Runs in {folder}: {', '.join(found[-8:])}." if found else ""
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,13 @@ def leaky_relu(x: Array) -> Array:
     return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
 
 
-def conv(x: Array, weight: Array) -> Array:
-    """Convolve [N, H, W, C] with [k, k, C, D] at stride 1, zero-padded to the same size: [N, H, W, D]."""
-    return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
+
+
+def conv(x: Array, weight: Array, stride: int = 1, padding: Padding = "SAME") -> Array:
+    """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], zero-padded to the same size unless told otherwise."""
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, weight, (stride, stride), padding, dimension_numbers=dimensions)
 
 
 def upsample(x: Array) -> Array:
@@ -39,6 +43,52 @@ def downsample(x: Array) -> Array:
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c)
     return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) * jnp.asarray(0.25, x.dtype)
+
+
+def upsample_conv(x: Array, weight: Array) -> Array:
+    """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D]."""
+    return phased_upsample_conv(x, weight) if _prefers_reduced_forms() else conv(upsample(x), weight)
+
+
+def conv_downsample(x: Array, weight: Array) -> Array:
+    """``downsample(conv(x, weight))`` with a 3x3 weight: [N, H, W, C] to [N, H/2, W/2, D]."""
+    return strided_conv_downsample(x, weight) if _prefers_reduced_forms() else downsample(conv(x, weight))
+
+
+def _prefers_reduced_forms() -> bool:
+    """Whether the two forms below, with 4/9 of the multiplications, are the faster ones: on a CPU they are.
+
+    docs/performance.md has the measurements. On other devices they were not measured.
+    """
+    return jax.default_backend() == "cpu"
+
+
+def phased_upsample_conv(x: Array, weight: Array) -> Array:
+    """``upsample_conv`` as four 2x2 convolutions of the small image, one for each place in a 2x2 square.
+
+    Row 2i of the large image sees the rows i - 1, i, i of the small one, row 2i + 1 sees i, i, i + 1: what meets the
+    same row adds up. Columns likewise. Exact at the borders. Four convolutions, because XLA's gradient of the weight of
+    a single one with four times the outputs takes ten times as long and more.
+    """
+
+    def taps(weight: Array, axis: int) -> tuple[Array, Array]:
+        first, middle, last = jnp.split(weight, 3, axis)
+        return jnp.concatenate([first, middle + last], axis), jnp.concatenate([first + middle, last], axis)
+
+    n, h, w, _ = x.shape
+    rows = []
+    for i, row_taps in enumerate(taps(weight, 0)):
+        places = [conv(x, t, padding=((1 - i, i), (1 - j, j))) for j, t in enumerate(taps(row_taps, 1))]
+        rows.append(jnp.stack(places, axis=3))
+    return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, weight.shape[-1])
+
+
+def strided_conv_downsample(x: Array, weight: Array) -> Array:
+    """``conv_downsample`` as one 4x4 convolution with stride 2: the mean of the weight at four places. Exact."""
+    for axis in (0, 1):
+        first, middle, last = jnp.split(weight, 3, axis)
+        weight = jnp.concatenate([first, first + middle, middle + last, last], axis) * jnp.asarray(0.5, weight.dtype)
+    return conv(x, weight, stride=2, padding=((1, 1), (1, 1)))
 
 
 def blur(x: Array) -> Array:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from stylegen import config as configuration
 from stylegen import images
-from stylegen.config import Config, ConfigError, differences, from_json, to_json
+from stylegen.config import Config, ConfigError, differences, to_json
 
 CONFIG_NAME = "config.json"
 OURS = (CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
@@ -65,9 +66,9 @@ def _partial(folder: Path) -> Path:
 
 def _check_same(folder: Path, config: Config) -> None:
     try:
-        old = from_json((folder / CONFIG_NAME).read_text())
-    except (ConfigError, UnicodeDecodeError) as error:
-        raise RunError(f"{folder / CONFIG_NAME} cannot be read: {error}") from error
+        old = configuration.read(folder / CONFIG_NAME)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
     changes = differences(old, config)
     if changes:
         listed = "\n  ".join(changes)

@@ -71,15 +71,3 @@ def at(config: Config, nimg: int) -> Stage:
     phase = next((p for p in every if nimg < p.end), every[-1])
     alpha = (nimg - phase.start) / (phase.end - phase.start) if phase.kind == "fade" else 1.0
     return Stage(phase.index, phase.resolution, alpha, phase.batch_size, phase.learning_rate)
-
-
-def next_boundary(config: Config, nimg: int) -> int | None:
-    """The nimg where the next phase that the run reaches begins, or None."""
-    starts = [p.start for p in phases(config) if p.start > nimg]
-    return starts[0] if starts and starts[0] < total_nimg(config) else None
-
-
-def lod(config: Config, stage: Stage) -> float:
-    """The original's measure of growing: 0 is full and stable, 1 is half the resolution and stable."""
-    octaves = (config.resolution // stage.resolution).bit_length() - 1
-    return octaves + 1 - stage.alpha if stage.alpha < 1 else float(octaves)

@@ -1,11 +1,9 @@
 """The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
-import math
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,9 @@ from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
+from stylegen.memory import keep_freed_memory
+from stylegen.meters import Clock, Means
+from stylegen.progress import duration
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
 from stylegen.train_step import (
@@ -59,6 +60,7 @@ def train(config: Config) -> Path:
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite; nothing is saved then.
     """
+    keep_freed_memory()
     cache_trouble = compiling.use_cache(config.run.compilation_cache)
     mesh = distributed.make_mesh(config)
     folder = run_dir.check_run(config)
@@ -113,38 +115,6 @@ def _stop_requested() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class _Means:
-    """Means of scalars since the last tick, fetched from the device one step late, so that fetching never waits."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
-        self._pending: dict[str, jax.Array] | None = None
-
-    def add(self, metrics: dict[str, jax.Array]) -> None:
-        self._fetch()
-        self._pending = metrics
-
-    def _fetch(self) -> None:
-        if self._pending is not None:
-            for name, value in jax.device_get(self._pending).items():
-                self._sums[name] += float(value)
-                self._counts[name] += 1
-        self._pending = None
-
-    def finite(self) -> bool:
-        """Whether all scalars since the last tick are finite."""
-        self._fetch()
-        return all(math.isfinite(value) for value in self._sums.values())
-
-    def take(self) -> dict[str, float]:
-        self._fetch()
-        means = {name: self._sums[name] / self._counts[name] for name in sorted(self._sums)}
-        self._sums.clear()
-        self._counts.clear()
-        return means
-
-
 @dataclasses.dataclass
 class _Loop:
     config: Config
@@ -182,12 +152,12 @@ class _Loop:
 
     def run(self, state: TrainState, nimg: int, phase: int) -> None:
         """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
-        means, batches, streaming = _Means(), None, None
+        means, batches, streaming = Means(), None, None
         stage = schedule.at(self.config, max(nimg - 1, 0))
         if nimg == 0:
             self.save_reals()
             self.save_fakes(state, schedule.at(self.config, 0), 0)
-        clock = _Clock(nimg)
+        clock = Clock(nimg)
         try:
             while nimg < self.total and not self.stop.is_set():
                 stage = schedule.at(self.config, nimg)
@@ -222,7 +192,7 @@ class _Loop:
                 batches.close()
         self.finish(state, stage, nimg)
 
-    def check_finite(self, means: _Means, nimg: int) -> None:
+    def check_finite(self, means: Means, nimg: int) -> None:
         """Raise TrainingError if the losses have left the numbers, before that is saved."""
         if not means.finite():
             saved = self.checkpointer.latest
@@ -243,6 +213,8 @@ class _Loop:
         self.checkpointer.wait()
         done = "Finished" if nimg >= self.total else "Stopped; the same command goes on from here"
         self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
+        if self.compiled.running():
+            self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 
     def stream(self, stage: Stage, nimg: int) -> Any:
         """Batches from image number ``nimg`` of the run on."""
@@ -279,7 +251,7 @@ class _Loop:
                 self.compiled.start((name, *upcoming[0]))
         return steps
 
-    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: "_Clock") -> None:
+    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples."""
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
@@ -304,7 +276,7 @@ class _Loop:
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
         self.log.line(
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
-            f"{1000 / speed:7.2f} s/kimg  phase {_time(phase_left)} left, run {_time(run_left)}  {losses}"
+            f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
         )
         self.save_fakes(state, stage, nimg)
         clock.restart(nimg)
@@ -338,29 +310,5 @@ class _Loop:
         newest.replace(path.with_name("fakes.png"))
 
 
-class _Clock:
-    """Speed since the last tick, without compiling and pictures, and time since the start."""
-
-    def __init__(self, nimg: int) -> None:
-        self._begin = time.monotonic()
-        self.restart(nimg)
-
-    def restart(self, nimg: int) -> None:
-        self._nimg, self._since = nimg, time.monotonic()
-
-    def speed(self, nimg: int) -> float:
-        """Images per second."""
-        return (nimg - self._nimg) / max(time.monotonic() - self._since, 1e-9)
-
-    def total(self) -> float:
-        """Seconds since the loop began."""
-        return time.monotonic() - self._begin
-
-
 def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(stage.alpha, np.float32), np.asarray(stage.learning_rate, np.float32)
-
-
-def _time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes // 60}:{minutes % 60:02d} h"

@@ -159,8 +159,9 @@ def test_closing_waits_for_nothing_and_starts_nothing(ahead):
         time.sleep(0.001)
     programs.start(2)
     programs.close()  # would hang here if it waited: nothing may compile yet
+    assert programs.running()
     may_compile.set()
     with pytest.raises(RuntimeError):
         programs.start(3)
     assert programs.get(1) == "program 1"
-    assert compiled == [1]
+    assert compiled == [1] and not programs.running()

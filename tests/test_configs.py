@@ -16,9 +16,6 @@ from stylegen.config import DataConfig, RunConfig, ScheduleConfig, from_json, to
 from stylegen.state import abstract_state, build_networks, count_parameters, init_state
 from stylegen.train_step import Static
 
-# Compiles several times faster, for programs that run only once or twice.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 
@@ -110,12 +107,10 @@ def step(text):
     labels = rng.integers(0, max(config.num_classes, 1), n).astype(np.int32)
     arguments = images, labels, jnp.float32(1), jnp.float32(0.001)
     before = init_state(config)
-    after, metrics = jax.jit(functools.partial(train_step.train_step, static=static), compiler_options=QUICK)(
-        before, *arguments
-    )
+    after, metrics = jax.jit(functools.partial(train_step.train_step, static=static))(before, *arguments)
     if train_step.regularizes_lazily(config):
         regularize = functools.partial(train_step.regularize_step, static=static)
-        after, penalty = jax.jit(regularize, compiler_options=QUICK)(after, *arguments)
+        after, penalty = jax.jit(regularize)(after, *arguments)
         metrics |= penalty
     return jax.device_get((before.g, before.d, after.g, after.d, after.nimg, metrics))
 

@@ -11,9 +11,6 @@ from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.state import build_networks, init_state
 
-# Compiles several times faster, for programs that run only once or twice.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -54,7 +51,7 @@ def scoring(static_alpha=None, **options):
     def score(images, alpha, c):
         return d(images, c, alpha=alpha if static_alpha is None else static_alpha)
 
-    return jax.jit(score, compiler_options=QUICK)
+    return jax.jit(score)
 
 
 def scores(images, alpha=1.0, c=None, **options):

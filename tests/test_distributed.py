@@ -147,7 +147,7 @@ def test_a_mesh_has_the_devices_asked_for():
 
 def test_more_devices_than_there_are_is_refused():
     wanted = len(jax.devices()) + 1
-    with pytest.raises(ConfigError, match=rf"run\.devices = {wanted}: this machine has {wanted - 1} \(cpu\)"):
+    with pytest.raises(ConfigError, match=rf"run\.devices = {wanted}: JAX has {wanted - 1} \(cpu\)"):
         distributed.make_mesh(make_config(devices=wanted))
 
 

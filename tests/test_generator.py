@@ -25,9 +25,6 @@ from stylegen.generator import (
 from stylegen.layers import Initializer
 from stylegen.state import abstract_state, build_networks, count_parameters, init_state
 
-# Compiles several times faster, for programs that run only once or twice.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -72,7 +69,7 @@ def rendering(resolution, noise="const", dtype="float32", static_alpha=None):
         alpha = alpha if static_alpha is None else static_alpha
         return net.synthesis(ws, resolution=resolution, alpha=alpha, noise=noise, key=key)
 
-    return jax.jit(render, compiler_options=QUICK)
+    return jax.jit(render)
 
 
 def render(resolution, alpha=1.0, seed=0, ws=WS, **options):
@@ -164,7 +161,7 @@ def test_alpha_is_the_weight_of_the_newest_block():
 def test_only_the_styles_of_active_layers_count():
     target = random(3, 8, 8, 3)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     @jax.grad
     def by_styles(ws):
         return jnp.sum(network().synthesis(ws, resolution=8, alpha=0.5) * target)
@@ -199,7 +196,7 @@ def test_random_noise_is_of_the_key_and_each_image_has_its_own():
 def test_noise_given_as_numbers_is_cut_into_the_layers_maps_in_order():
     net = network()
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def synthesize(noise):
         return net.synthesis(WS, resolution=8, noise=noise)
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up: a module may import those of the lines above its own, and none of its own line or below.
 # "stylegen" is the package's own __init__; "data", "pretrained", "metrics", "evaluation" and "cli" are whole folders.
 TIERS = [
-    {"config", "ops", "paths", "images", "compiling", "locks"},
+    {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers"},
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "data", "state"},

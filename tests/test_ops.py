@@ -102,6 +102,44 @@ def test_downsample():
     np.testing.assert_allclose(ops.downsample(ops.upsample(x)), x, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("reduced", "plain", "shape"),
+    [
+        (ops.phased_upsample_conv, lambda x, w: ops.conv(ops.upsample(x), w), (2, 3, 5, 4)),
+        (ops.strided_conv_downsample, lambda x, w: ops.downsample(ops.conv(x, w)), (2, 6, 4, 4)),
+    ],
+)
+def test_reduced_forms_are_the_plain_ones_with_gradients_of_both_orders(reduced, plain, shape):
+    x, v, weight = random(*shape), random(*shape, seed=1), random(3, 3, 4, 3, seed=2)
+    numpy_form = nearest_numpy(x) if reduced is ops.phased_upsample_conv else x
+    expected = conv_numpy(numpy_form, weight)
+    np.testing.assert_allclose(
+        reduced(x, weight), expected if numpy_form is not x else box_numpy(expected), rtol=1e-4, atol=1e-4
+    )
+
+    def penalty(form):
+        """A scalar with a squared input gradient in it, as R1 has; its gradients by x and weight."""
+
+        def value(x, weight):
+            gradient = jax.grad(lambda x: jnp.sum(jnp.sin(form(x, weight))))(x)
+            return jnp.sum(jnp.square(gradient)) + jnp.vdot(gradient, v)
+
+        return jax.jit(jax.grad(value, argnums=(0, 1)))(x, weight)
+
+    for mine, expected in zip(penalty(reduced), penalty(plain), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_forms_agree_on_all_platforms(monkeypatch, platform):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    x, weight = random(1, 4, 4, 2), random(3, 3, 2, 3)
+    up = conv_numpy(nearest_numpy(x), weight)
+    np.testing.assert_allclose(ops.upsample_conv(x, weight), up, rtol=1e-4, atol=1e-4)
+    down = box_numpy(conv_numpy(x, weight))
+    np.testing.assert_allclose(ops.conv_downsample(x, weight), down, rtol=1e-4, atol=1e-4)
+
+
 def test_blur():
     x = random(2, 5, 4, 3)
     np.testing.assert_allclose(ops.blur(x), blur_numpy(x), atol=1e-6)
@@ -252,6 +290,8 @@ def test_noise_is_standard_normal():
         lambda x: ops.lerp(x, x, 0.3),
         ops.leaky_relu,
         lambda x: ops.conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
+        lambda x: ops.phased_upsample_conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
+        lambda x: ops.strided_conv_downsample(x, jnp.ones((3, 3, 3, 2), x.dtype)),
         ops.upsample,
         ops.downsample,
         ops.blur,

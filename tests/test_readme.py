@@ -16,6 +16,7 @@ from stylegen.data.prepare import Options
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 EXPERIMENTS = sorted((ROOT / "configs").glob("*.py"))
 
 
@@ -142,6 +143,13 @@ def test_experiments_say_what_to_expect(experiment):
     for heading in ("Hardware:", "Hours:", "Result:"):
         assert f"\n{heading}" in docstring
     assert config.run.dir == ""
+
+
+@pytest.mark.parametrize("document", sorted(path.relative_to(ROOT) for path in DOCUMENTS), ids=str)
+def test_nothing_is_left_of_a_merge(document):
+    """Nor of a template: both mark places with two angle brackets."""
+    marked = [line for line in (ROOT / document).read_text().splitlines() if re.search("<<|>>|^=======$", line)]
+    assert not marked
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from stylegen.config import (
     to_json,
 )
 from stylegen.locks import exclusive
+from stylegen.meters import Means
 from stylegen.run_dir import RunError
 from stylegen.train import TrainingError, train
 
@@ -92,7 +94,7 @@ class Killed(BaseException):
 
 def interrupt(monkeypatch, at: int, how) -> None:
     """Call ``how`` after the step that reaches ``at`` images."""
-    original = train_module._Means.add
+    original = Means.add
     seen = {"nimg": 0}
 
     def add(self, metrics):
@@ -101,7 +103,7 @@ def interrupt(monkeypatch, at: int, how) -> None:
         if seen["nimg"] == at:
             how()
 
-    monkeypatch.setattr(train_module._Means, "add", add)
+    monkeypatch.setattr(Means, "add", add)
 
 
 # 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
@@ -128,9 +130,33 @@ def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys)
         interrupt(patch, 72, lambda: os.kill(os.getpid(), signal.SIGTERM))
         train(config)
     assert max(available(tmp_path / "run")) == 72
-    assert "the same command goes on" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "the same command goes on" in output
+    assert "Waiting for a compilation" not in output
     train(config)
     assert_same_run(finished, tmp_path / "run")
+
+
+def test_one_who_stops_during_a_compilation_is_told_of_the_wait(tmp_path, cache, monkeypatch, capsys):
+    """The next stage compiles when the first step is done, and still does so when the run is saved."""
+    may_compile, lower = threading.Event(), train_module._Loop._lower
+
+    def wait_and_lower(self, key):
+        assert key[1] == 4 or may_compile.wait(60)
+        return lower(self, key)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(train_module._Loop, "_lower", wait_and_lower)
+            interrupt(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            train(tiny(tmp_path / "run", cache))
+    finally:
+        may_compile.set()
+    assert available(tmp_path / "run") == [4]
+    stopped, waiting = capsys.readouterr().out.splitlines()[-2:]
+    assert "the same command goes on" in stopped
+    assert "Waiting for a compilation to end" in waiting
+    assert "Waiting" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -228,11 +254,19 @@ def test_a_directory_of_something_else_is_refused(tmp_path, cache):
     assert (tmp_path / "photo.jpg").read_text() == "x"
 
 
+def test_a_damaged_configuration_is_a_sentence(tmp_path, cache):
+    for text in (b"{", b"\xff\xfe", b'{"resolution": 17}'):
+        (tmp_path / "config.json").write_bytes(text)
+        with pytest.raises(RunError, match=r"config\.json cannot be used: "):
+            train(tiny(tmp_path, cache))
+        assert (tmp_path / "config.json").read_bytes() == text
+
+
 def test_a_diverged_run_stops_with_a_sentence_and_saves_nothing(tmp_path, cache, monkeypatch):
     config = tiny(tmp_path / "run", cache)
     with monkeypatch.context() as patch, pytest.raises(TrainingError, match=r"at 0\.02 kimg.*Nothing was saved"):
-        add = train_module._Means.add
-        patch.setattr(train_module._Means, "add", lambda self, metrics: add(self, metrics | {"Loss/D/loss": np.nan}))
+        add = Means.add
+        patch.setattr(Means, "add", lambda self, metrics: add(self, metrics | {"Loss/D/loss": np.nan}))
         train(config)
     assert available(tmp_path / "run") == []
 

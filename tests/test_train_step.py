@@ -23,10 +23,6 @@ from stylegen.generator import num_styles
 from stylegen.state import abstract_state, build_networks, d_optimizer, g_optimizer, init_state, lazy_correction
 from stylegen.train_step import Static
 
-# Compiles several times faster, for programs that run only once or twice.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
-
 N = 4  # images a step
 VARIANTS = {
     "logistic": {"loss": LossConfig(r1_gamma=8.0)},
@@ -83,7 +79,7 @@ def compiled(name, variant):
     """train_step or regularize_step of a variant; the stage is the start resolution of 4 pixels, of 8."""
     step = functools.partial(getattr(train_step, name), static=make_static(variant))
     arguments = start(variant), IMAGES, LABELS, jnp.float32(1), jnp.float32(1)
-    return quick_jit(step).lower(*arguments).compile()
+    return jax.jit(step).lower(*arguments).compile()
 
 
 def take(state, variant="logistic", name="train_step", images=IMAGES, labels=LABELS, learning_rate=0.01):
@@ -240,7 +236,7 @@ def loss_parts(variant):
     key, alpha = jax.random.key(7), jnp.float32(1)
     mix = jax.random.uniform(key, (N,))[:, None, None, None]
 
-    @quick_jit
+    @jax.jit
     def compute(d):
         def score(x):
             return static.networks.discriminator(d)(x, c, alpha=alpha)
@@ -284,7 +280,7 @@ def test_wgan_gp_loss():
 def test_lazy_loss_leaves_the_penalty_to_its_own_step():
     static, state = make_static("lazy"), start("lazy")
     reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
-    compute = quick_jit(functools.partial(train_step.discriminator_loss, static=static))
+    compute = jax.jit(functools.partial(train_step.discriminator_loss, static=static))
     value, metrics = compute(state.d, reals, fakes, None, jnp.float32(1), jax.random.key(7))
     _, real, fake, _, _ = loss_parts("logistic")
     np.testing.assert_allclose(value, (softplus(fake) + softplus(-real)).mean(), rtol=1e-4)
@@ -308,7 +304,7 @@ def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for()
     static, before = make_static("lazy"), start("lazy")
     after, metrics = take(before, "lazy", "regularize_step")
 
-    @quick_jit
+    @jax.jit
     @jax.grad
     def gradients(d):
         def score(x):
@@ -359,7 +355,7 @@ def test_a_step_gives_back_a_state_of_the_same_kind(name, variant):
 
 def test_reset_forgets_the_moments_alone():
     static, before = make_static("logistic"), start("logistic")
-    after = quick_jit(functools.partial(train_step.reset_optimizers, static=static))(before)
+    after = jax.jit(functools.partial(train_step.reset_optimizers, static=static))(before)
     for opt in (after.g_opt, after.d_opt):
         assert opt.count == 0
         assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves((opt.mu, opt.nu)))
@@ -372,7 +368,7 @@ def mixed(probability, layers=6, draws=4000):
     """Style mixing of w = 0 with w_mix = 1, for many keys: [draws, N, layers]."""
     w = np.zeros((3, 2), np.float32)
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def mix(key):
         return train_step.mix_styles(w, w + 1, key, layers, probability)
@@ -436,7 +432,7 @@ def test_no_mixing_costs_no_second_mapping(monkeypatch):
 
 def test_reals_are_scaled_mirrored_by_half_and_faded():
     images = np.random.default_rng(0).integers(0, 256, (400, 4, 4, 3), np.uint8)
-    prepare = quick_jit(train_step.prepare_reals, static_argnums=2)
+    prepare = jax.jit(train_step.prepare_reals, static_argnums=2)
     scaled = images / np.float32(127.5) - 1
     plain = np.asarray(prepare(images, jnp.float32(1), False, jax.random.key(0)))
     assert plain.dtype == np.float32

@@ -97,6 +97,7 @@ def test_contents(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"stylegen"}
     assert "stylegen/py.typed" in names
     assert [n for n in names if n.startswith("stylegen/configs/")] == [f"stylegen/configs/{e}.py" for e in EXPERIMENTS]
+    assert "toy_bedrooms" in stylegen.loading.shipped()
     for generator in stylegen.loading.shipped():
         assert f"stylegen/pretrained/{generator}.safetensors" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

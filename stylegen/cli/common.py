@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from stylegen.progress import duration
+
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
 
@@ -93,11 +95,3 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str) -> Iterator[B
         yield batch
     if terminal:
         print(f"\r{'':<60}\r", end="", file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 45 s, 3:20 min or 2:05 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60}:{whole % 60:02d} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02d} h"

@@ -1,6 +1,7 @@
 """The verb ``train``: a configuration file and overrides in, a run directory out."""
 
 import argparse
+import math
 import sys
 import typing
 from typing import Any
@@ -39,6 +40,9 @@ def _train(argv: list[str]) -> None:
     parser.add_argument("--dry_run", "--dry-run", action="store_true")
     parser.add_argument("--img_per_sec", "--img-per-sec", type=float)
     ours, overrides = parser.parse_known_args(argv)
+    speed = ours.img_per_sec
+    if speed is not None and not (0 < speed < math.inf):
+        raise common.UsageError(f"--img_per_sec {speed:g}: must be a positive number of images a second.")
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")

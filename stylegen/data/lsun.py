@@ -15,8 +15,8 @@ from typing import IO, Any
 import lmdb
 
 from stylegen.data.origin import Origin, RawImage
-from stylegen.data.progress import Progress, size
 from stylegen.data.source import DataError
+from stylegen.progress import Progress, size
 
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.data.progress import Progress
+from stylegen.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class ToyOrigin(Origin):
             raise DataError(f"toy_bedrooms cannot be {num_images} images; ask for at least 1.")
         self.num_images = num_images
         self.resolution = resolution
-        self.identity = {"images": num_images}
+        self.identity = {"images": num_images, "drawing": toy_bedrooms.DRAWING_VERSION}
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:
         """The rooms from ``start`` on."""

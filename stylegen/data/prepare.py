@@ -27,10 +27,10 @@ from stylegen.data.manifest import (
     write_json,
 )
 from stylegen.data.origin import Origin
-from stylegen.data.progress import Progress, Rate, size
 from stylegen.data.source import DataError
 from stylegen.data.writer import WORK_FOLDER, Job, ShardResult
 from stylegen.locks import exclusive
+from stylegen.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SETTINGS_NAME = "settings.json"

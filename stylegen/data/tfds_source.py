@@ -44,7 +44,13 @@ class TfdsSource(ImageSource):
                 picture = imaging.from_array(example[self._image_key], self.channels)
                 square = imaging.crop_and_resize(picture, self.resolutions[-1], self._crop)
             except Exception as error:  # the codecs raise many kinds, and none says which picture it was
-                raise DataError(f"Image {index} of {self.description} cannot be read: {error}.") from error
+                # Not skipped: which picture is shown when must not depend on what could be read.
+                reason = str(error).rstrip(".") or type(error).__name__
+                raise DataError(
+                    f"Image {index} of {self.description} cannot be read ({reason}). Build the TFDS data set without"
+                    " it, or give the pictures as files to data.source images, whose preparation leaves out and counts"
+                    " what cannot be read."
+                ) from error
             image[i] = imaging.pyramid(square, [resolution])[resolution]
             if self._label_key is not None:
                 label[i] = example[self._label_key]

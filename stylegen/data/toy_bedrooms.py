@@ -21,6 +21,8 @@ import numpy as np
 
 from stylegen.data import toy_scene
 
+# Raise it whenever the same factors or the same index give another picture, so that no run resumes on other data.
+DRAWING_VERSION = 1
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 CLASS_NAMES: tuple[str, ...] = ("red", "yellow", "green", "teal", "blue", "purple")
 NUM_CLASSES = len(CLASS_NAMES)

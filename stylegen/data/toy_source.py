@@ -22,7 +22,7 @@ class ToySource(ImageSource):
         self.resolutions = tuple(r for r in toy_bedrooms.RESOLUTIONS if r <= max(resolution, 8))
         self.class_names = toy_bedrooms.CLASS_NAMES if labelled else ()
         self.description = f"toy_bedrooms ({num_images:,} drawn rooms)"
-        self.fingerprint = f"toy_bedrooms-{num_images}"
+        self.fingerprint = f"toy_bedrooms-v{toy_bedrooms.DRAWING_VERSION}-{num_images}"
         self._cache: dict[int, np.ndarray] = {}
         size = 0
         for r in self.resolutions:

@@ -210,11 +210,6 @@ def test_progress_reports_speed_and_time_left(monkeypatch, capsys):
     assert list(common.with_progress(batches, 1000, "images")) == batches
     # The first batch, with its compilation, does not count; the last comes too soon after the third for a line.
     assert capsys.readouterr().err.splitlines() == [
-        "20/1,000 images, 2.5 images/s, 6:32 min left",
-        "30/1,000 images, 1.3 images/s, 12:08 min left",
+        "20/1,000 images, 2.5 images/s, 7 min left",
+        "30/1,000 images, 1.3 images/s, 12 min left",
     ]
-
-
-@pytest.mark.parametrize("seconds, text", [(4.4, "4 s"), (200, "3:20 min"), (7500, "2:05 h")])
-def test_durations(seconds, text):
-    assert common.duration(seconds) == text

@@ -6,7 +6,7 @@ import pytest
 
 from stylegen.data import DataError
 from stylegen.data.lsun import LsunOrigin, find_archive
-from stylegen.data.progress import Progress
+from stylegen.progress import Progress
 
 
 def test_images_come_in_the_order_of_their_keys_from_any_start(make_lsun, tmp_path, photo_bytes):

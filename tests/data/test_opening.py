@@ -38,6 +38,16 @@ def test_toy_bedrooms_have_classes_when_asked():
     assert labels.tolist() == [toy_bedrooms.factors(i).bed_class for i in range(9)]
 
 
+def test_toy_bedrooms_drawn_otherwise_are_other_data(monkeypatch):
+    from stylegen.data import toy_bedrooms
+
+    before, identity = open_source(config(num_images=9)).fingerprint, ToyOrigin(9, 16).identity
+    assert open_source(config(32, num_images=9)).fingerprint == before != open_source(config(num_images=8)).fingerprint
+    monkeypatch.setattr(toy_bedrooms, "DRAWING_VERSION", toy_bedrooms.DRAWING_VERSION + 1)
+    assert open_source(config(num_images=9)).fingerprint != before
+    assert ToyOrigin(9, 16).identity != identity
+
+
 def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
     from stylegen.data import toy_bedrooms
 
@@ -194,6 +204,31 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
             assert label == example["label"]
     grey = open_source(dataclasses.replace(wanted, image_channels=1, num_classes=0))
     assert first_batch(grey)["image"].shape == (4, 16, 16, 1)
+
+
+def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monkeypatch):
+    from stylegen.data import imaging
+
+    source = open_source(config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder)))
+    original = imaging.from_array
+
+    def from_array(array, channels):
+        # What is left of a file that is cut short: TFDS's decoder gives None, which has no attribute at all.
+        return original(None if array.shape[1] == 43 else array, channels)
+
+    monkeypatch.setattr(imaging, "from_array", from_array)
+    widths = [example["image"].shape[1] for example in source._data]
+    bad = widths.index(43)
+    sentence = (
+        rf"^Image {bad} of TFDS tiny_photos train \(7 images\) cannot be read \(.+\). Build the TFDS data set without"
+    )
+    with pytest.raises(DataError, match=sentence):
+        source.read(np.arange(7), 16)
+    source.read(np.delete(np.arange(7), bad), 16)
+    # From a reader thread too, and then it is not skipped.
+    with pytest.raises(DataError, match=sentence):
+        batches = make_pipeline(source, 16, 4, workers=2)
+        next(batches), next(batches)
 
 
 def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path):

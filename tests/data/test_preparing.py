@@ -20,7 +20,7 @@ from stylegen.data.manifest import read_manifest
 from stylegen.data.origins import ToyOrigin, open_origin
 from stylegen.data.prepare import Options, prepare
 from stylegen.data.prepared_source import PreparedSource
-from stylegen.data.progress import Progress
+from stylegen.progress import Progress
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

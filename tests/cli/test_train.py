@@ -1,0 +1,21 @@
+"""The verb train: what it refuses before anything is done."""
+
+import pytest
+
+from stylegen.cli import train
+
+
+@pytest.mark.parametrize("speed", ["0", "-120", "nan", "inf"])
+def test_a_speed_that_is_none_is_a_sentence(speed, capsys):
+    assert train.main(["--config", "quickstart", "--dry_run", f"--img_per_sec={speed}"]) == 2
+    output = capsys.readouterr()
+    assert output.err == f"error: --img_per_sec {speed}: must be a positive number of images a second.\n"
+    assert output.out == ""
+
+
+def test_a_speed_gives_hours(capsys):
+    """7,200 images at 2 a second, all at full resolution, are one hour."""
+    whole = ["--resolution", "8", "--schedule.start_resolution", "8", "--schedule.total_kimg", "7.2"]
+    assert train.main(["--config", "quickstart", "--dry_run", "--img_per_sec", "2", *whole]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8       stable")]
+    assert row.split()[-1] == "1.00"

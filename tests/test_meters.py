@@ -1,0 +1,89 @@
+"""Means that never wait for the step that runs, and a speed that leaves out what is not training."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from stylegen import meters
+from stylegen.meters import Clock, Means
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """What has been fetched from the device so far."""
+    seen = []
+    original = jax.device_get
+
+    def device_get(tree):
+        seen.append(tree)
+        return original(tree)
+
+    monkeypatch.setattr(jax, "device_get", device_get)
+    return seen
+
+
+def test_scalars_are_fetched_one_step_late(fetched):
+    means = Means()
+    steps = [{"loss": np.float32(i)} for i in range(3)]
+    for number, step in enumerate(steps):
+        means.add(step)
+        assert fetched == steps[:number]
+    assert means.finite()
+    assert fetched == steps
+    means.take()
+    assert fetched == steps
+
+
+def test_a_mean_is_over_the_steps_that_had_the_scalar():
+    means = Means()
+    means.add({"loss": np.float32(1), "penalty": np.float32(10)})
+    means.add({"loss": np.float32(2)})
+    means.add({"loss": np.float32(6), "penalty": np.float32(20)})
+    assert means.take() == {"loss": 3, "penalty": 15}
+
+
+def test_taking_begins_anew():
+    means = Means()
+    means.add({"loss": np.float32(1), "penalty": np.float32(1)})
+    means.take()
+    assert means.take() == {}
+    means.add({"loss": np.float32(5)})
+    assert means.take() == {"loss": 5}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_step_that_is_not_finite_is_seen_at_once_and_until_taken(bad):
+    means = Means()
+    means.add({"loss": np.float32(1), "penalty": np.float32(bad)})
+    assert not means.finite()
+    means.add({"loss": np.float32(1), "penalty": np.float32(1)})
+    assert not means.finite()
+    means.take()
+    means.add({"loss": np.float32(1), "penalty": np.float32(1)})
+    assert means.finite()
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The time, which a test may move."""
+    time = {"s": 1000.0}
+    monkeypatch.setattr(meters.time, "monotonic", lambda: time["s"])
+    return time
+
+
+def test_speed_leaves_out_what_a_restart_cuts(now):
+    clock = Clock(400)
+    now["s"] += 10
+    assert clock.speed(500) == 10
+    now["s"] += 90  # compiling, say
+    clock.restart(500)
+    now["s"] += 4
+    assert clock.speed(600) == 25
+    assert clock.total() == 104
+
+
+def test_speed_at_the_moment_of_a_restart_is_a_number(now):
+    assert Clock(7).speed(7) == 0
+    assert math.isfinite(Clock(7).speed(8))
