@@ -1,7 +1,8 @@
 """The run directory: its configuration, log, scalars and pictures.
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
-``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``).
+``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``); with
+``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
 """
 
 import json
@@ -18,7 +19,10 @@ from stylegen import images
 from stylegen.config import Config, ConfigError, differences, to_json
 
 CONFIG_NAME = "config.json"
-OURS = (CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
+OURS = (
+    *(CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*"),
+    *("metric-*.jsonl", "metrics.png", "best.safetensors"),
+)
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
@@ -107,6 +111,10 @@ class RunLog:
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
         """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
         self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
+        self.board_scalars(nimg, values)
+
+    def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
+        """Scalars in TensorBoard alone."""
         for name, value in values.items():
             self._board.add_scalar(name, value, nimg)
 

@@ -18,6 +18,7 @@ from stylegen import compiling, data, distributed, ops, run_dir, sampling, sched
 from stylegen.checkpoint import Checkpointer
 from stylegen.config import Config
 from stylegen.describe import seconds_left
+from stylegen.evaluation.training import RunMetrics
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
@@ -59,12 +60,14 @@ def train(config: Config) -> Path:
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite; nothing is saved then.
+        EvaluationError, WeightsError: ``run.metrics`` cannot be measured.
     """
     keep_freed_memory()
     cache_trouble = compiling.use_cache(config.run.compilation_cache)
     mesh = distributed.make_mesh(config)
     folder = run_dir.check_run(config)
     source = data.open_source(config)
+    metrics = RunMetrics(config, folder, source) if config.run.metrics and jax.process_index() == 0 else None
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, run_dir.RunError(f"{folder} is in use: another process trains there.")):
         if config.run.overwrite:
@@ -87,7 +90,9 @@ def train(config: Config) -> Path:
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
                 state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
-                loop = _Loop(config, mesh, source, checkpointer, log, stop)
+                if metrics is not None:
+                    metrics.forget_after(nimg)
+                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics)
                 loop.run(state, nimg, restored.meta.phase if restored else 0)
     return folder
 
@@ -123,6 +128,7 @@ class _Loop:
     checkpointer: Checkpointer
     log: run_dir.RunLog
     stop: threading.Event
+    metrics: RunMetrics | None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -180,10 +186,13 @@ class _Loop:
                 nimg += stage.batch_size
                 ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
                 saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
-                if ticks or saves or self.stop.is_set():
+                measures = self.metrics is not None and self.metrics.due(nimg - stage.batch_size, nimg)
+                if ticks or saves or measures or self.stop.is_set():
                     self.check_finite(means, nimg)
                 if ticks:
                     self.report(state, stage, nimg, means.take(), clock)
+                if measures:
+                    self.measure(state, stage, nimg, clock)
                 if saves:
                     self.save(state, stage)
         finally:
@@ -201,6 +210,14 @@ class _Loop:
                 + (f"The last checkpoint is of {saved / 1000:g} kimg. " if saved else "Nothing was saved. ")
                 + "Try a smaller optimizer.learning_rate or a larger loss.r1_gamma."
             )
+
+    def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
+        """The metrics that ``run.metrics`` names, of the moving average."""
+        assert self.metrics is not None
+        scalars, text = self.metrics.measure(ema_generator(self.config, self.static.networks, state, stage), nimg)
+        self.log.board_scalars(nimg, scalars)
+        self.log.line(text)
+        clock.restart(nimg)
 
     def save(self, state: TrainState, stage: Stage) -> None:
         """Start writing a checkpoint."""

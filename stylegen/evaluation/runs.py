@@ -82,6 +82,15 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
             partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
 
+def drop_after(path: Path, nimg: int) -> None:
+    """Leave out the values of later snapshots."""
+    lines = read_record(path)
+    kept = [line for line in lines if line["nimg"] <= nimg]
+    if len(kept) < len(lines):
+        with replacing(path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
 def read_record(path: Path) -> list[dict[str, Any]]:
     """The lines of such a file; half a line, left by a killed process, is passed over."""
     found = []
