@@ -10,6 +10,9 @@ import numpy as np
 
 def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """A weight that keeps activations at a sensible size, statistics of batch normalisation included; float32."""
+    if name.startswith("Mixed_7c.") and name.endswith(("bn.weight", "bn.bias")):
+        # The last block gives what FID sees, and is as small here as with the real weights, some tenths.
+        return np.float32(LAST_BLOCK) * tensor("inner" + name, shape)
     rng = np.random.RandomState(zlib.crc32(name.encode()))
     if name.endswith(("running_var", "bn.weight")):
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
@@ -47,6 +50,7 @@ def features(seed: int, n: int, size: int, shift: float = 0.0) -> np.ndarray:
 
 
 # What is compared, by both sides.
+LAST_BLOCK = 0.1
 SMALL = {"seed": 1, "n": 3, "height": 64, "width": 64}
 LARGE = {"seed": 2, "n": 1, "height": 330, "width": 410}  # made smaller by the resize
 EXACT = {"seed": 3, "n": 2, "height": 299, "width": 299}  # not resized at all

@@ -69,9 +69,10 @@ def distances(fakes: torch.Tensor, reals: torch.Tensor) -> dict[str, float]:
     """FID, KID, precision and recall by torch-fidelity."""
     common = {"verbose": False, "save_cpu_ram": False}
     fid = fid_statistics_to_metric(fid_features_to_statistics(fakes), fid_features_to_statistics(reals), False)
+    # In float64: its sums would lose the digits that are compared.
     kid = kid_features_to_metric(
-        fakes,
-        reals,
+        fakes.double(),
+        reals.double(),
         kid_subsets=inputs.KID_SUBSETS,
         kid_subset_size=inputs.KID_SIZE,
         rng_seed=inputs.KID_SEED,
