@@ -120,6 +120,11 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
+    metrics: str = ""  # measured during training, the first one deciding which snapshot is best: fid10k,swd1k.
+    metrics_every: float = 200.0  # kimg from one measurement to the next; there is one at the end too.
+    # Network of the features: FID's own; VGG-16; or a random one, which needs no weights.
+    metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
+    metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
     compile_ahead: bool = True  # compile the next stage while the present one trains.
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
@@ -277,6 +282,8 @@ def _validate_run(config: Config) -> None:
     for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg"):
         value = getattr(run, name)
         _check(value is None or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
+    every = run.metrics_every
+    _check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
     _check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
     _check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
     _check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")

@@ -186,7 +186,7 @@ def broadcast_styles(w: Array, layers: int) -> Array:
     return jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
 
 
-def truncate(ws: Array, w_avg: Array, psi: float, cutoff: int | None = None) -> Array:
+def truncate(ws: Array, w_avg: Array, psi: Array | float, cutoff: int | None = None) -> Array:
     """Truncation trick: w_avg + psi (w - w_avg) for layers below ``cutoff`` (None: all) (StyleGAN, appendix B).
 
     Args:

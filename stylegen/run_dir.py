@@ -1,7 +1,8 @@
 """The run directory: its configuration, log, scalars and pictures.
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
-``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``).
+``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``); with
+``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
 """
 
 import json
@@ -20,7 +21,10 @@ from stylegen.config import Config, ConfigError, differences, to_json
 CONFIG_NAME = "config.json"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
-OURS = (*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*")
+OURS = (
+    *(*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*"),
+    *("metric-*.jsonl", "metrics.png", "best.safetensors"),
+)
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
@@ -101,6 +105,9 @@ class Log:
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
         """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
 
+    def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
+        """Scalars in TensorBoard alone."""
+
     def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
         """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
         return self.folder / f"{name}.png"
@@ -130,6 +137,9 @@ class RunLog(Log):
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
         self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
+        self.board_scalars(nimg, values)
+
+    def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._board.add_scalar(name, value, nimg)
 

@@ -19,6 +19,7 @@ from stylegen import compiling, data, distributed, ops, processes, run_dir, samp
 from stylegen.checkpoint import Checkpointer
 from stylegen.config import Config
 from stylegen.describe import seconds_left
+from stylegen.evaluation.training import RunMetrics
 from stylegen.generator import Generator
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
@@ -60,6 +61,7 @@ def train(config: Config) -> Path:
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite; nothing is saved then.
+        EvaluationError, WeightsError: ``run.metrics`` cannot be measured.
         ProcessError: there are several processes, which do not fit together.
     """
     with processes.running(config.distributed):
@@ -77,6 +79,7 @@ def _train(config: Config) -> Path:
         source = data.open_source(config)
     if source.fingerprint != processes.from_main(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
+    metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
             run_dir.clear_run(folder)
@@ -100,8 +103,10 @@ def _train(config: Config) -> Path:
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
                 state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
+                if metrics is not None:
+                    metrics.forget_after(nimg)
                 stop = distributed.StopVote(mesh, asked.is_set)
-                loop = _Loop(config, mesh, source, checkpointer, log, stop)
+                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics)
                 with processes.computing():
                     loop.run(state, nimg, restored.meta.phase if restored else 0)
     return folder
@@ -145,6 +150,7 @@ class _Loop:
     checkpointer: Checkpointer
     log: run_dir.Log
     stop: distributed.StopVote
+    metrics: RunMetrics | None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -207,10 +213,13 @@ class _Loop:
                 nimg += stage.batch_size
                 ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
                 saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
-                if ticks or saves:
+                measures = self.metrics is not None and self.metrics.due(nimg - stage.batch_size, nimg)
+                if ticks or saves or measures:
                     self.check_finite(means, nimg)
                 if ticks:
                     self.report(state, stage, nimg, means.take(), clock)
+                if measures:
+                    self.measure(state, stage, nimg, clock)
                 if saves:
                     self.save(state, stage)
         finally:
@@ -229,6 +238,15 @@ class _Loop:
                 + (f"The last checkpoint is of {saved / 1000:g} kimg. " if saved else "Nothing was saved. ")
                 + "Try a smaller optimizer.learning_rate or a larger loss.r1_gamma."
             )
+
+    def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
+        """The metrics that ``run.metrics`` names, of the moving average."""
+        assert self.metrics is not None
+        G = ema_generator(self.config, self.static.networks, distributed.local(state), stage)
+        scalars, text = self.metrics.measure(G, nimg)
+        self.log.board_scalars(nimg, scalars)
+        self.log.line(text)
+        clock.restart(nimg)
 
     def save(self, state: TrainState, stage: Stage) -> None:
         """Start writing a checkpoint."""

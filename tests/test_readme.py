@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import stylegen
-from stylegen.cli import configs, prepare, sample, train
+from stylegen.cli import configs, evaluate, prepare, sample, train
 from stylegen.data.prepare import Options
+from stylegen.evaluation import names
+from stylegen.pretrained import weights
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -61,13 +63,14 @@ PREPARE = of_verb("prepare", readme_commands())
 SAMPLE = of_verb("sample", readme_commands()) + [
     c for e in EXPERIMENTS for c in of_verb("sample", docstring_commands(e))
 ]
+EVALUATE = of_verb("evaluate", readme_commands())
 IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
 
 
 def test_every_command_is_of_a_known_kind():
     kinds = {words[0].removeprefix(".venv/bin/") for words in readme_commands()}
     assert kinds == {"make", "python", "python3", "pip", "stylegen"}
-    assert TRAIN and PREPARE and SAMPLE
+    assert TRAIN and PREPARE and SAMPLE and EVALUATE
 
 
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
@@ -106,6 +109,29 @@ def test_sample(arguments, make_generator, monkeypatch, tmp_path):
     frames = ["--frames", "2"] if "--frames" in arguments else []
     assert sample.main([*arguments, *frames]) == 0
     assert list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("arguments", EVALUATE, ids=ids(EVALUATE))
+def test_evaluate(arguments, monkeypatch):
+    ran = []
+
+    def measure(options):
+        evaluate._check(options)
+        metrics = names.parse_list(options.metrics, everything=options.images is not None)
+        ran.append(metrics)
+        return []
+
+    monkeypatch.setattr(evaluate, "_of_run", measure)
+    monkeypatch.setattr(evaluate, "_of_images", measure)
+    monkeypatch.setattr(evaluate, "_download", lambda name: ran.append(weights.PUBLISHED[name]))
+    monkeypatch.setattr(evaluate, "_write", lambda *_, **__: None)
+    assert evaluate.main(arguments) == 0 and len(ran) == 1
+
+
+def test_the_metrics_that_are_listed():
+    listed = re.findall(r"^\| (`(?:fid|kid|pr|dc|is|swd|ppl).*?) \|", README, re.MULTILINE)
+    found = {names.parse(name).kind for cell in listed for name in re.findall(r"`(\w+)`", cell)}
+    assert found == {"fid", "kid", "pr", "dc", "is", "swd", "ppl"}
 
 
 def test_python_snippet(make_generator, monkeypatch):

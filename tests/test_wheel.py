@@ -110,7 +110,7 @@ def test_imports_the_installed_package(run, environment):
 
 def test_help(run):
     output = run("stylegen", "--help")
-    for verb in ("train", "sample", "prepare"):
+    for verb in ("train", "sample", "evaluate", "prepare"):
         assert verb in output
         assert "usage: " + verb in run("stylegen", verb, "--help")
 

@@ -6,6 +6,7 @@ import sys
 VERBS = {
     "train": "train a generator, or resume a run",
     "sample": "draw pictures, style mixing and videos with a trained generator",
+    "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
     "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",
 }
 

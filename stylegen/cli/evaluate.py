@@ -1,0 +1,227 @@
+"""The verb ``evaluate``: FID, KID, precision and recall, SWD, path lengths of a run, or of two sets of images."""
+
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from stylegen.cli import common
+
+DESCRIPTION = """Measure how good generated pictures are. Every number comes with its provenance.
+
+  # A trained generator against its training data; written to the run's metric-fid50k_full.jsonl too
+  evaluate --run runs/bedroom --metrics fid50k_full,kid50k_full
+  # Every snapshot of the run, without any weights of others
+  evaluate --run runs/bedroom --all --metrics fid1k,swd1k --extractor random_vgg
+  # Two folders, zips or .npy arrays of uint8 images
+  evaluate --images A --reference B --metrics fid,kid,pr,dc,swd --extractor random_vgg --json out.json
+  # Fetch the weights of inception (96 MB), vgg16 (553 MB) or lpips (7 kB), and check their hash
+  evaluate --download inception
+"""
+
+Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Found = list[tuple[float | None, list[Any]]]  # snapshots in kimg (None: images), with their Results
+File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    metrics: Text = None  # such as fid50k_full,kid50k_full,pr50k3_full,dc10k5,is50k,swd8k,ppl_wend; or fid1k.
+    run: Text = None  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
+    """Snapshot at so many thousand images; default: the newest good one."""
+    all: bool = False  # every snapshot of the run.
+    data_path: File = None  # the training data, where it lies elsewhere than the run's configuration says.
+    images: File = None  # folder, zip or .npy of images to judge, instead of a run.
+    reference: File = None  # folder, zip or .npy of real images to compare them with.
+    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
+    extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
+    """Network of the features: FID's own; VGG-16; or a random one, which needs no weights."""
+    weights: File = None  # the extractor's weights, as .pth, .pt, .npz or .safetensors; default: the downloaded file.
+    ppl_vgg: File = None  # VGG-16's weights for path lengths; default: the downloaded one.
+    ppl_lpips: File = None  # linear weights of LPIPS for path lengths; default: the downloaded ones, or none.
+    ppl_distance: Literal["vgg16", "random_vgg"] = "vgg16"
+    """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
+    ppl_crop: Literal["none", "face"] = "none"
+    """Part of the picture for path lengths; face is that of the original's FFHQ."""
+    psi: float = 1.0  # truncation; metrics are usually of the untruncated generator.
+    cutoff: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None  # truncate only so many layers; default: all.
+    noise: Literal["random", "const", "none"] = "random"
+    """Fine detail of the pictures; path lengths always use const."""
+    json: File = None  # also write the results here.
+    cache: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder of statistics of real images; default: the user's cache folder; "" for none."""
+    download: Annotated[Literal["inception", "vgg16", "lpips"] | None, tyro.conf.arg(metavar="NAME")] = None
+    """Fetch these weights, check their hash, and stop."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, prog="evaluate", description=DESCRIPTION, args=argv, config=config)
+    return common.run(lambda: evaluate(options))
+
+
+def evaluate(options: Options) -> None:
+    """Do what was asked; an error of our own says why it cannot be done."""
+    if options.download is not None:
+        _download(options.download)
+        return
+    _check(options)
+    warnings.showwarning = _show_warning
+    found = _of_images(options) if options.images is not None else _of_run(options)
+    if options.json is not None:
+        _write(options.json, found, several=options.all)
+
+
+def _check(options: Options) -> None:
+    if options.metrics is None:
+        raise common.UsageError("--metrics is missing, for example --metrics fid50k_full,kid50k_full.")
+    if (options.run is None) == (options.images is None):
+        raise common.UsageError("give either --run, or --images and --reference.")
+    if options.images is None and options.reference is not None:
+        raise common.UsageError("--reference goes with --images; a run is compared with its training data.")
+    if options.images is not None and (options.all or options.kimg is not None or options.data_path is not None):
+        raise common.UsageError("--all, --kimg and --data-path go with --run.")
+    if options.all and options.kimg is not None:
+        raise common.UsageError("--all and --kimg exclude each other.")
+    if options.run is not None and options.resolution is not None:
+        raise common.UsageError("--resolution goes with --images; a run has the resolution of its configuration.")
+    if options.json is not None and options.json.is_dir():
+        raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
+
+
+def _of_images(options: Options) -> Found:
+    from stylegen.evaluation import image_sets, measure, names
+
+    metrics = names.parse_list(options.metrics or "", everything=True)
+    if any(metric.kind == "ppl" for metric in metrics):
+        raise common.UsageError("path lengths are of a generator: give --run.")
+    if options.reference is None and any(metric.needs_reals for metric in metrics):
+        raise common.UsageError("--reference is missing: the real images to compare with.")
+    assert options.images is not None
+    fakes = image_sets.open_images(options.images, options.resolution)
+    reals = image_sets.open_images(options.reference, options.resolution) if options.reference else None
+    extractor = _extractor(options, metrics)
+    results = measure.measure(metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress)
+    _print(results)
+    return [(None, results)]
+
+
+def _of_run(options: Options) -> Found:
+    import stylegen
+    from stylegen import checkpoint
+    from stylegen.evaluation import names, runs
+    from stylegen.evaluation.generated import Drawing
+
+    assert options.run is not None
+    metrics = names.parse_list(options.metrics or "")
+    folder = Path(options.run) if (Path(options.run) / "config.json").is_file() else None
+    if options.all and folder is None:
+        raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
+    kimgs: list[float | None] = [options.kimg]
+    if options.all and folder is not None:
+        kimgs = [nimg / 1000 for nimg in checkpoint.available(folder)]
+        if not kimgs:
+            raise common.UsageError(f"--all: {options.run} has no snapshots yet.")
+    extractor, distance = _extractor(options, metrics), _distance(options, metrics)
+    found: Found = []
+    source = None
+    for kimg in kimgs:
+        G = stylegen.load(options.run, kimg=kimg)
+        print(G)
+        if source is None and any(metric.needs_reals for metric in metrics) or (G.c_dim and source is None):
+            source = _source(options, G.config)
+        results = runs.evaluate_generator(
+            G,
+            metrics,
+            source,
+            extractor=extractor,
+            distance=distance,
+            drawing=Drawing(options.psi, options.cutoff, options.noise),
+            crop=options.ppl_crop,
+            cache=_cache(options),
+            progress=common.with_progress,
+        )
+        if folder is not None:
+            runs.record(folder, round(G.kimg * 1000), results)
+        _print(results)
+        found.append((G.kimg, results))
+    return found
+
+
+def _source(options: Options, config: Any) -> Any:
+    import dataclasses
+
+    from stylegen import data
+
+    if options.data_path is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(options.data_path)))
+    return data.open_source(config)
+
+
+def _extractor(options: Options, metrics: list[Any]) -> Any:
+    from stylegen.metrics.extractors import open_extractor
+
+    needed = any(metric.kind not in ("swd", "ppl") for metric in metrics)
+    return open_extractor(options.extractor, options.weights) if needed else None
+
+
+def _distance(options: Options, metrics: list[Any]) -> Any:
+    from stylegen.metrics.extractors import open_distance
+
+    needed = any(metric.kind == "ppl" for metric in metrics)
+    return open_distance(options.ppl_distance, options.ppl_vgg, options.ppl_lpips) if needed else None
+
+
+def _cache(options: Options) -> Path | None:
+    from stylegen.evaluation.reference import default_folder
+
+    return default_folder() if options.cache is None else Path(options.cache) if options.cache else None
+
+
+def _download(name: str) -> None:
+    from stylegen.pretrained import weights
+
+    print(f"{weights.PUBLISHED[name].what}, from {weights.PUBLISHED[name].url}")
+    path = weights.download(name, common.with_progress)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, its SHA-256 is the published one.")
+
+
+def _print(results: list[Any]) -> None:
+    from stylegen.evaluation.runs import measured_by
+
+    for result in results:
+        counts = [
+            f"{result.provenance[side]['count']:,} {side}" for side in ("fakes", "reals") if side in result.provenance
+        ]
+        print(f"{result.name:<24} {result.value:<12.6g} {measured_by(result.provenance)}, {', '.join(counts)}")
+
+
+def _write(path: Path, found: Found, several: bool) -> None:
+    """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
+    from stylegen.images import replacing
+
+    tree: dict[str, Any] = {}
+    for kimg, results in found:
+        for result in results:
+            entry = result.as_json() | ({"kimg": kimg} if kimg is not None else {})
+            if several:
+                tree.setdefault(result.name, []).append(entry)
+            else:
+                tree[result.name] = entry
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(tree, indent=2) + "\n")
+    print(f"{os.fspath(path)}: written.")
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)

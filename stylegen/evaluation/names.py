@@ -1,0 +1,106 @@
+"""What the name of a metric asks for: fid50k_full is FID of 50,000 fakes against all reals."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from stylegen.evaluation import EvaluationError
+
+Kind = Literal["fid", "kid", "pr", "dc", "is", "swd", "ppl"]
+
+# Where a name does not say how many: those that are published most often.
+STANDARD = {
+    "fid": "fid50k_full",  # StyleGAN's own is fid50k, against 50,000 reals; fid50k_full is that of StyleGAN2-ADA
+    "kid": "kid50k_full",  # StyleGAN2-ADA
+    "pr": "pr50k3_full",  # Kynkäänniemi et al. 2019
+    "dc": "dc10k5",  # Naeem et al. 2020
+    "is": "is50k",  # Salimans et al. 2016
+    "swd": "swd8k",  # Karras et al. 2018: 8192
+}
+THOUSAND = {"swd": 1024}  # a k; 1000 for the others
+PPL_SAMPLES = 100_000  # StyleGAN; a name such as ppl50k_wend says otherwise
+MAX_NEIGHBOUR_REALS = 50_000  # of precision, recall, density and coverage, whose definition takes as many
+HELP = (
+    "fid50k_full, kid50k_full, pr50k3_full (precision and recall), dc10k5 (density and coverage), is50k, swd8k, "
+    "ppl_zfull, ppl_zend, ppl_wfull, ppl_wend, each with another number of images, such as fid1k"
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric that was asked for."""
+
+    name: str
+    kind: Kind
+    fakes: int | None  # generated images; None is all there are
+    reals: int | None  # real images at most; None is all there are
+    k: int = 0  # nearest neighbour of pr and dc
+    space: Literal["z", "w"] = "w"  # of ppl
+    sampling: Literal["full", "end"] = "full"  # of ppl
+
+    @property
+    def needs_reals(self) -> bool:
+        """Whether it compares with real images."""
+        return self.kind not in ("is", "ppl")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the numbers that it gives."""
+        parts = {"pr": ("precision", "recall"), "dc": ("density", "coverage")}.get(self.kind)
+        return tuple(f"{self.name}_{part}" for part in parts) if parts else (self.name,)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """The direction in which it improves."""
+        return self.kind in ("fid", "kid", "swd", "ppl")
+
+
+def parse(name: str, *, everything: bool = False) -> Metric:
+    """Read a metric's name.
+
+    Args:
+        name: such as fid50k_full.
+        everything: a name without a number takes all images that there are, not the usual number.
+
+    Raises:
+        EvaluationError: there is no such metric.
+    """
+    if everything and name in STANDARD:
+        k = {"pr": 3, "dc": 5}.get(name, 0)
+        return Metric(name, name, None, None, k)  # type: ignore[arg-type]
+    text = STANDARD.get(name, name)
+    if match := re.fullmatch(r"(fid|kid|is|swd)(\d+)(k?)(_full)?", text):
+        kind, number, thousand, full = match.groups()
+        count = int(number) * (THOUSAND.get(kind, 1000) if thousand else 1)
+        made = Metric(name, kind, count, None if full else count)  # type: ignore[arg-type]
+        if full and kind in ("is", "swd"):
+            raise EvaluationError(f"metric {name!r}: {kind} takes no _full; write {name.removesuffix('_full')}.")
+    elif match := re.fullmatch(r"(pr|dc)(\d+)k(\d+)(_full)?", text):
+        kind, number, neighbour, full = match.groups()
+        count = int(number) * 1000
+        reals = MAX_NEIGHBOUR_REALS if full else min(count, MAX_NEIGHBOUR_REALS)
+        made = Metric(name, kind, count, reals, int(neighbour))  # type: ignore[arg-type]
+    elif match := re.fullmatch(r"ppl(?:(\d+)(k?))?_(z|w)(full|end)", text):
+        number, thousand, space, sampling = match.groups()
+        count = int(number) * (1000 if thousand else 1) if number else PPL_SAMPLES
+        made = Metric(name, "ppl", count, 0, 0, space, sampling)  # type: ignore[arg-type]
+    else:
+        raise EvaluationError(f"metric {name!r}: there is no such; there are {HELP}.")
+    if made.fakes is None or made.fakes < 2 or (made.kind in ("pr", "dc") and made.k < 1):
+        raise EvaluationError(f"metric {name!r}: the numbers in it must be at least 2 images and 1 neighbour.")
+    return made
+
+
+def parse_list(text: str, *, everything: bool = False) -> list[Metric]:
+    """Several names, with commas between them.
+
+    Raises:
+        EvaluationError: there is no such metric, one is there twice, or there are none.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise EvaluationError(f"metrics {text!r}: names none; there are {HELP}.")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise EvaluationError(f"metrics {text!r}: {twice[0]} is there twice.")
+    return [parse(name, everything=everything) for name in names]

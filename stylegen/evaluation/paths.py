@@ -1,0 +1,84 @@
+"""Perceptual path length of a generator, by a metric's name."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from stylegen import sampling
+from stylegen.evaluation import EvaluationError
+from stylegen.evaluation.collect import Progress
+from stylegen.evaluation.measure import SEED, Result, provenance
+from stylegen.evaluation.names import Metric
+from stylegen.generator import Generator
+from stylegen.metrics.extractors import Distance
+from stylegen.metrics.path_length import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
+
+
+def measure_path(
+    metric: Metric, G: Generator, distance: Distance, *, crop: Crop = "none", progress: Progress | None = None
+) -> Result:
+    """One of ppl_zfull, ppl_zend, ppl_wfull, ppl_wend.
+
+    Noise is the network's own, the same at both ends of a step; there is no truncation.
+
+    Raises:
+        EvaluationError: the generator has classes, or its pictures are neither grey nor RGB.
+    """
+    if G.c_dim:
+        raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
+    if G.image_channels not in (1, 3):
+        raise EvaluationError(
+            f"{metric.name}: the distance sees grey or RGB pictures, not {G.image_channels} channels."
+        )
+    assert metric.fakes is not None
+    # Both ends of a step lie in one batch, so that rounding is the same for both.
+    pairs = max(1, sampling.default_batch(G.resolution) // 2)
+
+    def mapping(z: np.ndarray) -> np.ndarray:
+        return sampling.styles(G, z, batch=pairs)[:, 0]
+
+    def draw(w: np.ndarray) -> Array:
+        ws = np.broadcast_to(w[:, None], (len(w), G.num_ws, G.w_dim))
+        return jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
+
+    ends = path_ends(metric.fakes, G.z_dim, sampling=metric.sampling, seed=SEED, batch=pairs)
+    if progress:
+        ends = _shown(ends, progress, metric.fakes)
+    found = path_length(mapping, draw, distance, ends, space=metric.space, crop=crop)
+    made = provenance(metric) | {
+        "distance": distance.provenance,
+        "epsilon": EPSILON,
+        "percentiles": [LOWEST, HIGHEST],
+        "kept": found.kept,
+        "deviation": found.deviation,
+        "crop": crop,
+        "largest_side": MAX_SIDE,
+        "device": jax.default_backend(),
+        "fakes": {
+            "generator": G.source,
+            "kimg": G.kimg,
+            "resolution": G.resolution,
+            "alpha": float(G.alpha),
+            "count": metric.fakes,
+            "latent_seed": SEED,
+            "psi": 1.0,
+            "noise": "const",
+        },
+    }
+    return Result(metric.name, found.mean, made)
+
+
+def _shown(ends: Iterator[Ends], progress: Progress, total: int) -> Iterator[Ends]:
+    """The same batches, with progress, which counts the pairs of each."""
+    latest: list[Ends] = []
+
+    def firsts() -> Iterator[np.ndarray]:
+        for end in ends:
+            latest[:] = [end]
+            yield end[0]
+
+    for _ in progress(firsts(), total, "pairs"):
+        yield latest[0]

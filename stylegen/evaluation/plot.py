@@ -1,0 +1,71 @@
+"""A picture of how metrics went over a run: a small panel for each, drawn with Pillow alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from stylegen.images import replacing
+
+WIDTH, HEIGHT = 480, 300  # pixels of a panel
+LEFT, RIGHT, TOP, BOTTOM = 72, 18, 34, 40  # margins of the axes in a panel
+INK, GRID, LINE = (60, 60, 60), (225, 225, 225), (31, 119, 180)
+COLUMNS = 2
+
+Series = Sequence[tuple[float, float]]  # kimg and value
+
+
+def save_plot(series: Mapping[str, Series], path: Path) -> None:
+    """Draw every series by its title and write the picture; atomic.
+
+    Args:
+        series: points in order of kimg; those that are not finite are left out.
+        path: a .png.
+    """
+    panels = {title: [(x, y) for x, y in points if math.isfinite(y)] for title, points in series.items()}
+    panels = {title: points for title, points in panels.items() if points}
+    rows = math.ceil(len(panels) / COLUMNS)
+    page = Image.new("RGB", (WIDTH * min(COLUMNS, max(len(panels), 1)), HEIGHT * max(rows, 1)), "white")
+    for i, (title, points) in enumerate(panels.items()):
+        page.paste(_panel(title, points), (i % COLUMNS * WIDTH, i // COLUMNS * HEIGHT))
+    with replacing(path) as partial:
+        page.save(partial)
+
+
+def _panel(title: str, points: Series) -> Image.Image:
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
+    x_ticks = ticks(0, max(x for x, _ in points))
+    y_ticks = ticks(min(y for _, y in points), max(y for _, y in points))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
+        up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    for x in x_ticks:
+        draw.line([place(x, y_ticks[0]), place(x, y_ticks[-1])], GRID)
+        draw.text((place(x, 0)[0], HEIGHT - BOTTOM + 6), f"{x:g}", INK, font, anchor="mt")
+    for y in y_ticks:
+        draw.line([place(x_ticks[0], y), place(x_ticks[-1], y)], GRID)
+        draw.text((LEFT - 6, place(0, y)[1]), f"{y:.6g}", INK, font, anchor="rm")
+    draw.text((WIDTH / 2, 10), title, INK, ImageFont.load_default(size=14), anchor="mt")
+    draw.text((WIDTH / 2, HEIGHT - 6), "kimg", INK, font, anchor="mb")
+    places = [place(x, y) for x, y in points]
+    if len(places) > 1:
+        draw.line(places, LINE, width=2, joint="curve")
+    for x, y in places:
+        draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=LINE)
+    return image
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers, evenly spaced, from at most ``low`` to at least ``high``; two or more."""
+    if high <= low:
+        low, high = low - max(abs(low), 1) / 2, high + max(abs(high), 1) / 2
+    rough = (high - low) / (most - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, last + 1)]

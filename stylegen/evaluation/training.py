@@ -1,0 +1,124 @@
+"""Metrics during training: measured at times, recorded, plotted, and the best snapshot kept."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from stylegen import schedule
+from stylegen.config import Config
+from stylegen.data.source import ImageSource
+from stylegen.evaluation import EvaluationError, names, plot, reference, runs
+from stylegen.evaluation.measure import Result
+from stylegen.generator import Generator
+from stylegen.loading import save_generator
+from stylegen.metrics import MetricError
+from stylegen.metrics.extractors import open_distance, open_extractor
+
+PLOT_NAME, BEST_NAME = "metrics.png", "best.safetensors"
+
+
+class RunMetrics:
+    """The metrics that ``run.metrics`` asks for, of a run's moving-average generator."""
+
+    def __init__(self, config: Config, folder: Path, source: ImageSource) -> None:
+        """Prepare; nothing is written.
+
+        Args:
+            config: of the run.
+            folder: the run directory.
+            source: the data.
+
+        Raises:
+            EvaluationError: a name is no metric, or a metric does not fit the extractor, the data or the generator.
+            WeightsError: weights are missing.
+        """
+        run = config.run
+        self.metrics = names.parse_list(run.metrics)
+        for metric in self.metrics:
+            _check(metric, config)
+        self._folder, self._source = folder, source
+        kinds = {metric.kind for metric in self.metrics}
+        weights = run.metrics_weights
+        self._extractor = open_extractor(run.metrics_extractor, weights) if kinds - {"swd", "ppl"} else None
+        network = "random_vgg" if run.metrics_extractor == "random_vgg" else "vgg16"
+        self._distance = open_distance(network) if "ppl" in kinds else None
+        self._every, self._total = round(run.metrics_every * 1000), schedule.total_nimg(config)
+
+    def due(self, before: int, now: int) -> bool:
+        """Whether a multiple of ``run.metrics_every``, or the end of the run, lies between two numbers of images."""
+        return now // self._every > before // self._every or before < self._total <= now
+
+    def forget_after(self, nimg: int) -> None:
+        """Drop what was recorded beyond ``nimg`` by a run that was killed, and that will be measured again."""
+        for metric in self.metrics:
+            for name in metric.values:
+                runs.drop_after(runs.record_path(self._folder, name), nimg)
+
+    def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
+        """Measure, record, plot, and keep the generator if it is the best by the first metric.
+
+        A metric that cannot be measured now, such as one of pictures that are not numbers, does not end the run.
+
+        Returns:
+            Scalars by ``Metrics/<name>``, and a line for the log.
+        """
+        # On the host, so that they can go to the devices as the metrics want them.
+        params, noise_const, w_avg = jax.tree.map(np.asarray, (G.params, G.noise_const, G.w_avg))
+        G = dataclasses.replace(
+            G, params=params, noise_const=noise_const, w_avg=w_avg, kimg=nimg / 1000, source=str(self._folder)
+        )
+        try:
+            results = self._results(G)
+            runs.record(self._folder, nimg, results)
+            best = self._keep_best(G, nimg, results[0])
+            self._plot()
+        except (MetricError, EvaluationError, OSError) as error:
+            return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
+        values = ", ".join(f"{result.name} {result.value:.4g}" for result in results)
+        return {f"Metrics/{result.name}": result.value for result in results}, f"kimg {nimg / 1000:<8g} {values}{best}"
+
+    def _results(self, G: Generator) -> list[Result]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they stand in the provenance; once a time they would fill the log
+            return runs.evaluate_generator(
+                G,
+                self.metrics,
+                self._source,
+                extractor=self._extractor,
+                distance=self._distance,
+                cache=reference.default_folder(),
+            )
+
+    def _keep_best(self, G: Generator, nimg: int, result: Result) -> str:
+        """Write the generator if no snapshot measured in the same way is better; what to say of it."""
+        lines = runs.read_record(runs.record_path(self._folder, result.name))
+        alike = [line for line in lines if line["measured_by"] == runs.measured_by(result.provenance)]
+        sign = 1 if self.metrics[0].lower_is_better else -1
+        best = min(alike, key=lambda line: (sign * line["value"], line["nimg"]))
+        if best["nimg"] != nimg:
+            return ""
+        save_generator(G, self._folder / BEST_NAME)
+        return f", the best so far: {BEST_NAME}"
+
+    def _plot(self) -> None:
+        series: dict[str, list[tuple[float, float]]] = {}
+        for metric in self.metrics:
+            for name in metric.values:
+                for line in runs.read_record(runs.record_path(self._folder, name)):
+                    series.setdefault(f"{name} ({line['measured_by']})", []).append((line["kimg"], line["value"]))
+        plot.save_plot(series, self._folder / PLOT_NAME)
+
+
+def _check(metric: names.Metric, config: Config) -> None:
+    asked = f"run.metrics = {config.run.metrics!r}: {metric.name}"
+    if metric.kind == "is" and config.run.metrics_extractor != "inception":
+        raise EvaluationError(f"{asked} needs run.metrics_extractor inception.")
+    if metric.kind == "ppl" and config.num_classes:
+        raise EvaluationError(f"{asked}: path lengths of class-conditional generators are not supported.")
+    if config.image_channels not in (1, 3) and metric.kind != "swd":
+        raise EvaluationError(
+            f"{asked} takes grey or RGB pictures, and these have {config.image_channels} channels; swd takes any."
+        )

@@ -1,0 +1,225 @@
+"""Feature extractors: batches of uint8 images in, features out, on all devices; each says what it is.
+
+``inception`` is FID's network, ``vgg16`` torchvision's VGG-16, ``random_vgg`` a smaller VGG-16 with fixed random
+weights, for use without any file and for pictures that are no photographs.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from stylegen import compiling
+from stylegen.metrics import MetricError
+from stylegen.pretrained import inception, vgg, weights
+
+Name = Literal["inception", "vgg16", "random_vgg"]
+BATCH = 32  # images a device at once
+
+_TENSORFLOW = "bilinear as TensorFlow 1 (top left aligned, no antialiasing)"
+_TRIANGLE = "bilinear, antialiased"
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A network that turns images into feature vectors."""
+
+    name: Name
+    size: int  # features
+    provenance: dict[str, Any]  # what it is: weights, their hash, how pictures are resized
+    forward: Callable[[Any, Array], dict[str, Array]]  # params and uint8 [N, h, w, 3] to features (and logits)
+    params: Any
+    devices: list[jax.Device] = field(default_factory=jax.local_devices)
+
+    @property
+    def batch(self) -> int:
+        """Images at once, all devices together."""
+        return BATCH * len(self.devices)
+
+    def __call__(self, images: np.ndarray | Array, output: str = "features") -> np.ndarray:
+        """Features [N, size] (or ``logits``) of uint8 [N, h, w, C], C 1 or 3, any N; float32.
+
+        Batches are padded to one size, so that each size of picture is compiled once.
+
+        Raises:
+            MetricError: wrong pictures, or an output that this network has not.
+        """
+        check_images(images)
+        parts = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            parts.append(np.asarray(self._run(_padded(part, self.batch), output))[: len(part)])
+        if not parts:
+            raise MetricError("there are no images.")
+        return np.concatenate(parts)
+
+    def _run(self, images: Any, output: str) -> Array:
+        found = self._program(self._placed, jax.device_put(images, self._sharding("data")))
+        if output not in found:
+            raise MetricError(f"the extractor {self.name} has no {output}; inception has.")
+        return found[output]
+
+    def _sharding(self, *axes: str) -> NamedSharding:
+        return NamedSharding(Mesh(np.array(self.devices), ("data",)), PartitionSpec(*axes))
+
+    @functools.cached_property
+    def _placed(self) -> Any:
+        """The weights on all devices."""
+        return jax.device_put(self.params, self._sharding())
+
+    @functools.cached_property
+    def _program(self) -> Callable[..., dict[str, Array]]:
+        def program(params: Any, images: Array) -> dict[str, Array]:
+            rgb = jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+            return self.forward(params, rgb)
+
+        return jax.jit(program, compiler_options=compiling.compiler_options())
+
+
+def check_images(images: Any) -> None:
+    """Raise MetricError unless these are uint8 [N, h, w, 1 or 3]."""
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
+        raise MetricError(
+            f"images are {images.dtype} {tuple(images.shape)}; wanted uint8 [N, h, w, 3], or 1 for grey: bring others "
+            "to RGB."
+        )
+
+
+def _padded(images: Any, size: int) -> Any:
+    missing = size - len(images)
+    if missing == 0:
+        return images
+    concatenate = np.concatenate if isinstance(images, np.ndarray) else jnp.concatenate
+    return concatenate([images, images[-1:].repeat(missing, axis=0)])
+
+
+def open_extractor(name: str, path: str | os.PathLike[str] | None = None) -> Extractor:
+    """An extractor by name.
+
+    Args:
+        name: inception, vgg16 or random_vgg.
+        path: file of the weights; where ``weights.download`` put them if None.
+
+    Raises:
+        MetricError: no such extractor.
+        WeightsError: the weights are missing, or not those of this network.
+    """
+    if name not in _OPENERS:
+        raise MetricError(f"extractor {name!r}: must be one of {', '.join(_OPENERS)}.")
+    if name == "random_vgg" and path is not None:
+        raise MetricError(f"{path}: random_vgg takes no weights.")
+    return _OPENERS[name](path)
+
+
+def _open_inception(path: str | os.PathLike[str] | None) -> Extractor:
+    file = weights.find("inception", path)
+    params = inception.load(file)
+
+    def forward(params: Any, images: Array) -> dict[str, Array]:
+        pooled = inception.features(params, inception.preprocess(images))
+        return {"features": pooled, "logits": inception.logits(params, pooled)}
+
+    made = _provenance("inception", file, f"{_TENSORFLOW}, to {inception.SIZE}", "last average pool")
+    return Extractor("inception", inception.FEATURES, made, forward, params)
+
+
+def _open_vgg16(path: str | os.PathLike[str] | None) -> Extractor:
+    file = weights.find("vgg16", path)
+    made = _provenance("vgg16", file, f"{_TENSORFLOW}, to {vgg.SIZE}", "second dense layer after its ReLU")
+    return Extractor("vgg16", vgg.FEATURES, made, _vgg_forward, vgg.load(file))
+
+
+def _vgg_forward(params: Any, images: Array) -> dict[str, Array]:
+    return {"features": vgg.features(params, vgg.preprocess(images))}
+
+
+def _open_random(path: object) -> Extractor:
+    del path
+    params, digest = vgg.random_params()
+
+    def forward(params: Any, images: Array) -> dict[str, Array]:
+        return {"features": vgg.features(params, vgg.random_preprocess(images), relu=False)}
+
+    made = {
+        "extractor": "random_vgg",
+        "weights": f"random, seed {vgg.RANDOM_SEED}",
+        "weights_sha256": digest,
+        "resize": f"{_TRIANGLE}, to {vgg.RANDOM_SIZE}",
+        "layer": f"second dense layer of {vgg.RANDOM_FEATURES}, before its ReLU",
+    }
+    return Extractor("random_vgg", vgg.RANDOM_FEATURES, made, forward, params)
+
+
+def _provenance(name: str, file: Any, resize: str, layer: str) -> dict[str, Any]:
+    digest = weights.sha256(file)
+    published = weights.is_published(name, digest)
+    return {
+        "extractor": name,
+        "weights": weights.PUBLISHED[name].what if published else f"unknown: {file.name}",
+        "weights_sha256": digest,
+        "resize": resize,
+        "layer": layer,
+    }
+
+
+_OPENERS: dict[str, Callable[[Any], Extractor]] = {
+    "inception": _open_inception,
+    "vgg16": _open_vgg16,
+    "random_vgg": _open_random,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """How different two pictures look: float [N, r, r, 3] in [-1, 1], twice, to [N]."""
+
+    provenance: dict[str, Any]
+    params: Any
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        return _distance(self.params["vgg"], self.params["linear"], a, b)
+
+
+@jax.jit
+def _distance(params: Any, linear: Any, a: Array, b: Array) -> Array:
+    a, b = (jnp.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in (a, b))
+    return vgg.perceptual_distance(params, linear, a, b)
+
+
+def open_distance(
+    name: str, path: str | os.PathLike[str] | None = None, linear: str | os.PathLike[str] | None = None
+) -> Distance:
+    """The perceptual distance of PPL: LPIPS where both its parts are there, and otherwise something that says so.
+
+    Args:
+        name: vgg16, or random_vgg, which is not LPIPS but needs no weights.
+        path: file of VGG-16's weights; where ``weights.download`` put them if None.
+        linear: file of the linear weights of LPIPS; those that were downloaded if None, and if there are none, all
+            channels count alike.
+
+    Raises:
+        MetricError: another name.
+        WeightsError: weights are missing, or not those of this network.
+    """
+    if name == "random_vgg":
+        params, digest = vgg.random_params()
+        made = {"distance": "random_vgg, all channels alike; not LPIPS", "weights_sha256": digest}
+        return Distance(made, {"vgg": {"conv": params["conv"]}, "linear": None})
+    if name != "vgg16":
+        raise MetricError(f"distance {name!r}: must be vgg16 or random_vgg.")
+    file = weights.find("vgg16", path)
+    params = {"conv": vgg.load(file, dense=False)["conv"]}
+    made = {"weights_sha256": weights.sha256(file)}
+    if linear is None and not (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file():
+        made["distance"] = "VGG-16, all channels alike: not LPIPS, whose linear weights were not given"
+        return Distance(made, {"vgg": params, "linear": None})
+    linear_file = weights.find("lpips", linear)
+    made |= {"distance": "LPIPS 0.1, VGG-16", "linear_sha256": weights.sha256(linear_file)}
+    return Distance(made, {"vgg": params, "linear": vgg.load_lpips(linear_file)})

@@ -1,0 +1,228 @@
+"""The verb ``evaluate``, end to end at tiny counts with random_vgg, and every wrong command in one sentence."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import stylegen
+from stylegen.cli import evaluate
+from stylegen.config import DataConfig
+from stylegen.data.toy_bedrooms import render
+from stylegen.loading import save_generator
+from stylegen.metrics import extractors
+from stylegen.pretrained import vgg, weights
+
+SIDE, COUNT = 16, 12
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def a_smaller_network(monkeypatch):
+    """VGG-16's layers with an eighth of the channels: the same code, quick."""
+    monkeypatch.setattr(vgg, "STAGES", tuple(tuple(c // 8 for c in stage) for stage in vgg.STAGES))
+    monkeypatch.setattr(vgg, "FEATURES", 32)
+    monkeypatch.setattr(vgg, "RANDOM_FEATURES", 8)
+    monkeypatch.setattr(extractors, "BATCH", 8)
+    vgg.random_params.cache_clear()
+    yield
+    vgg.random_params.cache_clear()
+
+
+@pytest.fixture
+def pictures():
+    return render(np.arange(COUNT), SIDE), render(np.arange(100, 100 + COUNT + 3), SIDE) // 2
+
+
+def run(command: str) -> int:
+    return evaluate.main(command.split())
+
+
+def write_folder(images, folder):
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03d}.png")
+
+
+METRICS = "fid,kid,pr,dc,swd"
+NAMES = {"fid", "kid", "pr_precision", "pr_recall", "dc_density", "dc_coverage", "swd"}
+
+
+def test_folder_zip_and_array_give_the_same(in_a_folder, pictures, capsys):
+    fakes, reals = pictures
+    write_folder(fakes, in_a_folder / "A")
+    write_folder(reals, in_a_folder / "B")
+    with zipfile.ZipFile("B.zip", "w") as file:
+        for path in sorted((in_a_folder / "B").iterdir()):
+            file.write(path, path.name)
+    np.save("A.npy", fakes)
+    options = f"--metrics {METRICS} --extractor random_vgg"
+    assert run(f"--images A --reference B {options} --json one.json") == 0
+    assert run(f"--images A.npy --reference B.zip {options} --json two.json") == 0
+    one, two = (json.loads((in_a_folder / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert set(one) == set(two) == NAMES
+    for name in NAMES:
+        assert one[name]["value"] == pytest.approx(two[name]["value"], rel=1e-6)
+    assert one["fid"]["value"] > 0 and one["swd"]["value"] > 0
+    out, err = capsys.readouterr()
+    assert "fid " in out and "random_vgg, 12 fakes, 15 reals" in out and "pixels, 12 fakes, 12 reals" in out
+
+
+def test_provenance_is_complete(in_a_folder, pictures):
+    np.save("A.npy", pictures[0])
+    np.save("B.npy", pictures[1])
+    assert run("--images A.npy --reference B.npy --metrics fid,swd,kid --extractor random_vgg --json out.json") == 0
+    found = json.loads((in_a_folder / "out.json").read_text())
+    fid = found["fid"]["provenance"]
+    assert fid["extractor"]["extractor"] == "random_vgg" and len(fid["extractor"]["weights_sha256"]) == 64
+    assert "antialiased" in fid["extractor"]["resize"] and fid["versions"]["stylegen"]
+    for side, n in (("fakes", COUNT), ("reals", COUNT + 3)):
+        assert fid[side]["count"] == fid[side]["images"] == n and len(fid[side]["fingerprint"]) == 64
+        assert {"crop", "resize_filter", "resolution", "channels", "order_seed"} <= set(fid[side])
+    assert "extractor" not in found["swd"]["provenance"]
+    assert set(found["swd"]["provenance"]["by_resolution"]) == {"16"}
+    assert found["kid"]["provenance"]["subset_size"] == COUNT
+
+
+def test_the_same_images_have_no_distance(in_a_folder, pictures):
+    np.save("A.npy", pictures[0])
+    assert run("--images A.npy --reference A.npy --metrics fid,pr --extractor random_vgg --json out.json") == 0
+    found = json.loads((in_a_folder / "out.json").read_text())
+    assert found["fid"]["value"] == pytest.approx(0, abs=1e-4)
+    assert found["pr_precision"]["value"] == found["pr_recall"]["value"] == 1
+
+
+def test_statistics_of_reals_are_kept(in_a_folder, pictures, monkeypatch):
+    np.save("A.npy", pictures[0])
+    np.save("B.npy", pictures[1])
+    command = "--images A.npy --reference B.npy --metrics fid --extractor random_vgg --json out.json"
+    seen = []
+    original = extractors.Extractor.__call__
+
+    def counting(self, images, output="features"):
+        seen.append(len(images))
+        return original(self, images, output)
+
+    monkeypatch.setattr(extractors.Extractor, "__call__", counting)
+    values = []
+    for extra in ("", "", " --cache elsewhere"):
+        seen.clear()
+        assert run(command + extra) == 0
+        values.append((sum(seen), json.loads((in_a_folder / "out.json").read_text())["fid"]["value"]))
+    assert [count for count, _ in values] == [2 * COUNT + 3, COUNT, 2 * COUNT + 3]
+    assert values[0][1] == values[1][1] == values[2][1]
+    # Other pictures of the same name and number are not mistaken for them; a damaged file is not trusted.
+    np.save("B.npy", pictures[1] + 1)
+    seen.clear()
+    assert run(command) == 0 and sum(seen) == 2 * COUNT + 3
+    for path in (in_a_folder / "cache").rglob("moments-*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    seen.clear()
+    assert run(command) == 0 and sum(seen) == 2 * COUNT + 3
+
+
+@pytest.fixture
+def toy_generator(make_generator):
+    """A tiny generator whose training data are twenty drawn rooms."""
+    G = make_generator()
+    config = dataclasses.replace(G.config, data=DataConfig(source="toy_bedrooms", num_images=20))
+    save_generator(dataclasses.replace(G, config=config), "g.safetensors")
+    return stylegen.load("g.safetensors")
+
+
+def test_a_generator_against_its_data(toy_generator, in_a_folder):
+    assert run("--run g.safetensors --metrics fid10,swd10,kid10_full --extractor random_vgg --json out.json") == 0
+    found = json.loads((in_a_folder / "out.json").read_text())
+    made = found["fid10"]["provenance"]
+    assert made["fakes"]["noise"] == "random" and made["fakes"]["psi"] == 1 and made["fakes"]["kimg"] == 5
+    assert made["fakes"]["count"] == made["reals"]["count"] == 10
+    assert made["reals"]["fingerprint"] == "toy_bedrooms-20" and not made["reals"]["mirror"]
+    assert found["kid10_full"]["provenance"]["reals"]["count"] == 20
+    # The same pictures by hand.
+    np.save("fakes.npy", stylegen.sample(toy_generator, range(10), noise="random"))
+    np.save("reals.npy", render(np.random.RandomState(0).permutation(20)[:10], SIDE))
+    assert run("--images fakes.npy --reference reals.npy --metrics fid --extractor random_vgg --json two.json") == 0
+    again = json.loads((in_a_folder / "two.json").read_text())
+    assert found["fid10"]["value"] == pytest.approx(again["fid"]["value"], rel=1e-3)
+
+
+def test_path_length(toy_generator, in_a_folder):
+    assert run("--run g.safetensors --metrics ppl6_wend,ppl6_zfull --ppl_distance random_vgg --json out.json") == 0
+    found = json.loads((in_a_folder / "out.json").read_text())
+    assert found["ppl6_wend"]["value"] > 0 and found["ppl6_zfull"]["value"] > 0
+    made = found["ppl6_wend"]["provenance"]
+    assert "not LPIPS" in made["distance"]["distance"] and made["epsilon"] == 1e-4 and made["kept"] == 6
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("A-A", "--metrics is missing, for example"),
+        ("--metrics fid", "give either --run, or --images and --reference"),
+        ("--run r --images A.npy --metrics fid", "give either --run, or --images and --reference"),
+        ("--run r --reference A.npy --metrics fid", "--reference goes with --images"),
+        ("--images A.npy --metrics fid", "--reference is missing"),
+        ("A-A --metrics fud", "metric 'fud': there is no such"),
+        ("A-A --metrics fid", "stylegen evaluate --download inception"),
+        ("A-A --metrics is --extractor random_vgg", "is needs the classes of inception"),
+        ("A-A --metrics fid1k --extractor random_vgg", "fid1k takes 1,000 images; there are 12"),
+        ("A-A --metrics ppl_wend", "path lengths are of a generator"),
+        ("--images nothing -A --metrics swd", "nothing: there is no such folder or file"),
+        ("--images empty -A --metrics swd", "empty holds no images"),
+        ("--images floats.npy -A --metrics swd", r"floats.npy holds float64 \(2, 8, 8, 3\); wanted uint8"),
+        ("--images text.npy -A --metrics swd", "text.npy: cannot be read as an array"),
+        ("--images mixed -A --metrics swd", "not all of one size .* give --resolution"),
+        ("--images broken -A --metrics swd", "broken: 0.png cannot be read as an image"),
+        ("--images small.npy -A --metrics swd", "swd compares square pictures of one size; these are 8x8x3"),
+        ("A-A --metrics fid --extractor random_vgg --weights A.npy", "random_vgg takes no weights"),
+        ("A-A --metrics swd --kimg 3", "go with --run"),
+        ("--run nothing --metrics swd", "nothing: no such run directory or file"),
+        ("--run toy_bedrooms --all --metrics swd", "toy_bedrooms is no run directory"),
+        ("--run toy_bedrooms --metrics swd --resolution 8", "--resolution goes with --images"),
+    ],
+)
+def test_wrong_commands(command, message, in_a_folder, pictures, capsys):
+    np.save("A.npy", pictures[0])
+    np.save("small.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    np.save("floats.npy", np.zeros((2, 8, 8, 3)))
+    (in_a_folder / "text.npy").write_text("hello")
+    (in_a_folder / "empty").mkdir()
+    write_folder([np.zeros((16, 16, 3), np.uint8), np.zeros((16, 20, 3), np.uint8)], in_a_folder / "mixed")
+    (in_a_folder / "broken").mkdir()
+    (in_a_folder / "broken" / "0.png").write_bytes(b"no picture")
+    # A-A and -A are short for the same pictures on both sides, and for good ones to compare with.
+    command = re.sub(r"-A\b", "--reference A.npy", command.replace("A-A", "--images A.npy -A"))
+    assert run(command) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(message, err)
+    assert not list(in_a_folder.glob("*.json"))
+
+
+def test_pictures_of_many_sizes_with_a_resolution(in_a_folder):
+    sizes = [(20, 30), (16, 16), (40, 17)]
+    write_folder([np.full((*size, 3), 40 * i, np.uint8) for i, size in enumerate(sizes)], in_a_folder / "mixed")
+    assert run("--images mixed --reference mixed --metrics swd --resolution 16 --json out.json") == 0
+    made = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]
+    assert made["fakes"]["crop"] == "center-crop" and made["fakes"]["resize_filter"] == "lanczos"
+
+
+def test_download_says_what_it_is(monkeypatch, capsys, in_a_folder):
+    (in_a_folder / "server").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    entry = weights.Published("x.pth", (in_a_folder / "server").as_uri(), digest, None, "some weights")
+    monkeypatch.setitem(weights.PUBLISHED, "lpips", entry)
+    assert run("--download lpips") == 0
+    assert "some weights" in capsys.readouterr().out
+    assert (in_a_folder / "cache" / "stylegen" / "weights" / "x.pth").read_bytes() == b"weights"

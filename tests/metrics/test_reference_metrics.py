@@ -1,0 +1,122 @@
+"""The networks and distances against torch-fidelity and pytorch-fid with the same random weights and pictures.
+
+The numbers in tests/data/reference_metrics are written by tests/reference_metrics/make.py, which needs those packages;
+weights and pictures are drawn again here from the same seeds.
+"""
+
+import functools
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from stylegen.metrics.extractors import Extractor
+from stylegen.metrics.frechet import frechet_distance
+from stylegen.metrics.inception_score import inception_score
+from stylegen.metrics.kernel import kernel_distance
+from stylegen.metrics.moments import Moments
+from stylegen.metrics.neighbours import precision_recall
+from stylegen.pretrained import inception, vgg
+
+FOLDER = Path(__file__).parents[1]
+sys.path.insert(0, str(FOLDER / "reference_metrics"))
+import inputs  # noqa: E402
+
+EXPECTED = dict(np.load(FOLDER / "data" / "reference_metrics" / "torch.npz"))
+
+
+def assert_relatively_close(found, name, tolerance=1e-4):
+    """Within ``tolerance`` of the largest number of each picture."""
+    expected = EXPECTED[name]
+    error = np.abs(np.asarray(found) - expected).max(axis=-1) / np.abs(expected).max(axis=-1)
+    assert found.shape == expected.shape and error.max() < tolerance
+
+
+@functools.cache
+def inception_params():
+    return inception.fold(inputs.tensors(inception.tensor_shapes()))
+
+
+@functools.cache
+def inception_extractor() -> Extractor:
+    def forward(params, images):
+        pooled = inception.features(params, inception.preprocess(images))
+        return {"features": pooled, "logits": inception.logits(params, pooled)}
+
+    return Extractor("inception", inception.FEATURES, {}, forward, inception_params())
+
+
+def subsets():
+    """KID's subsets as torch-fidelity draws them: one generator, fakes and reals in turn."""
+    rng = np.random.RandomState(inputs.KID_SEED)
+
+    def draw(n_fakes, n_reals):
+        sizes = [(n_fakes, n_reals)] * inputs.KID_SUBSETS
+        pairs = [[rng.choice(n, inputs.KID_SIZE, replace=False) for n in pair] for pair in sizes]
+        return (np.stack(column) for column in zip(*pairs, strict=True))
+
+    return draw
+
+
+def check_distances(fakes, reals, prefix):
+    found = frechet_distance(Moments.of([fakes]), Moments.of([reals]))
+    assert found == pytest.approx(float(EXPECTED[f"{prefix}_fid"]), rel=1e-3)
+    kid = kernel_distance(fakes, reals, *subsets()(len(fakes), len(reals)))
+    assert kid == pytest.approx(float(EXPECTED[f"{prefix}_kid"]), abs=1e-6)
+    precision, recall = precision_recall(fakes, reals, 3)
+    assert precision == pytest.approx(float(EXPECTED[f"{prefix}_precision"]), rel=1e-3)
+    assert recall == pytest.approx(float(EXPECTED[f"{prefix}_recall"]), rel=1e-3)
+
+
+def test_distances_of_given_features():
+    fakes, reals = inputs.features(**inputs.FAKE_FEATURES), inputs.features(**inputs.REAL_FEATURES)
+    check_distances(fakes, reals, "features")
+    assert inception_score(fakes)[0] == pytest.approx(float(EXPECTED["features_is"]), rel=1e-6)
+
+
+def test_inception_and_its_resize():
+    """Pictures that are made larger, with logits."""
+    run = inception_extractor()._program
+    found = run(inception_params(), inputs.pictures(**inputs.SMALL))
+    assert_relatively_close(found["features"], "inception_small")
+    assert_relatively_close(found["logits"], "logits_small")
+
+
+def test_inception_against_pytorch_fid():
+    """At its own size, where nothing is resized; pytorch-fid scales pixels by 2/255, TensorFlow by 1/128."""
+    pictures = inputs.pictures(**inputs.EXACT).astype(np.float32)
+    found = jax.jit(inception.features)(inception_params(), 2 * (pictures / 255) - 1)
+    assert_relatively_close(found, "pytorch_fid_exact")
+
+
+@pytest.mark.slow
+def test_inception_of_pictures_made_smaller():
+    found = inception_extractor()._program(inception_params(), inputs.pictures(**inputs.LARGE))
+    assert_relatively_close(found["features"], "inception_large")
+
+
+@pytest.mark.slow
+def test_distances_of_pictures():
+    """From pictures to numbers, on both sides."""
+    run = inception_extractor()
+    fakes, reals = (run(inputs.pictures(**x)) for x in (inputs.FAKES, inputs.REALS))
+    with pytest.warns(UserWarning, match="24 samples are no more than the 2048 features"):
+        check_distances(fakes, reals, "images")
+
+
+def test_lpips():
+    params = vgg.arrange(inputs.tensors(vgg.tensor_shapes(dense=False)))
+    linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg.STAGES)]
+    pictures = inputs.pictures(**inputs.SMALL).astype(np.float32) / 127.5 - 1
+    found = jax.jit(vgg.perceptual_distance)({"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0))
+    np.testing.assert_allclose(found, EXPECTED["lpips_small"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_vgg16():
+    """With its dense layers, whose weights take half a gigabyte."""
+    params = vgg.arrange(inputs.tensors(vgg.tensor_shapes()))
+    found = jax.jit(lambda p, x: vgg.features(p, vgg.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
+    assert_relatively_close(found, "vgg_small")
