@@ -120,14 +120,15 @@ def assert_same_losses(one: list[dict], other: list[dict]) -> None:
     """To rounding: devices sum gradients of four images each, in another order than one device sums those of 16.
 
     The first steps agree to 1e-7; each later one works with what rounding made of the one before, so that differences
-    grow by some tenths a step. Measured over these 24 steps: 2e-5 at most. A batch in another order, or with other
-    images, labels or latents, is off by more than 1e-2 in the first step.
+    grow by some tenths a step: by 3e-4 after twelve in one measurement, 2e-5 after 24 in another. A batch in another
+    order, or with other images, labels or latents, is off by more than 1e-2 in the first step.
     """
-    for a, b in zip(one, other, strict=True):
+    for step, (a, b) in enumerate(zip(one, other, strict=True)):
         assert a["nimg"] == b["nimg"]
+        tolerance = 1e-5 * 1.4**step
         for name in a:
             if name.startswith(("Loss/", "Progress/")):
-                assert b[name] == pytest.approx(a[name], rel=3e-4, abs=3e-4), (a["nimg"], name)
+                assert b[name] == pytest.approx(a[name], rel=tolerance, abs=tolerance), (a["nimg"], name)
 
 
 @pytest.fixture(scope="module")
