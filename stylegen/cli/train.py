@@ -43,6 +43,8 @@ def _train(argv: list[str]) -> None:
     speed = ours.img_per_sec
     if speed is not None and not (0 < speed < math.inf):
         raise common.UsageError(f"--img_per_sec {speed:g}: must be a positive number of images a second.")
+    if speed is not None and not ours.dry_run:
+        raise common.UsageError("--img_per_sec goes with --dry_run alone: training measures its speed itself.")
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")

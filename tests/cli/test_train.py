@@ -13,6 +13,12 @@ def test_a_speed_that_is_none_is_a_sentence(speed, capsys):
     assert output.out == ""
 
 
+def test_a_speed_without_dry_run_is_not_ignored(capsys, tmp_path):
+    assert train.main(["--config", "quickstart", "--run.dir", str(tmp_path / "run"), "--img_per_sec", "2"]) == 2
+    assert "--img_per_sec goes with --dry_run alone" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_speed_gives_hours(capsys):
     """7,200 images at 2 a second, all at full resolution, are one hour."""
     whole = ["--resolution", "8", "--schedule.start_resolution", "8", "--schedule.total_kimg", "7.2"]
