@@ -91,7 +91,8 @@ class EqualConv(nnx.Module):
 
     def __call__(self, x: Array, conv: Callable[[Array, Array], Array] = ops.conv) -> Array:
         """x [N, H, W, in] convolved by ``ops.conv``, ``ops.upsample_conv`` or ``ops.conv_downsample``."""
-        x = conv(x.astype(self.dtype), (self.weight[...] * self.scale).astype(self.dtype))
+        # The weight stays float32 here: forms that add up parts of it do so before it is rounded.
+        x = conv(x.astype(self.dtype), self.weight[...] * self.scale)
         return x if self.bias is None else x + self.bias[...].astype(self.dtype)
 
 

@@ -25,8 +25,11 @@ def leaky_relu(x: Array) -> Array:
 
 
 def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
-    """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], zero-padded to the same size unless told otherwise."""
-    return convolve(x, weight, 1, padding)
+    """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], zero-padded to the same size unless told otherwise.
+
+    In the dtype of x, whatever that of the weight is.
+    """
+    return convolve(x, weight.astype(x.dtype), 1, padding)
 
 
 def upsample(x: Array) -> Array:
@@ -86,7 +89,7 @@ def strided_conv_downsample(x: Array, weight: Array) -> Array:
     for axis in (0, 1):
         first, middle, last = jnp.split(weight, 3, axis)
         weight = jnp.concatenate([first, first + middle, middle + last, last], axis) * jnp.asarray(0.5, weight.dtype)
-    return trilinear_convolve(x, weight, 2, ((1, 1), (1, 1)))
+    return trilinear_convolve(x, weight.astype(x.dtype), 2, ((1, 1), (1, 1)))
 
 
 def blur(x: Array) -> Array:

@@ -13,7 +13,7 @@ from PIL import Image
 import stylegen
 from stylegen.cli import evaluate
 from stylegen.config import DataConfig
-from stylegen.data.toy_bedrooms import render
+from stylegen.data.toy_bedrooms import DRAWING_VERSION, render
 from stylegen.loading import save_generator
 from stylegen.metrics import extractors
 from stylegen.pretrained import vgg, weights
@@ -147,7 +147,7 @@ def test_a_generator_against_its_data(toy_generator, in_a_folder):
     made = found["fid10"]["provenance"]
     assert made["fakes"]["noise"] == "random" and made["fakes"]["psi"] == 1 and made["fakes"]["kimg"] == 5
     assert made["fakes"]["count"] == made["reals"]["count"] == 10
-    assert made["reals"]["fingerprint"] == "toy_bedrooms-20" and not made["reals"]["mirror"]
+    assert made["reals"]["fingerprint"] == f"toy_bedrooms-v{DRAWING_VERSION}-20" and not made["reals"]["mirror"]
     assert found["kid10_full"]["provenance"]["reals"]["count"] == 20
     # The same pictures by hand.
     np.save("fakes.npy", stylegen.sample(toy_generator, range(10), noise="random"))
