@@ -36,6 +36,7 @@ FOREVER = 24 * 3600 * 1000  # milliseconds: the watch notices who does not come
 # Clusters that JAX recognises, as it calls them. Kubernetes is not among them: asking it takes a package and rights.
 CLUSTERS = {"slurm": "SLURM", "ompi": "Open MPI", "gcetpu": "a TPU pod", "gketpu": "a TPU pod"}
 
+_OMPI_ALONE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "1")  # of one process a node
 _numbers = itertools.count()  # of what is said: the same in all processes, for all say the same things in turn
 
 
@@ -120,10 +121,9 @@ def find_place(config: DistributedConfig) -> Place | None:
     try:
         return _detect(config.start_timeout)
     except Exception as error:  # of a metadata server, or of a future JAX: no reason to refuse a single machine
-        print(
+        _say(
             f"Whether this is one of several processes cannot be found out ({error}); training alone. "
-            "If it is not, give --distributed.coordinator, --distributed.num_processes and --distributed.process_id.",
-            file=sys.stderr,
+            "If it is not, give --distributed.coordinator, --distributed.num_processes and --distributed.process_id."
         )
         return None
 
@@ -149,13 +149,15 @@ def _detect(timeout: float) -> Place | None:
     return None
 
 
-_OMPI_ALONE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "1")
-
-
 def _initialize(place: Place, config: DistributedConfig) -> None:
     """Join the others; end with a sentence if they do not come."""
     who = f"Process {place.index} of {place.count}, by {place.source}; process 0 is at {place.coordinator}"
-    print(f"{who}.", file=sys.stderr, flush=True)
+    _say(f"{who}.")
+    if place.index == 0:
+        try:  # jaxlib would end with a segmentation fault
+            socket.create_server(("", int(place.coordinator.rpartition(":")[2]))).close()
+        except OSError as error:
+            raise ProcessError(f"{who}, but it cannot listen there: {error}. Give another port.") from error
 
     def give_up() -> None:
         # JAX itself would abort, with a page of C++.
