@@ -139,7 +139,7 @@ class DistributedConfig:
     process_id: int | None = None  # number of this process, from 0; the only setting that differs between them.
     detect: bool = True  # without a coordinator, ask the cluster; False: train alone, whatever the cluster says.
     start_timeout: float = 300.0  # seconds that all processes have to appear in.
-    timeout: float = 10.0  # seconds without a sign of life after which a process counts as dead, and all others end.
+    timeout: float = 8.0  # seconds without a sign of life after which a process counts as dead, and all others end.
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from stylegen.config import LOCAL, Config, DistributedConfig, differences, from_
 POLL = 1.0  # seconds between two signs of life
 LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
 SUSPICION = 3 * POLL  # without a sign of life that are enough where a sum has failed
-LATER = 4.0  # seconds by which JAX's own watch, which ends processes with a page of C++, is slower than ours
+LATER = 30.0  # seconds by which JAX's own watch, which ends processes with a page of C++, is slower than ours
 SHARED_TIMEOUT = 60.0  # seconds that a file may take to appear on other hosts; file systems cache for 30
 ENDED_BY_OTHERS, USER_ERROR = 1, 2  # exit statuses
 FOREVER = 24 * 3600 * 1000  # milliseconds: the watch notices who does not come
