@@ -1,0 +1,43 @@
+"""Features and generated pictures are the same on one device and on two."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import dataclasses
+import jax, numpy as np
+from stylegen import loading
+from stylegen.evaluation.generated import Drawing, GeneratedSet
+from stylegen.metrics import extractors
+from stylegen.pretrained import vgg
+
+vgg.STAGES = tuple(tuple(c // 16 for c in stage) for stage in vgg.STAGES)
+vgg.FEATURES, vgg.RANDOM_FEATURES, extractors.BATCH = 16, 8, 4
+assert jax.device_count() == 2
+two = extractors.open_extractor("random_vgg")
+one = dataclasses.replace(two, devices=jax.devices()[:1])
+images = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), np.uint8)
+assert two.batch == 8 and one.batch == 4
+assert len(two._run(images[:8], "features").addressable_shards) == 2
+np.testing.assert_allclose(two(images), one(images), rtol=1e-4, atol=1e-5)
+
+drawn = GeneratedSet(loading.load("toy_bedrooms"), Drawing()).read(np.arange(5))
+from stylegen import sampling
+expected = sampling.sample(loading.load("toy_bedrooms"), range(5), noise="random")
+assert np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1
+print("alike")
+"""
+
+
+def test_one_and_two_devices():
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "alike", done.stderr
