@@ -40,7 +40,7 @@ class Meta:
     resolution: int  # of the stage
     alpha: float  # weight of the stage's newest block
     phase: int  # index of the stage's phase
-    config: dict[str, Any]  # of the run, as config.to_dict gives it
+    config: dict[str, Any]  # of the run, as config_json.to_dict gives it
     extra: dict[str, Any]  # what the caller gave to save, as JSON keeps it: keys are strings, tuples are lists
     leaves: dict[str, dict[str, Any]]  # by path: shape, dtype and crc32
     versions: dict[str, str]  # of the packages that wrote it

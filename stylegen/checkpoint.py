@@ -27,8 +27,7 @@ from jax.sharding import Sharding
 from orbax.checkpoint import checkpoint_managers
 
 from stylegen import _checkpoint_format as layout
-from stylegen import config as configuration
-from stylegen import distributed, processes
+from stylegen import config_json, distributed, processes
 from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
 from stylegen.config import Config, ConfigError
 from stylegen.generator import Generator
@@ -88,7 +87,7 @@ def read_config(run_dir: str | Path) -> Config:
     if not path.is_file():
         raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
     try:
-        return configuration.read(path)
+        return config_json.read(path)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
 
@@ -330,7 +329,7 @@ def _describe(config: Config, state: TrainState, stage: Stage, extra: Mapping[st
         resolution=stage.resolution,
         alpha=float(stage.alpha),
         phase=stage.phase,
-        config=configuration.to_dict(config),
+        config=config_json.to_dict(config),
         extra=dict(extra or {}),
         leaves=layout.describe(by_path(state)),
         versions=layout.versions(),

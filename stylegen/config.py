@@ -8,14 +8,9 @@ original StyleGAN (Karras, Laine and Aila 2019, "A Style-Based Generator Archite
 Networks").
 """
 
-import dataclasses
-import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
 MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
@@ -182,7 +177,8 @@ class Config:
         return self.schedule.learning_rate.get(resolution, self.optimizer.learning_rate)
 
 
-def _check(ok: bool, name: str, value: object, fix: str) -> None:
+def check(ok: bool, name: str, value: object, fix: str) -> None:
+    """Raise ConfigError naming field, value and fix, unless ok."""
     if not ok:
         raise ConfigError(f"{name} = {value!r}: {fix}.")
 
@@ -195,9 +191,9 @@ def is_resolution(value: int) -> bool:
 def validate(config: Config) -> None:
     """Check every value and combination; raise ConfigError naming field, value and fix."""
     powers = f"must be a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
-    _check(is_resolution(config.resolution), "resolution", config.resolution, powers)
-    _check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
-    _check(config.num_classes >= 0, "num_classes", config.num_classes, "must be 0 (unconditional) or more")
+    check(is_resolution(config.resolution), "resolution", config.resolution, powers)
+    check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
+    check(config.num_classes >= 0, "num_classes", config.num_classes, "must be 0 (unconditional) or more")
     _validate_networks(config)
     _validate_training(config)
     _validate_schedule(config)
@@ -208,45 +204,45 @@ def validate(config: Config) -> None:
 def _validate_networks(config: Config) -> None:
     g, d = config.generator, config.discriminator
     for name, value in (("z_dim", g.z_dim), ("w_dim", g.w_dim), ("mapping_layers", g.mapping_layers)):
-        _check(value >= 1, f"generator.{name}", value, "must be at least 1")
-    _check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
+        check(value >= 1, f"generator.{name}", value, "must be at least 1")
+    check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
     for owner, net in (("generator", g), ("discriminator", d)):
-        _check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
-        _check(
+        check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
+        check(
             net.channel_base >= config.resolution,
             f"{owner}.channel_base",
             net.channel_base,
             f"leaves no channel at {config.resolution} pixels; make it at least {config.resolution}",
         )
-    _check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
-    _check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")
-    _check(d.mbstd_group_size >= 1, "discriminator.mbstd_group_size", d.mbstd_group_size, "must be at least 1")
+    check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
+    check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")
+    check(d.mbstd_group_size >= 1, "discriminator.mbstd_group_size", d.mbstd_group_size, "must be at least 1")
 
 
 def _validate_training(config: Config) -> None:
     loss, adam, data = config.loss, config.optimizer, config.data
-    _check(loss.r1_gamma >= 0, "loss.r1_gamma", loss.r1_gamma, "must be 0 (off) or more")
-    _check(loss.r1_interval >= 1, "loss.r1_interval", loss.r1_interval, "must be 1 (every step) or more")
-    _check(loss.wgan_lambda >= 0, "loss.wgan_lambda", loss.wgan_lambda, "must be 0 or more")
-    _check(loss.wgan_epsilon >= 0, "loss.wgan_epsilon", loss.wgan_epsilon, "must be 0 or more")
-    _check(adam.learning_rate > 0, "optimizer.learning_rate", adam.learning_rate, "must be positive")
-    _check(0 <= adam.beta1 < 1, "optimizer.beta1", adam.beta1, "must be in [0, 1)")
-    _check(0 <= adam.beta2 < 1, "optimizer.beta2", adam.beta2, "must be in [0, 1)")
-    _check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
+    check(loss.r1_gamma >= 0, "loss.r1_gamma", loss.r1_gamma, "must be 0 (off) or more")
+    check(loss.r1_interval >= 1, "loss.r1_interval", loss.r1_interval, "must be 1 (every step) or more")
+    check(loss.wgan_lambda >= 0, "loss.wgan_lambda", loss.wgan_lambda, "must be 0 or more")
+    check(loss.wgan_epsilon >= 0, "loss.wgan_epsilon", loss.wgan_epsilon, "must be 0 or more")
+    check(adam.learning_rate > 0, "optimizer.learning_rate", adam.learning_rate, "must be positive")
+    check(0 <= adam.beta1 < 1, "optimizer.beta1", adam.beta1, "must be in [0, 1)")
+    check(0 <= adam.beta2 < 1, "optimizer.beta2", adam.beta2, "must be in [0, 1)")
+    check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
     ema = adam.ema_kimg
-    _check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
-    _check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
-    _check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
+    check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
+    check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
+    check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
-        _check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
+        check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
     if data.source == "toy_bedrooms":
-        _check(config.resolution <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
-        _check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
+        check(config.resolution <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
+        check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
 
 
 def _validate_schedule(config: Config) -> None:
     s = config.schedule
-    _check(
+    check(
         is_resolution(s.start_resolution) and s.start_resolution <= config.resolution,
         "schedule.start_resolution",
         s.start_resolution,
@@ -254,21 +250,21 @@ def _validate_schedule(config: Config) -> None:
     )
     for name in ("total_kimg", "stable_kimg", "fade_kimg"):
         value = getattr(s, name)
-        _check(0 < value <= MAX_KIMG, f"schedule.{name}", value, f"must be positive, and at most {MAX_KIMG:,}")
+        check(0 < value <= MAX_KIMG, f"schedule.{name}", value, f"must be positive, and at most {MAX_KIMG:,}")
     for name in ("stable_kimg_at", "fade_kimg_at", "batch", "learning_rate"):
         for resolution, value in getattr(s, name).items():
             pair = {resolution: value}
-            _check(is_resolution(resolution), f"schedule.{name}", pair, f"its key {resolution} is no resolution")
+            check(is_resolution(resolution), f"schedule.{name}", pair, f"its key {resolution} is no resolution")
             most = MAX_KIMG if name.endswith("kimg_at") else math.inf
-            _check(
+            check(
                 0 < value <= most and value < math.inf, f"schedule.{name}", pair, "values must be positive and finite"
             )
     group = config.discriminator.mbstd_group_size
     for resolution in config.stage_resolutions:
         batch = config.batch_at(resolution)
         name = f"schedule.batch[{resolution}]" if resolution in s.batch else "data.batch"
-        _check(batch >= 1, name, batch, "must be at least 1")
-        _check(
+        check(batch >= 1, name, batch, "must be at least 1")
+        check(
             batch < group or batch % group == 0,
             name,
             batch,
@@ -281,137 +277,30 @@ def _validate_run(config: Config) -> None:
     fix = f"must be positive: from 0.001, which is one image, to {MAX_KIMG:,}"
     for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg"):
         value = getattr(run, name)
-        _check(value is None or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
+        check(value is None or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
     every = run.metrics_every
-    _check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
-    _check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
-    _check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
-    _check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
+    check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
+    check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
+    check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
+    check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
-    _check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")
-    _check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
+    check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")
+    check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
 
 
 def _validate_distributed(d: DistributedConfig) -> None:
     host, _, port = (d.coordinator or "host:1").rpartition(":")
     is_address = host != "" and port.isdecimal() and 0 < int(port) < 65536
-    _check(is_address, "distributed.coordinator", d.coordinator, "must be host:port, for example 10.0.0.1:1234")
+    check(is_address, "distributed.coordinator", d.coordinator, "must be host:port, for example 10.0.0.1:1234")
     together = {"coordinator": d.coordinator, "num_processes": d.num_processes, "process_id": d.process_id}
     if any(value is not None for value in together.values()):
         for name, value in together.items():
             fix = "coordinator, num_processes and process_id are given together, or none of them"
-            _check(value is not None, f"distributed.{name}", value, fix)
+            check(value is not None, f"distributed.{name}", value, fix)
     if d.num_processes is not None and d.process_id is not None:
-        _check(d.num_processes >= 1, "distributed.num_processes", d.num_processes, "must be at least 1")
+        check(d.num_processes >= 1, "distributed.num_processes", d.num_processes, "must be at least 1")
         fix = f"must be 0 to {d.num_processes - 1}: one of distributed.num_processes = {d.num_processes}"
-        _check(0 <= d.process_id < d.num_processes, "distributed.process_id", d.process_id, fix)
+        check(0 <= d.process_id < d.num_processes, "distributed.process_id", d.process_id, fix)
     for name in ("start_timeout", "timeout"):
         value, fix = getattr(d, name), "must be 5 to 86400 seconds"
-        _check(5 <= value <= 86_400, f"distributed.{name}", value, fix)
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration (or one of its parts) as plain dicts, lists, strings and numbers."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def to_json(config: Config) -> str:
-    """The configuration as JSON text; ``from_json`` gives the same configuration back."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def from_json(text: str) -> Config:
-    """Read what ``to_json`` wrote.
-
-    Fields that are missing take their defaults, so that a run of an older version still loads.
-
-    Raises:
-        ConfigError: the text is no JSON object, holds an unknown field, or a value is wrong.
-    """
-    try:
-        tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
-    return _build(Config, tree, "")
-
-
-def read(path: Path) -> Config:
-    """The configuration in a file that holds what ``to_json`` wrote.
-
-    Raises:
-        ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
-    """
-    try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Rebuild a value of the annotated kind from what JSON made of it."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where or 'the configuration'} = {value!r}: must be an object with fields.")
-        hints = typing.get_type_hints(kind)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise ConfigError(f"{where}{unknown[0]}: no such field; {kind.__name__} has {', '.join(hints)}.")
-        return kind(**{name: _build(hints[name], item, f"{where}{name}.") for name, item in value.items()})
-    name = where.rstrip(".")
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        choices = typing.get_args(kind)
-        _check(value in choices, name, value, f"must be one of {', '.join(choices)}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _build(typing.get_args(kind)[0], value, where)
-    if origin is dict:
-        _check(isinstance(value, dict), name, value, "must be an object of values by resolution")
-        item = typing.get_args(kind)[1]
-        _check(all(key.isdigit() for key in value), name, value, "its keys must be resolutions")
-        return {int(key): _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
-    if origin is tuple:
-        items = typing.get_args(kind)
-        fits = isinstance(value, list) and len(value) == len(items)
-        _check(fits, name, value, f"must be a list of {len(items)}")
-        return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
-    return _scalar(kind, value, name)
-
-
-def _scalar(kind: type, value: Any, name: str) -> Any:
-    """A string, bool, int or float of exactly that kind; an int is a float too."""
-    fits = type(value) is kind or (kind is float and type(value) is int)
-    _check(fits, name, value, f"must be of type {kind.__name__}")
-    return kind(value)
-
-
-# What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
-RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
-
-
-# What processes that train one run may have each for itself.
-LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir", "run.compilation_cache")
-
-
-def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) -> list[str]:
-    """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
-
-    Left out are fields that begin with one of ``ignored``, but for the seed; by default those that do not change what
-    has been computed so far: paths, processes, reporting, and the run's length.
-    """
-    # A table that is empty in one of them has no entries to name, and is not a field of its own.
-    a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))
-    changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-    decisive = [name for name in changed if name == "run.seed" or not name.startswith(ignored)]
-    return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+        check(5 <= value <= 86_400, f"distributed.{name}", value, fix)

@@ -1,7 +1,8 @@
 """What a configuration amounts to, as text: its schedule, its layers, the time that it takes."""
 
 from stylegen import schedule
-from stylegen.config import Config, to_json
+from stylegen.config import Config
+from stylegen.config_json import to_json
 from stylegen.generator import width
 from stylegen.state import abstract_state, by_path, count_parameters
 

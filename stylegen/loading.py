@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from stylegen.config import from_json, to_json
+from stylegen.config_json import from_json, to_json
 from stylegen.generator import Generator, split_generator
 from stylegen.images import replacing
 from stylegen.layers import Initializer

@@ -23,7 +23,8 @@ from typing import Any
 
 import jax
 
-from stylegen.config import LOCAL, Config, DistributedConfig, differences, from_json, to_json
+from stylegen.config import Config, DistributedConfig
+from stylegen.config_json import LOCAL, differences, from_json, to_json
 
 POLL = 1.0  # seconds between two signs of life
 LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from stylegen import config as configuration
-from stylegen import images
-from stylegen.config import Config, ConfigError, differences, to_json
+from stylegen import config_json, images
+from stylegen.config import Config, ConfigError
+from stylegen.config_json import differences, to_json
 
 CONFIG_NAME = "config.json"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
@@ -72,7 +72,7 @@ def _partial(folder: Path) -> Path:
 
 def _check_same(folder: Path, config: Config) -> None:
     try:
-        old = configuration.read(folder / CONFIG_NAME)
+        old = config_json.read(folder / CONFIG_NAME)
     except ConfigError as error:
         raise RunError(str(error)) from error
     changes = differences(old, config)

@@ -16,7 +16,8 @@ import pytest
 
 from stylegen import checkpoint, schedule
 from stylegen.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
-from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig, to_json
+from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config_json import to_json
 from stylegen.state import TrainState, abstract_state
 
 CONFIG = Config(

@@ -16,12 +16,9 @@ from stylegen.config import (
     OptimizerConfig,
     RunConfig,
     ScheduleConfig,
-    differences,
-    from_json,
     is_resolution,
-    to_dict,
-    to_json,
 )
+from stylegen.config_json import differences, from_json, to_dict, to_json
 
 # Every kind of value that JSON changes on the way: integer keys, tuples, None and whole floats.
 UNUSUAL = Config(

@@ -12,7 +12,8 @@ import pytest
 
 from stylegen import schedule, train_step
 from stylegen.cli.configs import load_config
-from stylegen.config import DataConfig, RunConfig, ScheduleConfig, from_json, to_json
+from stylegen.config import DataConfig, RunConfig, ScheduleConfig
+from stylegen.config_json import from_json, to_json
 from stylegen.state import abstract_state, build_networks, count_parameters, init_state
 from stylegen.train_step import Static
 

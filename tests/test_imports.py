@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 TIERS = [
     {"convolution"},
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
-    {"layers"},
+    {"layers", "config_json"},
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "processes", "data", "state"},
     {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import stylegen
 from stylegen import checkpoint, loading
-from stylegen.config import to_json
+from stylegen.config_json import to_json
 from stylegen.loading import LoadError
 
 

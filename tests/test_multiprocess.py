@@ -66,7 +66,7 @@ class Processes:
         experiment = folder / "experiment.py"
         text = to_json(config)
         experiment.write_text(
-            f"from stylegen.config import from_json\ndef get_config():\n    return from_json({text!r})"
+            f"from stylegen.config_json import from_json\ndef get_config():\n    return from_json({text!r})"
         )
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
         environment = os.environ | {

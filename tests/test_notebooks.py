@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stylegen.checkpoint import Checkpointer
-from stylegen.config import to_json
+from stylegen.config_json import to_json
 from stylegen.schedule import Stage
 from stylegen.state import init_state
 

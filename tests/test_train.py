@@ -26,8 +26,8 @@ from stylegen.config import (
     LossConfig,
     RunConfig,
     ScheduleConfig,
-    to_json,
 )
+from stylegen.config_json import to_json
 from stylegen.locks import exclusive
 from stylegen.meters import Means
 from stylegen.run_dir import RunError
@@ -164,7 +164,8 @@ def test_kill_9_in_the_middle_and_resume(finished, tmp_path, cache):
     folder = tmp_path / "run"
     config = tiny(folder, cache)
     (tmp_path / "config.py").write_text(
-        f"from stylegen.config import from_json\n\n\ndef get_config():\n    return from_json({to_json(config)!r})\n"
+        "from stylegen.config_json import from_json\n\n\n"
+        f"def get_config():\n    return from_json({to_json(config)!r})\n"
     )
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(tmp_path / "config.py")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:

@@ -1,0 +1,117 @@
+"""Configurations as JSON and back, and how two of them differ."""
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+from stylegen.config import Config, ConfigError, check
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration (or one of its parts) as plain dicts, lists, strings and numbers."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def to_json(config: Config) -> str:
+    """The configuration as JSON text; ``from_json`` gives the same configuration back."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Read what ``to_json`` wrote.
+
+    Fields that are missing take their defaults, so that a run of an older version still loads.
+
+    Raises:
+        ConfigError: the text is no JSON object, holds an unknown field, or a value is wrong.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
+    return _build(Config, tree, "")
+
+
+def read(path: Path) -> Config:
+    """The configuration in a file that holds what ``to_json`` wrote.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
+    """
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Rebuild a value of the annotated kind from what JSON made of it."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where or 'the configuration'} = {value!r}: must be an object with fields.")
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ConfigError(f"{where}{unknown[0]}: no such field; {kind.__name__} has {', '.join(hints)}.")
+        return kind(**{name: _build(hints[name], item, f"{where}{name}.") for name, item in value.items()})
+    name = where.rstrip(".")
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        check(value in choices, name, value, f"must be one of {', '.join(choices)}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _build(typing.get_args(kind)[0], value, where)
+    if origin is dict:
+        check(isinstance(value, dict), name, value, "must be an object of values by resolution")
+        item = typing.get_args(kind)[1]
+        check(all(key.isdigit() for key in value), name, value, "its keys must be resolutions")
+        return {int(key): _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
+    if origin is tuple:
+        items = typing.get_args(kind)
+        fits = isinstance(value, list) and len(value) == len(items)
+        check(fits, name, value, f"must be a list of {len(items)}")
+        return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
+    return _scalar(kind, value, name)
+
+
+def _scalar(kind: type, value: Any, name: str) -> Any:
+    """A string, bool, int or float of exactly that kind; an int is a float too."""
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    check(fits, name, value, f"must be of type {kind.__name__}")
+    return kind(value)
+
+
+# What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
+RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
+
+
+# What processes that train one run may have each for itself.
+LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir", "run.compilation_cache")
+
+
+def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) -> list[str]:
+    """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
+
+    Left out are fields that begin with one of ``ignored``, but for the seed; by default those that do not change what
+    has been computed so far: paths, processes, reporting, and the run's length.
+    """
+    # A table that is empty in one of them has no entries to name, and is not a field of its own.
+    a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))
+    changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    decisive = [name for name in changed if name == "run.seed" or not name.startswith(ignored)]
+    return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
