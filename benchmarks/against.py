@@ -8,7 +8,15 @@ from typing import Any
 from benchmarks import common
 from benchmarks.common import BenchmarkError
 
-WORKLOAD = ("resolution", "batch", "base", "max", "alpha", "amp", "network")  # what both must have computed, where both say it
+WORKLOAD = (
+    "resolution",
+    "batch",
+    "base",
+    "max",
+    "alpha",
+    "amp",
+    "network",
+)  # what both must have computed, where both say it
 
 
 def add_options(p: argparse.ArgumentParser) -> None:

@@ -46,7 +46,9 @@ class Options:
     mask: Text = None  # a grey picture of the content's size (white: the first of two styles), or one for each style.
     out: File = None  # file for one picture or a video, folder for a folder.
     size: Pixels = None  # shorter side of the content; as it is if not given.
-    style_size: Pixels = 512  # shorter side of the styles, which sets how coarse strokes are; 0 leaves them as they are.
+    style_size: Pixels = (
+        512  # shorter side of the styles, which sets how coarse strokes are; 0 leaves them as they are.
+    )
     tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
     blend: float = 0.7  # of a video: share of the moved frame before, where the picture goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
@@ -208,8 +210,8 @@ class _Work:
     """Networks, styles and masks of a command, read and checked once."""
 
     def __init__(self, options: Options):
-        from stylegen.style_transfer import pictures, transfer
         from stylegen.style_transfer import model as models
+        from stylegen.style_transfer import pictures, transfer
 
         keep_freed_memory()
         compiling.use_cache(None)

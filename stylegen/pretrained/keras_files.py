@@ -35,7 +35,7 @@ def read_layers(
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             return {name: _layer(h5py, root, Path(path), name, shapes) for name, shapes in wanted.items()}
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{path}: cannot be read as HDF5: {error}.") from error

@@ -1,4 +1,4 @@
-"""VGG-19 (Simonyan and Zisserman 2015) up to relu4_1, from the files that people have, and the decoder that goes with it.
+"""VGG-19 (Simonyan and Zisserman 2015) up to relu4_1, from the files that people have, and the decoder for it.
 
 Read are ``vgg_normalised.pth`` and ``decoder.pth`` of naoto0804/pytorch-AdaIN, torchvision's state dict, Keras' .h5
 (with or without its dense layers), and any of them as .npz or .safetensors. All are brought to one form: a 1x1
@@ -17,7 +17,9 @@ CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256, 256, 512)
 # Places of the convolutions in the lists of layers of the two torch networks, and Keras' names.
 _NORMALISED = (2, 5, 9, 12, 16, 19, 22, 25, 29)
 _TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19)
-_KERAS = tuple(f"block{block}_conv{i}" for block, count in ((1, 2), (2, 2), (3, 4), (4, 1)) for i in range(1, count + 1))
+_KERAS = tuple(
+    f"block{block}_conv{i}" for block, count in ((1, 2), (2, 2), (3, 4), (4, 1)) for i in range(1, count + 1)
+)
 _DECODER = (1, 5, 8, 11, 14, 18, 21, 25, 28)
 # Of ImageNet: torchvision's for RGB in [0, 1]; Keras' for BGR in [0, 255], with no deviation.
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)

@@ -146,9 +146,7 @@ def _read(path: Path, names: set[str]) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: cannot be read: {error}.") from error
 
 
-def _checked(
-    path: Path, found: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]
-) -> dict[str, np.ndarray]:
+def _checked(path: Path, found: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     for name, shape in wanted.items():
         if name not in found:
             raise WeightsError(f"{path}: {name} is missing; these are the weights of another network.")

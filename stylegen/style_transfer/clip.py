@@ -1,8 +1,9 @@
-"""Style transfer of a video: frame by frame, each blended with the one before where that moved to, and how steady it is.
+"""Style transfer of a video: frame by frame, each blended with the moved one before; and how steady that is.
 
 A frame by itself gets strokes that jump, since small changes of the content change much of the result. Here the result
-before is moved along with the content (motion of blocks between the two contents, found by matching them at half size
-and then at full size) and mixed in where the moved content agrees with the new one: not where something was hidden.
+before is moved along with the content (motion of blocks between the two contents, found by matching them at a quarter
+of the size and then at full size) and mixed in where the moved content agrees with the new one, so not where something
+was hidden.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +82,7 @@ def estimate_motion(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 def _motion(before: Array, now: Array) -> Array:
     a, b = (image.astype(jnp.float32) @ _LUMA for image in (before, now))
     small = [_shrunk(_shrunk(image)) for image in (a, b)]
-    coarse = _matched(*small, jnp.zeros((*small[0].shape, 2), jnp.int32), _REACH)
+    coarse = _matched(small[0], small[1], jnp.zeros((*small[0].shape, 2), jnp.int32), _REACH)
     start = 4 * coarse.repeat(4, 0).repeat(4, 1)
     pad = [(0, a.shape[0] - start.shape[0]), (0, a.shape[1] - start.shape[1]), (0, 0)]
     whole = _matched(a, b, jnp.pad(start, pad, mode="edge"), 3)

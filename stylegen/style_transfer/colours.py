@@ -51,5 +51,7 @@ def with_luminance(content: np.ndarray, result: np.ndarray) -> np.ndarray:
 
     Adding the same number to red, green and blue changes the luma alone.
     """
-    change = result.astype(np.float32) @ _LUMA.astype(np.float32) - content.astype(np.float32) @ _LUMA.astype(np.float32)
+    change = result.astype(np.float32) @ _LUMA.astype(np.float32) - content.astype(np.float32) @ _LUMA.astype(
+        np.float32
+    )
     return np.clip(np.rint(content + change[..., None]), 0, 255).astype(np.uint8)

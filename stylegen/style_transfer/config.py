@@ -79,7 +79,12 @@ class StyleConfig:
         check(p.zoom >= 1, "pictures.zoom", p.zoom, "must be at least 1")
         check(p.rooms >= 0, "pictures.rooms", p.rooms, "must not be negative")
         check(p.textures >= 1, "pictures.textures", p.textures, "must be at least 1: styles come from them")
-        check(len(e.widths) >= 2 and min(e.widths) >= 1, "encoder.widths", e.widths, "must be two or more positive numbers")
+        check(
+            len(e.widths) >= 2 and min(e.widths) >= 1,
+            "encoder.widths",
+            e.widths,
+            "must be two or more positive numbers",
+        )
         for name, part in (("encoder", e), ("decoder", d)):
             check(part.steps >= 1, f"{name}.steps", part.steps, "must be at least 1")
             check(part.batch >= 1, f"{name}.batch", part.batch, "must be at least 1")

@@ -2,7 +2,7 @@
 
 Two published sources differ in what a variance is. The authors' Lua code divides by the number n of features, adds 1e-5
 to the content's variance alone and takes the style's as it is. The PyTorch port that most people use divides by n - 1
-on both sides and adds 1e-5 to both. ``Variance`` says which; weights work best with the one that they were trained with.
+on both sides and adds 1e-5 to both. ``Variance`` says which; weights work best with the one of their training.
 """
 
 from collections.abc import Sequence

@@ -138,5 +138,7 @@ def load_pair(encoder: str | os.PathLike[str], decoder: str | os.PathLike[str]) 
     except WeightsError as error:
         raise StyleError(str(error)) from error
     if stages != networks.VGG19 or layout != "pytorch-AdaIN":
-        raise StyleError(f"{decoder}: pytorch-AdaIN's decoder goes with its own vgg_normalised.pth, not with {encoder}.")
+        raise StyleError(
+            f"{decoder}: pytorch-AdaIN's decoder goes with its own vgg_normalised.pth, not with {encoder}."
+        )
     return StyleModel(stages, "unbiased", params, tensors, f"{encoder} with {decoder}")

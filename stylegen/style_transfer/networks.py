@@ -118,9 +118,7 @@ def max_pool(x: Array) -> Array:
     if h % 2 or w % 2:
         x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
     x = x.reshape(n, (h + 1) // 2, 2, (w + 1) // 2, 2, c)
-    return jnp.maximum(
-        jnp.maximum(x[:, :, 0, :, 0], x[:, :, 0, :, 1]), jnp.maximum(x[:, :, 1, :, 0], x[:, :, 1, :, 1])
-    )
+    return jnp.maximum(jnp.maximum(x[:, :, 0, :, 0], x[:, :, 0, :, 1]), jnp.maximum(x[:, :, 1, :, 0], x[:, :, 1, :, 1]))
 
 
 def _pixelwise(x: Array, kernel: Array) -> Array:

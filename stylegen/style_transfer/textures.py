@@ -42,9 +42,9 @@ def palette(rng: Random) -> np.ndarray:
     return np.clip(colours + rng.normal(0, 0.04, colours.shape), 0, 1)
 
 
-def colour(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def colour(values: np.ndarray | float, colours: np.ndarray) -> np.ndarray:
     """Colours [..., 3] of values in [0, 1] along a palette."""
-    at = np.clip(values, 0, 1) * (len(colours) - 1)
+    at = np.asarray(np.clip(values, 0, 1) * (len(colours) - 1))
     low = np.minimum(at.astype(int), len(colours) - 2)
     t = (at - low)[..., None]
     return colours[low] * (1 - t) + colours[low + 1] * t
@@ -182,7 +182,9 @@ def hatching(rng: Random, side: int) -> np.ndarray:
     y, x = _places(side)
     page = np.broadcast_to(colours[-1], (side, side, 3))
     for i, angle in enumerate(rng.uniform(0, np.pi) + np.array([0, np.pi / 2.4])):
-        wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(30, 60) * np.pi + 2 * cloud(rng, side, 4, 2))
+        wave = np.sin(
+            (x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(30, 60) * np.pi + 2 * cloud(rng, side, 4, 2)
+        )
         ink = np.clip((wave - 1.4 * tones + 0.5 - 0.3 * i) * 3, 0, 1)[..., None]
         page = page * (1 - ink) + colours[i] * ink
     return page
@@ -262,5 +264,6 @@ def arcs(rng: Random, side: int) -> np.ndarray:
 
 
 FAMILIES: tuple[Callable[[Random, int], np.ndarray], ...] = (
-    strokes, whirls, points, mosaic, facets, marble, watercolour, hatching, scales, fabric, splashes, stripes, wood, arcs
+    strokes, whirls, points, mosaic, facets, marble, watercolour, hatching, scales, fabric, splashes, stripes,
+    wood, arcs,
 )  # fmt: skip

@@ -246,13 +246,11 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
         content = run.squares(3, number, config.decoder.batch, pictures.CONTENT_SHARES).images
         style = run.squares(4, number, config.decoder.batch, pictures.STYLE_SHARES).images
         rate = steps.learning_rate(config.decoder.learning_rate, number, config.decoder.steps)
-        return steps.decoder_step(
-            training, encoder, content, style, rate, weights, stages=stages, variance=variance
-        )
+        return steps.decoder_step(training, encoder, content, style, rate, weights, stages=stages, variance=variance)
 
     def model_of(training: Training) -> StyleModel:
-        arrays = ({name: np.asarray(x) for name, x in tree.items()} for tree in (encoder, training.params))
-        return StyleModel(stages, variance, *arrays, str(run.folder / RESULT))
+        mine, trained = ({name: np.asarray(x) for name, x in tree.items()} for tree in (encoder, training.params))
+        return StyleModel(stages, variance, mine, trained, str(run.folder / RESULT))
 
     peek = _preview(run, model_of)
     training = run.loop("decoder", start, training, encoder, step_of, peek)

@@ -3,7 +3,7 @@
 The statistics that AdaIN exchanges are those of the whole picture, so tiles must share them: all features are computed
 first, tile by tile, each with a margin as wide as the network sees; then AdaIN works on all of them; then they are
 decoded tile by tile, with a margin again. Tiles begin at multiples of a feature's pixels, and the picture's borders are
-the networks' own, so the result is that of the whole picture but for rounding, and memory is a tile's and the features'.
+the networks' own, so the result is the whole picture's but for rounding, and memory is a tile's and the features'.
 """
 
 import math

@@ -6,8 +6,8 @@
 
 The networks are those of pytorch-AdaIN as facts about its layers describe them (VGG-19 to relu4_1 with a leading 1x1
 convolution, reflection padding and pools that round up; the decoder its mirror), made of torch's own modules, and those
-of torchvision's VGG-19 with reflection and such pools. All weights are random and drawn from seeds (``inputs.py`` of reference_metrics); nothing is
-downloaded. Writes tests/data/reference_style/torch.npz. Takes a minute.
+of torchvision's VGG-19 with reflection and such pools. All weights are random and drawn from seeds (``inputs.py`` of
+reference_metrics); nothing is downloaded. Writes tests/data/reference_style/torch.npz. Takes a minute.
 """
 
 import importlib.metadata
@@ -43,7 +43,7 @@ def normalised_vgg() -> nn.Sequential:
 
 
 def plain_vgg() -> nn.Sequential:
-    """torchvision's layers up to relu4_1, at the places that its state dict names, but with reflection at the borders."""
+    """torchvision's layers up to relu4_1, at the places that its state dict names, but with reflection."""
     layers: list[nn.Module] = []
     channels = 3
     for i, stage in enumerate(((64, 64), (128, 128), (256,) * 4, (512,))):

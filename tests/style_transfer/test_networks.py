@@ -90,9 +90,9 @@ def test_losses_by_hand():
     a, b = numbers(2, 3, 3, 4), numbers(2, 3, 3, 4, seed=5)
     np.testing.assert_allclose(losses.content_loss(a, b), ((a - b) ** 2).mean((1, 2, 3)), rtol=1e-5)
     styles = [(numbers(2, 4, seed=3), numbers(2, 4, seed=4))] * 2
-    expected = sum(
-        ((x.mean((1, 2)) - m) ** 2).mean(1) + ((x.std((1, 2)) - s) ** 2).mean(1) for x, (m, s) in zip((a, b), styles)
-    )
+    expected = np.zeros(2)
+    for x, (mean, std) in zip((a, b), styles, strict=True):
+        expected += ((x.mean((1, 2)) - mean) ** 2).mean(1) + ((x.std((1, 2)) - std) ** 2).mean(1)
     np.testing.assert_allclose(losses.style_loss([a, b], styles, "biased"), expected, rtol=1e-4)
 
 
