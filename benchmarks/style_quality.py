@@ -21,6 +21,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
 from stylegen.data import toy_bedrooms
+from stylegen.memory import keep_freed_memory
 from stylegen.style_transfer import clip, measuring, pictures, textures
 from stylegen.style_transfer.model import StyleModel, load_model
 from stylegen.style_transfer.transfer import stylize
@@ -96,6 +97,7 @@ def main() -> dict[str, Any]:
     p.add_argument("--large", metavar="WxH", help="transfer one picture of that size instead")
     p.add_argument("--gallery", type=Path, metavar="PATH", help="draw the README's pictures instead")
     a: argparse.Namespace = p.parse_args()
+    keep_freed_memory()  # as stylize does
     model = load_model(a.model)
     if a.gallery is not None:
         return gallery(model, a.gallery)

@@ -26,7 +26,6 @@ DESCRIPTION = """Give a picture the style of another (AdaIN, Huang and Belongie 
   # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
   stylize --encoder vgg_normalised.pth --decoder decoder.pth --content room.jpg --style a.jpg --out out.png
 """
-COLOURS = ("coral", "luminance")
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
 Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
@@ -46,9 +45,8 @@ class Options:
     mask: Text = None  # a grey picture of the content's size (white: the first of two styles), or one for each style.
     out: File = None  # file for one picture or a video, folder for a folder.
     size: Pixels = None  # shorter side of the content; as it is if not given.
-    style_size: Pixels = (
-        512  # shorter side of the styles, which sets how coarse strokes are; 0 leaves them as they are.
-    )
+    style_size: Pixels = 512
+    """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
     tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
     blend: float = 0.7  # of a video: share of the moved frame before, where the picture goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
@@ -73,10 +71,9 @@ def _with_mode(argv: list[str]) -> list[str]:
     result = []
     for i, word in enumerate(argv):
         result.append(word)
-        if word in ("--preserve-color", "--preserve_color") and argv[i + 1 : i + 2][:1] not in [[c] for c in COLOURS]:
-            following = argv[i + 1 : i + 2]
-            if not following or following[0].startswith("--"):
-                result.append(COLOURS[0])
+        following = argv[i + 1 : i + 2]
+        if word in ("--preserve-color", "--preserve_color") and (not following or following[0].startswith("-")):
+            result.append("coral")
     return result
 
 
@@ -219,7 +216,7 @@ class _Work:
         paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
-            _resized(pictures.read(path, transfer.SMALLEST), options.style_size or 0) for path in paths
+            _resized(pictures.read(path, transfer.SMALLEST), options.style_size or 0, grow=False) for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
         self.masks = [_grey(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
@@ -283,12 +280,12 @@ def _numbers(text: str | None) -> list[float]:
         raise common.UsageError(f"--weights {text}: must be numbers such as 0.3,0.7, 1 in sum.") from None
 
 
-def _resized(picture: np.ndarray, shorter: int) -> np.ndarray:
+def _resized(picture: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
     """A picture or mask with so many pixels along its shorter side, 0 for as it is; antialiased."""
     from PIL import Image
 
     height, width = picture.shape[:2]
-    if shorter == 0 or min(height, width) == shorter:
+    if shorter == 0 or min(height, width) == shorter or (not grow and min(height, width) < shorter):
         return picture
     factor = shorter / min(height, width)
     size = (max(16, round(width * factor)), max(16, round(height * factor)))
