@@ -149,7 +149,7 @@ def test_wrong_commands(command, message, capsys, tmp_path):
 
 
 def test_a_huge_picture_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr("stylegen.data.imaging.MAX_PIXELS", 1000)
+    monkeypatch.setattr("stylegen.data.imaging.MAX_PIXELS", 2500)
     assert run("--content room.png --style a.png --out out.png") == 2
     assert "room.png: not a picture that can be used: 64x48 pixels are too many" in capsys.readouterr().err
 
