@@ -47,6 +47,9 @@ class DataConfig:
 class GeneratorConfig:
     """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
 
+    # What both networks are built of. adain: the original's, growing. demod: StyleGAN2's (Karras et al. 2020): weight
+    # demodulation, a sum of images of all resolutions, and a residual discriminator; it does not grow.
+    block: Literal["adain", "demod"] = "adain"
     z_dim: int = 512  # size of the latent z.
     w_dim: int = 512  # size of the style vector w.
     mapping_layers: int = 8  # depth of the mapping network.
@@ -74,6 +77,12 @@ class LossConfig:
     name: Literal["logistic", "wgan_gp"] = "logistic"  # non-saturating logistic with R1, or Wasserstein with GP.
     r1_gamma: float = 10.0  # the loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution.
     r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
+    # Path-length regularization of the generator (StyleGAN2, Sec. 3.2): a step of its own every pl_interval steps, on a
+    # fraction of the batch; StyleGAN2's weight is 2.
+    pl_weight: float = 0.0  # 0 is off.
+    pl_interval: int = 4  # training steps from one such step to the next; it is that many times as strong.
+    pl_decay: float = 0.01  # how fast the length that paths are drawn to follows the mean of a batch.
+    pl_batch_shrink: int = 2  # divides the batch, to save memory.
     wgan_lambda: float = 10.0  # weight of the gradient penalty of wgan_gp.
     wgan_epsilon: float = 0.001  # weight of the squared real score of wgan_gp, which keeps scores near zero.
 

@@ -78,3 +78,17 @@ def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_
     squared = squared_gradient(score, blend) * (reals.shape[1] / full_resolution) ** 2
     # Where the gradient is exactly zero the root has no derivative; the tiny constant changes no other value.
     return jnp.square(jnp.sqrt(squared + 1e-20) - 1)
+
+
+def path_lengths(draw: Callable[[Array], Array], ws: Array, noise: Array) -> Array:
+    """How far a picture moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
+
+    Of a whole picture's styles the squares are summed over the size of a style and averaged over the layers.
+
+    Args:
+        draw: styles [N, layers, w_dim] to images [N, r, r, C], one by one.
+        ws: [N, layers, w_dim].
+        noise: y [N, r, r, C], normal with deviation 1/r, so that lengths do not depend on the resolution.
+    """
+    gradient = jax.grad(lambda ws: jnp.sum(draw(ws) * noise))(ws)
+    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1))

@@ -19,6 +19,8 @@ TIERS = [
     {"convolution"},
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers", "config_json"},
+    {"resampling"},
+    {"demodulation", "residual"},
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "processes", "data", "state"},
     {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
