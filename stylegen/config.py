@@ -53,9 +53,12 @@ class GeneratorConfig:
     z_dim: int = 512  # size of the latent z.
     w_dim: int = 512  # size of the style vector w.
     mapping_layers: int = 8  # depth of the mapping network.
+    mapping_width: int | None = None  # features between its layers; default: w_dim.
+    normalize_z: bool = True  # scale z, with its label's embedding, to unit mean square before the mapping network.
     mapping_lr_multiplier: float = 0.01  # scales weights and biases of the mapping network at run time.
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
+    channel_decay: float = 1.0  # how fast widths fall: 1 halves them as resolution doubles (the original's fmap_decay).
     use_noise: bool = True  # add noise in every layer; False is the original's ablation without (Sec. 2, Table 1).
     w_avg_beta: float = 0.995  # decay a batch of the running mean of w.
     style_mixing_prob: float = 0.9  # chance that a batch switches from one w to another at a random layer.
@@ -67,6 +70,7 @@ class DiscriminatorConfig:
 
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
+    channel_decay: float = 1.0  # how fast widths fall: 1 halves them as the resolution doubles.
     mbstd_group_size: int = 4  # images that share a minibatch standard deviation; 1 switches the layer's effect off.
 
 
@@ -214,14 +218,19 @@ def _validate_networks(config: Config) -> None:
     g, d = config.generator, config.discriminator
     for name, value in (("z_dim", g.z_dim), ("w_dim", g.w_dim), ("mapping_layers", g.mapping_layers)):
         check(value >= 1, f"generator.{name}", value, "must be at least 1")
+    hidden = g.mapping_width
+    check(hidden is None or hidden >= 1, "generator.mapping_width", hidden, "must be at least 1")
     check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
     for owner, net in (("generator", g), ("discriminator", d)):
         check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
+        check(net.channel_decay >= 0, f"{owner}.channel_decay", net.channel_decay, "must be 0 (equal widths) or more")
+        decay = net.channel_decay
+        least = math.ceil(2 * 2 ** ((math.log2(config.resolution) - 1) * decay))
         check(
-            net.channel_base >= config.resolution,
+            net.channel_base >= least,
             f"{owner}.channel_base",
             net.channel_base,
-            f"leaves no channel at {config.resolution} pixels; make it at least {config.resolution}",
+            f"leaves no channel at {config.resolution} pixels; make it at least {least}",
         )
     check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
     check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")

@@ -64,7 +64,7 @@ class Discriminator(nnx.Module):
         self.num_classes = config.num_classes
         self.grows = config.generator.block == "adain"
         self.activation = ACTIVATIONS[config.generator.block].function
-        widths = {r: width(r, d.channel_base, d.channel_max) for r in self.resolutions}
+        widths = {r: width(r, d.channel_base, d.channel_max, d.channel_decay) for r in self.resolutions}
         block = DiscriminatorBlock if self.grows else ResidualBlock
         blocks: dict[str, Any] = {
             f"b{r}": block(widths[r], widths[r // 2], r, config, init=init) for r in self.resolutions if r > 4
@@ -111,5 +111,5 @@ class Discriminator(nnx.Module):
 
 def _label_mapping(config: Config, features: int, *, init: Initializer) -> MappingNetwork:
     """Labels to the direction that an image's features are measured along."""
-    g = dataclasses.replace(config.generator, z_dim=0, w_dim=features, mapping_layers=LABEL_LAYERS)
+    g = dataclasses.replace(config.generator, z_dim=0, w_dim=features, mapping_layers=LABEL_LAYERS, mapping_width=None)
     return MappingNetwork(g, config.num_classes, init=init)

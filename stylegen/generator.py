@@ -20,9 +20,10 @@ from stylegen.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, Noi
 NoiseMode = Literal["random", "const", "none"]
 
 
-def width(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of the block at a resolution."""
-    return min(channel_base // resolution, channel_max)
+def width(resolution: int, channel_base: int, channel_max: int, channel_decay: float = 1.0) -> int:
+    """Channels of the block at a resolution: with a decay of 1, ``channel_base // resolution``; at most the maximum."""
+    stage = math.log2(resolution) - 1
+    return min(int(channel_base / 2 / 2.0 ** (stage * channel_decay)), channel_max)
 
 
 def num_noise(resolution: int) -> int:
@@ -47,12 +48,14 @@ class MappingNetwork(nnx.Module):
 
     def __init__(self, g: GeneratorConfig, num_classes: int, *, init: Initializer):
         self.joins_first = g.block == "adain"
+        self.normalizes = g.normalize_z
         size = g.z_dim if self.joins_first else g.w_dim
         scale = math.sqrt(num_classes) if self.joins_first else 1.0
         self.label_embedding = (
             EqualDense(num_classes, size, gain=scale, use_bias=not self.joins_first, init=init) if num_classes else None
         )
-        features = [g.z_dim + (size if num_classes else 0)] + [g.w_dim] * g.mapping_layers
+        hidden = [g.mapping_width or g.w_dim] * (g.mapping_layers - 1)
+        features = [g.z_dim + (size if num_classes else 0), *hidden, g.w_dim]
         gain, self.activation = ACTIVATIONS[g.block]
         multiplier = g.mapping_lr_multiplier
         self.dense = nnx.Dict(
@@ -75,12 +78,15 @@ class MappingNetwork(nnx.Module):
                 raise ValueError("A class-conditional generator needs labels.")
             parts.append(self.label_embedding(c))
         if self.joins_first:
-            w = ops.pixel_norm(jnp.concatenate(parts, axis=-1))
+            w = self._norm(jnp.concatenate(parts, axis=-1))
         else:
-            w = jnp.concatenate([ops.pixel_norm(part) for part in parts], axis=-1)
+            w = jnp.concatenate([self._norm(part) for part in parts], axis=-1)
         for i in range(self.num_layers):
             w = self.activation(self.dense[f"dense{i}"](w))
         return w
+
+    def _norm(self, x: Array) -> Array:
+        return ops.pixel_norm(x) if self.normalizes else x
 
 
 class SynthesisBlock(nnx.Module):
@@ -134,7 +140,7 @@ class SynthesisNetwork(nnx.Module):
         self.use_noise = g.use_noise
         self.sums_images = g.block == "demod"
         block = DemodulatedBlock if self.sums_images else SynthesisBlock
-        widths = {r: width(r, g.channel_base, g.channel_max) for r in self.resolutions}
+        widths = {r: width(r, g.channel_base, g.channel_max, g.channel_decay) for r in self.resolutions}
         self.blocks = nnx.Dict(
             {f"b{r}": block(widths.get(r // 2, 0), widths[r], r, config, init=init) for r in self.resolutions}
         )

@@ -23,7 +23,7 @@ SHARED = ".shared-"  # begins the name of the file by which hosts find out wheth
 LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
 OURS = (
     *(*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*"),
-    *("metric-*.jsonl", "metrics.png", "best.safetensors"),
+    *("metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 

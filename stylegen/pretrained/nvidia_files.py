@@ -35,7 +35,9 @@ _EXACT: dict[tuple[str, str], Kind] = {
     _LOAD_FROM_BYTES: "function",
 }
 # Modules that are not of NVIDIA's persistent kind, and the classes around them: inert like all the rest.
-NAMES = Names(_EXACT, re.compile(r"(torch\.nn\.modules|training|torch_utils\.ops)(\.[a-z_0-9]+)+\.[A-Z]\w*"), "a generator")
+NAMES = Names(
+    _EXACT, re.compile(r"(torch\.nn\.modules|training|torch_utils\.ops)(\.[a-z_0-9]+)+\.[A-Z]\w*"), "a generator"
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class _Networks:
             return found
         has = f"a dict of {describe(list(parts), 2)}" if parts else describe(value)
         raise WeightsError(
-            f"{self.what}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks, or a dict of G, D and G_ema."
+            f"{self.what}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks or a dict of G, D and G_ema."
         )
 
     def visit(self, depth: int) -> None:
@@ -135,8 +137,8 @@ class _Networks:
         version = state.get("version")
         if version not in TF_VERSIONS:
             raise WeightsError(
-                f"{self.what}: has a network of format version {describe(version)}; read are {TF_VERSIONS}, and StyleGAN's "
-                "is 3."
+                f"{self.what}: has a network of format version {describe(version)}; versions 2 to 4 are read, and "
+                "StyleGAN's is 3."
             )
         components = as_mapping(state.get("components", {}))
         own = state.get("variables")
@@ -144,7 +146,9 @@ class _Networks:
             raise WeightsError(f"{self.what}: has a network whose variables are {describe(own)}.")
         parts = {str(name): self.tensorflow(part, depth + 1) for name, part in components.items() if _is_tf(part)}
         if len(parts) != len(components):
-            raise WeightsError(f"{self.what}: has a component that is no network: {describe(list(components.values()))}.")
+            raise WeightsError(
+                f"{self.what}: has a component that is no network: {describe(list(components.values()))}."
+            )
         variables: dict[str, np.ndarray] = {}
         for pair in own:
             self.variable(variables, pair)
@@ -192,16 +196,16 @@ class _Networks:
         if state is None:
             raise WeightsError(f"{self.what}: has {describe(record)} where a module with its state should be.")
         variables: dict[str, np.ndarray] = {}
+        version: Any
         parts = self.module(record, "", variables, 0)
-        kind, version = record.callee.name, 0
-        if record.callee == _PERSISTENT:
-            meta = self.meta(record)
-            kind, version = str(meta.get("class_name")), meta.get("version")
+        version = self.meta(record).get("version") if record.callee == _PERSISTENT else 0
         settings = self.plain(state.get("_init_kwargs", {}))
         version = version if type(version) is int else 0
-        return PickledNetwork("torch", kind, version, settings, variables, parts)
+        return PickledNetwork("torch", self.kind(record), version, settings, variables, parts)
 
-    def module(self, record: Any, prefix: str, variables: dict[str, np.ndarray], depth: int) -> dict[str, PickledNetwork]:
+    def module(
+        self, record: Any, prefix: str, variables: dict[str, np.ndarray], depth: int
+    ) -> dict[str, PickledNetwork]:
         """Gather a module's parameters and buffers under its prefix, and those of the modules in it."""
         self.visit(depth)
         state = self.state(record) if isinstance(record, Record) else None
