@@ -17,11 +17,14 @@ import numpy as np
 from stylegen import run_dir, schedule
 from stylegen.config import Config, ScheduleConfig
 from stylegen.generator import Generator
-from stylegen.pretrained import WeightsError, nvidia_files, stylegan1, weights
+from stylegen.pretrained import WeightsError, nvidia_files, stylegan1, stylegan2, weights
 from stylegen.pretrained.mapping import Imported
 from stylegen.pretrained.nvidia_files import PickledFile
+from stylegen.pretrained.pickle_tree import printable
 from stylegen.state import TrainState, abstract_state, build_networks, by_path, ema_generator, init_state
 
+# Parts of paths: noise that is not used, and layers of resolutions that a finished network no longer shows.
+MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
 REPORT = "import.txt"  # in the run directory: what was found, mapped and left
 
 
@@ -41,12 +44,16 @@ def read(path: str | os.PathLike[str]) -> Imported:
 
 
 def _converter(file: PickledFile) -> Callable[[PickledFile], Imported]:
-    kind = file.networks.get("G_ema", next(iter(file.networks.values()))).kind
-    if file.form == "tensorflow" and kind in stylegan1.G_KINDS:
-        return stylegan1.convert
-    raise WeightsError(
-        f"{file.path}: its generator is built by {kind!r}, which is none of {', '.join(stylegan1.G_KINDS)}."
-    )
+    kind = next(file.networks[part] for part in ("G_ema", "G") if part in file.networks).kind
+    known = {
+        **dict.fromkeys((("tensorflow", name) for name in stylegan1.G_KINDS), stylegan1.convert),
+        **dict.fromkeys((("tensorflow", name) for name in stylegan2.TF_KINDS), stylegan2.convert),
+        **dict.fromkeys((("torch", name) for name in stylegan2.TORCH_KINDS), stylegan2.convert),
+    }
+    if (file.form, kind) not in known:
+        read = ", ".join(f"{name} ({form})" for form, name in known)
+        raise WeightsError(f"{file.path}: its generator is a {printable(kind)} of {file.form}; read are {read}.")
+    return known[file.form, kind]
 
 
 def generator(imported: Imported, source: str = "") -> Generator:
@@ -99,8 +106,11 @@ def _place(imported: Imported) -> tuple[Config, int]:
 
 
 def _tree(shapes: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Arrays by path in the structure of a tree of shapes; zero where there is none."""
+    """Arrays by path in the structure of a tree of shapes; zero where the networks have what the file may lack."""
     leaves = by_path(shapes)
+    lacking = [path for path in leaves if path not in arrays and not any(part in path for part in MAY_LACK)]
+    if lacking:
+        raise WeightsError(f"There is nothing for {lacking[0]}: the table of names does not fit the network.")
     if unknown := sorted(set(arrays) - set(leaves)):
         raise WeightsError(f"There is no place for {unknown[0]}: the table of names does not fit the network.")
     found = [_checked(path, leaf, arrays.get(path, np.zeros(leaf.shape, leaf.dtype))) for path, leaf in leaves.items()]

@@ -89,7 +89,7 @@ def _numbers(weight: Weight, array: np.ndarray, what: str) -> np.ndarray:
     array = np.asarray(array, np.float32)
     if not np.isfinite(array).all():
         raise WeightsError(f"{what}: {weight.theirs} holds numbers that are not finite.")
-    return np.ascontiguousarray(weight.convert(array), np.float32)
+    return np.array(weight.convert(array), np.float32, order="C")
 
 
 def _side_by_side(
