@@ -39,7 +39,11 @@ def read(path: str | os.PathLike[str]) -> Imported:
         WeightsError: it is none of those that can be read, is damaged, asks for something that weights do not need, or
             is of a network that cannot be represented.
     """
-    file = nvidia_files.read(path)
+    return convert(nvidia_files.read(path))
+
+
+def convert(file: PickledFile) -> Imported:
+    """A file's networks in our form; raises as ``read``."""
     return _converter(file)(file)
 
 

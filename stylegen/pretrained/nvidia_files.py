@@ -76,7 +76,11 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
             message says for what.
     """
     path = Path(path)
-    data = path.read_bytes()
+    return parse(path.read_bytes(), path)
+
+
+def parse(data: bytes, path: Path) -> PickledFile:
+    """As ``read``, of a file's content; the path is for messages."""
     what = str(path)
     if data[:4] == b"PK\x03\x04":
         value, storages = torch_files.load(data, NAMES, what)

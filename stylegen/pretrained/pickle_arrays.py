@@ -140,6 +140,10 @@ def check_records(records: list[Record], what: str) -> None:
         as_array(record, what)
         if record.callee == ("numpy", "dtype"):
             as_dtype(record, what)
+        if record.callee.name in ("bytes", "bytearray", "encode") and as_bytes(record) is None:
+            raise WeightsError(
+                f"{what}: asks {record.callee} for {describe(record.args)}, which are no bytes of its own."
+            )
 
 
 def as_mapping(value: Any) -> dict[Any, Any] | None:

@@ -116,6 +116,11 @@ def describe(value: Any, depth: int = 2) -> str:
     return f"a {type(value).__name__.lower()}"
 
 
+def _kind(value: Any) -> str:
+    """What kind of value it is, or, of those that no structure is made of, the value."""
+    return _KINDS.get(type(value)) or describe(value)
+
+
 def _text(data: memoryview, name: str) -> str:
     if name == "STRING":  # of Python 2: a quoted literal; escapes are not used by what weights are made of
         raw = bytes(data).rstrip(b"\r")
@@ -261,14 +266,14 @@ class _Builder:
         elif name == "ADDITEMS" and isinstance(target, dict):
             self.fill(target, [x for item in taken for x in (item, True)])
         else:
-            self.refuse(f"asks to change {describe(target)} ({name})")
+            self.refuse(f"asks to change {_kind(target)} ({name})")
 
     def fill(self, mapping: dict[Any, Any], taken: list[Any]) -> dict[Any, Any]:
         """Keys and values in turn; a set is a dict of its members."""
         for key, value in zip(taken[::2], taken[1::2], strict=True):
             plain = type(key) is str or key is None or (type(key) in (int, bool) and abs(key) < MAX_KEY)
             if not plain:
-                self.refuse(f"has a dict or a set with {_KINDS.get(type(key), describe(key))} for a key")
+                self.refuse(f"has a dict or a set with {_kind(key)} for a key")
             mapping[key] = value
         return mapping
 

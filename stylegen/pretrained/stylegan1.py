@@ -75,9 +75,9 @@ def _generator_settings(network: PickledNetwork, what: str) -> dict[str, Any]:
         if part.kind != wanted:
             raise WeightsError(f"{what}: has the component {name!r}, built by {part.kind!r}, which StyleGAN has not.")
         found |= part.settings
-    sizes = {part.settings["dlatent_size"] for part in network.components.values() if "dlatent_size" in part.settings}
-    if len(sizes) > 1:
-        raise WeightsError(f"{what}: its setting dlatent_size is {sorted(sizes)} in its two components.")
+    sizes = [part.settings["dlatent_size"] for part in network.components.values() if "dlatent_size" in part.settings]
+    if any(size != sizes[0] for size in sizes):
+        raise WeightsError(f"{what}: its setting dlatent_size is {summary({'': sizes})} in its two components.")
     return found
 
 
