@@ -101,7 +101,8 @@ def _place(imported: Imported) -> tuple[Config, int]:
     config = imported.config
     if (imported.resolution, imported.alpha) == (config.resolution, 1):
         return config, 0
-    start = min(8, imported.resolution)
+    # The original starts at 8 pixels; what is smaller, or fades in at 8, comes from a schedule that starts at 4.
+    start = 8 if imported.resolution > 8 or (imported.resolution, imported.alpha) == (8, 1) else 4
     config = dataclasses.replace(config, schedule=ScheduleConfig(start_resolution=start))
     kind = "stable" if imported.alpha == 1 else "fade"
     phase = next(p for p in schedule.phases(config) if (p.resolution, p.kind) == (imported.resolution, kind))

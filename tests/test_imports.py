@@ -24,7 +24,7 @@ TIERS = [
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "processes", "data", "state"},
     {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
-    {"sampling", "loading", "video", "metrics"},
+    {"sampling", "loading", "importing", "video", "metrics"},
     {"evaluation"},
     {"stylegen"},
     {"train"},

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import stylegen
-from stylegen.cli import configs, evaluate, prepare, sample, train
+from stylegen import importing
+from stylegen.cli import configs, convert, evaluate, prepare, sample, train
 from stylegen.data.prepare import Options
 from stylegen.evaluation import names
 from stylegen.pretrained import weights
@@ -64,13 +65,14 @@ SAMPLE = of_verb("sample", readme_commands()) + [
     c for e in EXPERIMENTS for c in of_verb("sample", docstring_commands(e))
 ]
 EVALUATE = of_verb("evaluate", readme_commands())
+CONVERT = of_verb("convert", readme_commands())
 IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
 
 
 def test_every_command_is_of_a_known_kind():
     kinds = {words[0].removeprefix(".venv/bin/") for words in readme_commands()}
     assert kinds == {"make", "python", "python3", "pip", "stylegen"}
-    assert TRAIN and PREPARE and SAMPLE and EVALUATE
+    assert TRAIN and PREPARE and SAMPLE and EVALUATE and CONVERT
 
 
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
@@ -126,6 +128,16 @@ def test_evaluate(arguments, monkeypatch):
     monkeypatch.setattr(evaluate, "_download", lambda name: ran.append(weights.PUBLISHED[name]))
     monkeypatch.setattr(evaluate, "_write", lambda *_, **__: None)
     assert evaluate.main(arguments) == 0 and len(ran) == 1
+
+
+@pytest.mark.parametrize("arguments", CONVERT, ids=ids(CONVERT))
+def test_convert(arguments, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    monkeypatch.setattr(convert, "convert", ran.append)
+    assert convert.main(arguments) == 0
+    importing.check_free(ran[0].out or tmp_path)
+    assert ran[0].report or ran[0].out
 
 
 def test_the_metrics_that_are_listed():

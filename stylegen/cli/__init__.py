@@ -7,6 +7,7 @@ VERBS = {
     "train": "train a generator, or resume a run",
     "sample": "draw pictures, style mixing and videos with a trained generator",
     "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
+    "convert": "turn NVIDIA's pickles into runs",
     "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",
 }
 
