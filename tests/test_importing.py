@@ -1,5 +1,6 @@
 """Imports of StyleGAN's pickles: the same function, whatever its settings, as that of the original's own operations."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ import stylegen
 from stylegen import importing, ops
 from stylegen.checkpoint import Checkpointer
 from stylegen.cli import convert, sample
-from stylegen.pretrained import WeightsError
+from stylegen.pretrained import WeightsError, nvidia_files
 from tests import original, pickles
 
 SHARED = Path(__file__).parents[2] / "shared" / "reference"
@@ -276,6 +277,56 @@ def test_a_mismatch_lists_both_sides(tmp_path):
         ["synthesis/8x8/Conv1/weight [3, 3, 5, 5]", "synthesis/8x8/Conv1/weight [3, 3, 5, 4]"],
         ["synthesis/8x8/Conv0_up/weight [3, 3, 5, 5]", "synthesis/8x8/Conv9/weight [3, 3, 5, 5]"],
     ]
+
+
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    3,
+    2**80,
+    0.5,
+    1e300,
+    float("nan"),
+    "lrelu",
+    "x\x1b[2J",
+    [],
+    [1, 2, 1],
+    [2**80] * 3,
+    {"a": 1},
+]
+
+
+def with_setting(network, name, value):
+    """A network and its components with another setting."""
+    parts = {part: with_setting(inner, name, value) for part, inner in network.components.items()}
+    return dataclasses.replace(network, settings={**network.settings, name: value}, components=parts)
+
+
+def check_settings(file, network, names):
+    """Settings of any kind are taken or refused with a sentence that a terminal can show; nothing else happens."""
+    counts = {"taken": 0, "refused": 0}
+    for name in sorted(names):
+        for value in STRANGE:
+            networks = {**file.networks, network: with_setting(file.networks[network], name, value)}
+            if network == "G_ema":
+                del networks["G"]
+            try:
+                text = importing.convert(dataclasses.replace(file, networks=networks)).report.text()
+                counts["taken"] += 1
+            except WeightsError as error:
+                text = str(error)
+                counts["refused"] += 1
+            assert text.replace("\n", "").isprintable()
+    assert min(counts.values()) > 20
+
+
+@pytest.mark.parametrize("network", ["G_ema", "D"])
+def test_settings_of_any_kind_and_value(network, tmp_path):
+    names = {*original.G_DEFAULTS, *original.D_DEFAULTS, "blur_filter", "truncation_psi", "truncation_cutoff", "dtype"}
+    names |= {"dlatent_avg_beta", "style_mixing_prob", "nonlinearity", "use_styles", "mbstd_num_features"}
+    check_settings(nvidia_files.read(write(tmp_path / "x.pkl", networks(TINY))), network, names)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

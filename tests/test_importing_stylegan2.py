@@ -9,8 +9,9 @@ from flax import nnx
 
 from stylegen import importing, ops
 from stylegen.generator import truncate
-from stylegen.pretrained import WeightsError
+from stylegen.pretrained import WeightsError, nvidia_files
 from tests import original, pickles
+from tests.test_importing import check_settings
 
 SHARED = Path(__file__).parents[2] / "shared" / "reference" / "stylegan2_32.pkl"
 REFERENCE = Path(__file__).parent / "data" / "reference" / "stylegan2_32.npz"
@@ -221,3 +222,10 @@ def test_another_filter_is_refused(arrays, tmp_path):
     (tmp_path / "x.pkl").write_bytes(pickles.dumps(torch_file(found)))
     with pytest.raises(WeightsError, match=r"synthesis.b8.conv0.resample_filter is another filter"):
         importing.read(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("network", ["G_ema", "D"])
+def test_settings_of_any_kind_and_value(network, arrays, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(pickles.dumps(torch_file(arrays)))
+    names = {*G_SETTINGS, *D_SETTINGS, "block_kwargs", "resample_filter", "architecture", "mbstd_num_channels"}
+    check_settings(nvidia_files.read(tmp_path / "x.pkl"), network, names)

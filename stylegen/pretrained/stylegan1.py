@@ -150,8 +150,10 @@ def _check_settings(settings: dict[str, Any], what: str) -> None:
         require(what, settings, name, (True, False), "it is a truth value")
     taps = settings.get("blur_filter", [1, 2, 1])
     plain = isinstance(taps, list) and len(taps) == 3 and all(type(tap) in (int, float) for tap in taps)
+    plain = plain and all(abs(tap) < 2**31 for tap in taps)
     if not plain or not taps[0] or not np.allclose(np.divide(taps, taps[0]), (1, 2, 1)):
-        raise WeightsError(f"{what}: its setting blur_filter = {taps!r} cannot be represented: it is [1, 2, 1] here.")
+        shown = summary({"blur_filter =": taps})
+        raise WeightsError(f"{what}: its setting {shown} cannot be represented: it is [1, 2, 1] here.")
 
 
 def _stage(config: Config, network: PickledNetwork, what: str) -> tuple[int, float]:
@@ -379,7 +381,7 @@ def _say(
         report.left.append("the file has no discriminator; the run gets a new one")
     psi, cutoff = settings.get("truncation_psi", 0.7), settings.get("truncation_cutoff", 8)
     if psi is not None:
-        how = f"--psi {psi} --cutoff {cutoff}" if cutoff is not None else f"--psi {psi}"
+        how = summary({"--psi": psi} if cutoff is None else {"--psi": psi, "--cutoff": cutoff}).replace(",", "")
         report.left.append(f"truncation is the original's default when sampling, none here: sample with {how}")
     report.left += [
         f"the setting {name} = {settings[name]!r}" for name in ("randomize_noise", "dtype") if name in settings

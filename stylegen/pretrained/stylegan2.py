@@ -84,17 +84,20 @@ def _settings(network: PickledNetwork) -> dict[str, Any]:
         for part in network.components.values():
             found |= part.settings
         return found
-    mapping = found.pop("mapping_kwargs", None) or {}
-    for name in ("synthesis_kwargs", "block_kwargs", "epilogue_kwargs"):
-        found |= found.pop(name, None) or {}
-    found |= found.pop("block_kwargs", None) or {}
+    mapping = _table(found.pop("mapping_kwargs", None))
+    for name in ("synthesis_kwargs", "block_kwargs", "epilogue_kwargs", "block_kwargs"):
+        found |= _table(found.pop(name, None))  # those of the synthesis network may hold those of its blocks
     renamed = {_TORCH_NAMES.get(name, name): value for name, value in found.items()}
     if "channel_base" in renamed:
-        renamed["fmap_base"] = renamed.pop("channel_base") / 2
+        renamed["fmap_base"] = number(network.kind, renamed, "channel_base", 32768) / 2
     for name, value in mapping.items():
         if value is not None:
             renamed[_TORCH_MAPPING.get(name, f"mapping_{name}")] = value
     return renamed
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None, what: str) -> Config:
@@ -326,6 +329,6 @@ def _say(report: Report, file: PickledFile, settings: dict[str, Any], average: n
     if "D" not in file.networks:
         report.left.append("the file has no discriminator; the run gets a new one")
     if settings.get("conv_clamp") is not None:
-        report.left.append(f"conv_clamp = {settings['conv_clamp']}: features are not clamped here")
+        report.left.append(f"features are not clamped here: {summary({'conv_clamp': settings['conv_clamp']})}")
     if settings.get("num_fp16_res"):
-        report.left.append(f"num_fp16_res = {settings['num_fp16_res']}: all is float32 here")
+        report.left.append(f"all is float32 here: {summary({'num_fp16_res': settings['num_fp16_res']})}")
