@@ -241,6 +241,14 @@ def _validate_training(config: Config) -> None:
     loss, adam, data = config.loss, config.optimizer, config.data
     check(loss.r1_gamma >= 0, "loss.r1_gamma", loss.r1_gamma, "must be 0 (off) or more")
     check(loss.r1_interval >= 1, "loss.r1_interval", loss.r1_interval, "must be 1 (every step) or more")
+    check(0 <= loss.pl_weight < math.inf, "loss.pl_weight", loss.pl_weight, "must be 0 (off) or more, and finite")
+    check(loss.pl_interval >= 1, "loss.pl_interval", loss.pl_interval, "must be 1 (after every step) or more")
+    check(0 < loss.pl_decay <= 1, "loss.pl_decay", loss.pl_decay, "must be above 0, and at most 1")
+    shrink = loss.pl_batch_shrink
+    check(shrink >= 1, "loss.pl_batch_shrink", shrink, "must be 1 (the whole batch) or more")
+    for batch in map(config.batch_at, config.stage_resolutions):
+        fix = f"must divide every batch if loss.pl_weight is not 0, and does not divide {batch}"
+        check(not loss.pl_weight or batch % shrink == 0, "loss.pl_batch_shrink", shrink, fix)
     check(loss.wgan_lambda >= 0, "loss.wgan_lambda", loss.wgan_lambda, "must be 0 or more")
     check(loss.wgan_epsilon >= 0, "loss.wgan_epsilon", loss.wgan_epsilon, "must be 0 or more")
     check(adam.learning_rate > 0, "optimizer.learning_rate", adam.learning_rate, "must be positive")
@@ -265,6 +273,12 @@ def _validate_schedule(config: Config) -> None:
         "schedule.start_resolution",
         s.start_resolution,
         f"must be a power of two from {MIN_RESOLUTION} to resolution = {config.resolution}",
+    )
+    check(
+        config.generator.block != "demod" or s.start_resolution == config.resolution,
+        "schedule.start_resolution",
+        s.start_resolution,
+        f"generator.block = demod does not grow; set it to resolution = {config.resolution}",
     )
     for name in ("total_kimg", "stable_kimg", "fade_kimg"):
         value = getattr(s, name)

@@ -73,21 +73,19 @@ def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:
     """
     config, nimg = _place(imported)
     shapes = abstract_state(config)
-    d = init_state(config).d if imported.d is None else _tree(shapes.d, imported.d)
-    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (shapes.g_opt, shapes.d_opt))
+    fields = {field.name: getattr(shapes, field.name) for field in dataclasses.fields(shapes) if field.name != "key"}
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), fields)
     average = np.zeros(shapes.w_avg.shape) if imported.w_avg is None else imported.w_avg
-    state = dataclasses.replace(
-        jax.tree.map(lambda leaf: leaf, shapes),
-        nimg=jnp.asarray(nimg, jnp.int32),
-        key=jax.random.key(config.run.seed),
-        g=_tree(shapes.g, imported.g),
-        d=d,
-        g_ema=_tree(shapes.g_ema, imported.g_ema),
-        w_avg=_checked("w_avg", shapes.w_avg, average),
-        noise_const=_tree(shapes.noise_const, imported.noise_const),
-        g_opt=empty[0],
-        d_opt=empty[1],
-    )
+    found = {
+        "nimg": jnp.asarray(nimg, jnp.int32),
+        "key": jax.random.key(config.run.seed),
+        "g": _tree(shapes.g, imported.g),
+        "d": init_state(config).d if imported.d is None else _tree(shapes.d, imported.d),
+        "g_ema": _tree(shapes.g_ema, imported.g_ema),
+        "w_avg": _checked("w_avg", shapes.w_avg, average),
+        "noise_const": _tree(shapes.noise_const, imported.noise_const),
+    }
+    state = TrainState(**{**empty, **found})
     stage = dataclasses.replace(schedule.at(config, nimg), resolution=imported.resolution, alpha=imported.alpha)
     return config, state, stage
 

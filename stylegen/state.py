@@ -49,6 +49,7 @@ class TrainState:
     noise_const: Params  # constant noise inputs; drawn once
     g_opt: optax.OptState  # Adam's moments
     d_opt: optax.OptState
+    pl_mean: Array | None = None  # moving average of path lengths; None without path-length regularization
 
 
 def _adam(config: Config, correction: float) -> optax.GradientTransformation:
@@ -66,9 +67,15 @@ def lazy_correction(config: Config) -> float:
     return k / (k + 1) if k > 1 else 1.0
 
 
+def path_correction(config: Config) -> float:
+    """The same for the generator, whose lazy regularization is that of path lengths."""
+    k = config.loss.pl_interval
+    return k / (k + 1) if config.loss.pl_weight > 0 else 1.0
+
+
 def g_optimizer(config: Config) -> optax.GradientTransformation:
-    """Adam for the generator, without the learning rate, which the schedule gives."""
-    return _adam(config, 1.0)
+    """Adam for the generator, without the learning rate, which the schedule gives; with its correction likewise."""
+    return _adam(config, path_correction(config))
 
 
 def d_optimizer(config: Config) -> optax.GradientTransformation:
@@ -111,6 +118,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
         noise_const=noise_const,
         g_opt=g_optimizer(config).init(g),
         d_opt=d_optimizer(config).init(d),
+        pl_mean=jnp.zeros(()) if config.loss.pl_weight > 0 else None,
     )
 
 

@@ -21,6 +21,7 @@ from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.evaluation.training import RunMetrics
 from stylegen.generator import Generator
+from stylegen.lazy import lazy_steps
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
 from stylegen.meters import Clock, Means
@@ -30,8 +31,6 @@ from stylegen.state import TrainState, abstract_state, build_networks, ema_gener
 from stylegen.train_step import (
     Static,
     jit_step,
-    regularize_step,
-    regularizes_lazily,
     reset_optimizers,
     train_step,
 )
@@ -163,8 +162,9 @@ class _Loop:
         self.checkpoint_every = max(round(every * 1000) if every else default, 1)
         placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
         self.programs = {"train": jit_step(train_step, self.static, *placement)}
-        if regularizes_lazily(config):
-            self.programs["regularize"] = jit_step(regularize_step, self.static, *placement)
+        self.lazy = lazy_steps(config)
+        for name, (step, _) in self.lazy.items():
+            self.programs[name] = jit_step(step, self.static, *placement)
         self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
         self.latents = sampling.latents(range(config.run.grid[0] * config.run.grid[1]), config.generator.z_dim)
 
@@ -206,9 +206,10 @@ class _Loop:
                 arguments = *self.next_batch(batches), *_scalars(stage)
                 state, metrics = steps["train"](state, *arguments)
                 # The clock alone says which steps regularize, so that a resumed run takes the same ones.
-                if "regularize" in steps and nimg // stage.batch_size % self.config.loss.r1_interval == 0:
-                    state, penalty = steps["regularize"](state, *arguments)
-                    metrics = metrics | penalty
+                for name, (_, interval) in self.lazy.items():
+                    if nimg // stage.batch_size % interval == 0:
+                        state, penalty = steps[name](state, *arguments)
+                        metrics = metrics | penalty
                 means.add(metrics)
                 nimg += stage.batch_size
                 ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
@@ -338,6 +339,8 @@ class _Loop:
         losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
         if "Loss/r1_penalty" in means:
             losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
+        if "Loss/path_length" in means:
+            losses += f"  path {means['Loss/path_length']:.3g}"
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
         self.log.line(
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "

@@ -20,7 +20,7 @@ from stylegen import losses, ops
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
-from stylegen.state import Networks, Params, TrainState, d_optimizer, g_optimizer, lazy_correction
+from stylegen.state import Networks, Params, TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
 
@@ -67,6 +67,33 @@ def ema_beta(batch_size: int, ema_kimg: float) -> float:
     return 0.5 ** (batch_size / (ema_kimg * 1000)) if ema_kimg > 0 else 0.0
 
 
+def draw_styles(
+    network: GeneratorNetwork,
+    config: Config,
+    z_key: Array,
+    mix_key: Array,
+    n: int,
+    c: Array | None,
+    resolution: int,
+    latent_sharding: Any = None,
+) -> tuple[Array, Array]:
+    """Styles as training draws them: with style mixing.
+
+    Returns:
+        (ws [N, layers, w_dim], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+    """
+    latents = random.normal(z_key, (2, n, config.generator.z_dim))
+    if latent_sharding is not None:
+        # Without being told, the compiler would draw all fakes on every device.
+        latents = lax.with_sharding_constraint(latents, latent_sharding)
+    z, z_mix = latents
+    layers = num_styles(resolution)
+    w = network.mapping(z, c)
+    if config.generator.style_mixing_prob == 0:
+        return broadcast_styles(w, layers), w
+    return mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob), w
+
+
 def generate(
     network: GeneratorNetwork,
     config: Config,
@@ -80,20 +107,10 @@ def generate(
     """Fakes as training draws them: with style mixing and fresh noise.
 
     Returns:
-        (images [N, r, r, C], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+        (images [N, r, r, C], w [N, w_dim]); w as in ``draw_styles``.
     """
     z_key, mix_key, noise_key = random.split(key, 3)
-    latents = random.normal(z_key, (2, n, config.generator.z_dim))
-    if latent_sharding is not None:
-        # Without being told, the compiler would draw all fakes on every device.
-        latents = lax.with_sharding_constraint(latents, latent_sharding)
-    z, z_mix = latents
-    layers = num_styles(resolution)
-    w = network.mapping(z, c)
-    if config.generator.style_mixing_prob > 0:
-        ws = mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob)
-    else:
-        ws = broadcast_styles(w, layers)
+    ws, w = draw_styles(network, config, z_key, mix_key, n, c, resolution, latent_sharding)
     images = network.synthesis(ws, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
     return images, w
 
@@ -195,6 +212,7 @@ def update_generator(
     (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
         state.g, state, c, alpha, key, n, static=static, resolution=resolution
     )
+    learning_rate = learning_rate * path_correction(config)
     g, g_opt = _descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
     return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), {"Loss/G/loss": loss}
@@ -272,7 +290,7 @@ def reset_optimizers(state: TrainState) -> TrainState:
 
 
 def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
-    """``train_step`` or ``regularize_step``, jitted: state donated and on every device, images and labels split.
+    """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
     """

@@ -1,14 +1,14 @@
 """A zoo of hostile pickles: what each asks for, and the words by which it is to be refused.
 
-Written by hand, byte for byte, so that none of what they name need exist. ``WITNESS`` stands for the path of a file
-that appears if one of them runs.
+Written by hand, byte for byte, so that none of what they name need exist. ``WITNESS`` is a file that appears in the
+working directory if one of them runs.
 """
 
 import io
 import struct
 import zipfile
 
-WITNESS = "@WITNESS@"
+WITNESS = "ran_by_a_pickle"
 TOUCH = f"touch {WITNESS}"
 
 

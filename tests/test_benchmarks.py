@@ -1,6 +1,7 @@
 """Benchmarks run and print what they promise; nothing here depends on how fast anything is."""
 
 import argparse
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -166,6 +167,23 @@ def test_operations_are_those_of_the_layers():
     assert flops.discriminator(config, 16, fading=True) == discriminator + layers((3, 8, 1, 8))
 
 
+def test_operations_of_stylegan2_are_counted_by_its_definition_too():
+    config = small_config()
+    demod = dataclasses.replace(config.generator, block="demod")
+    config = dataclasses.replace(config, generator=demod, schedule=ScheduleConfig(start_resolution=16))
+
+    def layers(*shapes):
+        return sum(2 * i * o * k * k * r * r for i, o, k, r in shapes)
+
+    affines = layers(*[(8, 8, 1, 1)] * 6, *[(8, 4, 1, 1)] * 2)
+    convolutions = layers((8, 8, 3, 4), (8, 8, 3, 4), (8, 8, 3, 8), (8, 4, 3, 8), (4, 4, 3, 16))
+    colours = layers((8, 3, 1, 4), (8, 3, 1, 8), (4, 3, 1, 16))
+    assert flops.synthesis(config, 16, fading=False) == affines + convolutions + colours
+    blocks = layers((4, 4, 3, 16), (4, 8, 3, 8), (4, 8, 1, 8), (8, 8, 3, 8), (8, 8, 3, 4), (8, 8, 1, 4))
+    end = layers((9, 8, 3, 4), (8, 8, 4, 1), (8, 1, 1, 1))
+    assert flops.discriminator(config, 16, fading=False) == blocks + end + layers((3, 4, 1, 16))
+
+
 def test_a_step_counts_its_passes():
     every, lazy, without = (small_config(r1_interval=k, r1_gamma=g) for k, g in ((1, 10.0), (16, 10.0), (1, 0.0)))
     d, g = flops.discriminator(every, 16, True), 2 * flops.mapping(every) + flops.synthesis(every, 16, True)
@@ -175,7 +193,7 @@ def test_a_step_counts_its_passes():
 
 
 def test_the_timed_work_is_the_originals():
-    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False)
+    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False, block="adain")
     config = workload.make_config(a)
     assert (config.loss.r1_interval, config.loss.r1_gamma, config.loss.name) == (1, 10.0, "logistic")
     assert (config.generator.w_dim, config.generator.mapping_layers, config.generator.style_mixing_prob) == (

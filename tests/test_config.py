@@ -117,6 +117,12 @@ NAN = float("nan")
         ("discriminator.mbstd_group_size", 0, "at least 1"),
         ("loss.r1_gamma", -1.0, "0 (off) or more"),
         ("loss.r1_interval", 0, "1 (every step) or more"),
+        ("loss.pl_weight", -1.0, "0 (off) or more"),
+        ("loss.pl_weight", float("inf"), "finite"),
+        ("loss.pl_interval", 0, "1 (after every step) or more"),
+        ("loss.pl_decay", 0.0, "above 0, and at most 1"),
+        ("loss.pl_decay", NAN, "above 0, and at most 1"),
+        ("loss.pl_batch_shrink", 0, "1 (the whole batch) or more"),
         ("loss.wgan_lambda", -1.0, "0 or more"),
         ("loss.wgan_epsilon", -1.0, "0 or more"),
         ("optimizer.learning_rate", 0.0, "positive"),
@@ -162,6 +168,16 @@ def test_a_wrong_value_is_refused_by_name_value_and_fix(name, value, fix):
         ({"data": DataConfig(source="tfds")}, "data.tfds_name = None: ", "needs the data set's name"),
         ({"resolution": 512}, "resolution = 512: ", "toy_bedrooms is drawn at up to 256 pixels"),
         ({"image_channels": 1}, "image_channels = 1: ", "toy_bedrooms is RGB; use 3"),
+        (
+            {"generator": GeneratorConfig(block="demod")},
+            "schedule.start_resolution = 8: ",
+            "generator.block = demod does not grow; set it to resolution = 256",
+        ),
+        (
+            {"loss": LossConfig(pl_weight=2.0, pl_batch_shrink=3)},
+            "loss.pl_batch_shrink = 3: ",
+            "must divide every batch if loss.pl_weight is not 0, and does not divide 32",
+        ),
     ],
 )
 def test_a_wrong_combination_is_refused(options, start, fix):
@@ -199,6 +215,9 @@ def test_processes_that_cannot_find_each_other_are_refused(coordinator, processe
         {"resolution": 1024, "data": DataConfig(source="images")},
         {"generator": GeneratorConfig(style_mixing_prob=0, w_avg_beta=0)},
         {"loss": LossConfig(r1_gamma=0)},
+        {"loss": LossConfig(pl_weight=2.0, pl_interval=1, pl_decay=1, pl_batch_shrink=1)},
+        {"loss": LossConfig(pl_batch_shrink=3)},
+        {"generator": GeneratorConfig(block="demod"), "schedule": ScheduleConfig(start_resolution=256)},
         {"optimizer": OptimizerConfig(ema_kimg=0, beta1=0, beta2=0)},
     ],
 )

@@ -23,7 +23,7 @@ TIERS = [
     {"demodulation", "residual"},
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "processes", "data", "state"},
-    {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
+    {"lazy", "train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
     {"sampling", "loading", "importing", "video", "metrics"},
     {"evaluation"},
     {"stylegen"},
@@ -34,6 +34,7 @@ TIERS = [
 ALLOWED = {
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
     ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
+    ("lazy", "train_step"),  # the lazy step of R1, and what the steps have in common
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
 }
 TIER = {module: number for number, tier in enumerate(TIERS) for module in tier}
