@@ -43,12 +43,11 @@ def dtype(code="f4"):
 
 
 def array(shape=(2,), data=bytes(8), kind=None, first=(0,)):
-    """A numpy array as protocol 2 writes it, but for lies."""
+    """A numpy array as protocol 2 writes it, but for lies; instructions that give its data are a list of one."""
     made = call(
         "numpy.core.multiarray", "_reconstruct", name("numpy", "ndarray"), tuple_of(*map(number, first)), raw(b"b")
     )
-    content = data if isinstance(data, list) else raw(data)
-    content = b"]" if isinstance(content, list) else content
+    content = data[0] if isinstance(data, list) else raw(data)
     return made + tuple_of(b"K\x01", tuple_of(*map(number, shape)), kind or dtype(), b"\x89", content) + b"b"
 
 
@@ -229,7 +228,7 @@ def _memory():
         "numpy.ndarray, negative": (array(shape=(-1,)) + b".", r"the shape \(-1\), which is none"),
         "numpy.ndarray, many axes": (array(shape=(1,) * 99, data=bytes(4)) + b".", "which is none"),
         "a product of sizes": (array(shape=(2**31, 2**31, 2**31)) + b".", "asks numpy.ndarray for float32"),
-        "an array of objects": (array(kind=dtype("O8"), data=[]) + b".", r"dtype \('O8', False, True\)"),
+        "an array of objects": (array(kind=dtype("O8"), data=[b"]"]) + b".", r"dtype \('O8', False, True\)"),
         "an array of texts": (array(kind=dtype(f"S{huge}")) + b".", rf"dtype \('S{huge}'"),
         "a record dtype": (array(kind=dtype("f4,O8")) + b".", r"dtype \('f4,O8'"),
         "a scalar of 2^31 bytes": (
@@ -271,6 +270,24 @@ def _memory():
             + text("x")
             + b"h\x00ssb.",
             "changes a value after another one holds it",
+        ),
+    }
+
+
+def _shared():
+    """The same bytes under many arrays."""
+    content = b"q\x00".join((text("\0" * 4096), b""))
+    arrays = [array((1024,), data=[b"h\x00" if i else content]) for i in range(40)]
+    bytes_of_storage = raw(legacy(1024, bytes(4096))) + b"q\x01"
+    storages = [call("torch.storage", "_load_from_bytes", b"h\x01" if i else bytes_of_storage) for i in range(40)]
+    return {
+        "one text under many arrays": (
+            b"\x80\x02(" + b"".join(arrays) + b"t.",
+            "its arrays are more than 16 times as large as the file",
+        ),
+        "one file under many storages": (
+            generator(*(tensor(storage) for storage in storages)),
+            "its tensors are more than 16 times as large as the file",
         ),
     }
 
@@ -378,4 +395,4 @@ def _torch():
 
 def zoo():
     """Name: (content, pattern of the sentence that refuses it)."""
-    return {**_names(), **_forms(), **_memory(), **_machine(), **_torch()}
+    return {**_names(), **_forms(), **_memory(), **_shared(), **_machine(), **_torch()}

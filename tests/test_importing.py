@@ -181,7 +181,7 @@ def test_a_run_directory_to_load_sample_and_train_from(tmp_path, capsys, monkeyp
     assert convert.main(["x.pkl", "--out", "runs/x", "--report"]) == 0
     printed = capsys.readouterr().out
     assert "found:\n  G: G_style, format 3" in printed and "sample with --psi 0.7 --cutoff 8" in printed
-    assert "G_ema synthesis/8x8/Conv0_up/weight [3, 3, 5, 5] -> synthesis.blocks.b8.conv0.weight" in printed
+    assert "Gs synthesis/8x8/Conv0_up/weight [3, 3, 5, 5] -> synthesis.blocks.b8.conv0.weight" in printed
     assert "runs/x: Generator(8x8, z 7, 4 styles of 6, 2 classes, 0 kimg)" in printed
     loaded = stylegen.load("runs/x")
     check_images(loaded, Gs, settings)

@@ -21,7 +21,7 @@ from stylegen.pretrained.pickle_tree import Kind, Names, Record, describe
 from stylegen.pretrained.torch_files import Storages, Tensors
 
 TF_VERSIONS = (2, 3, 4)  # of pickled TensorFlow networks; StyleGAN has 3, StyleGAN2 has 4
-MAX_MODULES, MAX_VARIABLES = 20_000, 20_000  # NVIDIA's networks have hundreds
+MAX_VISITS, MAX_VARIABLES = 100_000, 20_000  # modules with what they list, and variables; NVIDIA's have hundreds
 MAX_MODULE_DEPTH = 30
 _TF_CLASSES = (("dnnlib.tflib.network", "Network"), ("dnnlib.tflib", "Network"), ("tfutil", "Network"))
 _PERSISTENT = ("torch_utils.persistence", "_reconstruct_persistent_obj")
@@ -76,6 +76,8 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
             message says for what.
     """
     path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file.")
     return parse(path.read_bytes(), path)
 
 
@@ -89,7 +91,7 @@ def parse(data: bytes, path: Path) -> PickledFile:
         pickle = pickle_tree.read(data, NAMES, what)
         if pickle.persistents:
             raise WeightsError(f"{what}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")
-        pickle_arrays.check_records(pickle.records, what)
+        pickle_arrays.check_records(pickle.records, len(data), what)
         value, tensors = pickle.value, Tensors(Storages(len(data), what), what)
         tensors.check(pickle.records)
     networks = _Networks(what, len(data), tensors).find(value)
@@ -101,7 +103,7 @@ class _Networks:
 
     def __init__(self, what: str, size: int, tensors: Tensors):
         self.what, self.tensors, self.settings = what, tensors, Settings(what)
-        self.modules, self.variables, self.bytes = MAX_MODULES, MAX_VARIABLES, torch_files.MAX_OVERLAP * size
+        self.visits, self.variables, self.bytes = MAX_VISITS, MAX_VARIABLES, pickle_arrays.MAX_OVERLAP * size
 
     def find(self, value: Any) -> dict[str, PickledNetwork]:
         if _is_tf(value):
@@ -119,9 +121,9 @@ class _Networks:
             f"{self.what}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks or a dict of G, D and G_ema."
         )
 
-    def visit(self, depth: int) -> None:
-        self.modules -= 1
-        if self.modules < 0 or depth > MAX_MODULE_DEPTH:
+    def visit(self, depth: int, entries: int = 1) -> None:
+        self.visits -= entries
+        if self.visits < 0 or depth > MAX_MODULE_DEPTH:
             raise WeightsError(f"{self.what}: its networks have components within components without end.")
 
     def keep(self, variables: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
@@ -216,14 +218,18 @@ class _Networks:
         if state is None:
             raise WeightsError(f"{self.what}: the module {prefix or 'itself'} is {describe(record)}.")
         for table in ("_parameters", "_buffers"):
-            for name, value in (as_mapping(state.get(table)) or {}).items():
+            entries = as_mapping(state.get(table)) or {}
+            self.visit(depth, len(entries))
+            for name, value in entries.items():
                 array = self.tensors.array(value)
                 if array is None and value is not None:
                     raise WeightsError(f"{self.what}: {prefix}{name} is {describe(value)}; a tensor is wanted.")
                 if array is not None:
                     self.keep(variables, f"{prefix}{name}", array)
         parts: dict[str, PickledNetwork] = {}
-        for name, inner in (as_mapping(state["_modules"]) or {}).items():
+        modules = as_mapping(state["_modules"]) or {}
+        self.visit(depth, len(modules))
+        for name, inner in modules.items():
             if inner is None:
                 continue
             self.module(inner, f"{prefix}{name}.", variables, depth + 1)

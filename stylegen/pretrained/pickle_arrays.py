@@ -16,6 +16,7 @@ from stylegen.pretrained.pickle_tree import Kind, Name, Record, describe
 MAX_DIMENSIONS = 8
 MAX_SETTINGS = 10_000  # values in the settings of a network; NVIDIA's have some tens
 MAX_SETTINGS_DEPTH = 10
+MAX_OVERLAP = 16  # times the size of the file that its arrays may have in all, where they share bytes
 
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before numpy 2 and since
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
@@ -134,10 +135,14 @@ def as_dtype(value: Any, what: str) -> np.dtype:
     return np.dtype(code.lstrip("<>=|")).newbyteorder(order)
 
 
-def check_records(records: list[Record], what: str) -> None:
-    """Check all that would be arrays, whether anything uses them or not."""
+def check_records(records: list[Record], size: int, what: str) -> None:
+    """Check all that would be arrays, whether anything uses them or not, in a file of so many bytes."""
+    left = MAX_OVERLAP * size
     for record in records:
-        as_array(record, what)
+        array = as_array(record, what)
+        left -= 0 if array is None else array.nbytes
+        if left < 0:
+            raise WeightsError(f"{what}: its arrays are more than {MAX_OVERLAP} times as large as the file.")
         if record.callee == ("numpy", "dtype"):
             as_dtype(record, what)
         if record.callee.name in ("bytes", "bytearray", "encode") and as_bytes(record) is None:
@@ -150,14 +155,14 @@ def as_mapping(value: Any) -> dict[Any, Any] | None:
     """A dict, or one of its subclasses that are known here; None if it is something else."""
     if isinstance(value, dict):
         return value
-    if isinstance(value, Record) and value.callee.name in ("OrderedDict", "EasyDict"):
-        pairs = dict(value.pairs)
-        if len(value.args) == 1 and isinstance(value.args[0], list):  # of Python 2: a list of pairs
-            for pair in value.args[0]:
-                if isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str):
-                    pairs[pair[0]] = pair[1]
-        return pairs
-    return None
+    if not isinstance(value, Record) or value.callee.name not in ("OrderedDict", "EasyDict"):
+        return None
+    if len(value.args) == 1 and isinstance(value.args[0], list):  # of Python 2: a list of pairs, moved once
+        for pair in value.args[0]:
+            if isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str):
+                value.pairs.setdefault(pair[0], pair[1])
+        value.args = ()
+    return value.pairs
 
 
 class Settings:
@@ -178,6 +183,7 @@ class Settings:
         if isinstance(value, list | tuple):
             return [self.plain(item, depth - 1) for item in value]
         array = as_array(value, self.what)
-        if array is not None and array.size <= 16:
-            return array.tolist()
+        if array is not None:
+            self.left -= array.nbytes // 1024
+            return array.tolist() if array.size <= 16 else describe(value)
         return describe(value)

@@ -22,7 +22,8 @@ from stylegen.pretrained.nvidia_files import PickledFile, PickledNetwork, count
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
 FUSED_FROM = 128  # pixels of the larger side, where fused_scale is "auto"
-BATCH = 32
+BATCH = 32  # images, about: a multiple of the minibatch-std group
+THEIR_NAMES = {"G": "G", "D": "D", "G_ema": "Gs"}
 _ONLY_LRELU = "activations are leaky ReLUs here"
 
 
@@ -45,10 +46,11 @@ def convert(file: PickledFile) -> Imported:
     trees: dict[str, dict[str, np.ndarray]] = {}
     noises: dict[str, dict[str, np.ndarray]] = {}
     for part in (part for part in ("G_ema", "G") if part in file.networks):
-        own = _generator_settings(file.networks[part], f"{what}, {part}")
+        name = THEIR_NAMES[part]
+        own = _generator_settings(file.networks[part], f"{what}, {name}")
         if _config(own, d_settings, what) != config:
             raise WeightsError(f"{what}: G and Gs have different settings: {summary(own)}; and {summary(settings)}.")
-        trees[part], noises[part] = _generator(config, own, file.networks[part], f"{what}, {part}", report, is_whole)
+        trees[part], noises[part] = _generator(config, own, file.networks[part], f"{what}, {name}", report, is_whole)
     d_tree = _discriminator(config, d_settings or {}, d, f"{what}, D", report, is_whole) if d else None
     average = best.variables.get("dlatent_avg")
     _say(report, file, settings, noises, average, d is None, config)
@@ -367,7 +369,9 @@ def _say(
     """The rest of the report."""
     for part, network in file.networks.items():
         numbers = f"{len(network.variables)} variables, {count(network.variables):,} numbers"
-        report.found.append(f"{part}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}")
+        report.found.append(
+            f"{THEIR_NAMES[part]}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}"
+        )
     if average is None:
         report.left.append("dlatent_avg is not in the file; w_avg is zero, so do not truncate")
     else:

@@ -9,6 +9,7 @@ storages at the end, which is also what pickled modules hold as bytes for each o
 import io
 import math
 import os
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from stylegen.pretrained import WeightsError, pickle_tree
-from stylegen.pretrained.pickle_arrays import as_mapping
+from stylegen.pretrained.pickle_arrays import MAX_OVERLAP, as_mapping
 from stylegen.pretrained.pickle_tree import Kind, Name, Names, Persistent, Record, describe
 
-MAX_OVERLAP = 16  # times the size of the file that its tensors may have in all, where they share storages
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_MAGIC = b"PK\x03\x04"
 _BFLOAT16: np.dtype = np.dtype([("bfloat16", "<u2")])  # a mark: numpy has no such type
+# What zipfile raises of a damaged archive.
+_BAD_ZIP = (zipfile.BadZipFile, LookupError, ValueError, OSError, RuntimeError, OverflowError, EOFError, struct.error)
 _STORAGES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
@@ -145,11 +147,14 @@ class Tensors:
             array = self._rebuild(value.callee.name, value.args)
             if array is None:
                 return None
-            self._left -= array.nbytes
-            if self._left < 0:
-                raise WeightsError(f"{self.what}: its tensors are more than {MAX_OVERLAP} times as large as the file.")
+            self._spend(array.nbytes)
             self._known[id(value)] = value, array
         return self._known[id(value)][1]
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise WeightsError(f"{self.what}: its tensors are more than {MAX_OVERLAP} times as large as the file.")
 
     def check(self, records: list[Record]) -> None:
         """Check all tensors that a pickle has, whether anything uses them or not."""
@@ -187,6 +192,7 @@ class Tensors:
         content = args[0] if len(args) == 1 else None
         if not isinstance(content, memoryview):
             raise WeightsError(f"{self.what}: asks torch.storage._load_from_bytes for {describe(args)}.")
+        self._spend(len(content))
         value, storages = load(content, _ONE_STORAGE, f"{self.what} (a storage within)")
         if not isinstance(value, Persistent):
             raise WeightsError(f"{self.what}: a storage within it is {describe(value)} instead.")
@@ -230,7 +236,7 @@ def load(data: bytes | memoryview, names: Names, what: str) -> tuple[Any, Storag
     if data[:4] == _ZIP_MAGIC:
         try:
             return _load_zip(data, names, what)
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+        except _BAD_ZIP as error:
             if isinstance(error, WeightsError):
                 raise
             reason = pickle_tree.printable(str(error), 120)
