@@ -161,6 +161,18 @@ def test_files_without_components_or_discriminator(tmp_path):
     assert imported.d is None and any("no discriminator" in line for line in imported.report.left)
 
 
+def test_a_file_without_the_mean_of_w(tmp_path):
+    G, D, Gs = networks(TINY)
+    for network in (G, Gs):
+        network.state["variables"] = network.state["variables"][:1]
+    imported = importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))
+    assert not importing.generator(imported).w_avg.any()
+    assert "Gs dlatent_avg is not in the file; w_avg is zero" in imported.report.left
+    Gs.state["variables"].append(("dlatent_avg", np.zeros(7, np.float32)))
+    with pytest.raises(WeightsError, match=r"dlatent_avg \[6\] +dlatent_avg \[7\]"):
+        importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))
+
+
 def test_a_fortran_array_and_other_floats(tmp_path):
     G, D, Gs = networks(TINY)
     plain = importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))

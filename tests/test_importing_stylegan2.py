@@ -170,6 +170,16 @@ def test_g_is_not_the_averaged_one(arrays, tmp_path):
         np.testing.assert_array_equal(imported.g[name], 2 * imported.g_ema[name])
 
 
+def test_settings_as_stylegan3s_repository_gives_them(arrays, tmp_path):
+    path = tmp_path / "x.pkl"
+    flat = {name: value for name, value in G_SETTINGS.items() if name != "synthesis_kwargs"}
+    flat |= {**WIDTHS, "conv_clamp": 256, "fused_modconv_default": "inference_only"}
+    path.write_bytes(pickles.dumps(torch_file(arrays, flat)))
+    imported = importing.read(path)
+    assert imported.config.generator.channel_base == 1024
+    assert imported.report.left == ["features are not clamped here: conv_clamp 256"]
+
+
 def with_labels(arrays, classes=3):
     """The same networks with classes: random weights for what that adds, under PyTorch's names."""
     rng = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def convert(file: PickledFile) -> Imported:
             raise WeightsError(f"{what}: G and Gs have different settings: {summary(own)}; and {summary(settings)}.")
         trees[part], noises[part] = _generator(config, own, file.networks[part], f"{what}, {name}", report, is_whole)
     d_tree = _discriminator(config, d_settings or {}, d, f"{what}, D", report, is_whole) if d else None
-    average = best.variables.get("dlatent_avg")
+    average = [tree.pop("w_avg", None) for tree in trees.values()][0]
     _say(report, file, settings, noises, average, d is None, config)
     return Imported(
         config=config,
@@ -160,7 +160,7 @@ def _check_settings(settings: dict[str, Any], what: str) -> None:
 
 def _stage(config: Config, network: PickledNetwork, what: str) -> tuple[int, float]:
     """(resolution, alpha) of the lod that the network was saved at."""
-    variables = network.variables
+    variables = _by_component(network)
     array = variables.get("lod", variables.get("synthesis/lod", np.zeros(())))
     lod = float(array) if array.shape == () and array.dtype.kind in "fiu" else math.nan
     most = len(config.resolutions) - 1
@@ -192,9 +192,10 @@ def _generator(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and constant noise by our paths."""
     found = _by_component(network)
-    weights = generator_weights(config, settings, is_whole)
+    average = Weight("dlatent_avg", (config.generator.w_dim,), "w_avg", optional=True)
+    weights = [average, *generator_weights(config, settings, is_whole)]
     noise = noise_weights(config) if config.generator.use_noise else []
-    ignored = ("lod", "synthesis/lod", "dlatent_avg", "mapping/lod")
+    ignored = ("lod", "synthesis/lod", "mapping/lod")
     tree = match([*weights, *noise], found, what, ignored)
     _note(report, what.rpartition(", ")[2], [*weights, *noise], found)
     inputs = {w.ours: tree.pop(w.ours) for w in noise}
@@ -373,9 +374,7 @@ def _say(
             f"{THEIR_NAMES[part]}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}"
         )
     if average is None:
-        report.left.append("dlatent_avg is not in the file; w_avg is zero, so do not truncate")
-    else:
-        report.mapped.append(f"dlatent_avg {list(average.shape)} -> w_avg")
+        report.left.append("without a mean of w, do not truncate")
     if not config.generator.use_noise:
         report.left.append("use_noise is False: the noise inputs are zero and not used")
     same = all(np.array_equal(array, noises["G_ema"][name]) for name, array in noises.get("G", {}).items())

@@ -41,14 +41,17 @@ def convert(file: PickledFile) -> Imported:
         network = file.networks[part]
         if _config(network, _settings(network), d_settings, what) != config:
             raise WeightsError(f"{what}: G and the averaged G have different settings.")
-        trees[part] = _match(network, generator_weights(config, network.form), f"{what}, {part}", report)
+        mean = "dlatent_avg" if network.form == "tensorflow" else "mapping.w_avg"
+        table = [Weight(mean, (config.generator.w_dim,), "w_avg", optional=True)]
+        table += generator_weights(config, network.form)
+        trees[part] = _match(network, table, f"{what}, {part}", report)
     d_tree = _match(d, discriminator_weights(config, d.form), f"{what}, D", report) if d else None
     whole = trees.get("G_ema", trees.get("G", {}))
     noise = {name: array for name, array in whole.items() if name.endswith("noise_const")}
     for tree in trees.values():
         for name in noise:
             tree.pop(name)
-    average = best.variables.get("dlatent_avg" if best.form == "tensorflow" else "mapping.w_avg")
+    average = [tree.pop("w_avg", None) for tree in trees.values()][0]
     _say(report, file, settings, average)
     return Imported(
         config=config,
@@ -180,9 +183,9 @@ def _match(network: PickledNetwork, weights: list[Weight], what: str, report: Re
         taps = found.pop(name)
         if taps.shape != FILTER.shape or not np.allclose(taps, FILTER):
             raise WeightsError(f"{what}: {name} is another filter than that of [1, 3, 3, 1], which is the one here.")
-    tree = match(weights, found, what, ("lod", "synthesis/lod", "dlatent_avg", "mapping.w_avg", "pl_mean"))
+    tree = match(weights, found, what, ("lod", "synthesis/lod", "pl_mean"))
     part = what.rpartition(", ")[2]
-    report.mapped += [f"{part} {w.theirs} {list(w.shape)} -> {w.ours}" for w in weights]
+    report.mapped += [f"{part} {w.theirs} {list(w.shape)} -> {w.ours}" for w in weights if w.ours in tree]
     return tree
 
 
@@ -324,8 +327,6 @@ def _say(report: Report, file: PickledFile, settings: dict[str, Any], average: n
         report.found.append(f"{part}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}")
     if average is None:
         report.left.append("the mean of w is not in the file; w_avg is zero, so do not truncate")
-    else:
-        report.mapped.append(f"the mean of w {list(average.shape)} -> w_avg")
     if "D" not in file.networks:
         report.left.append("the file has no discriminator; the run gets a new one")
     if settings.get("conv_clamp") is not None:
