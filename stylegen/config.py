@@ -223,8 +223,8 @@ def _validate_networks(config: Config) -> None:
     check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
     for owner, net in (("generator", g), ("discriminator", d)):
         check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
-        check(net.channel_decay >= 0, f"{owner}.channel_decay", net.channel_decay, "must be 0 (equal widths) or more")
         decay = net.channel_decay
+        check(0 <= decay <= 4, f"{owner}.channel_decay", decay, "must be from 0 (equal widths) to 4")
         least = math.ceil(2 * 2 ** ((math.log2(config.resolution) - 1) * decay))
         check(
             net.channel_base >= least,

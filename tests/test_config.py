@@ -106,6 +106,8 @@ NAN = float("nan")
         ("generator.mapping_layers", 0, "at least 1"),
         ("generator.mapping_lr_multiplier", 0.0, "positive"),
         ("generator.mapping_lr_multiplier", NAN, "positive"),
+        ("generator.mapping_width", 0, "at least 1"),
+        ("generator.channel_decay", -1.0, "0 (equal widths) to 4"),
         ("generator.channel_max", 0, "at least 1"),
         ("generator.channel_base", 128, "make it at least 256"),
         ("generator.w_avg_beta", 1.0, "in [0, 1)"),

@@ -393,14 +393,15 @@ def test_the_reference(name, shared, tmp_path):
     net = nnx.merge(G.graphdef, G.params, G.noise_const)
     ws = jnp.broadcast_to(net.mapping(arrays["in/z"], arrays.get("in/labels"))[:, None], arrays["out/dlatents"].shape)
     close(ws, arrays["out/dlatents"], 1e-4)
-    close(net.synthesis(ws, resolution=G.resolution), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
+    synthesize = jax.jit(lambda ws: net.synthesis(ws, resolution=G.resolution))
+    close(synthesize(ws), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
     if "out/images_psi0.7_cutoff4" in arrays:
         truncated = stylegen.generator.truncate(ws, G.w_avg, 0.7, 4)
         expected = arrays["out/images_psi0.7_cutoff4"].transpose(0, 2, 3, 1)
-        close(net.synthesis(truncated, resolution=G.resolution), expected, 1e-4)
+        close(synthesize(truncated), expected, 1e-4)
     config, state, _ = importing.state_of(imported)
     d, labels = importing.build_networks(config).discriminator(state.d), arrays.get("in/labels")
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/lod0/images"].transpose(0, 2, 3, 1)[order]
-    scores = d(images, None if labels is None else labels[order])
+    scores = jax.jit(d)(images, None if labels is None else labels[order])
     close(scores, arrays["out/lod0/fake_scores"].reshape(-1)[order], 1e-4)

@@ -1,7 +1,9 @@
 """Imports of StyleGAN2's pickles, of TensorFlow and of PyTorch: the reference's images, and each other's weights."""
 
+import functools
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -150,16 +152,17 @@ def test_the_reference(form, arrays, tmp_path):
     net = nnx.merge(G.graphdef, G.params, G.noise_const)
     ws = jnp.broadcast_to(net.mapping(arrays["in/z"])[:, None], arrays["out/ws"].shape)
     close(ws, arrays["out/ws"])
+    synthesize = jax.jit(functools.partial(net.synthesis, resolution=32), static_argnames="noise")
     for name, styles, noise in (
         ("images", ws, "const"),
         ("images_no_noise", ws, "none"),
         ("images_psi0.7_cutoff4", truncate(ws, G.w_avg, 0.7, 4), "const"),
     ):
-        close(net.synthesis(styles, resolution=32, noise=noise), arrays[f"out/{name}"].transpose(0, 2, 3, 1))
+        close(synthesize(styles, noise=noise), arrays[f"out/{name}"].transpose(0, 2, 3, 1))
     d = importing.build_networks(config).discriminator(state.d)
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/images"].transpose(0, 2, 3, 1)[order]
-    close(d(images), arrays["out/fake_scores"].reshape(-1)[order])
+    close(jax.jit(d)(images), arrays["out/fake_scores"].reshape(-1)[order])
 
 
 def test_g_is_not_the_averaged_one(arrays, tmp_path):
