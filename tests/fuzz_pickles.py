@@ -131,7 +131,12 @@ def main():
 
     sys.addaudithook(note)
     started = time.monotonic()
-    for _ in range(options.count):
+    for i in range(options.count):
+        if i and i % 20_000 == 0:
+            speed = i / (time.monotonic() - started)
+            left = (options.count - i) / speed
+            so_far = f"{counts['refused']:,} refused, {counts['read']:,} read, {len(unexpected)} unexpected"
+            print(f"{i:,} files, {so_far}; {speed:.0f} files/s, {left:.0f} s left", file=sys.stderr, flush=True)
         data = program(rng) if rng.random() < 0.15 else mutate(rng.choice(files), files, rng)
         counts["files"] += 1
         try:
