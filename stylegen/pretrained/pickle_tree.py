@@ -17,7 +17,7 @@ from stylegen.pretrained import WeightsError
 from stylegen.pretrained.pickle_scan import Instruction, scan
 
 Kind = Literal["mark", "class", "function"]
-MAX_KEY = 2**31  # of a dict's whole-number keys: larger ones can be chosen to collide
+MAX_KEY = 2**60  # of whole-number keys of a dict: from 2^61 - 1 on they can be chosen to collide
 _SHOWN = 40  # characters of a value, in messages
 _KINDS = {str: "a text", tuple: "a tuple", list: "a list", dict: "a dict", memoryview: "bytes", type(None): "None"}
 
