@@ -35,8 +35,37 @@ def _transposed(y: Array, weight: Array, stride: int, padding: Padding, shape: t
     """What y contributes to each pixel of x: the transpose of the convolution by x, whose shape is given."""
     if (stride, padding, weight.shape[:2]) == (2, ((1, 1), (1, 1)), (4, 4)) and shape[1] % 2 == shape[2] % 2 == 0:
         return _transposed_by_places(y, weight)
+    if (stride, padding, weight.shape[:2]) == (2, ((0, 0), (0, 0)), (3, 3)) and shape[1] % 2 == shape[2] % 2 == 1:
+        return spread_convolve(y, weight.transpose(0, 1, 3, 2)[::-1, ::-1])
     x = jax.ShapeDtypeStruct(shape, y.dtype)
     return jax.linear_transpose(lambda x: convolve(x, weight, stride, padding), x)(y)[0]
+
+
+def spread_convolve(x: Array, weight: Array) -> Array:
+    """3x3 convolution of an image with zeros between its pixels, wherever it meets it: [N, 2H + 1, 2W + 1, D].
+
+    On a CPU by places too, for the same reason: four convolutions of the small image, whose results interleave.
+    """
+    if jax.default_backend() == "cpu":
+        return _spread_by_places(x, weight)
+    pads, dimensions = ((2, 2), (2, 2)), ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, weight, (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=dimensions)
+
+
+def _spread_by_places(x: Array, weight: Array) -> Array:
+    """Row 2i of the result sees rows i - 1 and i of x through the outer taps, row 2i + 1 sees row i through the middle.
+
+    Columns likewise. The even rows are one more than the odd ones, to which one of zeros is added and left out again.
+    """
+    n, h, w, _ = x.shape
+    rows = []
+    for i in (0, 1):
+        places = []
+        for j in (0, 1):
+            place = convolve(x, weight[i::2, j::2], 1, ((1 - i, 1 - i), (1 - j, 1 - j)))
+            places.append(jnp.pad(place, ((0, 0), (0, i), (0, j), (0, 0))))
+        rows.append(jnp.stack(places, axis=3))
+    return jnp.stack(rows, axis=2).reshape(n, 2 * h + 2, 2 * w + 2, weight.shape[3])[:, :-1, :-1]
 
 
 def _transposed_by_places(y: Array, weight: Array) -> Array:

@@ -5,12 +5,11 @@ Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" ("St
 along each axis. All filtering is written as shifted sums, which fuse; a depthwise convolution does not.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from stylegen import ops
-from stylegen.convolution import convolve, trilinear_convolve
+from stylegen.convolution import spread_convolve, trilinear_convolve
 
 OUTER, INNER = 1 / 8, 3 / 8  # taps of the filter
 
@@ -59,31 +58,7 @@ def upsample_conv(x: Array, weight: Array) -> Array:
 
     In the dtype of x, whatever that of the weight is.
     """
-    return smooth(spread_conv(x, weight.astype(x.dtype)), 1, gain=2)
-
-
-def spread_conv(x: Array, weight: Array) -> Array:
-    """3x3 convolution of an image with zeros between its pixels, as far as it is not zero: [N, 2H + 1, 2W + 1, D]."""
-    if jax.default_backend() == "cpu":
-        return phased_spread_conv(x, weight)
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    pads = ((2, 2), (2, 2))
-    return lax.conv_general_dilated(x, weight, (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=dimensions)
-
-
-def phased_spread_conv(x: Array, weight: Array) -> Array:
-    """``spread_conv`` as four convolutions of the small image, one for each place in a 2x2 square.
-
-    Along an axis, row 2i of the result sees the rows i - 1 and i of the image through the first and the last tap, row
-    2i + 1 the row i through the middle one. XLA has no fast form of the zeros between on a CPU.
-    """
-    rows = []
-    for row_taps, row_pad in ((weight[::2], 1), (weight[1:2], 0)):
-        even = convolve(x, row_taps[:, ::2], 1, ((row_pad, row_pad), (1, 1)))
-        odd = convolve(x, row_taps[:, 1:2], 1, ((row_pad, row_pad), (0, 0)))
-        rows.append(_interleave(even, _longer(odd, 2), 2))
-    both = _interleave(rows[0], _longer(rows[1], 1), 1)
-    return both[:, :-1, :-1]
+    return smooth(spread_convolve(x, weight.astype(x.dtype)), 1, gain=2)
 
 
 def conv_downsample(x: Array, weight: Array) -> Array:
@@ -104,8 +79,3 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     shape = list(even.shape)
     shape[axis] *= 2
     return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
-
-
-def _longer(x: Array, axis: int) -> Array:
-    """One more row of zeros at the end."""
-    return jnp.pad(x, [(0, 1) if a == axis else (0, 0) for a in range(4)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stylegen import resampling
+from stylegen.convolution import spread_convolve
 
 TAPS = np.array([1, 3, 3, 1]) / 8
 
@@ -77,7 +78,7 @@ def test_upsample_conv(images, weight):
     wide = [np.stack([spread(image[:, :, c]) for c in range(3)], -1)[:-1, :-1] for image in images]
     convolved = np.stack([correlated(np.pad(x, ((2, 2), (2, 2), (0, 0))), weight) for x in wide])
     assert convolved.shape == (2, 9, 13, 5)
-    np.testing.assert_allclose(resampling.spread_conv(images, weight), convolved, atol=1e-4)
+    np.testing.assert_allclose(spread_convolve(images, weight), convolved, atol=1e-4)
     expected = by_channel(lambda x: filtered(x, 1, 1, 2.0), convolved)
     np.testing.assert_allclose(resampling.upsample_conv(images, weight), expected, atol=1e-4)
 
@@ -96,9 +97,9 @@ def test_downsample_conv(images, weight):
 
 
 def test_other_devices_have_the_form_with_zeros_between(images, weight, monkeypatch):
-    ours = resampling.spread_conv(images, weight)
+    ours = spread_convolve(images, weight)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    np.testing.assert_allclose(resampling.spread_conv(images, weight), ours, atol=1e-5)
+    np.testing.assert_allclose(spread_convolve(images, weight), ours, atol=1e-5)
 
 
 def test_the_second_derivative_of_an_enlargement_is_that_of_the_plain_form(images, weight, monkeypatch):
