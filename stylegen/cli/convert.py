@@ -57,4 +57,4 @@ def convert(options: Options) -> None:
 
 def _note(imported: Imported) -> str:
     left = len(imported.report.left)
-    return f"; {left} remarks in {importing.REPORT}" if left else ""
+    return f"; {left} remark{'s' if left > 1 else ''} in {importing.REPORT}" if left else ""
