@@ -81,11 +81,11 @@ def component_laughs(depth=40):
     return built
 
 
-def module(modules=b"}", parameters=b"}"):
+def module(modules=b"}", parameters=b"}", kind=None):
     """A PyTorch module of NVIDIA's as a pickle has it."""
     state = b"}(" + text("_parameters") + parameters + text("_buffers") + b"}" + text("_modules") + modules + b"u"
     meta = b"}(" + text("type") + text("class") + text("version") + b"K\x06" + text("module_src") + text(TOUCH)
-    meta += text("class_name") + text("Generator") + text("state") + state + b"u"
+    meta += text("class_name") + (kind or text("Generator")) + text("state") + state + b"u"
     return call("torch_utils.persistence", "_reconstruct_persistent_obj", meta)
 
 
@@ -284,6 +284,18 @@ def _shared():
         "one text under many arrays": (
             b"\x80\x02(" + b"".join(arrays) + b"t.",
             "its arrays are more than 16 times as large as the file",
+        ),
+        "one long name of many variables": (
+            b"\x80\x02" + network(variables=b"](" + text("x" * 5000) + array() + b"\x86e") + b".",
+            "has a name of 5,000 letters, xxx",
+        ),
+        "one long name of many classes": (
+            name("training.networks", "X" + "x" * 5000) + b".",
+            "asks for training.networks.X",
+        ),
+        "laughs for a class's name": (
+            b"}" + text("G_ema") + module(kind=laughs()) + b"s.",
+            "has a persistent object of",
         ),
         "one file under many storages": (
             generator(*(tensor(storage) for storage in storages)),

@@ -23,6 +23,7 @@ from stylegen.pretrained.torch_files import Storages, Tensors
 TF_VERSIONS = (2, 3, 4)  # of pickled TensorFlow networks; StyleGAN has 3, StyleGAN2 has 4
 MAX_VISITS, MAX_VARIABLES = 100_000, 20_000  # modules with what they list, and variables; NVIDIA's have hundreds
 MAX_MODULE_DEPTH = 30
+MAX_LABEL = 200  # letters of a variable's name
 _TF_CLASSES = (("dnnlib.tflib.network", "Network"), ("dnnlib.tflib", "Network"), ("tfutil", "Network"))
 _PERSISTENT = ("torch_utils.persistence", "_reconstruct_persistent_obj")
 _LOAD_FROM_BYTES = ("torch.storage", "_load_from_bytes")  # done by ``torch_files``: torch's own runs what it finds
@@ -126,6 +127,13 @@ class _Networks:
         if self.visits < 0 or depth > MAX_MODULE_DEPTH:
             raise WeightsError(f"{self.what}: its networks have components within components without end.")
 
+    def label(self, name: Any) -> str:
+        """A name of a variable, a component or a setting; not so long that the sum of many would be large."""
+        text = str(name)
+        if len(text) > MAX_LABEL:
+            raise WeightsError(f"{self.what}: has a name of {len(text):,} letters, {pickle_tree.printable(text)}.")
+        return text
+
     def keep(self, variables: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
         self.variables -= 1
         self.bytes -= array.nbytes
@@ -150,7 +158,7 @@ class _Networks:
         own = state.get("variables")
         if components is None or not isinstance(own, list):
             raise WeightsError(f"{self.what}: has a network whose variables are {describe(own)}.")
-        parts = {str(name): self.tensorflow(part, depth + 1) for name, part in components.items() if _is_tf(part)}
+        parts = {self.label(name): self.tensorflow(x, depth + 1) for name, x in components.items() if _is_tf(x)}
         if len(parts) != len(components):
             raise WeightsError(
                 f"{self.what}: has a component that is no network: {describe(list(components.values()))}."
@@ -163,12 +171,12 @@ class _Networks:
                 self.keep(variables, f"{part}/{name}", array)
         kind = state.get("build_func_name")
         settings = self.plain(state.get("static_kwargs", {}))
-        return PickledNetwork("tensorflow", kind if isinstance(kind, str) else "", version, settings, variables, parts)
+        return PickledNetwork("tensorflow", _short(kind), version, settings, variables, parts)
 
     def variable(self, variables: dict[str, np.ndarray], pair: Any) -> None:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
             raise WeightsError(f"{self.what}: has {describe(pair)} where a variable's name and value should be.")
-        name, value = pair
+        name, value = self.label(pair[0]), pair[1]
         array = np.asarray(value) if type(value) in (int, float) else as_array(value, self.what)
         if array is None:
             shown = pickle_tree.printable(name)
@@ -179,7 +187,7 @@ class _Networks:
         mapping = as_mapping(settings)
         if mapping is None:
             raise WeightsError(f"{self.what}: has a network whose settings are {describe(settings)} instead of a dict.")
-        return {str(name): self.settings.plain(value) for name, value in mapping.items()}
+        return {self.label(name): self.settings.plain(value) for name, value in mapping.items()}
 
     def is_module(self, value: Any) -> bool:
         return isinstance(value, Record) and (value.callee == _PERSISTENT or isinstance(self.state(value), dict))
@@ -187,7 +195,7 @@ class _Networks:
     def meta(self, record: Record) -> dict[Any, Any]:
         """What a persistent object is reconstructed from."""
         meta = as_mapping(record.args[0]) if len(record.args) == 1 else None
-        if meta is None or meta.get("type") != "class":
+        if meta is None or meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
             raise WeightsError(f"{self.what}: has a persistent object of {describe(record.args)}, which is no module.")
         return meta
 
@@ -221,6 +229,7 @@ class _Networks:
             entries = as_mapping(state.get(table)) or {}
             self.visit(depth, len(entries))
             for name, value in entries.items():
+                name = self.label(name)
                 array = self.tensors.array(value)
                 if array is None and value is not None:
                     raise WeightsError(f"{self.what}: {prefix}{name} is {describe(value)}; a tensor is wanted.")
@@ -230,16 +239,22 @@ class _Networks:
         modules = as_mapping(state["_modules"]) or {}
         self.visit(depth, len(modules))
         for name, inner in modules.items():
+            name = self.label(name)
             if inner is None:
                 continue
             self.module(inner, f"{prefix}{name}.", variables, depth + 1)
             if depth == 0:
                 settings = self.plain((self.state(inner) or {}).get("_init_kwargs", {}))
-                parts[str(name)] = PickledNetwork("torch", self.kind(inner), 0, settings, {})
+                parts[name] = PickledNetwork("torch", self.kind(inner), 0, settings, {})
         return parts
 
     def kind(self, record: Record) -> str:
-        return str(self.meta(record).get("class_name")) if record.callee == _PERSISTENT else record.callee.name
+        return _short(self.meta(record).get("class_name")) if record.callee == _PERSISTENT else record.callee.name
+
+
+def _short(kind: Any) -> str:
+    """The name of a function or class, if it is one."""
+    return kind[:MAX_LABEL] if isinstance(kind, str) else ""
 
 
 def _is_tf(value: Any) -> bool:

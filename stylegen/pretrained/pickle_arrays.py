@@ -16,6 +16,7 @@ from stylegen.pretrained.pickle_tree import Kind, Name, Record, describe
 MAX_DIMENSIONS = 8
 MAX_SETTINGS = 10_000  # values in the settings of a network; NVIDIA's have some tens
 MAX_SETTINGS_DEPTH = 10
+MAX_SETTINGS_TEXT = 200  # characters that are kept of a text
 MAX_OVERLAP = 16  # times the size of the file that its arrays may have in all, where they share bytes
 
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before numpy 2 and since
@@ -51,7 +52,7 @@ def as_bytes(value: Any) -> memoryview | bytes | None:
             return b""
         if len(value.args) == 1 and isinstance(value.args[0], memoryview):
             return value.args[0]
-        if len(value.args) == 2 and all(isinstance(part, str) for part in value.args):
+        if len(value.args) == 2 and all(isinstance(part, str) for part in value.args) and len(value.args[1]) < 20:
             encoding = value.args[1].lower().replace("-", "").replace("_", "")
             return _latin1(value.args[0]) if encoding in ("latin1", "iso88591") else None
     return None
@@ -176,10 +177,12 @@ class Settings:
         self.left -= 1
         if self.left < 0 or depth < 0:
             raise WeightsError(f"{self.what}: the settings of a network go on and on; they are some tens of values.")
-        if value is None or isinstance(value, bool | int | float | str):
+        if value is None or isinstance(value, bool | int | float):
             return value
+        if isinstance(value, str):
+            return value[:MAX_SETTINGS_TEXT]
         if (mapping := as_mapping(value)) is not None:
-            return {str(key): self.plain(item, depth - 1) for key, item in mapping.items()}
+            return {str(key)[:MAX_SETTINGS_TEXT]: self.plain(item, depth - 1) for key, item in mapping.items()}
         if isinstance(value, list | tuple):
             return [self.plain(item, depth - 1) for item in value]
         array = as_array(value, self.what)

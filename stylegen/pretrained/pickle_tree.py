@@ -18,6 +18,7 @@ from stylegen.pretrained.pickle_scan import Instruction, scan
 
 Kind = Literal["mark", "class", "function"]
 MAX_KEY = 2**60  # of whole-number keys of a dict: from 2^61 - 1 on they can be chosen to collide
+MAX_NAME = 200  # letters of a name: a long one could be used very often
 _SHOWN = 40  # characters of a value, in messages
 _KINDS = {str: "a text", tuple: "a tuple", list: "a list", dict: "a dict", memoryview: "bytes", type(None): "None"}
 
@@ -228,7 +229,7 @@ class _Builder:
         if not all(isinstance(part, str) for part in pair):
             self.refuse(f"asks for the name {describe(pair)}, which is no text")
         found = Name(*pair)
-        if self.names.kind(found) is None:
+        if max(map(len, pair)) > MAX_NAME or self.names.kind(found) is None:
             self.refuse(f"asks for {found}, which is no part of {self.names.purpose} and might run code")
         return found
 
