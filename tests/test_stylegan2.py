@@ -29,8 +29,11 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.describe import parameter_table
+from stylegen.evaluation.names import parse
+from stylegen.evaluation.paths import measure_path
 from stylegen.generator import num_noise
 from stylegen.loading import save_generator
+from stylegen.metrics.extractors import Distance
 from stylegen.state import abstract_state, build_networks, g_optimizer, init_state, path_correction
 from stylegen.train import train
 from stylegen.train_step import Static
@@ -321,6 +324,16 @@ def test_noise_modes_and_truncation_do_something(make_generator):
     assert not np.array_equal(const, none) and not np.array_equal(const, random) and not np.array_equal(none, random)
     low = stylegen.sample(G, range(4), psi=0.0)
     np.testing.assert_array_equal(low, low[:1].repeat(4, 0))
+
+
+def test_perceptual_path_length_takes_it(make_generator):
+    class Squares(Distance):
+        def __call__(self, a, b):
+            return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
+
+    metric = parse("ppl16_wend")
+    found = measure_path(metric, make_generator(block="demod"), Squares({}, None))
+    assert np.isfinite(found.value) and found.value > 0
 
 
 def test_the_parameter_table_names_the_layers():
