@@ -21,7 +21,7 @@ from stylegen.pretrained.pickle_tree import Kind, Names, Record, describe
 from stylegen.pretrained.torch_files import Storages, Tensors
 
 TF_VERSIONS = (2, 3, 4)  # of pickled TensorFlow networks; StyleGAN has 3, StyleGAN2 has 4
-MAX_VISITS, MAX_VARIABLES = 100_000, 20_000  # modules with what they list, and variables; NVIDIA's have hundreds
+MAX_VISITS, MAX_VARIABLES = 30_000, 20_000  # modules with what they list, and variables; NVIDIA's have hundreds
 MAX_MODULE_DEPTH = 30
 MAX_LABEL = 200  # letters of a variable's name
 _TF_CLASSES = (("dnnlib.tflib.network", "Network"), ("dnnlib.tflib", "Network"), ("tfutil", "Network"))
