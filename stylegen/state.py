@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from stylegen.augment import Controller, init_controller
 from stylegen.config import Config
 from stylegen.discriminator import Discriminator
 from stylegen.generator import Generator, GeneratorNetwork, split_generator
@@ -50,6 +51,7 @@ class TrainState:
     g_opt: optax.OptState  # Adam's moments
     d_opt: optax.OptState
     pl_mean: Array | None = None  # moving average of path lengths; None without path-length regularization
+    augment: Controller | None = None  # strength of augmentation; only where it adapts
 
 
 def _adam(config: Config, correction: float) -> optax.GradientTransformation:
@@ -119,6 +121,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
         g_opt=g_optimizer(config).init(g),
         d_opt=d_optimizer(config).init(d),
         pl_mean=jnp.zeros(()) if config.loss.pl_weight > 0 else None,
+        augment=init_controller(config.augment),
     )
 
 

@@ -22,7 +22,7 @@ TIERS = [
     {"resampling"},
     {"demodulation", "residual"},
     {"generator", "discriminator"},
-    {"losses", "schedule", "distributed", "processes", "data", "state"},
+    {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
     {"lazy", "train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
     {"sampling", "loading", "importing", "video", "metrics"},
     {"evaluation"},
@@ -32,8 +32,9 @@ TIERS = [
 ]
 # Imports within a line, each for a reason.
 ALLOWED = {
+    ("state", "augment"),  # what adaptive strength remembers is a part of the state
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
-    ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
+    ("discriminator", "generator"),  # the rule for the width of a block, one for both networks; the mapping network
     ("lazy", "train_step"),  # the lazy step of R1, and what the steps have in common
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
 }
