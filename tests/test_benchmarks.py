@@ -39,7 +39,7 @@ def printing(**result) -> str:
     return shlex.join([sys.executable, "-c", code])
 
 
-@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input"])
+@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input", "style_transfer"])
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
     assert done.returncode == 0
@@ -267,3 +267,27 @@ def test_a_stage_is_compared_with_what_it_reads():
 def test_files_are_small():
     for path in Path(BENCHMARKS).glob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_style_transfer_is_timed_and_compared(monkeypatch):
+    other = printing(framework="torch", resolution=32, batch=2, network="small", stylize_img_per_s=2.0)
+    tiny = ["--resolution", "32", "--batch", "2", "--steps", "2", "--warmup", "1"]
+    text, result = run("style_transfer", *tiny, "--against", other, "--pairs", "1")
+    assert result["stylize_img_per_s"] > 0 and result["peak_gflop_per_s"] > 0
+    assert result["against"]["ratios"]["stylize_img_per_s"]["pairs"] == [result["stylize_img_per_s"] / 2.0]
+    assert "ours/theirs" in text
+
+
+def test_operations_of_a_transfer_are_counted():
+    from benchmarks import style_transfer
+
+    # relu1_1 to relu3_1 of 8 pixels: 3-16 and 16-16 at 8, 16-32 and 32-32 at 4, 32-64 at 2; as much for the decoder.
+    one_way = 64 * (3 * 16 + 16 * 16) + 16 * (16 * 32 + 32 * 32) + 4 * 32 * 64
+    assert style_transfer.gflop("small", 8) == pytest.approx((2 * 2 * 9 * one_way + 2 * 9 * 64) / 1e9)
+
+
+def test_the_built_in_networks_are_what_is_timed():
+    from benchmarks import style_transfer
+    from stylegen.style_transfer.config import StyleConfig
+
+    assert style_transfer.NETWORKS["small"] == StyleConfig().stages

@@ -11,7 +11,7 @@ import pytest
 
 import stylegen
 from stylegen import importing
-from stylegen.cli import configs, convert, evaluate, prepare, sample, train
+from stylegen.cli import configs, convert, evaluate, prepare, sample, stylize, train, train_style
 from stylegen.data.prepare import Options
 from stylegen.evaluation import names
 from stylegen.pretrained import weights
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-EXPERIMENTS = sorted((ROOT / "configs").glob("*.py"))
+EXPERIMENTS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem != "style_transfer")
 
 
 def blocks(language: str) -> list[str]:
@@ -66,6 +66,7 @@ SAMPLE = of_verb("sample", readme_commands()) + [
 ]
 EVALUATE = of_verb("evaluate", readme_commands())
 CONVERT = of_verb("convert", readme_commands())
+STYLIZE = of_verb("stylize", readme_commands())
 IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
 
 
@@ -138,6 +139,27 @@ def test_convert(arguments, monkeypatch, tmp_path):
     assert convert.main(arguments) == 0
     importing.check_free(ran[0].out or tmp_path)
     assert ran[0].report or ran[0].out
+
+
+@pytest.mark.parametrize("arguments", STYLIZE, ids=ids(STYLIZE))
+def test_stylize(arguments, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("room.jpg", "clip.mp4", "photos/a.jpg"):
+        (tmp_path / name).touch()
+    for name in ("_pictures", "_video", "_download"):
+        monkeypatch.setattr(stylize, name, lambda *found: ran.append(found))
+    assert stylize.main(arguments) == 0 and len(ran) == 1
+
+
+def test_train_style(monkeypatch):
+    (arguments,) = of_verb("train_style", readme_commands())
+    ran = []
+    monkeypatch.setattr("stylegen.style_transfer.training.train_style", ran.append)
+    monkeypatch.setattr("stylegen.compiling.use_cache", lambda folder: None)
+    monkeypatch.chdir(ROOT)
+    assert train_style.main(arguments) == 0 and ran[0].run.dir
 
 
 def test_the_metrics_that_are_listed():
