@@ -18,10 +18,10 @@ import numpy as np
 from stylegen import sampling
 from stylegen.directions import Direction, EditError
 from stylegen.generator import Generator
+from stylegen.metrics.separability import fit_logistic
 
 SAMPLES = 10_000  # of w, for its spread and its principal components
-RIDGE = 1e-2  # weight of the squared length of a probe's vector, for w scaled to unit variance
-ITERATIONS = 50  # of Newton's method, at most; a dozen are needed
+RIDGE = 1e-2  # weight of the squared length of a ridge regression's slope, for w of unit variance
 HELD_OUT = 5  # every fifth sample judges the probe
 
 
@@ -134,23 +134,6 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
         baseline = 0.0
     about = {"method": "probe", kind: quality, "baseline": baseline, "samples": len(w)}
     return Probe(_direction(name, slope / spread, w, layers, about, keep_sign=True), quality, baseline, kind)
-
-
-def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Logistic regression of y [n] in {0, 1} on x [n, d] with a small ridge, by Newton's method: slope [d], offset."""
-    design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    penalty = np.full(design.shape[1], RIDGE * len(x) / 100)
-    penalty[-1] = 1e-9
-    beta = np.zeros(design.shape[1])
-    for _ in range(ITERATIONS):
-        p = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
-        gradient = design.T @ (p - y) + penalty * beta
-        curvature = (design * (p * (1 - p) + 1e-9)[:, None]).T @ design + np.diag(penalty)
-        step = np.linalg.solve(curvature, gradient)
-        beta -= step
-        if np.abs(step).max() < 1e-8:
-            break
-    return beta[:-1], float(beta[-1])
 
 
 def _fit_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:

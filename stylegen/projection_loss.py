@@ -14,6 +14,10 @@ from stylegen.pretrained import vgg, weights
 
 PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]
 MIN_SIDE, MAX_SIDE = 16, 256  # pixels that the network sees: its pools need the first, StyleGAN2 uses the second
+# Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost and, being
+# random, tell no more of what a picture shows.
+RANDOM_LAYERS = sum(map(len, vgg.STAGES[:3]))
+RANDOM = "random_vgg (its first three stages, all channels alike; not LPIPS)"
 NOISE_SIDE = 8  # noise maps are averaged down to this (StyleGAN2, appendix D)
 
 
@@ -44,7 +48,11 @@ def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any
     if name == "auto":
         downloaded = weights.folder() / weights.PUBLISHED["vgg16"].filename
         name = "vgg16" if path is not None or downloaded.is_file() else "random_vgg"
-    return open_distance(name, path, linear) if name == "vgg16" else open_distance(name)
+    if name == "vgg16":
+        return open_distance(name, path, linear)
+    distance = open_distance(name)
+    params = {"vgg": {"conv": distance.params["vgg"]["conv"][:RANDOM_LAYERS]}, "linear": None}
+    return Distance({**distance.provenance, "distance": RANDOM}, params)
 
 
 def to_target(images: np.ndarray) -> np.ndarray:

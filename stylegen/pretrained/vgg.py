@@ -104,10 +104,15 @@ def random_preprocess(images: Array) -> Array:
 
 
 def maps(params: Params, x: Array) -> list[Array]:
-    """What each of the five stages gives after its last ReLU and before its pool: [N, r, r, C], [N, r/2, r/2, C'], …"""
+    """What each of the five stages gives after its last ReLU and before its pool: [N, r, r, C], [N, r/2, r/2, C'], …
+
+    Of as many stages as ``params`` has weights for.
+    """
     found = []
     layers = iter(params["conv"])
     for i, stage in enumerate(STAGES):
+        if sum(map(len, STAGES[:i])) >= len(params["conv"]):
+            break
         x = _max_pool(x) if i else x
         for _ in stage:
             layer = next(layers)
