@@ -76,4 +76,4 @@ def test_committed_outputs_are_there_and_small(notebook):
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "style_mixing"}
+    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "style_mixing", "edit_a_photo"}
