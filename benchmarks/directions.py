@@ -14,7 +14,7 @@ JSON object.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def moved(G: Any, direction: Any, ws: Any, strength: float, read: Reader, scale:
     }
 
 
-def path_length_of_layers(G: Any, layers: list[int], pairs: int, distance: Any) -> float:
+def path_length_of_layers(G: Any, layers: Sequence[int], pairs: int, distance: Any) -> float:
     """Perceptual path length in w where only some layers move; the others stay at the pair's own w of the first end."""
     import jax.numpy as jnp
     import numpy as np
@@ -111,7 +111,7 @@ def path_length_of_layers(G: Any, layers: list[int], pairs: int, distance: Any) 
     def draw(w: Any) -> Any:
         start = firsts[-2]  # path_length maps both ends of the pairs, the first one first, and then draws
         ws = np.repeat(np.repeat(start, 2, axis=0)[:, None], G.num_ws, axis=1)
-        ws[:, layers] = w[:, None]
+        ws[:, list(layers)] = w[:, None]
         return jnp.asarray(stylegen.synthesize(G, ws, as_float=True))
 
     ends = path_length.path_ends(pairs, G.z_dim, sampling="full", batch=16)
