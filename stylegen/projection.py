@@ -68,6 +68,7 @@ class Result:
 
     projection: Projection
     frames: list[np.ndarray]  # uint8 [N, r, r, C] each, from the start to the end
+    frame_steps: list[int]  # steps taken before each of them
     started: np.ndarray  # uint8 [N, r, r, C], what the search started from
 
 
@@ -131,7 +132,7 @@ def project(
         about=_about(G, options, distance),
     )
     shown = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
-    return Result(projection, shown, np.concatenate(search.started)[best])
+    return Result(projection, shown, search.frame_steps(), np.concatenate(search.started)[best])
 
 
 def check_targets(G: Generator, targets: np.ndarray) -> None:
@@ -270,6 +271,10 @@ class _Search:
             noise: Any = self.found[-1].get("noise", "const")
             kept.append(sampling.synthesize(G, styles, noise=noise, batch=len(styles)))
         self.frames.append(kept)
+
+    def frame_steps(self) -> list[int]:
+        """Steps taken before each picture that is kept of the way."""
+        return [*range(0, self._options.steps, self._every), self._options.steps] if self._every else []
 
     def _width(self) -> int:
         return self._G.z_dim if self._options.space == "z" else self._G.w_dim

@@ -71,7 +71,11 @@ def test_each_target_is_found_as_if_alone_and_again(G, pictures, found):
 def test_the_loss_falls_and_the_way_is_shown(G, pictures, found):
     loss = found.projection.loss
     assert loss.shape == (40, 2) and (loss[-1] < 0.5 * loss[0]).all()
-    assert len(found.frames) == 6 and found.frames[0].shape == pictures.shape
+    assert (
+        found.frame_steps == [0, 8, 16, 24, 32, 40]
+        and len(found.frames) == 6
+        and found.frames[0].shape == pictures.shape
+    )
     np.testing.assert_array_equal(found.frames[0], found.started)
     np.testing.assert_array_equal(found.frames[-1], projected.draw(G, found.projection))
     assert (found.projection.ws == found.projection.ws[:, :1]).all(), "w is the same for all layers"
