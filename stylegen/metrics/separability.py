@@ -90,14 +90,16 @@ def changes(before: Factors, after: Factors, scale: Factors) -> dict[str, float]
         scale: those of random pictures, at least two.
 
     Returns:
-        By name; factors that do not vary at random are left out. 1 is as different as two random pictures.
+        By name; 1 is as different as two random pictures. Left out are numbers that do not vary, and yes-or-no factors
+        and choices that are as good as always the same: by a rare one a single picture would seem a great change.
     """
     half = len(next(iter(scale.values()))) // 2
     found = {}
     for name in before:
         usual = difference(scale[name][:half], scale[name][half : 2 * half])
         here = difference(before[name], after[name])
-        if usual > 0 and not np.isnan(here):
+        least = 0.0 if before[name].dtype.kind == "f" else 2 * RAREST * (1 - RAREST)
+        if usual > least and not np.isnan(here):
             found[name] = here / usual
     return found
 
