@@ -2,7 +2,8 @@
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``); with
-``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
+augmentation also ``augmented.png``; with ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and
+``best.safetensors`` (see ``evaluation.training``).
 """
 
 import json
@@ -23,7 +24,7 @@ SHARED = ".shared-"  # begins the name of the file by which hosts find out wheth
 LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
 OURS = (
     *(*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*"),
-    *("metric-*.jsonl", "metrics.png", "best.safetensors"),
+    *("augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import compiling, data, distributed, ops, processes, run_dir, sampling, schedule
+from stylegen import augment, compiling, data, distributed, ops, processes, run_dir, sampling, schedule
 from stylegen.checkpoint import Checkpointer
 from stylegen.config import Config
 from stylegen.describe import seconds_left
@@ -338,6 +338,8 @@ class _Loop:
         losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
         if "Loss/r1_penalty" in means:
             losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
+        if "Progress/augment" in means:
+            losses += f"  augment {means['Progress/augment']:.3f}"
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
         self.log.line(
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
@@ -353,10 +355,13 @@ class _Loop:
         return min(columns, fit), min(rows, fit)
 
     def save_reals(self) -> None:
-        """``reals.png``: the first images of the data at full resolution."""
+        """``reals.png``: the first images of the data at full resolution; ``augmented.png``: as augmented at most."""
         columns, rows = self.grid_shape()
         indices = np.arange(min(columns * rows, self.source.num_images))
-        self.log.grid("reals", self.source.read(indices, self.config.resolution)["image"], columns, 0)
+        reals = self.source.read(indices, self.config.resolution)["image"]
+        self.log.grid("reals", reals, columns, 0)
+        if self.config.augment.mode != "none":
+            self.log.grid("augmented", augment.sheet(reals, self.config.augment), columns, 0)
 
     def draw_fakes(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Samples of the moving average for a grid, uint8, from latents that stay the same."""

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
-from stylegen import losses, ops
+from stylegen import augment, losses, ops
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
@@ -111,39 +111,84 @@ def generator_loss(
 ) -> tuple[Array, Array]:
     """Mean generator loss of n fakes, and their w [N, w_dim]."""
     network = static.networks.generator(g, state.noise_const)
+    p = augment.strength(state.augment, static.config.augment)
+    key, (see,) = _augmentations(key, p, (n, resolution, resolution, static.config.image_channels), 1, static.config)
     fakes, w = generate(network, static.config, key, n, c, resolution, alpha, static.latent_sharding)
+    fakes = see(fakes)
     scores = static.networks.discriminator(state.d)(fakes, c, alpha=alpha)
     return jnp.mean(losses.LOSSES[static.config.loss.name].generator(scores)), w
 
 
+def _augmentations(
+    key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
+) -> tuple[Array, list[Callable[[Array], Array]]]:
+    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities."""
+    if p is None:
+        return key, [lambda images: images] * count
+    key, augment_key = random.split(key)
+    draws = augment.draw(augment_key, (count, *shape), config.augment)
+    parts = [jax.tree.map(lambda numbers, i=i: numbers[i], draws) for i in range(count)]
+    return key, [functools.partial(augment.transform, p=p, draws=part, config=config.augment) for part in parts]
+
+
 def discriminator_loss(
-    d: Params, reals: Array, fakes: Array, c: Array | None, alpha: Array, key: Array, *, static: "Static"
+    d: Params,
+    reals: Array,
+    fakes: Array,
+    c: Array | None,
+    alpha: Array,
+    key: Array,
+    *,
+    static: "Static",
+    p: Array | None = None,
 ) -> tuple[Array, Metrics]:
-    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy."""
+    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy.
+
+    With a strength p, reals and fakes are augmented. R1 is of the discriminator and the augmentation before it as one
+    function, by the images as they were, as in the code of ADA's authors; their paper leaves it open. WGAN-GP blends
+    augmented reals with augmented fakes.
+    """
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
-    real_scores, fake_scores = score(reals), score(fakes)
+    key, (see_reals, see_fakes) = _augmentations(key, p, reals.shape, 2, config)
+    fakes = see_fakes(fakes)
+    real_scores, fake_scores = score(see_reals(reals)), score(fakes)
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
+    if config.loss.name != "wgan_gp":  # whose scores have no zero
+        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(real_scores))
+    if p is not None:
+        metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
-        penalty = losses.gradient_penalty(score, reals, fakes, mix, config.resolution)
+        penalty = losses.gradient_penalty(score, see_reals(reals), fakes, mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
     elif config.loss.r1_gamma > 0 and config.loss.r1_interval == 1:
-        penalty = losses.r1_penalty(score, reals, config.resolution)
+        penalty = losses.r1_penalty(lambda x: score(see_reals(x)), reals, config.resolution)
         loss = loss + config.loss.r1_gamma / 2 * penalty
         metrics["Loss/r1_penalty"] = jnp.mean(penalty)
     metrics["Loss/D/loss"] = jnp.mean(loss)
     return metrics["Loss/D/loss"], metrics
 
 
-def lazy_r1_loss(d: Params, reals: Array, c: Array | None, alpha: Array, *, static: "Static") -> tuple[Array, Array]:
-    """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty)."""
+def lazy_r1_loss(
+    d: Params,
+    reals: Array,
+    c: Array | None,
+    alpha: Array,
+    *,
+    static: "Static",
+    see: Callable[[Array], Array] = lambda images: images,
+) -> tuple[Array, Array]:
+    """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty).
+
+    ``see`` is the augmentation, which R1 goes through as in ``discriminator_loss``.
+    """
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    penalty = jnp.mean(losses.r1_penalty(score, reals, config.resolution))
+    penalty = jnp.mean(losses.r1_penalty(lambda x: score(see(x)), reals, config.resolution))
     return config.loss.r1_gamma / 2 * config.loss.r1_interval * penalty, penalty
 
 
@@ -171,8 +216,9 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
+    p = augment.strength(state.augment, config.augment)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
-        state.d, reals, fakes, c, alpha, penalty_key, static=static
+        state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
     )
     learning_rate = learning_rate * lazy_correction(config)
     d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
@@ -225,6 +271,9 @@ def train_step(
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
     state, g_metrics = update_generator(state, c, alpha, learning_rate, g_key, n, resolution, static)
+    if state.augment is not None:
+        controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
+        state = dataclasses.replace(state, augment=controller)
     return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
 
 
@@ -243,8 +292,10 @@ def regularize_step(
     """
     config = static.config
     *_, key = _step_keys(state)
+    p = augment.strength(state.augment, config.augment)
+    key, (see,) = _augmentations(key, p, images.shape, 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
-    gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static)
+    gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static, see=see)
     learning_rate = learning_rate * lazy_correction(config)
     d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     return dataclasses.replace(state, d=d, d_opt=d_opt), {"Loss/r1_penalty": penalty}

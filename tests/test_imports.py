@@ -20,7 +20,7 @@ TIERS = [
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers", "config_json"},
     {"generator", "discriminator"},
-    {"losses", "schedule", "distributed", "processes", "data", "state"},
+    {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
     {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
     {"sampling", "loading", "video", "metrics", "targets"},
     {"evaluation", "projected", "projection_loss"},
@@ -32,6 +32,7 @@ TIERS = [
 ]
 # Imports within a line, each for a reason.
 ALLOWED = {
+    ("state", "augment"),  # what adaptive strength remembers is a part of the state
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
     ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
