@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import against, common, flops, growing, sizes, workload
+import stylegen
+from benchmarks import against, common, directions, flops, growing, projection, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.metrics import path_length
 
 BENCHMARKS = common.ROOT / "benchmarks"
 # What the PyTorch program that ours is compared with prints.
@@ -39,7 +42,9 @@ def printing(**result) -> str:
     return shlex.join([sys.executable, "-c", code])
 
 
-@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input", "style_transfer"])
+@pytest.mark.parametrize(
+    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions"]
+)
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
     assert done.returncode == 0
@@ -66,6 +71,46 @@ def test_sampling_is_timed():
     assert set(result) >= BASELINE_KEYS
     assert result["sample_img_per_s"] > 0 and result["train_img_per_s"] is None
     assert "library" in text
+
+
+def test_projections_are_measured(make_generator):
+    G = make_generator()
+    a = argparse.Namespace(scales=1, steps=3, perceptual="none")
+    row = projection.measure(G, "generated", stylegen.sample(G, [100, 101]), "w", a)
+    assert set(row) == set(projection.COLUMNS) and row["found"] in ("0 of 2", "1 of 2", "2 of 2")
+    assert "from_truth" not in projection.measure(G, "noise", stylegen.sample(G, [100]), "w+", a)
+
+
+def test_what_directions_change_is_measured(make_generator):
+    G = make_generator()
+    ws = stylegen.styles(G, stylegen.latents(range(40), G.z_dim))
+
+    def read(images):
+        return {"red": images[..., 0].mean(axis=(1, 2)), "light": images.mean(axis=(1, 2, 3)) > 128}
+
+    scale = read(stylegen.synthesize(G, ws))
+    first, *_ = directions.find(G, {"": [0, 1], "@2": [2]}, 1)
+    row = directions.moved(G, first, ws[:5], 2.0, read, scale)
+    assert set(row) >= set(directions.COLUMNS) and row["layers"] == "0-1" and row["factor"] in scale
+    assert row["total"] == pytest.approx(sum(row["changes"].values()))
+
+
+def test_the_path_length_of_all_layers_is_that_of_w(make_generator):
+    G = make_generator()
+
+    def distance(a, b):
+        return ((a - b) ** 2).mean(axis=(1, 2, 3))
+
+    some = [directions.path_length_of_layers(G, layers, 8, distance) for layers in (range(6), [5])]
+    ends = path_length.path_ends(8, G.z_dim, sampling="full", batch=16)
+    ws = path_length.path_length(
+        lambda z: stylegen.styles(G, np.asarray(z, np.float32))[:, 0],
+        lambda w: stylegen.synthesize(G, np.repeat(w[:, None], G.num_ws, axis=1), as_float=True),
+        distance,
+        ends,
+        space="w",
+    )
+    assert some[0] == pytest.approx(ws.mean, rel=1e-3) and 0 < some[1] < some[0]
 
 
 def test_all_costs_are_measured(monkeypatch):
