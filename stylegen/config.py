@@ -71,8 +71,11 @@ class DiscriminatorConfig:
 class LossConfig:
     """Adversarial loss and its gradient penalty."""
 
-    name: Literal["logistic", "wgan_gp"] = "logistic"  # non-saturating logistic with R1, or Wasserstein with GP.
-    r1_gamma: float = 10.0  # the loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution.
+    # Non-saturating logistic with R1; relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024); or Wasserstein
+    # with a gradient penalty.
+    name: Literal["logistic", "relativistic", "wgan_gp"] = "logistic"
+    # The loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution; relativistic: on fakes as well.
+    r1_gamma: float = 10.0
     r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
     wgan_lambda: float = 10.0  # weight of the gradient penalty of wgan_gp.
     wgan_epsilon: float = 0.001  # weight of the squared real score of wgan_gp, which keeps scores near zero.

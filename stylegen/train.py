@@ -26,12 +26,18 @@ from stylegen.memory import keep_freed_memory
 from stylegen.meters import Clock, Means
 from stylegen.progress import duration
 from stylegen.schedule import Stage
-from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
+from stylegen.state import (
+    TrainState,
+    abstract_state,
+    build_networks,
+    ema_generator,
+    init_state,
+    regularizes_lazily,
+)
 from stylegen.train_step import (
     Static,
     jit_step,
     regularize_step,
-    regularizes_lazily,
     reset_optimizers,
     train_step,
 )

@@ -69,7 +69,7 @@ def test_fields_that_an_older_version_did_not_have_take_their_defaults():
         ('{"resolutoin": 64}', "resolutoin: no such field; Config has resolution, "),
         ('{"loss": {"gamma": 1}}', "loss.gamma: no such field; LossConfig has name, r1_gamma"),
         ('{"loss": 3}', "loss"),
-        ('{"loss": {"name": "hinge"}}', "loss.name = 'hinge': must be one of logistic, wgan_gp"),
+        ('{"loss": {"name": "hinge"}}', "loss.name = 'hinge': must be one of logistic, relativistic, wgan_gp"),
         ('{"resolution": 100}', "resolution = 100: must be a power of two"),
         ("[1, 2]", "must be an object"),
         ("{", "not valid JSON"),

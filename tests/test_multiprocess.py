@@ -27,8 +27,8 @@ from stylegen.config import (
     OptimizerConfig,
     RunConfig,
     ScheduleConfig,
-    to_json,
 )
+from stylegen.config_json import to_json
 from stylegen.train import train
 
 ROOT = Path(__file__).parent.parent

@@ -20,13 +20,23 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.generator import num_styles
-from stylegen.state import abstract_state, build_networks, d_optimizer, g_optimizer, init_state, lazy_correction
+from stylegen.state import (
+    abstract_state,
+    build_networks,
+    d_optimizer,
+    g_optimizer,
+    init_state,
+    lazy_correction,
+    regularizes_lazily,
+)
 from stylegen.train_step import Static
 
 N = 4  # images a step
 VARIANTS = {
     "logistic": {"loss": LossConfig(r1_gamma=8.0)},
     "lazy": {"loss": LossConfig(r1_gamma=8.0, r1_interval=4)},
+    "relativistic": {"loss": LossConfig(name="relativistic", r1_gamma=8.0), "num_classes": 3},
+    "relativistic lazy": {"loss": LossConfig(name="relativistic", r1_gamma=8.0, r1_interval=4)},
     "wgan_gp": {"loss": LossConfig(name="wgan_gp", wgan_lambda=7.0, wgan_epsilon=0.5), "num_classes": 3},
     "bfloat16": {"compute_dtype": "bfloat16"},
 }
@@ -270,6 +280,63 @@ def test_logistic_loss_with_r1():
     assert penalty.mean() > 0.01 * adversarial.mean()
 
 
+@pytest.mark.parametrize("resolution", [4, 8])
+@pytest.mark.parametrize("side", ["d", "g"])
+def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
+    """Both losses from scores and gradients that are computed apart: pairs of the batch, R1 on reals, R2 on fakes."""
+    static, state = make_static("relativistic"), start("relativistic")
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, resolution, resolution, 3), np.float32)
+    c, key, alpha = np.eye(3, dtype=np.float32)[LABELS], jax.random.key(7), jnp.float32(0.3)
+
+    @jax.jit
+    def compute(state):
+        def score(x):
+            return static.networks.discriminator(state.d)(x, c, alpha=alpha)
+
+        def gradient(x):
+            return jax.grad(lambda x: score(x).sum())(x)
+
+        network = static.networks.generator(state.g, state.noise_const)
+        drawn, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
+        d = train_step.discriminator_loss(state.d, reals, fakes, c, alpha, key, static=static)
+        g = train_step.generator_loss(state.g, state, c, alpha, key, reals, static=static)[0]
+        return d, g, score(reals), score(fakes), score(drawn), gradient(reals), gradient(fakes)
+
+    (value, metrics), g, real, fake, drawn, at_reals, at_fakes = jax.device_get(compute(state))
+    if side == "g":
+        np.testing.assert_allclose(g, softplus(real - drawn).mean(), rtol=1e-4)
+        return
+    scale = (resolution / 8) ** 2
+    r1, r2 = (np.square(gradient).sum((1, 2, 3)) * scale for gradient in (at_reals, at_fakes))
+    np.testing.assert_allclose(metrics["Loss/r1_penalty"], r1.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/r2_penalty"], r2.mean(), rtol=1e-4)
+    np.testing.assert_allclose(value, (softplus(fake - real) + 8 / 2 * (r1 + r2)).mean(), rtol=1e-4)
+    assert min(r1.mean(), r2.mean()) > 0.01 * softplus(fake - real).mean()
+
+
+def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
+    static, before = make_static("relativistic lazy"), start("relativistic lazy")
+    after, metrics = take(before, "relativistic lazy", "regularize_step")
+    key = train_step._step_keys(before)[-1]
+
+    @jax.jit
+    @jax.grad
+    def gradients(d):
+        def score(x):
+            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
+
+        network = static.networks.generator(before.g, before.noise_const)
+        fakes, _ = train_step.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
+        squares = [losses.squared_gradient(score, x) for x in (IMAGES / np.float32(127.5) - 1, fakes)]
+        return jnp.mean(squares[0] + squares[1]) / 4
+
+    expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
+    assert_trees(close(rtol=1e-3, atol=1e-4), after.d_opt.mu, expected)
+    assert metrics["Loss/r1_penalty"] > 0 and metrics["Loss/r2_penalty"] > 0
+    for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
 def test_wgan_gp_loss():
     (value, metrics), real, fake, _, at_blends = loss_parts("wgan_gp")
     penalty = np.square(np.sqrt(squared(at_blends)) - 1)
@@ -293,11 +360,14 @@ def test_lazy_loss_leaves_the_penalty_to_its_own_step():
         (LossConfig(), False),
         (LossConfig(r1_interval=16), True),
         (LossConfig(r1_interval=16, r1_gamma=0.0), False),
+        (LossConfig(r1_interval=16, name="relativistic"), True),
         (LossConfig(r1_interval=16, name="wgan_gp"), False),
     ],
 )
-def test_which_losses_regularize_lazily(loss, lazily):
-    assert train_step.regularizes_lazily(Config(loss=loss)) == lazily
+def test_which_losses_regularize_lazily_and_correct_adam_for_it(loss, lazily):
+    config = Config(loss=loss)
+    assert regularizes_lazily(config) == lazily
+    assert lazy_correction(config) == pytest.approx(16 / 17 if lazily else 1)
 
 
 def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for():
@@ -339,7 +409,12 @@ def test_wgan_gp_step():
 
 
 @pytest.mark.parametrize(
-    "name, variant", [*(("train_step", variant) for variant in VARIANTS), ("regularize_step", "lazy")]
+    "name, variant",
+    [
+        *(("train_step", variant) for variant in VARIANTS),
+        ("regularize_step", "lazy"),
+        ("regularize_step", "relativistic lazy"),
+    ],
 )
 def test_a_step_gives_back_a_state_of_the_same_kind(name, variant):
     """Shapes and dtypes: what donation, checkpoints and the next stage's program rely on."""
