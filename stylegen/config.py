@@ -90,6 +90,9 @@ class OptimizerConfig:
     beta2: float = 0.99  # decay of the second moment.
     epsilon: float = 1e-8  # added to the root of the second moment.
     ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
+    # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
+    # default: ema_kimg from the start.
+    ema_rampup: float | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,9 @@ def _validate_training(config: Config) -> None:
     check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
     ema = adam.ema_kimg
     check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
+    rampup = adam.ema_rampup
+    fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
+    check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
     check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":

@@ -69,9 +69,18 @@ def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
     return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
 
 
-def ema_beta(batch_size: int, ema_kimg: float) -> float:
-    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg."""
-    return 0.5 ** (batch_size / (ema_kimg * 1000)) if ema_kimg > 0 else 0.0
+def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg: Array | int = 0) -> Array | float:
+    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg.
+
+    With ``rampup`` the half-life is at most so many times ``nimg``, the images shown before the step, so that the
+    average of a young run forgets the first, random generator (StyleGAN2-ADA, Karras et al. 2020, published code).
+    """
+    if ema_kimg == 0:
+        return 0.0
+    if rampup is None:
+        return 0.5 ** (batch_size / (ema_kimg * 1000))
+    half_life = jnp.minimum(ema_kimg * 1000, rampup * jnp.asarray(nimg, jnp.float32))
+    return jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
 
 
 def generate(
@@ -245,7 +254,7 @@ def train_step(
     reals_key, d_key, g_key, _ = _step_keys(state)
     reals, c = _prepare(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
-    beta = ema_beta(n, config.optimizer.ema_kimg)
+    beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.

@@ -124,6 +124,7 @@ NAN = float("nan")
         ("optimizer.beta2", 1.0, "in [0, 1)"),
         ("optimizer.epsilon", 0.0, "positive"),
         ("optimizer.ema_kimg", -1.0, "0 (no averaging) or more"),
+        ("optimizer.ema_rampup", 0.0, "positive and finite"),
         ("data.num_images", 0, "at least 1"),
         ("data.workers", -1, "0 or more"),
         ("data.batch", 0, "at least 1"),

@@ -214,6 +214,26 @@ def test_half_life_of_the_moving_average(batch, kimg):
     assert train_step.ema_beta(batch, 0) == 0
 
 
+@pytest.mark.parametrize("nimg", [0, 40, 10_000, 200_000, 400_000])
+def test_ramp_up_of_the_moving_average(nimg):
+    """The half-life is 0.05 of the images shown until that is the whole half-life, at 200 kimg here."""
+    half_life = min(10_000, 0.05 * nimg)
+    expected = 0.5 ** (32 / half_life) if half_life else 0
+    assert float(train_step.ema_beta(32, 10, 0.05, np.int32(nimg))) == pytest.approx(expected, rel=1e-5)
+    assert train_step.ema_beta(32, 0, 0.05, np.int32(nimg)) == 0
+
+
+def test_the_step_ramps_its_moving_average_up():
+    static, before = make_static("logistic"), start("logistic")
+    optimizer = dataclasses.replace(static.config.optimizer, ema_rampup=0.05)
+    static = Static(dataclasses.replace(static.config, optimizer=optimizer), static.networks)
+    step = jax.jit(functools.partial(train_step.train_step, static=static))
+    after, _ = step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01))
+    beta = 0.5 ** (N / (0.05 * 40))  # 40 images shown; the whole half-life is 10
+    expected = jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g)
+    assert_trees(close(), after.g_ema, expected)
+
+
 def test_update_w_avg():
     rng = np.random.default_rng(0)
     w_avg, w = rng.standard_normal(3, np.float32), rng.standard_normal((5, 3), np.float32)
