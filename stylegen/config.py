@@ -116,6 +116,13 @@ class RunConfig:
     dir: str = ""  # run directory; the same command on the same directory resumes the run.
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
+    # Start from the generator, average and discriminator of another run (its directory), or from a generator alone (a
+    # file); layers are matched by name and shape.
+    init_from: str | None = None
+    # Layers that stay as they are: names of parameters or their beginnings, such as d.b64,d.b32 or g.mapping.
+    freeze: str = ""
+    max_skipped: int = 3  # updates in a row that are skipped, for losses that are not finite, before going back.
+    max_rollbacks: int = 3  # times in a row to go back to a checkpoint without getting further; then the run ends.
     tick_kimg: float | None = None  # progress, scalars and a grid so often; default: about 200 ticks in a run.
     checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks or 200 kimg.
     keep_last: int = 2  # newest checkpoints kept.
@@ -291,6 +298,14 @@ def _validate_run(config: Config) -> None:
     check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
     check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
     check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
+    for name in ("max_skipped", "max_rollbacks"):
+        least = 1 if name == "max_skipped" else 0
+        check(getattr(run, name) >= least, f"run.{name}", getattr(run, name), f"must be at least {least}")
+    if run.init_from is not None:
+        itself = run.init_from.rstrip("/") == run.dir.rstrip("/") or not run.init_from
+        check(not itself, "run.init_from", run.init_from, "must be another run's directory, or a generator's file")
+    frozen_alone = run.freeze != "" and run.init_from is None
+    check(not frozen_alone, "run.freeze", run.freeze, "would keep random layers; give run.init_from, which fills them")
     check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")

@@ -19,6 +19,7 @@ from jax import Array, lax, random
 from stylegen import losses, ops
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
+from stylegen.freezing import without_frozen
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
 from stylegen.state import (
     Networks,
@@ -146,6 +147,9 @@ def discriminator_loss(
     real_scores, fake_scores = score(reals), score(fakes)
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
+    if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
+        ahead = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
+        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(ahead))
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
         penalty = losses.gradient_penalty(score, reals, fakes, mix, config.resolution)
@@ -198,6 +202,23 @@ def _descend(
     return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt_state
 
 
+def _or_as_before(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
+    """The state after an update, or as it was where losses or gradients are not finite; and 1 there, else 0.
+
+    A choice leaf by leaf: what XLA runs inside a conditional is slow on a CPU. Clock, key and constant noise are those
+    of ``after`` in any case.
+    """
+    fields = {field.name: getattr(after, field.name) for field in dataclasses.fields(after)}
+    kept = {name: value for name, value in fields.items() if name not in ("nimg", "key", "noise_const")}
+    old = {name: getattr(before, name) for name in kept}
+    chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), kept, old)
+    return dataclasses.replace(after, **chosen), 1 - finite.astype(jnp.float32)
+
+
+def _finite(metrics: Metrics) -> Array:
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(value) for value in metrics.values()])
+
+
 def update_discriminator(
     state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: Static
 ) -> tuple[TrainState, Metrics]:
@@ -209,6 +230,8 @@ def update_discriminator(
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static
     )
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
     learning_rate = learning_rate * lazy_correction(config)
     d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
@@ -229,15 +252,19 @@ def update_generator(
     (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
         state.g, state, c, alpha, key, reals, static=static
     )
+    gradients = without_frozen(gradients, "g", config.run.freeze)
+    metrics = {"Loss/G/loss": loss, "Doctor/gradient_norm/G": optax.tree.norm(gradients)}
     g, g_opt = _descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
-    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), {"Loss/G/loss": loss}
+    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), metrics
 
 
 def train_step(
     state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
 ) -> tuple[TrainState, Metrics]:
     """One step: moving average, discriminator, generator; the clock advances by the batch.
+
+    Where a loss or a gradient is not finite, all of it is skipped, but for the clock: the data goes on.
 
     Args:
         state: before the step.
@@ -248,9 +275,9 @@ def train_step(
         static: configuration and network structure.
 
     Returns:
-        (state after the step, metrics).
+        (state after the step, metrics); the metric ``Progress/skipped`` is 1 where the step was skipped.
     """
-    config, n = static.config, images.shape[0]
+    config, n, before = static.config, images.shape[0], state
     reals_key, d_key, g_key, _ = _step_keys(state)
     reals, c = _prepare(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
@@ -259,7 +286,9 @@ def train_step(
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)
-    return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
+    metrics = d_metrics | g_metrics
+    state, metrics["Progress/skipped"] = _or_as_before(_finite(metrics), state, before)
+    return dataclasses.replace(state, nimg=state.nimg + n), metrics
 
 
 def regularize_step(
@@ -280,9 +309,12 @@ def regularize_step(
         fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
         fakes, _ = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
     gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, fakes, c, alpha, static=static)
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    finite = _finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * lazy_correction(config)
     d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
-    return dataclasses.replace(state, d=d, d_opt=d_opt), metrics
+    state, metrics["Progress/skipped_r1"] = _or_as_before(finite, dataclasses.replace(state, d=d, d_opt=d_opt), state)
+    return state, metrics
 
 
 def _step_keys(state: TrainState) -> Array:

@@ -21,9 +21,20 @@ TIERS = [
     {"layers", "config_json"},
     {"generator", "discriminator"},
     {"losses", "schedule", "distributed", "processes", "data", "state"},
-    {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
+    {"freezing"},
+    {
+        "_checkpoint_files",
+        "train_step",
+        "_checkpoint_format",
+        "checkpoint",
+        "describe",
+        "doctor",
+        "recovery",
+        "run_dir",
+        "pretrained",
+    },
     {"sampling", "loading", "video", "metrics"},
-    {"evaluation"},
+    {"evaluation", "pictures", "transfer"},
     {"stylegen"},
     {"train"},
     {"cli"},
@@ -33,6 +44,8 @@ ALLOWED = {
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
     ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
+    ("checkpoint", "_checkpoint_files"),  # likewise
+    ("_checkpoint_files", "_checkpoint_format"),  # whose errors it raises
 }
 TIER = {module: number for number, tier in enumerate(TIERS) for module in tier}
 

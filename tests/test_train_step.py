@@ -408,9 +408,87 @@ def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for()
     d, _, nu = adam(before.d, new.mu, old.mu, old.nu, 4, 0.01 * 4 / 5, 0, 0.9 ** (4 / 5), 1e-3)
     assert_trees(close(), after.d, d)
     assert_trees(close(), new.nu, nu)
-    assert set(metrics) == {"Loss/r1_penalty"} and metrics["Loss/r1_penalty"] > 0
+    assert set(metrics) == {"Loss/r1_penalty", "Progress/skipped_r1"} and metrics["Loss/r1_penalty"] > 0
+    assert metrics["Progress/skipped_r1"] == 0
     for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
         assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def poisoned(state, field, value=np.nan):
+    """The state with one bad number in the deepest of the weights of a network that are in use at 4 pixels."""
+    tree = jax.tree.map(np.array, getattr(state, field))
+    block = tree["blocks"] if field == "d" else tree["synthesis"]["blocks"]
+    (block["b4"]["dense0"] if field == "d" else block["b4"]["conv1"])["weight"].flat[0] = value
+    return dataclasses.replace(state, **{field: tree})
+
+
+# 1e38 is finite, and so are the weights; what the discriminator makes of it is not. (The generator normalises it away.)
+@pytest.mark.parametrize("field, value", [("g", np.nan), ("d", np.nan), ("d", 1e38)])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_clock(field, value):
+    before = poisoned(start("logistic"), field, value)
+    after, metrics = take(before)
+    assert metrics["Progress/skipped"] == 1
+    assert after.nimg == before.nimg + N
+    for name in ("g", "d", "g_ema", "g_opt", "d_opt", "w_avg", "noise_const"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_a_lazy_step_that_is_not_finite_changes_nothing():
+    before = poisoned(start("lazy"), "d")
+    after, metrics = take(before, "lazy", "regularize_step")
+    assert metrics["Progress/skipped_r1"] == 1
+    for name in ("d", "d_opt", "nimg"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_steps_are_not_skipped_without_need_and_say_how_large_gradients_are():
+    """With beta1 = 0 Adam's first moment is the gradient, so that its length is the norm that is told."""
+    after, metrics = taken()
+    assert metrics["Progress/skipped"] == 0
+    for side in ("g", "d"):
+        mu = jax.tree.leaves(getattr(after, f"{side}_opt").mu)
+        norm = math.sqrt(sum(float(np.square(leaf, dtype=np.float64).sum()) for leaf in mu))
+        assert metrics[f"Doctor/gradient_norm/{side.upper()}"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["logistic", "relativistic"])
+def test_the_sign_statistic(variant):
+    """r_t: how the real scores' signs are on average; of a pair, those of the differences."""
+    static, state = make_static(variant), start(variant)
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
+    c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
+    signs = []
+    for bias in (-100, 0, 100):  # on all scores: a pair does not see it
+        d = jax.tree.map(np.array, state.d)
+        d["blocks"]["b4"]["dense1"]["bias"] += bias
+        network = static.networks.discriminator(d)
+        real, fake = network(reals, c), network(fakes, c)
+        expected = np.sign(real - fake if variant == "relativistic" else real).mean()
+        loss = train_step.discriminator_loss(d, reals, fakes, c, jnp.float32(1), jax.random.key(0), static=static)
+        assert loss[1]["Loss/signs/real"] == pytest.approx(expected)
+        signs.append(expected)
+    assert (len(set(signs)) == 1) == (variant == "relativistic")
+
+
+def test_frozen_layers_stay_and_the_others_are_trained_as_ever():
+    static, before = make_static("logistic"), start("logistic")
+    run = dataclasses.replace(static.config.run, init_from="elsewhere", freeze="d.b4.conv,g.mapping")
+    static = Static(dataclasses.replace(static.config, run=run), static.networks)
+    before = dataclasses.replace(before, g_opt=g_optimizer(static.config).init(before.g))
+    before = dataclasses.replace(before, d_opt=d_optimizer(static.config).init(before.d))
+    step = jax.jit(functools.partial(train_step.train_step, static=static))
+    after, _ = jax.device_get(step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01)))
+    assert_trees(equal, after.g["mapping"], before.g["mapping"])
+    assert_trees(equal, after.d["blocks"]["b4"]["conv"], before.d["blocks"]["b4"]["conv"])
+    for tree in (after.g_opt.nu["mapping"], after.d_opt.nu["blocks"]["b4"]["conv"]):
+        assert all((leaf == 0).all() for leaf in jax.tree.leaves(tree))
+    # The discriminator's other gradients are what they were: with beta1 = 0 the first moment is the gradient.
+    expected = taken()[0].d_opt.mu["blocks"]["b4"]
+    for layer in ("fromrgb", "dense0", "dense1"):
+        assert_trees(close(), after.d_opt.mu["blocks"]["b4"][layer], expected[layer])
+    assert not np.array_equal(
+        after.g["synthesis"]["blocks"]["b4"]["const"], before.g["synthesis"]["blocks"]["b4"]["const"]
+    )
 
 
 def test_wgan_gp_step():
@@ -421,11 +499,14 @@ def test_wgan_gp_step():
         "Loss/scores/real",
         "Loss/scores/fake",
         "Loss/gradient_penalty",
+        "Doctor/gradient_norm/G",
+        "Doctor/gradient_norm/D",
+        "Progress/skipped",
     }
     assert all(np.isfinite(value) for value in metrics.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.g, after.d)))
     other = take(start("wgan_gp"), "wgan_gp", labels=LABELS[::-1].copy())[1]
-    assert all(other[name] != metrics[name] for name in metrics), "labels make no difference"
+    assert all(other[name] != metrics[name] for name in metrics if name != "Progress/skipped"), "labels do nothing"
 
 
 @pytest.mark.parametrize(

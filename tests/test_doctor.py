@@ -1,0 +1,102 @@
+"""The training doctor: its numbers against numpy, what it says of made-up ticks, and how often."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from stylegen import doctor
+from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.doctor import DEAD, PATIENCE, Doctor
+from stylegen.state import init_state
+
+CONFIG = Config(
+    resolution=8,
+    data=DataConfig(batch=4),
+    generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=2, channel_max=4),
+    discriminator=DiscriminatorConfig(channel_max=4),
+    schedule=ScheduleConfig(start_resolution=4),
+)
+W = np.random.default_rng(0).standard_normal((64, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return jax.tree.map(np.array, dataclasses.replace(init_state(CONFIG), key=None))
+
+
+def blocks(params):
+    return params["synthesis"]["blocks"]
+
+
+def test_ema_distance_is_relative_and_by_array(state):
+    g = jax.tree.map(np.copy, state.g)
+    assert doctor.ema_distance(g, state.g, 8) == 0
+    doubled = jax.tree.map(lambda x: 2 * x, g)
+    assert doctor.ema_distance(doubled, g, 8) == pytest.approx(1)
+    # One array of eleven at 4 pixels: two of the mapping network, const, conv1, torgb, and each layer's affine.
+    blocks(g)["b4"]["conv1"]["weight"] *= 1.5
+    arrays = [leaf for path, leaf in jax.tree.leaves_with_path(state.g) if leaf.ndim > 1 and "b8" not in str(path)]
+    assert doctor.ema_distance(g, state.g, 4) == pytest.approx(0.5 / len(arrays), rel=1e-4)
+
+
+def test_biases_and_blocks_beyond_the_stage_do_not_count(state):
+    g = jax.tree.map(np.copy, state.g)
+    blocks(g)["b4"]["act0"]["bias"] += 100
+    blocks(g)["b8"]["conv0"]["weight"] *= 7
+    assert doctor.ema_distance(g, state.g, 4) == 0
+    assert doctor.ema_distance(g, state.g, 8) > 0.1
+
+
+def test_a_style_is_dead_that_does_not_depend_on_w(state):
+    assert doctor.dead_styles(state.g, W, 8) == 0
+    assert doctor.dead_styles(state.g, np.repeat(W[:1], 64, 0), 8) == 1, "one w for all pictures"
+    g = jax.tree.map(np.copy, state.g)
+    affine = blocks(g)["b4"]["act0"]["adain"]["affine"]["weight"]
+    affine[:, 0] = 0  # the scale of the first of four channels; its shift still varies
+    assert doctor.dead_styles(g, W, 8) == 0
+    affine[:, 4] = 0
+    assert doctor.dead_styles(g, W, 8) == pytest.approx(1 / 16)
+    assert doctor.dead_styles(g, W, 4) == pytest.approx(1 / 8)
+    # At the threshold: the standard deviation over w, with the weight at its run-time scale.
+    spread = np.std(W[:, 0]) / math.sqrt(6)
+    for factor, dead in ((0.9, 1 / 8), (1.1, 0)):
+        affine[:, 4] = [factor * DEAD / spread, 0, 0, 0, 0, 0]
+        assert doctor.dead_styles(g, W, 4) == pytest.approx(dead)
+
+
+def test_vitals_come_from_what_was_measured(state):
+    means = {"Loss/signs/real": 0.5, "Loss/scores/real": 2.0, "Loss/scores/fake": -1.0, "Loss/r1_penalty": 0.25}
+    config = dataclasses.replace(CONFIG, loss=LossConfig(r1_gamma=8.0))
+    found = doctor.vitals(means, config, state, W, 8)
+    assert (found["Doctor/r_t"], found["Doctor/score_gap"], found["Doctor/r1_size"]) == (0.5, 3.0, 1.0)
+    both = doctor.vitals(means | {"Loss/r2_penalty": 0.5}, config, state, W, 8)
+    assert both["Doctor/r1_size"] == 3.0
+    # A tick in which every step was skipped has no losses.
+    assert set(doctor.vitals({}, config, state, W, 8)) == {"Doctor/ema_distance", "Doctor/dead_styles"}
+
+
+def looks(values, patch):
+    """What is said at ticks with these values of a finding that holds above 1."""
+    patch.setattr(doctor, "FINDINGS", {"test": lambda p: "it is high" if p.line["x"] > 1 else None})
+    d = Doctor(CONFIG, 100, [])
+    return [d.look({"Progress/kimg": 1.0, "x": x}) for x in values]
+
+
+def test_a_finding_takes_several_ticks_and_is_said_once_until_it_is_over(monkeypatch):
+    assert PATIENCE == 3
+    said = looks([0, 2, 2, 0, 2, 2, 2, 2, 0, 2, 0, 0, 0, 0, 2, 2, 2], monkeypatch)
+    assert [i for i, sentences in enumerate(said) if sentences] == [6, 12, 16]
+    assert said[6] == said[16] == ["test: it is high"] and said[12] == ["test: over."]
+
+
+def test_a_resumed_run_knows_what_has_been_said(monkeypatch):
+    monkeypatch.setattr(doctor, "FINDINGS", {"test": lambda p: "it is high" if p.line["x"] > 1 else None})
+    lines = [{"Progress/kimg": 1.0, "x": x} for x in (2, 2, 2, 2, 0, 0, 0, 2, 2, 2)]
+    whole = Doctor(CONFIG, 100, [])
+    said = [whole.look(line) for line in lines]
+    for cut in range(len(lines)):
+        resumed = Doctor(CONFIG, 100, lines[:cut])
+        assert [resumed.look(line) for line in lines[cut:]] == said[cut:]
