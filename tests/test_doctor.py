@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import jax
 import numpy as np
@@ -72,8 +73,10 @@ def test_vitals_come_from_what_was_measured(state):
     config = dataclasses.replace(CONFIG, loss=LossConfig(r1_gamma=8.0))
     found = doctor.vitals(means, config, state, W, 8)
     assert (found["Doctor/r_t"], found["Doctor/score_gap"], found["Doctor/r1_size"]) == (0.5, 3.0, 1.0)
-    both = doctor.vitals(means | {"Loss/r2_penalty": 0.5}, config, state, W, 8)
-    assert both["Doctor/r1_size"] == 3.0
+    without = dataclasses.replace(CONFIG, loss=LossConfig(r1_gamma=0.0))
+    del means["Loss/r1_penalty"]
+    assert doctor.vitals(means, without, state, W, 8)["Doctor/r1_size"] == 0
+    assert "Doctor/r1_size" not in doctor.vitals(means, config, state, W, 8), "no lazy step since the last tick"
     # A tick in which every step was skipped has no losses.
     assert set(doctor.vitals({}, config, state, W, 8)) == {"Doctor/ema_distance", "Doctor/dead_styles"}
 
@@ -100,3 +103,66 @@ def test_a_resumed_run_knows_what_has_been_said(monkeypatch):
     for cut in range(len(lines)):
         resumed = Doctor(CONFIG, 100, lines[:cut])
         assert [resumed.look(line) for line in lines[cut:]] == said[cut:]
+
+
+HEALTHY = {
+    "Progress/kimg": 10.0,
+    "Doctor/r_t": 0.6,
+    "Doctor/score_gap": 1.5,
+    "Doctor/r1_size": 0.15,
+    "Doctor/gradient_norm/G": 2.0,
+    "Doctor/gradient_norm/D": 1.0,
+    "Doctor/ema_distance": 0.02,
+    "Doctor/dead_styles": 0.0,
+}
+SICK = {
+    "overfitting": {"Doctor/r_t": 0.97},
+    "R1 too weak": {"Doctor/r1_size": 0.0},
+    "R1 too strong": {"Doctor/r1_size": 2.0},
+    "discriminator at a loss": {"Doctor/score_gap": 0.01, "Doctor/r1_size": 0.005},
+    "restless weights": {"Doctor/ema_distance": 0.2},
+    "collapse": {"Doctor/dead_styles": 0.9},
+    "exploding gradients": {"Doctor/gradient_norm/D": 50.0},
+}
+
+
+def said(num_images, *changes, config=CONFIG):
+    """Names of what is said at the end of ten healthy ticks and three with these changes."""
+    d = Doctor(config, num_images, [HEALTHY] * 10)
+    sentences = [sentence for _ in range(3) for sentence in d.look({**HEALTHY, **dict(*changes)})]
+    for section, field in re.findall(r"\b([a-z]+)\.([a-z]\w+)", " ".join(sentences)):
+        assert hasattr(getattr(config, section), field), f"{section}.{field}"
+    return [sentence.partition(":")[0] for sentence in sentences]
+
+
+def test_the_doctor_is_quiet_about_a_healthy_run():
+    assert said(100, {}) == []
+    assert Doctor(CONFIG, 100, [HEALTHY] * 3).look({"Progress/kimg": 1.0}) == [], "a tick without losses"
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_each_finding_is_made_alone(name):
+    assert set(SICK) == set(doctor.FINDINGS)
+    assert said(100, SICK[name]) == [name]
+
+
+def test_overfitting_takes_many_epochs():
+    assert said(1000, SICK["overfitting"]) == []  # each image was shown ten times
+
+
+def test_a_discriminator_far_ahead_is_held_too_weakly_whatever_r1_is():
+    assert said(100, {"Doctor/score_gap": 7.0, "Doctor/r1_size": 0.7}) == ["R1 too weak"]
+
+
+def test_scores_without_r1_say_nothing_of_it():
+    """wgan_gp's scores have another scale, and no R1."""
+    config = dataclasses.replace(CONFIG, loss=LossConfig(name="wgan_gp"))
+    for name in ("R1 too weak", "R1 too strong", "discriminator at a loss"):
+        assert said(100, SICK[name], config=config) == []
+
+
+def test_gradients_are_judged_by_those_before():
+    d = Doctor(CONFIG, 100, [HEALTHY | {"Doctor/gradient_norm/G": 300.0}] * 13)
+    assert [d.look(HEALTHY | {"Doctor/gradient_norm/G": 500.0}) for _ in range(4)] == [[]] * 4
+    early = Doctor(CONFIG, 100, [HEALTHY] * 3)
+    assert [early.look(HEALTHY | {"Doctor/gradient_norm/G": 500.0}) for _ in range(4)] == [[]] * 4
