@@ -21,14 +21,14 @@ if __package__ in (None, ""):
 
 from benchmarks import common
 
-TICKS = 24  # in each run
+TICKS = 32  # in each run
 
 RUNS: dict[str, dict[str, Any]] = {
     "healthy": {},
-    "r1_gamma_0": {"loss": {"r1_gamma": 0.0}},
-    "r1_gamma_1000": {"loss": {"r1_gamma": 1000.0}},
-    "learning_rate_x20": {"optimizer": {"learning_rate": 0.06}},
-    "16_images": {"data": {"num_images": 16}},
+    "r1_gamma 0": {"loss": {"r1_gamma": 0.0}},
+    "r1_gamma 1000": {"loss": {"r1_gamma": 1000.0}},
+    "learning rate x20": {"optimizer": {"learning_rate": 0.06}},
+    "16 images": {"data": {"num_images": 16}},
 }
 COLUMNS = {
     "run": ("run", ""),
@@ -116,7 +116,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> dict[str, Any]:
     p = common.parser(__doc__)
-    p.add_argument("--kimg", type=float, default=12.0, help="length of each run")
+    p.add_argument("--kimg", type=float, default=16.0, help="length of each run")
     p.add_argument("--seeds", type=int, default=1, help="runs of each kind")
     p.add_argument("--runs", help=f"only these, with commas between: {', '.join(RUNS)}")
     return run(p.parse_args())

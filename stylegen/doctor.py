@@ -100,6 +100,7 @@ class Patient:
 # healthy runs of the quickstart (32 pixels, r1_gamma 1.5) and of photographs of bedrooms (64 pixels, r1_gamma 10).
 R_T = 0.9  # 0 is no overfitting, 1 complete; ADA holds it at 0.6 (Karras et al. 2020, limited data, Sec. 3)
 EPOCHS = 50.0  # a healthy toy run has r_t above R_T in its first 3 kimg, long before it knows an image by heart
+DRIFT = 1.4  # growth of the gap from its least, in one stage (Sec. 2 there, Fig. 1); 16 images: 1.6, healthy: 1.2
 GAP_HIGH = 5.0  # in healthy runs 0.1 to 3.1, and up to 4.8 in the first tick
 GAP_LOW = 0.05  # a learning rate 20 times too high: 0.01 to 0.04
 R1_HIGH = 1.0  # share of the gap that R1 costs: healthy 0.05 to 0.35; r1_gamma 1000: 0.9 to 10
@@ -111,14 +112,26 @@ NORM_JUMP = 20.0  # times the median of the ticks before; a healthy one falls by
 HISTORY = 10  # ticks before a jump can be told
 
 
+def _drift(p: Patient) -> float:
+    """The mean gap of the last ticks by the least that as many ticks had, since the resolution is what it is."""
+    name, key, gaps = "Doctor/score_gap", "Progress/resolution", []
+    for line in reversed([*p.past, p.line]):
+        if line.get(key) != p.line.get(key) or line.get("Progress/alpha", 1.0) < 1:
+            break
+        gaps.append(line.get(name, math.nan))
+    means = np.convolve(gaps, np.ones(PATIENCE) / PATIENCE, "valid") if len(gaps) >= PATIENCE else np.array([1.0])
+    return float(means[0] / max(np.nanmin(means), GAP_LOW)) if np.isfinite(means[0]) else math.nan
+
+
 def _overfitting(p: Patient) -> str | None:
-    r_t = p.get("r_t")
-    if not (r_t > R_T and p.epochs > EPOCHS):
+    r_t, drift = p.get("r_t"), _drift(p)
+    if p.epochs <= EPOCHS or p.config.loss.name == "wgan_gp" or not (r_t > R_T or drift > DRIFT):
         return None
+    sign = f"r_t is {r_t:.2f}" if r_t > R_T else f"real and fake scores drift apart, {drift:.1f} times as far as before"
     return (
-        f"r_t is {r_t:.2f}: nearly all training images score as real, and each was shown {p.epochs:.0f} times, so that "
-        "the discriminator knows them by heart. Try more images, data.mirror, a larger loss.r1_gamma, a smaller "
-        "discriminator.channel_max, or stop earlier (schedule.total_kimg)."
+        f"{sign}, and each image was shown {p.epochs:.0f} times: the discriminator learns them by heart. Try more "
+        "images, data.mirror, a larger loss.r1_gamma, a smaller discriminator.channel_max, or stop earlier "
+        "(schedule.total_kimg)."
     )
 
 

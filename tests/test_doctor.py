@@ -150,6 +150,22 @@ def test_overfitting_takes_many_epochs():
     assert said(1000, SICK["overfitting"]) == []  # each image was shown ten times
 
 
+def drifting(num_images, gaps, **last):
+    """What is said in a run with these gaps, of which those from the sixth on are of a new stage, as ``last`` says."""
+    d = Doctor(CONFIG, num_images, [])
+    lines = [{**HEALTHY, "Progress/resolution": 8, "Progress/alpha": 1.0, "Doctor/score_gap": gap} for gap in gaps]
+    return [s.partition(":")[0] for i, line in enumerate(lines) for s in d.look(line | (last if i > 4 else {}))]
+
+
+def test_scores_that_drift_apart_in_one_stage_are_overfitting():
+    grows = [4, 2, 1, 1, 1, 1.2, 1.4, 1.6, 1.8, 2]
+    assert drifting(100, grows) == ["overfitting"]
+    assert drifting(1000, grows) == [], "few epochs"
+    assert drifting(100, [4, 2, 1, 1, 1, 1.2, 1.2, 1.2, 1.2, 1.2]) == []
+    assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2], **{"Progress/resolution": 16}) == []
+    assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2], **{"Progress/alpha": 0.5}) == []
+
+
 def test_a_discriminator_far_ahead_is_held_too_weakly_whatever_r1_is():
     assert said(100, {"Doctor/score_gap": 7.0, "Doctor/r1_size": 0.7}) == ["R1 too weak"]
 
