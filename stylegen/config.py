@@ -82,6 +82,24 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of reals and fakes for small data sets (ADA: Karras et al. 2020, limited data; numbers are its)."""
+
+    # Off; the same strength throughout; or adapted to how well the discriminator knows the reals.
+    mode: Literal["none", "fixed", "ada"] = "none"
+    p: float = 0.0  # chance of each transformation; with ada, that at the beginning.
+    target: float = 0.6  # mean of sign(D(real)) that ada keeps: more is overfitting.
+    speed_kimg: float = 500.0  # thousands of images in which ada can bring p from 0 to 1; less for a short run.
+    interval: int = 4  # steps from one adjustment of p to the next.
+    max_p: float = 0.8  # greatest p of ada; beyond about 0.8 transformations begin to show in the samples (Sec. 2).
+    blit: bool = True  # mirroring, quarter turns, translation by whole pixels.
+    geometric: bool = True  # scale, rotation, stretching, translation.
+    color: bool = True  # brightness, contrast, luma flip, hue, saturation.
+    noise: bool = False  # Gaussian noise in every pixel.
+    cutout: bool = False  # a square of zeros, half as wide as the image.
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Adam, the same for both networks."""
 
@@ -163,6 +181,7 @@ class Config:
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     run: RunConfig = RunConfig()
@@ -209,6 +228,7 @@ def validate(config: Config) -> None:
     check(config.num_classes >= 0, "num_classes", config.num_classes, "must be 0 (unconditional) or more")
     _validate_networks(config)
     _validate_training(config)
+    _validate_augment(config)
     _validate_schedule(config)
     _validate_run(config)
     _validate_distributed(config.distributed)
@@ -254,6 +274,26 @@ def _validate_training(config: Config) -> None:
     if data.source == "toy_bedrooms":
         check(config.resolution <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
         check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
+
+
+def _validate_augment(config: Config) -> None:
+    a = config.augment
+    for name in ("p", "max_p"):
+        check(0 <= getattr(a, name) <= 1, f"augment.{name}", getattr(a, name), "must be in [0, 1]")
+    check(-1 < a.target < 1, "augment.target", a.target, "must be between -1 and 1")
+    check(0 < a.speed_kimg < math.inf, "augment.speed_kimg", a.speed_kimg, "must be positive and finite")
+    check(a.interval >= 1, "augment.interval", a.interval, "must be at least 1")
+    groups = ("blit", "geometric", "color", "noise", "cutout")
+    if a.mode != "none":
+        some = any(getattr(a, name) for name in groups)
+        check(some, "augment.mode", a.mode, f"transforms nothing; switch on one of {', '.join(groups)}")
+    if a.mode == "fixed":
+        check(a.p > 0, "augment.p", a.p, "augment.mode fixed needs a chance, for example 0.2")
+    if a.mode == "ada":
+        fix = f"must be at most augment.max_p = {a.max_p}, the greatest that ada goes to"
+        check(a.p <= a.max_p, "augment.p", a.p, fix)
+        fix = "ada goes by the sign of the scores, which means nothing under wgan_gp; use logistic, or fixed"
+        check(config.loss.name != "wgan_gp", "augment.mode", a.mode, fix)
 
 
 def _validate_schedule(config: Config) -> None:

@@ -130,8 +130,8 @@ def _overfitting(p: Patient) -> str | None:
     sign = f"r_t is {r_t:.2f}" if r_t > R_T else f"real and fake scores drift apart, {drift:.1f} times as far as before"
     return (
         f"{sign}, and each image was shown {p.epochs:.0f} times: the discriminator learns them by heart. Try more "
-        "images, data.mirror, a larger loss.r1_gamma, a smaller discriminator.channel_max, or stop earlier "
-        "(schedule.total_kimg)."
+        "images, data.mirror, augment.mode ada, a larger loss.r1_gamma, a smaller discriminator.channel_max, or stop "
+        "earlier (schedule.total_kimg)."
     )
 
 

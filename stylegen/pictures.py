@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import data, distributed, run_dir, sampling
+from stylegen import augment, data, distributed, run_dir, sampling
 from stylegen.config import Config
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
@@ -60,10 +60,13 @@ class Pictures:
         return min(columns, fit), min(rows, fit)
 
     def save_reals(self) -> None:
-        """``reals.png``: the first images of the data at full resolution."""
+        """``reals.png``: the first images of the data at full resolution; ``augmented.png``: as augmented at most."""
         columns, rows = self._grid_shape()
         indices = np.arange(min(columns * rows, self._source.num_images))
-        self._log.grid("reals", self._source.read(indices, self._config.resolution)["image"], columns, 0)
+        reals = self._source.read(indices, self._config.resolution)["image"]
+        self._log.grid("reals", reals, columns, 0)
+        if self._config.augment.mode != "none":
+            self._log.grid("augmented", augment.sheet(reals, self._config.augment), columns, 0)
 
     def _draw(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Samples of the moving average for a grid, uint8, from latents that stay the same."""

@@ -2,7 +2,7 @@
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
-``rollbacks.json`` where the run has gone back (see ``recovery``); with
+``rollbacks.json`` where the run has gone back (see ``recovery``); with augmentation also ``augmented.png``; with
 ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
 """
 
@@ -23,18 +23,8 @@ CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
 OURS = (
-    *(
-        *LEFT,
-        CONFIG_NAME,
-        "log.txt",
-        STATS_NAME,
-        "rollbacks.json*",
-        "tensorboard",
-        "checkpoints",
-        "reals.png",
-        "fakes*.png*",
-    ),
-    *("metric-*.jsonl", "metrics.png", "best.safetensors"),
+    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json*", "tensorboard", "checkpoints", "reals.png"),
+    *("fakes*.png*", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from stylegen.augment import Controller, init_controller
 from stylegen.config import Config
 from stylegen.discriminator import Discriminator
 from stylegen.generator import Generator, GeneratorNetwork, split_generator
@@ -49,6 +50,7 @@ class TrainState:
     noise_const: Params  # constant noise inputs; drawn once
     g_opt: optax.OptState  # Adam's moments
     d_opt: optax.OptState
+    augment: Controller | None = None  # strength of augmentation; only where it adapts
 
 
 def _adam(config: Config, correction: float) -> optax.GradientTransformation:
@@ -117,6 +119,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
         noise_const=noise_const,
         g_opt=g_optimizer(config).init(g),
         d_opt=d_optimizer(config).init(d),
+        augment=init_controller(config.augment),
     )
 
 

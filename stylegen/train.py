@@ -405,6 +405,8 @@ class _Loop:
             losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
         if "Loss/r1_penalty" in means:
             losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
+        if "Progress/augment" in means:
+            losses += f"  augment {means['Progress/augment']:.3f}"
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
         self.log.line(
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "

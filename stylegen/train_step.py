@@ -7,7 +7,7 @@ generator step, each with latents and noise of its own. Images are at the stage'
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
-from stylegen import losses, ops
+from stylegen import augment, losses, ops
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
 from stylegen.freezing import without_frozen
@@ -31,6 +31,7 @@ from stylegen.state import (
 )
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
+See = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
@@ -129,34 +130,65 @@ def generator_loss(
 
     Only a relativistic loss looks at the reals, and pairs each with the fake of the same place in the batch.
     """
-    network, (n, resolution) = static.networks.generator(g, state.noise_const), reals.shape[:2]
-    fakes, w = generate(network, static.config, key, n, c, resolution, alpha, static.latent_sharding)
+    config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
+    loss = losses.LOSSES[config.loss.name]
+    p = augment.strength(state.augment, config.augment)
+    key, (see_fakes, *see_reals) = _augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
+    fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
     score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
-    loss = losses.LOSSES[static.config.loss.name]
-    by_image = loss.generator(score(reals), score(fakes)) if loss.relativistic else loss.generator(score(fakes))
-    return jnp.mean(by_image), w
+    real_scores = [score(see(reals)) for see in see_reals]
+    return jnp.mean(loss.generator(*real_scores, score(see_fakes(fakes)))), w
+
+
+def _augmentations(
+    key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
+) -> tuple[Array, list[See]]:
+    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities."""
+    if p is None:
+        return key, [lambda images: images] * count
+    key, augment_key = random.split(key)
+    draws = augment.draw(augment_key, (count, *shape), config.augment)
+    parts = [jax.tree.map(lambda numbers, i=i: numbers[i], draws) for i in range(count)]
+    return key, [functools.partial(augment.transform, p=p, draws=part, config=config.augment) for part in parts]
 
 
 def discriminator_loss(
-    d: Params, reals: Array, fakes: Array, c: Array | None, alpha: Array, key: Array, *, static: "Static"
+    d: Params,
+    reals: Array,
+    fakes: Array,
+    c: Array | None,
+    alpha: Array,
+    key: Array,
+    *,
+    static: "Static",
+    p: Array | None = None,
 ) -> tuple[Array, Metrics]:
-    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy."""
+    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy.
+
+    With a strength p, reals and fakes are augmented. R1 is of the discriminator and the augmentation before it as one
+    function, by the images as they were, as in the code of ADA's authors; their paper leaves it open. WGAN-GP blends
+    augmented reals with augmented fakes.
+    """
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
-    real_scores, fake_scores = score(reals), score(fakes)
+    key, sees = _augmentations(key, p, reals.shape, 2, config)
+    see_reals, see_fakes = sees
+    real_scores, fake_scores = score(see_reals(reals)), score(see_fakes(fakes))
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
     if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
         ahead = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
         metrics["Loss/signs/real"] = jnp.mean(jnp.sign(ahead))
+    if p is not None:
+        metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
-        penalty = losses.gradient_penalty(score, reals, fakes, mix, config.resolution)
+        penalty = losses.gradient_penalty(score, see_reals(reals), see_fakes(fakes), mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
     elif config.loss.r1_gamma > 0 and config.loss.r1_interval == 1:
-        penalty, sizes = squared_gradients(score, reals, fakes if uses_r2(config) else None, config)
+        penalty, sizes = squared_gradients(score, (reals, fakes), sees, config)
         loss, metrics = loss + config.loss.r1_gamma / 2 * penalty, metrics | sizes
     metrics["Loss/D/loss"] = jnp.mean(loss)
     return metrics["Loss/D/loss"], metrics
@@ -167,22 +199,39 @@ def uses_r2(config: Config) -> bool:
     return losses.LOSSES[config.loss.name].relativistic
 
 
-def squared_gradients(score: losses.Score, reals: Array, fakes: Array | None, config: Config) -> tuple[Array, Metrics]:
-    """The penalties that r1_gamma/2 weighs: their sum [N] and the mean of each. R2 is taken where fakes are given."""
-    sizes = {"r1": losses.r1_penalty(score, reals, config.resolution)}
-    if fakes is not None:
-        sizes["r2"] = losses.r2_penalty(score, fakes, config.resolution)
+def squared_gradients(
+    score: losses.Score, images: Sequence[Array], sees: Sequence[See], config: Config
+) -> tuple[Array, Metrics]:
+    """The penalties that r1_gamma/2 weighs: their sum [N] and the mean of each.
+
+    R1 of the first ``images``, reals, and R2 of the second, fakes, if the loss has it; each seen through its
+    augmentation, as in ``discriminator_loss``.
+    """
+    kinds = {"r1": losses.r1_penalty} | ({"r2": losses.r2_penalty} if uses_r2(config) else {})
+    sizes = {
+        name: penalty(lambda x, see=see: score(see(x)), each, config.resolution)
+        for (name, penalty), each, see in zip(kinds.items(), images, sees, strict=False)
+    }
     total = functools.reduce(jnp.add, sizes.values())
     return total, {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
 
 
 def lazy_r1_loss(
-    d: Params, reals: Array, fakes: Array | None, c: Array | None, alpha: Array, *, static: "Static"
+    d: Params,
+    images: Sequence[Array],
+    c: Array | None,
+    alpha: Array,
+    *,
+    static: "Static",
+    sees: Sequence[See] = (lambda x: x, lambda x: x),
 ) -> tuple[Array, Metrics]:
-    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty)."""
+    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
+
+    ``images`` and ``sees``, the augmentations, are as for ``squared_gradients``.
+    """
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    penalty, metrics = squared_gradients(score, reals, fakes, config)
+    penalty, metrics = squared_gradients(score, images, sees, config)
     return config.loss.r1_gamma / 2 * config.loss.r1_interval * jnp.mean(penalty), metrics
 
 
@@ -227,8 +276,9 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
+    p = augment.strength(state.augment, config.augment)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
-        state.d, reals, fakes, c, alpha, penalty_key, static=static
+        state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
     )
     gradients = without_frozen(gradients, "d", config.run.freeze)
     metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
@@ -286,6 +336,9 @@ def train_step(
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)
+    if state.augment is not None:
+        controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
+        state = dataclasses.replace(state, augment=controller)
     metrics = d_metrics | g_metrics
     state, metrics["Progress/skipped"] = _or_as_before(_finite(metrics), state, before)
     return dataclasses.replace(state, nimg=state.nimg + n), metrics
@@ -301,14 +354,17 @@ def regularize_step(
     Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
     conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
     """
-    config, fakes = static.config, None
+    config = static.config
     *_, key = _step_keys(state)
+    p = augment.strength(state.augment, config.augment)
+    key, sees = _augmentations(key, p, images.shape, 2 if uses_r2(config) else 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
+    batch = [reals]
     if uses_r2(config):
         network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
         fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
-        fakes, _ = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
-    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, fakes, c, alpha, static=static)
+        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
+    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, batch, c, alpha, static=static, sees=sees)
     gradients = without_frozen(gradients, "d", config.run.freeze)
     finite = _finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * lazy_correction(config)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from stylegen.config import (
+    AugmentConfig,
     Config,
     ConfigError,
     DataConfig,
@@ -30,6 +31,7 @@ UNUSUAL = Config(
     generator=GeneratorConfig(z_dim=3, mapping_lr_multiplier=0.5),
     discriminator=DiscriminatorConfig(mbstd_group_size=2),
     loss=LossConfig(name="wgan_gp"),
+    augment=AugmentConfig("fixed", p=0.25, color=False),
     optimizer=OptimizerConfig(learning_rate=1e-4),
     schedule=ScheduleConfig(stable_kimg_at={8: 24.0}, fade_kimg_at={16: 0.5}, batch={16: 4}, learning_rate={64: 0.003}),
     run=RunConfig(dir="runs/ä", tick_kimg=3.0, grid=(3, 2), devices=1, compilation_cache=""),
@@ -119,6 +121,13 @@ NAN = float("nan")
         ("loss.r1_interval", 0, "1 (every step) or more"),
         ("loss.wgan_lambda", -1.0, "0 or more"),
         ("loss.wgan_epsilon", -1.0, "0 or more"),
+        ("augment.p", 1.1, "in [0, 1]"),
+        ("augment.p", NAN, "in [0, 1]"),
+        ("augment.max_p", -0.1, "in [0, 1]"),
+        ("augment.target", 1.0, "between -1 and 1"),
+        ("augment.speed_kimg", 0.0, "positive"),
+        ("augment.speed_kimg", float("inf"), "finite"),
+        ("augment.interval", 0, "at least 1"),
         ("optimizer.learning_rate", 0.0, "positive"),
         ("optimizer.beta1", 1.0, "in [0, 1)"),
         ("optimizer.beta2", 1.0, "in [0, 1)"),
@@ -160,6 +169,18 @@ def test_a_wrong_value_is_refused_by_name_value_and_fix(name, value, fix):
     "options, start, fix",
     [
         ({"schedule": ScheduleConfig(batch={16: 6})}, "schedule.batch[16] = 6: ", "mbstd_group_size = 4"),
+        ({"augment": AugmentConfig("fixed")}, "augment.p = 0.0: ", "needs a chance, for example 0.2"),
+        ({"augment": AugmentConfig("ada", p=0.9)}, "augment.p = 0.9: ", "at most augment.max_p = 0.8"),
+        (
+            {"augment": AugmentConfig("ada", blit=False, geometric=False, color=False)},
+            "augment.mode = 'ada': ",
+            "switch on one of blit, geometric, color, noise, cutout",
+        ),
+        (
+            {"augment": AugmentConfig("ada"), "loss": LossConfig("wgan_gp")},
+            "augment.mode = 'ada': ",
+            "use logistic, or fixed",
+        ),
         ({"data": DataConfig(source="tfds")}, "data.tfds_name = None: ", "needs the data set's name"),
         ({"resolution": 512}, "resolution = 512: ", "toy_bedrooms is drawn at up to 256 pixels"),
         ({"image_channels": 1}, "image_channels = 1: ", "toy_bedrooms is RGB; use 3"),
@@ -200,6 +221,8 @@ def test_processes_that_cannot_find_each_other_are_refused(coordinator, processe
         {"resolution": 1024, "data": DataConfig(source="images")},
         {"generator": GeneratorConfig(style_mixing_prob=0, w_avg_beta=0)},
         {"loss": LossConfig(r1_gamma=0)},
+        {"augment": AugmentConfig("fixed", p=1.0), "loss": LossConfig("wgan_gp")},
+        {"augment": AugmentConfig("ada", p=1.0, max_p=1.0, target=0.0, interval=1, color=False)},
         {"optimizer": OptimizerConfig(ema_kimg=0, beta1=0, beta2=0)},
     ],
 )

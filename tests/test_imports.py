@@ -20,7 +20,7 @@ TIERS = [
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers", "config_json"},
     {"generator", "discriminator"},
-    {"losses", "schedule", "distributed", "processes", "data", "state"},
+    {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
     {"freezing"},
     {
         "_checkpoint_files",
@@ -41,6 +41,7 @@ TIERS = [
 ]
 # Imports within a line, each for a reason.
 ALLOWED = {
+    ("state", "augment"),  # what adaptive strength remembers is a part of the state
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
     ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size

@@ -19,6 +19,7 @@ import stylegen
 from stylegen import train as train_module
 from stylegen.checkpoint import Checkpointer, available
 from stylegen.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     DiscriminatorConfig,
@@ -124,6 +125,34 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
     assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
 
 
+def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch):
+    """Killed between two adjustments of the strength: what has been counted so far is in the checkpoint."""
+
+    def kill():
+        raise Killed
+
+    def config(name):
+        strong = AugmentConfig("ada", target=-0.9, interval=3, speed_kimg=0.06, max_p=0.9)
+        shorter = ScheduleConfig(start_resolution=8, total_kimg=0.048)
+        return dataclasses.replace(tiny(tmp_path / name, cache), augment=strong, schedule=shorter)
+
+    whole = train(config("whole"))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt(patch, 24, kill)
+        train(config("run"))
+    assert available(tmp_path / "run") == [20]
+    halfway = final_state(tmp_path / "run").state.augment
+    assert halfway.p == np.float32(12 / 60) and halfway.images == 8 and -8 <= halfway.signs <= 8
+    train(config("run"))
+    assert_same_run(whole, tmp_path / "run")
+    assert final_state(whole).state.augment.p == pytest.approx(48 / 60)
+    assert stats(tmp_path / "run")[-1]["Loss/signs/real"] == stats(whole)[-1]["Loss/signs/real"]
+    # The last tick's steps are those after 40 images; their strength is that since 36.
+    assert stats(whole)[-1]["Progress/augment"] == pytest.approx(36 / 60)
+    assert "augment 0.600" in (whole / "log.txt").read_text()
+    assert Image.open(whole / "augmented.png").size == Image.open(whole / "reals.png").size
+
+
 def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys):
     config = tiny(tmp_path / "run", cache)
     with monkeypatch.context() as patch:
@@ -187,11 +216,12 @@ def test_the_run_directory(finished):
     lines = stats(finished)
     assert [line["nimg"] for line in lines] == list(range(20, 161, 20))
     last = lines[-1]
-    for key in ("Loss/G/loss", "Loss/D/loss", "Loss/scores/real", "Loss/r1_penalty", "Timing/img_per_sec"):
+    for key in ("Loss/G/loss", "Loss/D/loss", "Loss/scores/real", "Loss/signs/real", "Loss/r1_penalty"):
         assert np.isfinite(last[key])
     assert [line["Progress/resolution"] for line in lines] == [4, 4, 8, 8, 8, 8, 8, 8]
     assert 0 < lines[2]["Progress/alpha"] < lines[3]["Progress/alpha"] < 1 == last["Progress/alpha"]
     assert "Finished" in (finished / "log.txt").read_text()
+    assert "Progress/augment" not in last and "augmented.png" not in names
 
 
 def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_path, cache, monkeypatch):

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen import losses, train_step
+from stylegen import augment, losses, train_step
 from stylegen.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     DiscriminatorConfig,
@@ -39,6 +40,7 @@ VARIANTS = {
     "relativistic lazy": {"loss": LossConfig(name="relativistic", r1_gamma=8.0, r1_interval=4)},
     "wgan_gp": {"loss": LossConfig(name="wgan_gp", wgan_lambda=7.0, wgan_epsilon=0.5), "num_classes": 3},
     "bfloat16": {"compute_dtype": "bfloat16"},
+    "ada": {"loss": LossConfig(r1_gamma=8.0), "augment": AugmentConfig("ada", p=0.5, noise=True, cutout=True)},
 }
 
 
@@ -297,6 +299,7 @@ def test_logistic_loss_with_r1():
     np.testing.assert_allclose(metrics["Loss/D/loss"], value)
     np.testing.assert_allclose(metrics["Loss/scores/real"], real.mean(), rtol=1e-4)
     np.testing.assert_allclose(metrics["Loss/scores/fake"], fake.mean(), rtol=1e-4)
+    assert metrics["Loss/signs/real"] == np.sign(real).mean()
     assert penalty.mean() > 0.01 * adversarial.mean()
 
 
@@ -355,6 +358,67 @@ def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
     assert metrics["Loss/r1_penalty"] > 0 and metrics["Loss/r2_penalty"] > 0
     for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
         assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_augmented_losses_see_augmented_images_and_r1_goes_through():
+    """Against the same by hand: the losses of transformed images, and R1 by the images before."""
+    static, state = make_static("ada"), start("ada")
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
+    key, config = jax.random.key(7), static.config.augment
+
+    @jax.jit
+    def compute(d, p):
+        def score(x):
+            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
+
+        draws = augment.draw(jax.random.split(key)[1], (2, *reals.shape), config)
+        real_draws, fake_draws = (jax.tree.map(lambda x, i=i: x[i], draws) for i in range(2))
+        at_reals = jax.grad(lambda x: score(augment.transform(x, p, real_draws, config)).sum())(reals)
+        scores = (
+            score(augment.transform(x, p, chance, config)) for x, chance in ((reals, real_draws), (fakes, fake_draws))
+        )
+        loss = functools.partial(train_step.discriminator_loss, static=static)
+        ours = loss(d, reals, fakes, None, jnp.float32(1), key, p=p)
+        see = functools.partial(augment.transform, p=p, draws=real_draws, config=config)
+        lazy = train_step.lazy_r1_loss(d, [reals], None, jnp.float32(1), static=static, sees=[see])
+        return ours, (*scores,), at_reals, lazy, score(reals), score(fakes)
+
+    for p in (0.0, 0.9):
+        (value, metrics), (real, fake), at_reals, lazy, plain_real, plain_fake = jax.device_get(compute(state.d, p))
+        penalty = squared(at_reals)
+        np.testing.assert_allclose(value, (softplus(fake) + softplus(-real) + 4 * penalty).mean(), rtol=1e-4)
+        np.testing.assert_allclose(
+            [lazy[0], lazy[1]["Loss/r1_penalty"]], [4 * penalty.mean(), penalty.mean()], rtol=1e-4
+        )
+        assert metrics["Progress/augment"] == np.float32(p)
+        changed = not np.allclose(real, plain_real, rtol=1e-3) and not np.allclose(fake, plain_fake, rtol=1e-3)
+        assert changed == (p > 0)
+
+
+def test_the_generator_learns_through_the_augmentation():
+    """Its loss falls along the gradient of the augmented loss, at the rate that the gradient says."""
+    static, state = make_static("ada"), start("ada")
+    loss = jax.jit(functools.partial(train_step.generator_loss, static=static))
+    arguments = None, jnp.float32(1), jax.random.key(5), np.zeros((N, 4, 4, 3), np.float32)
+    value, gradient = jax.jit(jax.value_and_grad(lambda g: loss(g, state, *arguments)[0]))(state.g)
+    norm = math.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
+    ends = [
+        loss(jax.tree.map(lambda w, d, s=s: w + s * 1e-2 / norm * d, state.g, gradient), state, *arguments)[0]
+        for s in (-1, 1)
+    ]
+    assert norm > 1e-3
+    np.testing.assert_allclose((ends[1] - ends[0]) / 2e-2, norm, rtol=0.03)
+    weak = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(0)))
+    assert abs(loss(state.g, weak, *arguments)[0] - value) > 1e-4, "augmentation makes no difference"
+
+
+def test_a_step_takes_in_the_signs_of_the_reals():
+    before, (after, metrics) = start("ada"), taken("ada")
+    expected = augment.adjust(before.augment, metrics["Loss/signs/real"], N, make_static("ada").config.augment)
+    assert_trees(equal, after.augment, expected)
+    assert after.augment.images == N and metrics["Progress/augment"] == 0.5
+    due = dataclasses.replace(before, augment=dataclasses.replace(before.augment, images=jnp.float32(3 * N)))
+    assert take(due, "ada")[0].augment.p < 0.5 and start("logistic").augment is None
 
 
 def test_wgan_gp_loss():
@@ -644,11 +708,15 @@ def test_mirroring_is_part_of_the_step_where_asked():
 
 
 GOLDEN = {
+    "Doctor/gradient_norm/D": 5.722896,
+    "Doctor/gradient_norm/G": 9.3809,
     "Loss/D/loss": 4.92594,
     "Loss/G/loss": 0.7315392,
     "Loss/r1_penalty": 0.5693094,
     "Loss/scores/fake": 1.773268,
     "Loss/scores/real": 0.01302989,
+    "Loss/signs/real": 0.0,
+    "Progress/skipped": 0.0,
     "d moved by": 3.404168,
     "g moved by": 2.407136,
     "g_ema moved by": 27.27718,
