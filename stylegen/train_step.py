@@ -207,9 +207,13 @@ def squared_gradients(
     R1 of the first ``images``, reals, and R2 of the second, fakes, if the loss has it; each seen through its
     augmentation, as in ``discriminator_loss``.
     """
+
+    def through(see: See) -> losses.Score:
+        return lambda x: score(see(x))
+
     kinds = {"r1": losses.r1_penalty} | ({"r2": losses.r2_penalty} if uses_r2(config) else {})
     sizes = {
-        name: penalty(lambda x, see=see: score(see(x)), each, config.resolution)
+        name: penalty(through(see), each, config.resolution)
         for (name, penalty), each, see in zip(kinds.items(), images, sees, strict=False)
     }
     total = functools.reduce(jnp.add, sizes.values())

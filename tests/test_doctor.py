@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import doctor as benchmark
 from stylegen import doctor
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
 from stylegen.doctor import DEAD, PATIENCE, Doctor
@@ -183,3 +184,19 @@ def test_gradients_are_judged_by_those_before():
     assert [d.look(HEALTHY | {"Doctor/gradient_norm/G": 500.0}) for _ in range(4)] == [[]] * 4
     early = Doctor(CONFIG, 100, [HEALTHY] * 3)
     assert [early.look(HEALTHY | {"Doctor/gradient_norm/G": 500.0}) for _ in range(4)] == [[]] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "run, names",
+    [
+        ("healthy", set()),
+        ("r1_gamma 0", {"R1 too weak"}),
+        ("r1_gamma 1000", {"R1 too strong"}),
+        ("learning rate x20", {"restless weights"}),
+        ("16 images", {"overfitting"}),
+    ],
+)
+def test_the_doctor_is_right_about_runs_that_are_broken_on_purpose(run, names):
+    found = benchmark.examine(run, kimg=16.0, seed=0)
+    assert {sentence.partition(":")[0] for sentence in found["said"]} == names
