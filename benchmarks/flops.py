@@ -80,6 +80,8 @@ def training_step(config: Config, resolution: int) -> float:
         penalty = 6.0  # on blends of real and fake, which are another batch
     elif loss.r1_gamma > 0:
         penalty = 3.0 if loss.r1_interval == 1 else 6.0 / loss.r1_interval
+        if loss.name == "relativistic":
+            penalty = 2 * penalty + 1  # R2 on the fakes; the reals forward in the generator's half
     # The step is compiled for any alpha, and computes both sides of a fade, if networks grow.
     fading = resolution > 4 and config.generator.block == "adain"
     latents = 2 if config.generator.style_mixing_prob > 0 else 1

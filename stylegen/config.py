@@ -78,8 +78,11 @@ class DiscriminatorConfig:
 class LossConfig:
     """Adversarial loss and its gradient penalty."""
 
-    name: Literal["logistic", "wgan_gp"] = "logistic"  # non-saturating logistic with R1, or Wasserstein with GP.
-    r1_gamma: float = 10.0  # the loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution.
+    # Non-saturating logistic with R1; relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024); or Wasserstein
+    # with a gradient penalty.
+    name: Literal["logistic", "relativistic", "wgan_gp"] = "logistic"
+    # The loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution; relativistic: on fakes as well.
+    r1_gamma: float = 10.0
     r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
     # Path-length regularization of the generator (StyleGAN2, Sec. 3.2): a step of its own every pl_interval steps, on a
     # fraction of the batch; StyleGAN2's weight is 2.
@@ -118,6 +121,9 @@ class OptimizerConfig:
     beta2: float = 0.99  # decay of the second moment.
     epsilon: float = 1e-8  # added to the root of the second moment.
     ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
+    # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
+    # default: ema_kimg from the start.
+    ema_rampup: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,13 @@ class RunConfig:
     dir: str = ""  # run directory; the same command on the same directory resumes the run.
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
+    # Start from the generator, average and discriminator of another run (its directory), or from a generator alone (a
+    # file); layers are matched by name and shape.
+    init_from: str | None = None
+    # Layers that stay as they are: names of parameters or their beginnings, such as d.b64,d.b32 or g.mapping.
+    freeze: str = ""
+    max_skipped: int = 3  # updates in a row that are skipped, for losses that are not finite, before going back.
+    max_rollbacks: int = 3  # times in a row to go back to a checkpoint without getting further; then the run ends.
     tick_kimg: float | None = None  # progress, scalars and a grid so often; default: about 200 ticks in a run.
     checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks or 200 kimg.
     keep_last: int = 2  # newest checkpoints kept.
@@ -277,6 +290,9 @@ def _validate_training(config: Config) -> None:
     check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
     ema = adam.ema_kimg
     check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
+    rampup = adam.ema_rampup
+    fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
+    check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
     check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
@@ -354,6 +370,14 @@ def _validate_run(config: Config) -> None:
     check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
     check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
     check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
+    for name in ("max_skipped", "max_rollbacks"):
+        least = 1 if name == "max_skipped" else 0
+        check(getattr(run, name) >= least, f"run.{name}", getattr(run, name), f"must be at least {least}")
+    if run.init_from is not None:
+        itself = run.init_from.rstrip("/") == run.dir.rstrip("/") or not run.init_from
+        check(not itself, "run.init_from", run.init_from, "must be another run's directory, or a generator's file")
+    frozen_alone = run.freeze != "" and run.init_from is None
+    check(not frozen_alone, "run.freeze", run.freeze, "would keep random layers; give run.init_from, which fills them")
     check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")

@@ -11,12 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array, random
 
 from stylegen import losses, ops
 from stylegen.config import Config
-from stylegen.state import Params, TrainState, g_optimizer, path_correction
-from stylegen.train_step import Metrics, Static, _descend, draw_styles, regularize_step, regularizes_lazily
+from stylegen.freezing import without_frozen
+from stylegen.state import Params, TrainState, g_optimizer, path_correction, regularizes_lazily
+from stylegen.train_step import Metrics, Static, descend, draw_styles, is_finite, or_as_before, regularize_step
 
 KEY = 0x504C  # folded into the step's key, which the other steps split into a few
 
@@ -78,6 +80,10 @@ def path_length_step(
     gradients, (pl_mean, metrics) = jax.grad(path_length_loss, has_aux=True)(
         state.g, state, c, alpha, key, n, static=static, resolution=resolution
     )
+    gradients = without_frozen(gradients, "g", config.run.freeze)
+    finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * path_correction(config)
-    g, g_opt = _descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
-    return dataclasses.replace(state, g=g, g_opt=g_opt, pl_mean=pl_mean), metrics
+    g, g_opt = descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    after = dataclasses.replace(state, g=g, g_opt=g_opt, pl_mean=pl_mean)
+    state, metrics["Progress/skipped_path_length"] = or_as_before(finite, after, state)
+    return state, metrics

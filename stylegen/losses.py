@@ -33,15 +33,31 @@ def wasserstein_discriminator(real_scores: Array, fake_scores: Array) -> Array:
     return fake_scores - real_scores
 
 
-class AdversarialLoss(NamedTuple):
-    """The two sides of a loss: fake scores to [N]; real and fake scores to [N]."""
+def relativistic_generator(real_scores: Array, fake_scores: Array) -> Array:
+    """softplus(-(D(G(z)) - D(x))): a fake is to score above the real image that it is paired with.
 
-    generator: Callable[[Array], Array]
-    discriminator: Callable[[Array, Array], Array]
+    RpGAN (Jolicoeur-Martineau 2018, "The relativistic discriminator", Sec. 4.2), which R3GAN takes with R1 and R2
+    (Huang et al. 2024, "The GAN is dead; long live the GAN!", Eq. 2 with f(t) = -log(1 + exp(-t))).
+    """
+    return jax.nn.softplus(real_scores - fake_scores)
+
+
+def relativistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+    """softplus(-(D(x) - D(G(z)))): the other side of ``relativistic_generator``."""
+    return jax.nn.softplus(fake_scores - real_scores)
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of a loss, each from scores [N] to [N], and what kind of loss it is."""
+
+    generator: Callable[..., Array]  # of fake scores; of real and fake scores if relativistic
+    discriminator: Callable[[Array, Array], Array]  # of real and fake scores
+    relativistic: bool = False  # pairs real and fake scores on both sides, and takes R2 beside R1
 
 
 LOSSES = {
     "logistic": AdversarialLoss(logistic_generator, logistic_discriminator),
+    "relativistic": AdversarialLoss(relativistic_generator, relativistic_discriminator, relativistic=True),
     "wgan_gp": AdversarialLoss(wasserstein_generator, wasserstein_discriminator),
 }
 
@@ -62,6 +78,14 @@ def r1_penalty(score: Score, reals: Array, full_resolution: int) -> Array:
     f^2 pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2. The loss adds gamma/2 times this.
     """
     return squared_gradient(score, reals) * (reals.shape[1] / full_resolution) ** 2
+
+
+def r2_penalty(score: Score, fakes: Array, full_resolution: int) -> Array:
+    """R2: what ``r1_penalty`` is, on fakes (Mescheder et al. 2018, Eq. 10), with the same rescaling, [N].
+
+    The fakes are given: no gradient goes into the generator.
+    """
+    return r1_penalty(score, fakes, full_resolution)
 
 
 def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_resolution: int) -> Array:

@@ -24,9 +24,21 @@ TIERS = [
     {"demodulation", "residual"},
     {"generator", "discriminator"},
     {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
-    {"lazy", "train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
+    {"freezing"},
+    {
+        "_checkpoint_files",
+        "_checkpoint_format",
+        "checkpoint",
+        "describe",
+        "doctor",
+        "lazy",
+        "pretrained",
+        "recovery",
+        "run_dir",
+        "train_step",
+    },
     {"sampling", "loading", "importing", "video", "metrics", "targets"},
-    {"evaluation", "style_transfer", "projected", "projection_loss"},
+    {"evaluation", "pictures", "transfer", "style_transfer", "projected", "projection_loss"},
     {"projection", "directions"},
     {"pivotal_tuning", "editing"},
     {"stylegen"},
@@ -40,6 +52,8 @@ ALLOWED = {
     ("discriminator", "generator"),  # the rule for the width of a block, one for both networks; the mapping network
     ("lazy", "train_step"),  # the lazy step of R1, and what the steps have in common
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
+    ("checkpoint", "_checkpoint_files"),  # likewise
+    ("_checkpoint_files", "_checkpoint_format"),  # whose errors it raises
 }
 TIER = {module: number for number, tier in enumerate(TIERS) for module in tier}
 
