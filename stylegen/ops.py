@@ -1,8 +1,10 @@
 """Pure array functions that the networks are made of. Images are NHWC; weights are HWIO; nothing here has state.
 
 Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017
-(AdaIN).
+(AdaIN), Karras et al. 2020 ("StyleGAN2").
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,11 @@ def lerp(a: Array, b: Array, t: Array | float) -> Array:
 def leaky_relu(x: Array) -> Array:
     """Leaky ReLU with slope 0.2 and no gain: the gain sqrt(2) is in the weights before it."""
     return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
+
+
+def scaled_leaky_relu(x: Array) -> Array:
+    """Leaky ReLU with slope 0.2 and the gain sqrt(2) after it, as StyleGAN2 has it: the gain is on biases too."""
+    return leaky_relu(x) * jnp.asarray(math.sqrt(2), x.dtype)
 
 
 def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:

@@ -20,11 +20,27 @@ TIERS = [
     {"convolution"},
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
     {"layers", "config_json"},
+    {"resampling"},
+    {"demodulation", "residual"},
     {"generator", "discriminator"},
     {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
-    {"train_step", "_checkpoint_format", "checkpoint", "describe", "run_dir", "pretrained"},
-    {"sampling", "loading", "video", "metrics"},
-    {"evaluation", "style_transfer"},
+    {"freezing"},
+    {
+        "_checkpoint_files",
+        "_checkpoint_format",
+        "checkpoint",
+        "describe",
+        "doctor",
+        "lazy",
+        "pretrained",
+        "recovery",
+        "run_dir",
+        "train_step",
+    },
+    {"sampling", "loading", "importing", "video", "metrics", "targets"},
+    {"evaluation", "pictures", "transfer", "style_transfer", "projected", "projection_loss"},
+    {"projection", "directions"},
+    {"pivotal_tuning", "editing"},
     {"stylegen"},
     {"train"},
     {"cli"},
@@ -33,8 +49,11 @@ TIERS = [
 ALLOWED = {
     ("state", "augment"),  # what adaptive strength remembers is a part of the state
     ("state", "schedule"),  # a generator to sample from needs the stage that it is taken at
-    ("discriminator", "generator"),  # the rule for the width of a block, which is one for both networks
+    ("discriminator", "generator"),  # the rule for the width of a block, one for both networks; the mapping network
+    ("lazy", "train_step"),  # the lazy step of R1, and what the steps have in common
     ("checkpoint", "_checkpoint_format"),  # the latter is a part of the former, apart for its size
+    ("checkpoint", "_checkpoint_files"),  # likewise
+    ("_checkpoint_files", "_checkpoint_format"),  # whose errors it raises
 }
 TIER = {module: number for number, tier in enumerate(TIERS) for module in tier}
 

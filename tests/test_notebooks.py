@@ -85,4 +85,4 @@ def test_notebooks_that_need_no_run(name, tmp_path):
 
 
 def test_there_are_notebooks():
-    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "style_mixing"}
+    assert {path.stem for path in NOTEBOOKS} >= {"interpolation", "style_mixing", "edit_a_photo"}
