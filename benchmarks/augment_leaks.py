@@ -130,8 +130,8 @@ class Study:
             for i in range(0, len(order) - self.config.data.batch + 1, self.config.data.batch):
                 yield self.data[order[i : i + self.config.data.batch]]
 
-    def run(self, seed: int, p: float, samples: int) -> np.ndarray:
-        """Train from a seed at strength p; uint8 samples of the moving average."""
+    def run(self, seed: int, p: float, samples: int, ramp_kimg: float = 0.0) -> np.ndarray:
+        """Train from a seed at strength p, reached in ramp_kimg; uint8 samples of the moving average."""
         import jax
         import jax.numpy as jnp
 
@@ -141,10 +141,11 @@ class Study:
 
         config, r = self.config, self.config.resolution
         state = init_state(config, seed=seed)
-        state = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(p)))
         labels, one = np.zeros(config.data.batch, np.int32), np.float32(1)
         rate, batches = np.float32(config.optimizer.learning_rate), self.batches(seed)
         for step in range(round(config.schedule.total_kimg * 1000) // config.data.batch):
+            now = min(p, p * step * config.data.batch / (ramp_kimg * 1000)) if ramp_kimg > 0 else p
+            state = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(now)))
             arguments = next(batches), labels, one, rate
             state, metrics = self.step(state, *arguments)
             if step % config.loss.r1_interval == 0:
@@ -204,7 +205,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     runs = []
     for seed in range(options.seeds):
         for p in (0.0, options.p):
-            samples = work.run(seed, p, options.samples)
+            samples = work.run(seed, p, options.samples, options.ramp_kimg)
             runs.append({"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **measure(samples, work.mean)})
             print(f"{time.perf_counter() - started:6.0f} s  {runs[-1]}", flush=True)
             if options.pictures:
@@ -225,6 +226,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     p = common.parser(__doc__)
     p.add_argument("--p", type=float, default=0.6, help="chance of each transformation, in the runs with augmentation")
+    p.add_argument("--ramp_kimg", type=float, default=0.0, help="p rises from 0 over so many thousand images")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     p.add_argument("--kimg", type=float, default=20.0, help="length of a run, thousands of images")
     p.add_argument("--resolution", type=int, default=16, help="pixels")
