@@ -115,9 +115,19 @@ def pixel_norm(x: Array) -> Array:
 def instance_norm(x: Array, epsilon: float = NORM_EPSILON) -> Array:
     """Zero mean and unit (biased) variance per image and channel: [N, H, W, C]. Statistics are float32."""
     y = x.astype(jnp.float32)
-    y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
-    y = y * lax.rsqrt(jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True) + epsilon)
+    y = y - _kept_apart(jnp.mean(y, axis=(1, 2), keepdims=True))
+    y = y * lax.rsqrt(_kept_apart(jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True)) + epsilon)
     return y.astype(x.dtype)
+
+
+def _kept_apart(statistic: Array) -> Array:
+    """The same finite numbers, by an operation that ends the kernel of the statistics on a CPU.
+
+    Without it XLA takes the convolution that follows an instance norm into that kernel, where it is a fifth slower: 390
+    ms instead of 310 for [8, 32, 32, 512] on two EPYC cores.
+    """
+    most = jnp.finfo(statistic.dtype).max
+    return lax.clamp(-most, statistic, most)
 
 
 def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = NORM_EPSILON) -> Array:
