@@ -111,7 +111,7 @@ def generator_loss(
 ) -> tuple[Array, Array]:
     """Mean generator loss of n fakes, and their w [N, w_dim]."""
     network = static.networks.generator(g, state.noise_const)
-    p = augment.strength(state.augment, static.config.augment)
+    p = augment.strength(state.augment, state.nimg, static.config.augment)
     key, (see,) = _augmentations(key, p, (n, resolution, resolution, static.config.image_channels), 1, static.config)
     fakes, w = generate(network, static.config, key, n, c, resolution, alpha, static.latent_sharding)
     fakes = see(fakes)
@@ -216,7 +216,7 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
     )
@@ -292,7 +292,7 @@ def regularize_step(
     """
     config = static.config
     *_, key = _step_keys(state)
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     key, (see,) = _augmentations(key, p, images.shape, 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
     gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static, see=see)
