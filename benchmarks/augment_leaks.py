@@ -2,6 +2,7 @@
 """Does augmentation leak into the samples? Tiny networks on toy_bedrooms, with it at a fixed p and without, by seed.
 
     python benchmarks/augment_leaks.py                         # p 0.6, three seeds each
+    python benchmarks/augment_leaks.py --ramp_kimg 6           # p rises from 0 over the first 6 kimg, as in training
     python benchmarks/augment_leaks.py --kimg 60 --resolution 32 --json leaks.json --pictures leaks
 
 All runs are one compiled program: the strength is an argument of it, and p 0 gives the images themselves. Both kinds of
@@ -18,7 +19,8 @@ Measured on samples, on the data, and on the data augmented at that p, which is 
   top - bottom       mean brightness of the upper half less that of the lower
 
 A measure is within the spread if the means over the seeds differ, between the runs with augmentation and those without,
-by no more than the runs without it differ among themselves (largest less smallest). The last line is one JSON object.
+by no more than the runs without it differ among themselves (largest less smallest). Drift is the mean distance of a run
+from the data. The last line is one JSON object.
 """
 
 import argparse
@@ -163,8 +165,8 @@ class Study:
         return augment.sheet(self.data[:n], dataclasses.replace(self.config.augment, mode="fixed", p=p))
 
 
-def verdicts(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By measure: the means over the seeds with augmentation and without, the spread without, and whether within."""
+def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By measure: means over the seeds with augmentation and without, their distances to the data, and the verdict."""
     found = {}
     for name in MEASURES:
         with_, without = ([run[name] for run in runs if (run["p"] > 0) == on] for on in (True, False))
@@ -174,6 +176,8 @@ def verdicts(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "without": float(np.mean(without)),
             "difference": float(difference),
             "spread": float(spread),
+            "drift with": float(np.mean(np.abs(np.array(with_) - data[name]))),
+            "drift without": float(np.mean(np.abs(np.array(without) - data[name]))),
             "within": bool(abs(difference) <= spread),
         }
     return found
@@ -211,9 +215,10 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
             if options.pictures:
                 images.save_grid(samples[:64], options.pictures / f"seed{seed}-p{p:g}.png", columns=8, scale=2)
     print(show(rows + runs))
-    verdict = verdicts(runs)
+    verdict = verdicts(runs, rows[0])
     columns = {"what": ("", "s"), "with": ("with", ".2f"), "without": ("without", ".2f")}
     columns |= {"difference": ("difference", ".2f"), "spread": ("spread without", ".2f"), "within": ("within", "")}
+    columns |= {name: (name, ".2f") for name in ("drift with", "drift without")}
     print(common.table([{"what": name} | {**v, "within": str(v["within"])} for name, v in verdict.items()], columns))
     chosen = {name: value for name, value in vars(options).items() if name not in ("json", "pictures")}
     seconds = time.perf_counter() - started
