@@ -12,7 +12,7 @@ level on average. (One 256-pixel master for everything would cost some twenty ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ CLASS_NAMES: tuple[str, ...] = ("red", "yellow", "green", "teal", "blue", "purpl
 NUM_CLASSES = len(CLASS_NAMES)
 TIMES = ("day", "evening", "night")
 LAMP_KINDS = ("table", "floor", "pendant")
+REMOVABLE = tuple(toy_scene.REMOVABLE)  # what every room has, and `without` leaves out: bed, pillows, window
 LAMP_SHARE = 0.7  # of pictures with a lamp
 DICE = 112  # uniform numbers reserved for a picture; a new factor, rolled last, leaves the others as they are
 
@@ -113,32 +114,47 @@ def factors(index: int, seed: int = 0) -> Factors:
     return Factors(**{name: _plain(values[..., 0]) for name, values in vars(table).items()})
 
 
-def draw(f: Factors, resolution: int) -> np.ndarray:
+def factor_arrays(indices: Iterable[int], seed: int = 0) -> dict[str, np.ndarray]:
+    """`factors` of many pictures, by the name of the field: [n], or [n, 3] for colours.
+
+    Raises ValueError where an index or the seed is negative.
+    """
+    return {name: np.moveaxis(values, -1, 0) for name, values in vars(_table(_dice(list(indices), seed))).items()}
+
+
+def draw(f: Factors, resolution: int, without: Collection[str] = ()) -> np.ndarray:
     """The picture with these factors: float32 [resolution, resolution, 3] in [0, 255], not rounded.
 
-    Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256.
+    `without` leaves out things that every room has, of `REMOVABLE`; what lies on the bed goes with it, and curtains and
+    the sun on the floor with the window.
+
+    Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256, and where a thing cannot be left out.
     """
-    _check(resolution)
+    _check(resolution, without)
     table = SimpleNamespace(**{x.name: np.moveaxis(np.array([getattr(f, x.name)]), 0, -1) for x in fields(Factors)})
-    planes = toy_scene.paint(table, max(resolution, _MASTER))
+    planes = toy_scene.paint(table, max(resolution, _MASTER), without)
     return _pictures(_shrink(planes, resolution), table.flip)[0]
 
 
-def render(indices: Iterable[int], resolution: int, seed: int = 0) -> np.ndarray:
-    """Pictures `indices` as uint8 [n, resolution, resolution, 3].
+def render(indices: Iterable[int], resolution: int, seed: int = 0, without: Collection[str] = ()) -> np.ndarray:
+    """Pictures `indices` as uint8 [n, resolution, resolution, 3]; `without` is that of `draw`.
 
-    Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256, and where an index or the seed is negative.
+    Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256, where an index or the seed is negative, and where
+    a thing cannot be left out.
     """
-    return pyramid(indices, (resolution,), seed)[resolution]
+    return pyramid(indices, (resolution,), seed, without)[resolution]
 
 
-def pyramid(indices: Iterable[int], resolutions: Sequence[int], seed: int = 0) -> dict[int, np.ndarray]:
+def pyramid(
+    indices: Iterable[int], resolutions: Sequence[int], seed: int = 0, without: Collection[str] = ()
+) -> dict[int, np.ndarray]:
     """Pictures `indices` at several resolutions at once: {r: uint8 [n, r, r, 3]}, equal to `render` at each.
 
-    Raises ValueError unless every resolution is 8, 16, 32, 64, 128 or 256, and where an index or the seed is negative.
+    Raises ValueError unless every resolution is 8, 16, 32, 64, 128 or 256, where an index or the seed is negative, and
+    where a thing cannot be left out.
     """
     for r in resolutions:
-        _check(r)
+        _check(r, without)
     indices = list(indices)
     result = {r: np.empty((len(indices), r, r, 3), np.uint8) for r in resolutions}
     for master in sorted({max(r, _MASTER) for r in resolutions}, reverse=True):
@@ -146,16 +162,18 @@ def pyramid(indices: Iterable[int], resolutions: Sequence[int], seed: int = 0) -
         chunk = max(1, _CHUNK_PIXELS // master**2)
         for start in range(0, len(indices), chunk):
             table = _table(_dice(indices[start : start + chunk], seed))
-            planes = toy_scene.paint(table, master)
+            planes = toy_scene.paint(table, master, without)
             for r in wanted:
                 planes = _shrink(planes, r)
                 result[r][start : start + chunk] = _pictures(np.rint(planes).astype(np.uint8), table.flip)
     return result
 
 
-def _check(resolution: int) -> None:
+def _check(resolution: int, without: Collection[str]) -> None:
     if resolution not in RESOLUTIONS:
         raise ValueError(f"toy_bedrooms is drawn at {', '.join(map(str, RESOLUTIONS))} pixels, not at {resolution}.")
+    if unknown := set(without) - set(REMOVABLE):
+        raise ValueError(f"a room is drawn without {', '.join(REMOVABLE)}, not without {', '.join(sorted(unknown))}.")
 
 
 def _shrink(planes: np.ndarray, resolution: int) -> np.ndarray:

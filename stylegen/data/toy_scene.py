@@ -7,6 +7,7 @@ look at the viewer stay rectangles and those that recede become trapezoids.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,15 +32,18 @@ _AMBIENT = np.array([[1.0, 1.0, 1.0], [1.0, 0.91, 0.86], [0.57, 0.61, 0.80]], np
 _PAINTS = ("wall", "floor", "trim", "bed", "sheet", "wood", "accent", "curtain", "shade")
 
 
-def paint(factors: SimpleNamespace, resolution: int) -> Array:
+def paint(factors: SimpleNamespace, resolution: int, without: Collection[str] = ()) -> Array:
     """Draw rooms: float32 [3, resolution, resolution, n] in [0, 255], all with the bed to the left.
 
     `factors` holds the fields of `toy_bedrooms.Factors` as arrays, [n] for numbers and [3, n] for colours.
+    `without` names what to leave out, of `REMOVABLE`.
     """
     t = _prepare(factors)
     canvas = Canvas(t.flip.shape[0], resolution)
+    left_out = {layer for thing in without for layer in REMOVABLE[thing]}
     for layer in _LAYERS:
-        layer(canvas, t)
+        if layer not in left_out:
+            layer(canvas, t)
     planes = canvas.planes
     np.clip(planes, 0.0, 1.0, out=planes)
     planes *= 255.0
@@ -369,6 +373,10 @@ def _pillows(canvas: Canvas, t: SimpleNamespace) -> None:
         pillow = ellipse(canvas, x, y, rx, ry, square=True)
         canvas.paint(pillow, t.sheet * 1.03, t.sheet * 0.84, opacity=shown)
         canvas.relight(glow(canvas, x, y - 0.008, rx * 0.7, ry * 0.6), 0.07 * shown)
+
+
+def _cushion(canvas: Canvas, t: SimpleNamespace) -> None:
+    y, middle = t.bed_top + 0.004, (t.bed_left + t.bed_right) / 2
     cushion = ellipse(canvas, middle, y + 0.03, 0.05, 0.034, square=True)
     canvas.relight(glow(canvas, middle, y + 0.042, 0.075, 0.04), -0.22 * t.cushion)
     canvas.paint(cushion, t.accent * 1.05, t.accent * 0.8, opacity=t.cushion)
@@ -412,6 +420,13 @@ _LAYERS = (
     _bed_frame,
     _bedding,
     _pillows,
+    _cushion,
     _lamplight,
     _lamp_shade,
 )
+# What every room has but a picture can be drawn without, with all that goes with it.
+REMOVABLE = {
+    "bed": (_headboard, _bed_frame, _bedding, _pillows, _cushion),
+    "pillows": (_pillows,),
+    "window": (_sunbeam, _window, _sky, _window_bars, _curtains),
+}

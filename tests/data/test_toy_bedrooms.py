@@ -203,6 +203,50 @@ def test_furniture_is_there_exactly_when_its_factor_says(name):
     assert changed(f, replace(f, **{name: True})).mean() > 0.003
 
 
+@pytest.mark.parametrize("thing", ["bed", "pillows", "window"])
+def test_a_room_can_be_drawn_without(thing):
+    """What is left out shows what is behind it, and nothing else changes."""
+    assert toy.REMOVABLE == ("bed", "pillows", "window")
+    f = bare(3, cushion=True)
+    mask = np.abs(toy.draw(f, 64) - toy.draw(f, 64, without=[thing])).max(axis=-1) > 1.0
+    assert {"bed": 0.15, "pillows": 0.005, "window": 0.05}[thing] < mask.mean() < 0.45
+    plain = toy.draw(f, 64, without=[thing])
+    if thing == "window":  # the wall, and on it neither a frame nor the sky
+        x, y = int(64 * f.window_x), int(64 * f.window_y)
+        np.testing.assert_allclose(plain[y, x] / 255, f.wall, atol=0.12)
+        assert not mask[:, : int(64 * (f.window_x - f.window_width)) - 12][: int(64 * f.floor_y)].any()
+    if thing == "bed":  # the floor, down to where its foot was
+        assert changed_by_colour(f, "bed", ["bed"]) == 0 and changed_by_colour(f, "bed", []) > 0.05
+    if thing == "pillows":
+        assert changed_by_colour(f, "accent", ["pillows"]) > 0.002  # the cushion stays
+        assert mask[: int(64 * (f.floor_y - f.bed_height)) - 6].sum() == 0
+
+
+def changed_by_colour(f, name, without):
+    """The share of pixels that a colour has a part in."""
+    other = replace(f, **{name: (0.0, 1.0, 0.0)})
+    difference = toy.draw(f, 64, without) - toy.draw(other, 64, without)
+    return (np.abs(difference).max(axis=-1) > 1.0).mean()
+
+
+def test_many_rooms_are_drawn_without_at_once():
+    without = ("pillows", "window")
+    for r, batch in toy.pyramid(range(4), (16, 64), 5, without).items():
+        np.testing.assert_array_equal(batch, toy.render(range(4), r, 5, without))
+        np.testing.assert_array_equal(batch[3], np.rint(toy.draw(toy.factors(3, 5), r, without)))
+    with pytest.raises(ValueError, match="without bed, pillows, window, not without sofa"):
+        toy.render([0], 16, without=["sofa"])
+
+
+def test_factors_as_arrays_are_those_of_each_picture():
+    table = toy.factor_arrays([4, 9], seed=3)
+    assert set(table) == {x.name for x in fields(toy.Factors)}
+    for row, index in enumerate((4, 9)):
+        f = toy.factors(index, 3)
+        for name, values in table.items():
+            assert tuple(np.ravel(values[row])) == tuple(np.ravel(getattr(f, name))), name
+
+
 def test_floor_boards_have_their_width_and_run_to_the_vanishing_point():
     f = bare(4, plank_pitch=0.08)
     share = toy.draw(replace(f, planks=True), 256).mean(-1) / toy.draw(f, 256).mean(-1)
