@@ -90,7 +90,7 @@ def synthesize(
     G: Generator,
     ws: np.ndarray,
     *,
-    noise: NoiseMode = "const",
+    noise: NoiseMode | np.ndarray = "const",
     noise_seeds: Sequence[int] | None = None,
     as_float: bool = False,
     batch: int | None = None,
@@ -100,7 +100,8 @@ def synthesize(
     Args:
         G: the generator.
         ws: [..., num_ws, w_dim], with any leading dimensions; layers beyond num_ws are not used.
-        noise: const is the network's own, the same for all pictures; random is drawn from ``noise_seeds``; or none.
+        noise: const is the network's own, the same for all pictures; random is drawn from ``noise_seeds``; or none; or
+            the noise itself, [N, num_noise], a row for each picture in order.
         noise_seeds: for random noise, a seed for each picture in order; 0, 1, 2, ... if None.
         as_float: give float32 around [-1, 1], unclipped, instead of uint8.
         batch: pictures drawn at once; ``default_batch`` of the resolution if None.
@@ -294,11 +295,12 @@ def _synthesize(
     *,
     graphdef: Any,
     resolution: int,
-    noise: NoiseMode,
+    noise: NoiseMode | Literal["given"],
     as_float: bool,
 ) -> Array:
+    """``seeds`` are those of random noise [N], or the noise itself [N, num_noise] where it is given."""
     network = nnx.merge(graphdef, params, noise_const).synthesis
-    inputs: NoiseMode | Array = noise
+    inputs: NoiseMode | Array = seeds if noise == "given" else noise
     if noise == "random":
         # From a key of its own for each picture, so that its place in the batch does not matter.
         inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
@@ -309,21 +311,28 @@ def _synthesize(
 def _drawn(
     G: Generator,
     rows: np.ndarray,
-    noise: NoiseMode,
+    noise: NoiseMode | np.ndarray,
     noise_seeds: Sequence[int] | None,
     as_float: bool,
     batch: int | None,
 ) -> Iterator[np.ndarray]:
     """Pictures of ws [N, num_ws, w_dim], in batches."""
-    _check_noise(noise)
-    seeds = _checked_seeds(range(len(rows)) if noise_seeds is None else noise_seeds)
-    if len(seeds) != len(rows):
-        raise SamplingError(f"{len(seeds)} noise seeds for {len(rows)} pictures: give one for each.")
+    if isinstance(noise, str):
+        _check_noise(noise)
+        mode: NoiseMode | Literal["given"] = noise
+        extra = np.asarray(_checked_seeds(range(len(rows)) if noise_seeds is None else noise_seeds), np.uint32)
+    else:
+        mode, extra = "given", np.asarray(noise, np.float32)
+        if extra.shape[1:] != (num_noise(G.resolution),):
+            raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {num_noise(G.resolution)}].")
+    if len(extra) != len(rows):
+        what = "noise seeds" if isinstance(noise, str) else "rows of noise"
+        raise SamplingError(f"{len(extra)} {what} for {len(rows)} pictures: give one for each.")
     # None rather than 1.0 for a finished fade: the old image is then not even computed.
     alpha = None if G.alpha == 1 else np.float32(G.alpha)
     run = functools.partial(_synthesize, G.params, G.noise_const, alpha)
-    run = functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=noise, as_float=as_float)
-    return _in_batches(run, _checked_batch(G, batch), rows, np.asarray(seeds, np.uint32))
+    run = functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=mode, as_float=as_float)
+    return _in_batches(run, _checked_batch(G, batch), rows, extra)
 
 
 def _in_batches(run: Callable[..., Array], batch: int, *inputs: np.ndarray) -> Iterator[np.ndarray]:

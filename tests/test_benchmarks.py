@@ -1,18 +1,22 @@
 """Benchmarks run and print what they promise; nothing here depends on how fast anything is."""
 
 import argparse
+import dataclasses
 import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import against, common, flops, growing, sizes, workload
+import stylegen
+from benchmarks import against, common, directions, flops, growing, projection, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.metrics import path_length
 
 BENCHMARKS = common.ROOT / "benchmarks"
 # What the PyTorch program that ours is compared with prints.
@@ -38,7 +42,9 @@ def printing(**result) -> str:
     return shlex.join([sys.executable, "-c", code])
 
 
-@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input"])
+@pytest.mark.parametrize(
+    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions"]
+)
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
     assert done.returncode == 0
@@ -65,6 +71,46 @@ def test_sampling_is_timed():
     assert set(result) >= BASELINE_KEYS
     assert result["sample_img_per_s"] > 0 and result["train_img_per_s"] is None
     assert "library" in text
+
+
+def test_projections_are_measured(make_generator):
+    G = make_generator()
+    a = argparse.Namespace(scales=1, steps=3, perceptual="none")
+    row = projection.measure(G, "generated", stylegen.sample(G, [100, 101]), "w", a)
+    assert set(row) == set(projection.COLUMNS) and row["found"] in ("0 of 2", "1 of 2", "2 of 2")
+    assert "from_truth" not in projection.measure(G, "noise", stylegen.sample(G, [100]), "w+", a)
+
+
+def test_what_directions_change_is_measured(make_generator):
+    G = make_generator()
+    ws = stylegen.styles(G, stylegen.latents(range(40), G.z_dim))
+
+    def read(images):
+        return {"red": images[..., 0].mean(axis=(1, 2)), "light": images.mean(axis=(1, 2, 3)) > 128}
+
+    scale = read(stylegen.synthesize(G, ws))
+    first, *_ = directions.find(G, {"": [0, 1], "@2": [2]}, 1)
+    row = directions.moved(G, first, ws[:5], 2.0, read, scale)
+    assert set(row) >= set(directions.COLUMNS) and row["layers"] == "0-1" and row["factor"] in scale
+    assert row["total"] == pytest.approx(sum(row["changes"].values()))
+
+
+def test_the_path_length_of_all_layers_is_that_of_w(make_generator):
+    G = make_generator()
+
+    def distance(a, b):
+        return ((a - b) ** 2).mean(axis=(1, 2, 3))
+
+    some = [directions.path_length_of_layers(G, layers, 8, distance) for layers in (range(6), [5])]
+    ends = path_length.path_ends(8, G.z_dim, sampling="full", batch=16)
+    ws = path_length.path_length(
+        lambda z: stylegen.styles(G, np.asarray(z, np.float32))[:, 0],
+        lambda w: stylegen.synthesize(G, np.repeat(w[:, None], G.num_ws, axis=1), as_float=True),
+        distance,
+        ends,
+        space="w",
+    )
+    assert some[0] == pytest.approx(ws.mean, rel=1e-3) and 0 < some[1] < some[0]
 
 
 def test_all_costs_are_measured(monkeypatch):
@@ -166,6 +212,23 @@ def test_operations_are_those_of_the_layers():
     assert flops.discriminator(config, 16, fading=True) == discriminator + layers((3, 8, 1, 8))
 
 
+def test_operations_of_stylegan2_are_counted_by_its_definition_too():
+    config = small_config()
+    demod = dataclasses.replace(config.generator, block="demod")
+    config = dataclasses.replace(config, generator=demod, schedule=ScheduleConfig(start_resolution=16))
+
+    def layers(*shapes):
+        return sum(2 * i * o * k * k * r * r for i, o, k, r in shapes)
+
+    affines = layers(*[(8, 8, 1, 1)] * 6, *[(8, 4, 1, 1)] * 2)
+    convolutions = layers((8, 8, 3, 4), (8, 8, 3, 4), (8, 8, 3, 8), (8, 4, 3, 8), (4, 4, 3, 16))
+    colours = layers((8, 3, 1, 4), (8, 3, 1, 8), (4, 3, 1, 16))
+    assert flops.synthesis(config, 16, fading=False) == affines + convolutions + colours
+    blocks = layers((4, 4, 3, 16), (4, 8, 3, 8), (4, 8, 1, 8), (8, 8, 3, 8), (8, 8, 3, 4), (8, 8, 1, 4))
+    end = layers((9, 8, 3, 4), (8, 8, 4, 1), (8, 1, 1, 1))
+    assert flops.discriminator(config, 16, fading=False) == blocks + end + layers((3, 4, 1, 16))
+
+
 def test_a_step_counts_its_passes():
     every, lazy, without = (small_config(r1_interval=k, r1_gamma=g) for k, g in ((1, 10.0), (16, 10.0), (1, 0.0)))
     d, g = flops.discriminator(every, 16, True), 2 * flops.mapping(every) + flops.synthesis(every, 16, True)
@@ -175,7 +238,7 @@ def test_a_step_counts_its_passes():
 
 
 def test_the_timed_work_is_the_originals():
-    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False)
+    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False, block="adain")
     config = workload.make_config(a)
     assert (config.loss.r1_interval, config.loss.r1_gamma, config.loss.name) == (1, 10.0, "logistic")
     assert (config.generator.w_dim, config.generator.mapping_layers, config.generator.style_mixing_prob) == (
@@ -249,3 +312,27 @@ def test_a_stage_is_compared_with_what_it_reads():
 def test_files_are_small():
     for path in Path(BENCHMARKS).glob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_style_transfer_is_timed_and_compared(monkeypatch):
+    other = printing(framework="torch", resolution=32, batch=2, network="small", stylize_img_per_s=2.0)
+    tiny = ["--resolution", "32", "--batch", "2", "--steps", "2", "--warmup", "1"]
+    text, result = run("style_transfer", *tiny, "--against", other, "--pairs", "1")
+    assert result["stylize_img_per_s"] > 0 and result["peak_gflop_per_s"] > 0
+    assert result["against"]["ratios"]["stylize_img_per_s"]["pairs"] == [result["stylize_img_per_s"] / 2.0]
+    assert "ours/theirs" in text
+
+
+def test_operations_of_a_transfer_are_counted():
+    from benchmarks import style_transfer
+
+    # relu1_1 to relu3_1 of 8 pixels: 3-16 and 16-16 at 8, 16-32 and 32-32 at 4, 32-64 at 2; as much for the decoder.
+    one_way = 64 * (3 * 16 + 16 * 16) + 16 * (16 * 32 + 32 * 32) + 4 * 32 * 64
+    assert style_transfer.gflop("small", 8) == pytest.approx((2 * 2 * 9 * one_way + 2 * 9 * 64) / 1e9)
+
+
+def test_the_built_in_networks_are_what_is_timed():
+    from benchmarks import style_transfer
+    from stylegen.style_transfer.config import StyleConfig
+
+    assert style_transfer.NETWORKS["small"] == StyleConfig().stages

@@ -16,7 +16,7 @@ import pytest
 
 from stylegen import checkpoint, schedule
 from stylegen.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
-from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import AugmentConfig, Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.config_json import to_json
 from stylegen.state import TrainState, abstract_state
 
@@ -126,6 +126,25 @@ def test_round_trip_is_exact(run):
     assert meta.extra == {"position": [2500]}
     assert meta.config == json.loads(to_json(CONFIG))
     assert meta.versions["jax"] == jax.__version__
+
+
+def test_strength_of_augmentation_is_restored_and_others_have_none(run, tmp_path):
+    """Checkpoints from before there was augmentation, and configurations without it, have no such leaves."""
+    meta = json.loads((step(run, 2500) / "meta" / "metadata").read_text())["meta"]
+    assert not [path for path in meta["leaves"] if path.startswith("augment")]
+    old = json.loads((run / "config.json").read_text())
+    del old["augment"]
+    (run / "config.json").write_text(json.dumps(old))
+    assert read_config(run) == CONFIG and load_generator(run).kimg == 2.5
+    assert restore(run)[0].state.augment is None
+    adaptive = dataclasses.replace(CONFIG, augment=AugmentConfig("ada"))
+    with pytest.raises(CheckpointError, match=r"does not fit the configuration: it has no augment\.p \(and 2 more\)"):
+        restore(run, adaptive)
+    state = make_state(3000, adaptive)
+    with Checkpointer(tmp_path / "other", adaptive, keep_last=1) as checkpointer:
+        checkpointer.save(state, schedule.at(adaptive, 3000))
+        assert_same(checkpointer.restore().state, state)
+    assert len(jax.tree.leaves(state.augment)) == 3
 
 
 def test_averaged_weights_are_stored_once(run):

@@ -17,10 +17,12 @@ from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
 PROGRAM = """
-import dataclasses, functools, json
+import dataclasses, functools, json, sys
 import jax, jax.numpy as jnp, numpy as np
 from stylegen import distributed
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.config import (
+    AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+)
 from stylegen.state import build_networks, init_state
 from stylegen.train_step import Static, jit_step, train_step
 
@@ -29,6 +31,7 @@ config = Config(
     data=DataConfig(source="images", batch=24, mirror=True),
     generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=1, channel_max=4),
     discriminator=DiscriminatorConfig(channel_max=4),
+    augment=AugmentConfig(mode=sys.argv[1], p=0.5, interval=1, noise=True, cutout=True),
     schedule=ScheduleConfig(start_resolution=4),
 )
 rng = np.random.default_rng(0)
@@ -79,13 +82,14 @@ print(json.dumps(report))
 """
 
 
-@pytest.fixture(scope="module")
-def report():
+@pytest.fixture(scope="module", params=["none", "ada"])
+def report(request):
+    """What the program found, without augmentation and with it."""
     # The latter two only make compiling faster.
     flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
     environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, request.param],
         cwd=Path(__file__).parents[1],
         env=environment,
         capture_output=True,

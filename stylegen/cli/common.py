@@ -72,6 +72,15 @@ def refuse_existing(paths: Sequence[Path]) -> None:
         raise UsageError(f"{paths[0]}{more} exists already; give another --out, or --overwrite to replace it.")
 
 
+def refuse_in(folder: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Raise UsageError if ``folder`` is a file, or holds one of these files and may not be overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a folder; give another --out.")
+    if not overwrite and folder.is_dir():
+        present = {path.name for path in folder.iterdir()}
+        refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+
+
 def with_progress(batches: Iterable[Batch], total: int, unit: str) -> Iterator[Batch]:
     """Pass batches on and show their number, the speed and the time left on stderr, if it takes longer than a moment.
 

@@ -26,6 +26,9 @@ DESCRIPTION = """Draw pictures with a trained generator.
   sample --run runs/bedroom --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out
   # A walk from seed to seed, as .mp4, .gif, .webp or a folder of frames
   sample --run runs/bedroom --interpolate --seeds 1,2,3 --frames 60 --loop --out out/walk.mp4
+  # Your own picture, as project found it: with the fine styles of seed 7, or on the way to another one
+  sample --run runs/bedroom --from out/projection.npz --mix-seed 7 --layers 4-7 --out restyled
+  sample --run runs/bedroom --from a/projection.npz,b/projection.npz --interpolate --out out/walk.mp4
 """
 
 GRID_MAX = 64  # pictures in grid.png; the rest of a long list is only written one by one
@@ -60,6 +63,10 @@ class Options:
     cols: NumberList = None  # seeds of the columns.
     layers: NumberList = None  # layers that come from the columns, 0 being the coarsest; for example 0-3.
 
+    projections: Annotated[str | None, tyro.conf.arg(name="from", metavar="LIST")] = None
+    """Draw these projections (projection.npz of project) instead of seeds; also with --interpolate."""
+    mix_seed: NumberList = None  # with --from: seeds that --layers are taken from.
+
     interpolate: bool = False  # write a video that walks from seed to seed.
     space: Literal["z", "w"] = "w"  # straight in w, or spherical in z.
     frames: int = 60  # from one seed to the next.
@@ -68,6 +75,7 @@ class Options:
 
 
 MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "frames", "loop", "fps")}
+SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with --from
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,6 +88,9 @@ def main(argv: list[str] | None = None) -> int:
 def draw(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     keep_freed_memory()
+    if options.projections is not None:
+        _draw_projections(options)
+        return
     _check_modes(options)
     if options.mix:
         _draw_mix(options)
@@ -91,7 +102,34 @@ def draw(options: Options) -> None:
         _draw_pictures(options)
 
 
+def _draw_projections(options: Options) -> None:
+    from stylegen.cli import sample_projections
+
+    assert options.projections is not None
+    for name in SEED_FIELDS:
+        if getattr(options, name):
+            raise common.UsageError(f"--{name} does not go with --from, whose pictures are those of the projections.")
+    if (options.layers is None) != (options.mix_seed is None):
+        raise common.UsageError("--mix-seed and --layers go together: --from P --mix-seed 7 --layers 4-7.")
+    if options.noise != "const":
+        raise common.UsageError(f"--noise {options.noise}: a projection is drawn with the noise it was found with.")
+    sample_projections.draw(
+        options.run,
+        options.projections,
+        kimg=options.kimg,
+        seeds=None if options.mix_seed is None else common.parse_numbers("--mix-seed: seed list", options.mix_seed),
+        layers=[] if options.layers is None else _numbers(options, "layers"),
+        walk=(options.frames, options.loop, options.fps) if options.interpolate else None,
+        out=options.out,
+        overwrite=options.overwrite,
+        scale=options.scale,
+        **_truncation(options),
+    )
+
+
 def _check_modes(options: Options) -> None:
+    if options.mix_seed is not None:
+        raise common.UsageError("--mix-seed goes with --from; styles of seeds are mixed with --mix.")
     if options.mix and options.interpolate:
         raise common.UsageError("--mix and --interpolate are two different things; give one of them.")
     default = {field.name: field.default for field in dataclasses.fields(Options)}
@@ -261,11 +299,7 @@ def _grid_path(options: Options, name: str) -> Path:
 
 
 def _refuse(options: Options, folder: Path, names: list[str]) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise common.UsageError(f"{folder} is a file, not a folder; give another --out.")
-    if not options.overwrite and folder.is_dir():
-        present = {path.name for path in folder.iterdir()}
-        common.refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+    common.refuse_in(folder, names, options.overwrite)
 
 
 def _scale(options: Options, G: Any) -> int:

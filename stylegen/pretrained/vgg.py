@@ -104,10 +104,15 @@ def random_preprocess(images: Array) -> Array:
 
 
 def maps(params: Params, x: Array) -> list[Array]:
-    """What each of the five stages gives after its last ReLU and before its pool: [N, r, r, C], [N, r/2, r/2, C'], …"""
+    """What each of the five stages gives after its last ReLU and before its pool: [N, r, r, C], [N, r/2, r/2, C'], …
+
+    Of as many stages as ``params`` has weights for.
+    """
     found = []
     layers = iter(params["conv"])
     for i, stage in enumerate(STAGES):
+        if sum(map(len, STAGES[:i])) >= len(params["conv"]):
+            break
         x = _max_pool(x) if i else x
         for _ in stage:
             layer = next(layers)
@@ -157,11 +162,22 @@ def perceptual_distance(params: Params, linear: list[Array] | None, a: Array, b:
         b: images of the same size.
     """
     # Both in one batch, so that equal pictures give equal numbers.
-    both = (jnp.concatenate([a, b]) - _LPIPS_SHIFT) / _LPIPS_SCALE
-    total = jnp.zeros(a.shape[0])
-    for i, stage in enumerate(maps(params, both.astype(jnp.float32))):
-        unit = stage / (jnp.sqrt(jnp.sum(jnp.square(stage), axis=-1, keepdims=True)) + 1e-10)
-        difference = jnp.square(unit[: a.shape[0]] - unit[a.shape[0] :])
+    both = unit_maps(params, jnp.concatenate([a, b]))
+    return map_distance(linear, [x[: a.shape[0]] for x in both], [x[a.shape[0] :] for x in both])
+
+
+def unit_maps(params: Params, images: Array) -> list[Array]:
+    """What LPIPS compares of float images [N, r, r, 3] in [-1, 1]: each stage's maps, of length 1 at each pixel."""
+    shifted = (images - _LPIPS_SHIFT) / _LPIPS_SCALE
+    stages = maps(params, shifted.astype(jnp.float32))
+    return [x / (jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-20) + 1e-10) for x in stages]
+
+
+def map_distance(linear: list[Array] | None, a: list[Array], b: list[Array]) -> Array:
+    """LPIPS of two results of ``unit_maps``, [N]; ``linear`` as in ``perceptual_distance``."""
+    total = jnp.zeros(a[0].shape[0])
+    for i, (x, y) in enumerate(zip(a, b, strict=True)):
+        difference = jnp.square(x - y)
         weighted = difference if linear is None else difference * linear[i]
         total = total + jnp.mean(jnp.sum(weighted, axis=-1), axis=(1, 2))
     return total

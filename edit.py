@@ -1,0 +1,8 @@
+"""Find directions in a generator's styles and move pictures along them; ``python edit.py --help`` shows how."""
+
+import sys
+
+from stylegen.cli.edit import main
+
+if __name__ == "__main__":
+    sys.exit(main())

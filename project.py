@@ -1,0 +1,8 @@
+"""Find the styles with which a trained generator draws your picture; ``python project.py --help`` shows how."""
+
+import sys
+
+from stylegen.cli.project import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The verb ``edit``: directions in the space of styles, found, named, and applied to seeds or to projections."""
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+import stylegen
+from stylegen import images
+from stylegen.cli import common
+from stylegen.memory import keep_freed_memory
+
+DESCRIPTION = """Find directions in which pictures change, and move pictures along them.
+
+  # Ten principal components of w, each with a picture of what it does; all in edits/directions.npz
+  edit --run runs/bedroom --discover 10 --out edits
+  # By factorising the layers' affines, for the coarse layers and for the others apart
+  edit --run runs/bedroom --discover 5 --method sefa --ranges 0-3,4-13 --out edits
+  # What you saw gets a name
+  edit --rename pca3=light,pca0=wall --out edits
+  # Move seeds, or your own picture as project found it; a single strength gives edited.npz as well
+  edit --run runs/bedroom --apply light --strength -3..3 --seeds 0-3 --out edits
+  edit --run runs/bedroom --apply 3 --strength 2 --from out/projection.npz --out edited
+  # Directions of attributes that you have scored: a .csv or .json with seed (or image) and a column for each
+  edit --run runs/bedroom --probe scores.csv --out edits
+"""
+
+FILE = "directions.npz"
+Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to do."""
+
+    run: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run directory, a .safetensors file, or toy_bedrooms, which ships with the package."""
+    kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
+    """Checkpoint at so many thousand images; default: the newest good one."""
+    discover: Number = None  # find so many directions for each method and range of layers.
+    method: str = "pca"  # pca, principal components of w; sefa, factorised affines; or pca,sefa.
+    ranges: str = "all"  # layers that directions act on, 0 being the coarsest: all,0-3,4-7 are three ranges.
+    probe: File = None  # find the directions of these scores instead: .csv or .json.
+    rename: Text = None  # give directions names: pca3=light,pca0=wall.
+    apply: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Move pictures along this direction, by its name or its number."""
+    strength: Annotated[str, tyro.conf.arg(metavar="RANGE")] = "-3..3"
+    """How far, in standard deviations: a number, several with commas, or -3..3, of which --steps are shown."""
+    steps: int = 7  # strengths of a range.
+    layers: Text = None  # apply to these layers instead of the direction's own: 0-3.
+    seeds: str = "0-3"  # pictures to move.
+    projection: Annotated[File, tyro.conf.arg(name="from")] = None
+    """Pictures to move, instead of seeds: projection.npz of project."""
+    labels: Text = None  # classes of a class-conditional generator: one for all, or one for each seed.
+    psi: float = 1.0  # truncation of the seeds.
+    directions: File = None  # where directions are kept; default: directions.npz in --out.
+    samples: int = 10_000  # random w that directions are measured with.
+    seed: int = 0  # of these.
+    scale: Number = None  # enlargement by whole pixels; default: so that one can see them.
+    out: Path = Path("edits")  # folder.
+    overwrite: bool = False  # replace pictures, and directions of the same name, that are there already.
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    arguments = joined_strength(sys.argv[1:] if argv is None else argv)
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, prog="edit", description=DESCRIPTION, args=arguments, config=config)
+    return common.run(lambda: edit(options))
+
+
+def joined_strength(arguments: Sequence[str]) -> list[str]:
+    """``--strength -3..3`` as one word: what begins with a minus would else be taken for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--strength":
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def edit(options: Options) -> None:
+    """Do what was asked; an error of our own says why it cannot be done."""
+    keep_freed_memory()
+    asked = [name for name in ("discover", "probe", "rename", "apply") if getattr(options, name) is not None]
+    if len(asked) != 1:
+        raise common.UsageError("give one of --discover, --probe, --rename and --apply.")
+    for name in ("discover", "steps", "scale"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise common.UsageError(f"--{name} {value}: must be at least 1.")
+    if options.samples < 20:
+        raise common.UsageError(f"--samples {options.samples}: must be at least 20.")
+    strengths = parse_strengths(options.strength, options.steps)
+    if options.rename is not None:
+        _rename(options)
+        return
+    if options.run is None:
+        raise common.UsageError("--run is missing, for example --run toy_bedrooms.")
+    if options.apply is not None:
+        _apply(options, options.apply, strengths)
+    else:
+        _find(options, strengths)
+
+
+def parse_strengths(text: str, steps: int) -> list[float]:
+    """Strengths: "2", "-1,0,1", or "-3..3", which is ``steps`` of them at equal distances.
+
+    Raises:
+        UsageError: it does not parse.
+    """
+    try:
+        if ".." in text:
+            first, last = (float(part) for part in text.split(".."))
+            strengths = np.linspace(first, last, steps).tolist() if first != last else [first]
+        else:
+            strengths = [float(part) for part in text.split(",")]
+    except ValueError:
+        strengths = [math.nan]
+    if not all(map(math.isfinite, strengths)):
+        raise common.UsageError(f"--strength {text}: must be a number, several with commas, or a range such as -3..3.")
+    return strengths
+
+
+def parse_ranges(text: str, num_ws: int) -> dict[str, list[int]]:
+    """Ranges of layers by what is put behind a direction's name: "all,0-3" is {"": [0, ...], "@0-3": [0, 1, 2, 3]}."""
+    found: dict[str, list[int]] = {}
+    for part in text.split(","):
+        if part.strip() == "all":
+            found[""] = list(range(num_ws))
+            continue
+        layers = common.parse_numbers("--ranges: layers", part)
+        if max(layers) >= num_ws:
+            raise common.UsageError(f"--ranges {part}: this generator has {num_ws} layers, 0 to {num_ws - 1}.")
+        found[f"@{part.strip()}"] = layers
+    return found
+
+
+def _find(options: Options, strengths: list[float]) -> None:
+    from stylegen import directions, editing
+    from stylegen.projected import fingerprint
+
+    methods = [part.strip() for part in options.method.split(",")]
+    if unknown := set(methods) - {"pca", "sefa"}:
+        raise common.UsageError(f"--method {options.method}: {min(unknown)!r} is neither pca nor sefa.")
+    scores = editing.read_scores(options.probe) if options.probe is not None else None
+    G = _load(options)
+    ranges = parse_ranges(options.ranges, G.num_ws)
+    found: list[Any] = []
+    if scores is not None:
+        labels = _labels(options, len(scores[0]))
+        w = stylegen.styles(G, stylegen.latents(scores[0], G.z_dim), labels=labels)[:, 0]
+        for name, values in scores[1].items():
+            for suffix, layers in ranges.items():
+                probe = editing.attribute_direction(w, values, layers, _clean(name) + suffix)
+                found.append(probe.direction)
+            print(
+                f"{name}: {probe.kind} {probe.quality:.3f} on the samples left out ({probe.baseline:.3f} by guessing)"
+            )
+    else:
+        w = editing.sample_w(G, options.samples, options.seed, _single_label(options))
+        for suffix, layers in ranges.items():
+            if "pca" in methods:
+                found += editing.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)
+            if "sefa" in methods:
+                found += editing.factorized(G, w, options.discover or 1, layers, "sefa{}" + suffix)
+    path = _file(options)
+    kept = _kept(options, path, G, [direction.name for direction in found])
+    names = [f"{direction.name}.png" for direction in found]
+    common.refuse_in(options.out, names, options.overwrite)
+    for direction, name in zip(found, names, strict=True):
+        _picture(options, G, direction, strengths, options.out / name)
+    joined = directions.Directions((), fingerprint(G)) if kept is None else kept
+    directions.save(joined.joined(found), path)
+    print(f"{path}: {', '.join(direction.name for direction in found)}; a picture of each in {options.out}.")
+
+
+def _kept(options: Options, path: Path, G: Any, names: list[str]) -> Any:
+    """Directions that are there already; those of the same names only go if that was asked for."""
+    from stylegen import directions
+
+    if not path.is_file():
+        return None
+    kept = directions.load(path, G)
+    if (taken := {d.name for d in kept.found} & set(names)) and not options.overwrite:
+        raise common.UsageError(
+            f"{path} has a direction {min(taken)} already; --rename it, give another --out, or --overwrite."
+        )
+    return kept
+
+
+def _rename(options: Options) -> None:
+    from stylegen import directions
+
+    path = _file(options)
+    kept = directions.load(path)
+    moved: list[tuple[Path, Path]] = []
+    for part in (options.rename or "").split(","):
+        old, equals, new = part.strip().partition("=")
+        if not equals:
+            raise common.UsageError(f"--rename {options.rename}: {part.strip()!r} is not OLD=NEW.")
+        before = kept.get(old).name
+        kept = kept.renamed(old, new)
+        moved.append((options.out / f"{before}.png", options.out / f"{new}.png"))
+    directions.save(kept, path)
+    for source, target in moved:
+        if source.is_file() and not target.exists():
+            source.rename(target)
+    print(f"{path}: {', '.join(direction.name for direction in kept.found)}")
+
+
+def _apply(options: Options, name: str, strengths: list[float]) -> None:
+    from stylegen import directions, projected
+
+    path = _file(options)
+    single = options.projection is not None and len(strengths) == 1
+    G = _load(options)
+    direction = directions.load(path, G).get(name)
+    files = [f"{direction.name}-applied.png"] + (["edited.npz"] if single else [])
+    common.refuse_in(options.out, files, options.overwrite)
+    _picture(options, G, direction, strengths, options.out / files[0])
+    if single and options.projection is not None:
+        from dataclasses import replace
+
+        projection = projected.load(options.projection)
+        moved = directions.move(projection.ws, direction, strengths[0], _layers(options))
+        about = {**projection.about, "moved": [*projection.about.get("moved", []), [direction.name, strengths[0]]]}
+        edited = replace(projection, ws=moved, z=None, about=about)
+        projected.save(edited, options.out / "edited.npz")
+        for target, picture in zip(edited.names, projected.draw(G, edited), strict=True):
+            images.save_image(picture, options.out / f"edited-{target}.png")
+    print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:g}' for s in strengths)}.")
+
+
+def _picture(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:
+    """Rows of pictures, columns of strengths."""
+    from stylegen import directions, projected
+
+    layers = _layers(options)
+    if options.projection is not None:
+        projection = projected.load(options.projection)
+        projected.check(projection, G, str(options.projection))
+        ws, rows = projection.ws, list(projection.names)
+    else:
+        seeds = common.parse_numbers("--seeds: seed list", options.seeds)
+        projection, rows = None, [f"seed {seed}" for seed in seeds]
+        ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=_labels(options, len(seeds)), psi=options.psi)
+    moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
+    table = stylegen.synthesize(G, moved) if projection is None else projected.draw(G, projection, moved)
+    scale = options.scale or images.comfortable_scale(G.resolution)
+    page = images.labelled_grid(table, rows, [f"{strength:g}" for strength in strengths], scale)
+    images.save_image(page, path)
+
+
+def _load(options: Options) -> Any:
+    G = stylegen.load(options.run, kimg=options.kimg)
+    print(G)
+    return G
+
+
+def _file(options: Options) -> Path:
+    return options.directions or options.out / FILE
+
+
+def _layers(options: Options) -> list[int] | None:
+    return None if options.layers is None else common.parse_numbers("--layers: layer list", options.layers)
+
+
+def _labels(options: Options, n: int) -> int | list[int] | None:
+    if options.labels is None:
+        return None
+    labels = common.parse_numbers("--labels: class list", options.labels)
+    if len(labels) not in (1, n):
+        raise common.UsageError(f"--labels {options.labels}: {len(labels)} classes for {n} seeds; give one, or each.")
+    return labels[0] if len(labels) == 1 else labels
+
+
+def _single_label(options: Options) -> int | None:
+    """The class whose w are sampled: the first one given."""
+    return None if options.labels is None else common.parse_numbers("--labels: class list", options.labels)[0]
+
+
+def _clean(name: str) -> str:
+    """An attribute's name as one that a direction and a file can have."""
+    return re.sub(r"[^\w@.+-]+", "_", name.strip()) or "attribute"

@@ -1,0 +1,193 @@
+"""The verb ``project``: find the styles with which a trained generator draws given pictures."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+import stylegen
+from stylegen import images, video
+from stylegen.cli import common
+from stylegen.memory import keep_freed_memory
+
+DESCRIPTION = """Find the styles with which a trained generator draws your picture.
+
+  # One photograph: projected.png, side_by_side.png, projection.npz and optimization.mp4
+  project --run runs/bedroom --target photo.jpg --space w+ --steps 500 --out out
+  # Several at once: projected-NAME.png of each, and the rest together
+  project --run runs/bedroom --target a.jpg,b.jpg --out out
+  # Then also tune the generator to it: tuned.safetensors, for sample and edit with the same projection.npz
+  project --run runs/bedroom --target photo.jpg --space w --tune 350 --out out
+  # Restyle, walk and edit
+  sample --run runs/bedroom --from out/projection.npz --mix-seed 7 --layers 4-7 --out restyled
+  edit --run runs/bedroom --from out/projection.npz --directions edits/directions.npz --apply 3 --strength -3..3
+"""
+
+FPS = 30.0
+HELD = 30  # times that the last picture of the video is shown
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to project, and how."""
+
+    run: str  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
+    """Checkpoint at so many thousand images; default: the newest good one."""
+    target: str  # image, folder of images, or several with commas; the square in the middle is taken.
+    labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
+    """Classes of a class-conditional generator: one for all, or one for each target."""
+    space: Literal["z", "w", "w+", "w+noise"] = "w+"
+    """What is sought: z; one w; a w for each layer, which comes closest; or that and the noise."""
+    steps: int = 500  # of the descent.
+    learning_rate: float = 0.1  # of Adam, at its highest.
+    start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random pictures, or from w_avg.
+    starts: int = 1  # descend from so many of the nearest and keep the best.
+    candidates: Number = None  # random pictures among which the nearest is sought; default: by resolution.
+    exploration: float = 0.0  # noise on the styles at first; StyleGAN2 has 0.05.
+    pixel_weight: float = 1.0  # of the mean squared difference of pixels.
+    scales: int = 2  # sizes at which pixels are compared, each half of the one before.
+    perceptual_weight: float = 1.0  # of the perceptual distance.
+    perceptual: Literal["auto", "vgg16", "random_vgg", "none"] = "auto"
+    """Its network: vgg16 where its weights are, else random_vgg, which needs none; or none."""
+    vgg: File = None  # VGG-16's weights; default: what `evaluate --download vgg16` has fetched.
+    lpips: File = None  # linear weights of LPIPS; default: the downloaded ones, or none.
+    noise_weight: float = 1e5  # against pictures hidden in the noise, for w+noise.
+    tune: int = 0  # then tune the generator to the pictures in so many steps; 350 is usual.
+    tune_learning_rate: float = 3e-4  # of that.
+    seed: int = 0  # of the random pictures and of exploration.
+    batch: Number = None  # targets at once; default: by resolution.
+    frames: int = 120  # of optimization.mp4; 0: no video.
+    scale: Number = None  # enlargement by whole pixels in side_by_side.png; default: so that one can see them.
+    out: Path = Path("out")  # folder.
+    overwrite: bool = False  # replace files that are there already.
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, prog="project", description=DESCRIPTION, args=argv, config=config)
+    return common.run(lambda: project(options))
+
+
+def project(options: Options) -> None:
+    """Do what was asked; an error of our own says why it cannot be done."""
+    from stylegen import projection, projection_loss, targets
+
+    keep_freed_memory()
+    for name, least in (("frames", 0), ("tune", 0), ("scale", 1)):
+        if (value := getattr(options, name)) is not None and value < least:
+            raise common.UsageError(f"--{name} {value}: must be at least {least}.")
+    paths = targets.find_targets(options.target)
+    common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
+    G = stylegen.load(options.run, kimg=options.kimg)
+    print(G)
+    found = targets.load_targets(paths, G.resolution, G.image_channels)
+    settings = _settings(options, projection)
+    projection.check_options(G, settings)
+    for target in found:
+        print(target.note)
+    distance = None
+    if options.perceptual_weight:
+        distance = projection_loss.open_perceptual(options.perceptual, options.vgg, options.lpips)
+    print("compared by " + _compared(options, distance))
+    pictures = np.stack([target.image for target in found])
+    result = projection.project(
+        G,
+        pictures,
+        settings,
+        distance=distance,
+        labels=_labels(options, len(found)),
+        names=[target.name for target in found],
+        frames=options.frames,
+        progress=common.with_progress,
+    )
+    _write(options, G, pictures, result, distance)
+
+
+def _settings(options: Options, projection: Any) -> Any:
+    weights = projection.Weights(
+        options.pixel_weight, options.perceptual_weight, options.noise_weight, scales=options.scales
+    )
+    if options.perceptual == "none":
+        weights = projection.Weights(options.pixel_weight, 0.0, options.noise_weight, scales=options.scales)
+    shared = {field.name for field in fields(projection.Options)} & {field.name for field in fields(Options)}
+    return projection.Options(weights=weights, **{name: getattr(options, name) for name in shared})
+
+
+def _compared(options: Options, distance: Any) -> str:
+    scales = "" if options.scales == 1 else f" at {options.scales} scales"
+    parts = [f"pixels{scales}"] if options.pixel_weight else []
+    if distance is not None:
+        parts.append(distance.provenance["distance"])
+    return " and ".join(parts)
+
+
+def _labels(options: Options, n: int) -> int | list[int] | None:
+    if options.labels is None:
+        return None
+    labels = common.parse_numbers("--labels: class list", options.labels)
+    if len(labels) not in (1, n):
+        raise common.UsageError(f"--labels {options.labels}: {len(labels)} classes for {n} targets; give one, or each.")
+    return labels[0] if len(labels) == 1 else labels
+
+
+def _outputs(options: Options, single: bool) -> list[str]:
+    """Files that will be written; those of several targets are named after them."""
+    names = ["side_by_side.png", "projection.npz"]
+    names += ["optimization.mp4"] if options.frames else []
+    names += ["tuned.safetensors"] if options.tune else []
+    return [*names, "projected.png"] if single else names
+
+
+def _write(options: Options, G: Any, pictures: np.ndarray, result: Any, distance: Any) -> None:
+    from stylegen import projected
+    from stylegen.loading import save_generator
+
+    projection, out = result.projection, options.out
+    drawn = {"target": pictures, "start": result.started, "projected": projected.draw(G, projection)}
+    if options.tune:
+        tuned, projection = _tune(options, G, pictures, projection, distance)
+        drawn["tuned"] = projected.draw(tuned, projection)
+        save_generator(tuned, out / "tuned.safetensors")
+    last = drawn["tuned" if options.tune else "projected"]
+    for name, picture in zip(projection.names, last, strict=True):
+        images.save_image(picture, out / ("projected.png" if len(last) == 1 else f"projected-{name}.png"))
+    table = np.stack([*drawn.values()], axis=1)
+    scale = options.scale or images.comfortable_scale(G.resolution)
+    page = images.labelled_grid(table, projection.names, tuple(drawn), scale)
+    images.save_image(page, out / "side_by_side.png")
+    projected.save(projection, out / "projection.npz")
+    if options.frames:
+        frames = [images.grid(np.concatenate([pictures, frame]), len(pictures)) for frame in result.frames]
+        video.save_video([*frames, *frames[-1:] * HELD], out / "optimization.mp4", FPS)
+    found = {key: projected.psnr(picture, pictures) for key, picture in drawn.items() if key != "target"}
+    for i, name in enumerate(projection.names):
+        print(f"{name}: PSNR " + ", ".join(f"{key} {values[i]:.1f} dB" for key, values in found.items()))
+    print(f"{out}: {', '.join(_outputs(options, len(last) == 1))}")
+
+
+def _tune(options: Options, G: Any, pictures: np.ndarray, projection: Any, distance: Any) -> tuple[Any, Any]:
+    from stylegen import pivotal_tuning
+    from stylegen.projection import Weights
+
+    labels = _labels(options, len(pictures))
+    settings = pivotal_tuning.Options(
+        options.tune,
+        options.tune_learning_rate,
+        seed=options.seed,
+        weights=Weights(options.pixel_weight, options.perceptual_weight, scales=options.scales),
+    )
+    return pivotal_tuning.tune(
+        G,
+        projection,
+        pictures,
+        settings,
+        distance=distance,
+        labels=labels[0] if isinstance(labels, list) else labels,
+        progress=common.with_progress,
+    )

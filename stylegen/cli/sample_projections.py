@@ -1,0 +1,128 @@
+"""What ``sample --from`` does: projections drawn again, restyled with seeds, and walks between them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import stylegen
+from stylegen import images, paths, projected, video
+from stylegen.cli import common
+from stylegen.generator import truncate
+
+
+def draw(
+    run: str,
+    sources: str,
+    *,
+    kimg: float | None,
+    seeds: list[int] | None,
+    layers: list[int],
+    walk: tuple[int, bool, float] | None,
+    out: Path | None,
+    overwrite: bool,
+    scale: int | None,
+    psi: float,
+    cutoff: int | None,
+) -> None:
+    """Draw projections.
+
+    Args:
+        run: the generator.
+        sources: their files, with commas between them.
+        kimg: checkpoint of the run.
+        seeds: take ``layers`` from the styles of each of these; None draws them as they are.
+        layers: that come from the seeds.
+        walk: frames from one to the next, whether to return to the first, and frames a second; None for pictures.
+        out: folder, or the file of a walk.
+        overwrite: replace what is there.
+        scale: enlargement in tables and videos.
+        psi: truncation.
+        cutoff: layers truncated.
+    """
+    if walk is not None and seeds is not None:
+        raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
+    loaded = [(part.strip(), projected.load(part.strip())) for part in sources.split(",")]
+    G = stylegen.load(run, kimg=kimg)
+    print(G)
+    for source, projection in loaded:
+        projected.check(projection, G, source)
+    everything = _joined([projection for _, projection in loaded])
+    ws = np.asarray(truncate(jnp.asarray(everything.ws), G.w_avg, psi, cutoff))
+    if walk is not None:
+        _walk(G, everything, ws, walk, out or Path("out/walk.mp4"), overwrite, scale)
+        return
+    folder = out or Path("out")
+    if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
+        raise common.UsageError(f"--out {folder}: single pictures go to a folder; give its name.")
+    mixed = ws[:, None]
+    if seeds is not None:
+        ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
+        mixed = stylegen.mix(ws, ws_seeds, layers)
+    columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
+    numbers: list[int | None] = [None] if seeds is None else [*seeds]
+    files = [[_name(name, number) for number in numbers] for name in everything.names]
+    common.refuse_in(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
+    pictures = projected.draw(G, everything, mixed)
+    for row, drawn in zip(files, pictures, strict=True):
+        for file, picture in zip(row, drawn, strict=True):
+            images.save_image(picture, folder / file)
+    table = (
+        pictures if seeds is None else np.concatenate([projected.draw(G, everything, ws)[:, None], pictures], axis=1)
+    )
+    page = images.labelled_grid(table, everything.names, columns, scale or images.comfortable_scale(G.resolution))
+    images.save_image(page, folder / "grid.png")
+    print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
+
+
+def _name(name: str, seed: int | None) -> str:
+    return f"{name}.png" if seed is None else f"{name}-seed{seed:04d}.png"
+
+
+def _joined(projections: list[projected.Projection]) -> projected.Projection:
+    """All as one, with names that differ."""
+    names: list[str] = []
+    for name in (name for projection in projections for name in projection.names):
+        number = sum(other == name or other.startswith(f"{name}-") for other in names)
+        names.append(name if not number else f"{name}-{number + 1}")
+    noises = [projection.noise for projection in projections]
+    given = [noise for noise in noises if noise is not None]
+    if given and len(given) < len(noises):
+        raise common.UsageError("--from: some of these have noise of their own (space w+noise) and some have not.")
+    return projected.Projection(
+        ws=np.concatenate([projection.ws for projection in projections]),
+        names=tuple(names),
+        generators=projections[0].generators,
+        noise=np.concatenate(given) if given else None,
+    )
+
+
+def _walk(
+    G: Any,
+    projection: projected.Projection,
+    ws: np.ndarray,
+    walk: tuple[int, bool, float],
+    path: Path,
+    overwrite: bool,
+    scale: int | None,
+) -> None:
+    """A video straight from each projection's styles to the next one's; noise of their own turns along with them."""
+    frames, loop, fps = walk
+    video.check_path(path)
+    if not overwrite:
+        common.refuse_existing(video.existing(path))
+    total = paths.path_length(len(ws), frames, loop)
+
+    def drawn() -> Iterator[list[np.ndarray]]:
+        styles = paths.path(ws, frames, loop, "lerp")
+        # White noise stays white on a great circle, not on a straight line.
+        noises = None if projection.noise is None else paths.path(projection.noise, frames, loop, "slerp")
+        for point in styles:
+            noise: Any = "const" if noises is None else next(noises)[None]
+            yield [stylegen.synthesize(G, point[None], noise=noise, batch=1)[0]]
+
+    shown = (batch[0] for batch in common.with_progress(drawn(), total, "frames"))
+    count = video.save_video(shown, path, fps, scale)
+    print(f"{path}: {count} frames, {count / fps:.1f} s at {fps:g} frames a second.")

@@ -1,0 +1,190 @@
+"""The verbs ``project`` and ``edit``, and ``sample --from``: what they write, and what they refuse."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import stylegen
+from stylegen import directions, projected
+from stylegen.cli import common, edit, project, sample
+from stylegen.loading import save_generator
+
+FAST = "--run g.safetensors --perceptual none --steps 6 --candidates 20 --batch 1"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch, make_generator):
+    """Run in a fresh folder that holds a generator and photographs."""
+    monkeypatch.chdir(tmp_path)
+    save_generator(make_generator(), "g.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    Image.fromarray(pixels[:, :20]).save("other.png")
+    return tmp_path
+
+
+@pytest.fixture
+def G(make_generator):
+    return make_generator()
+
+
+def call(verb, command: str) -> int:
+    return verb.main(command.split())
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_folder, capsys):
+    assert call(project, f"{FAST} --target photo.jpg --space w+ --tune 2 --frames 3 --out out") == 0
+    out = in_a_folder / "out"
+    files = ["optimization.mp4", "projected.png", "projection.npz", "side_by_side.png", "tuned.safetensors"]
+    assert names(out) == files
+    said = capsys.readouterr().out
+    assert "photo.jpg: 40x20 pixels, 20 cut off at left and right" in said and "compared by pixels at 2 scales" in said
+    found, tuned = projected.load("out/projection.npz"), stylegen.load("out/tuned.safetensors")
+    np.testing.assert_array_equal(read("out/projected.png"), projected.draw(tuned, found)[0])
+
+    assert call(sample, "--run g.safetensors --from out/projection.npz --mix-seed 7,8 --layers 4-5 --out mixed") == 0
+    assert names(in_a_folder / "mixed") == ["grid.png", "photo-seed0007.png", "photo-seed0008.png"]
+    seven = stylegen.styles(G, stylegen.latents([7], G.z_dim))[0]
+    expected = stylegen.synthesize(G, np.concatenate([found.ws[0, :4], seven[4:]]))
+    np.testing.assert_array_equal(read("mixed/photo-seed0007.png"), expected)
+
+    assert call(sample, "--run out/tuned.safetensors --from out/projection.npz --out again") == 0
+    np.testing.assert_array_equal(read("again/photo.png"), read("out/projected.png"))
+
+    both = "out/projection.npz,out/projection.npz"
+    assert call(sample, f"--run g.safetensors --from {both} --interpolate --frames 3 --out walk") == 0
+    assert len(list((in_a_folder / "walk").glob("frame*.png"))) == 4
+    np.testing.assert_array_equal(read("walk/frame00001.png"), projected.draw(G, found)[0])
+
+    assert call(edit, "--run g.safetensors --discover 3 --samples 100 --out edits") == 0
+    command = (
+        "--run g.safetensors --directions edits/directions.npz --apply 2 --strength -1.5 --from out/projection.npz"
+    )
+    assert call(edit, f"{command} --out edited") == 0
+    moved = projected.load("edited/edited.npz")
+    direction = directions.load("edits/directions.npz", G).get("pca2")
+    np.testing.assert_array_equal(moved.ws, directions.move(found.ws, direction, -1.5))
+    np.testing.assert_array_equal(read("edited/edited-photo.png"), projected.draw(G, moved)[0])
+
+
+def test_several_targets_have_files_of_their_own(in_a_folder):
+    assert call(project, f"{FAST} --target photo.jpg,other.png --space w --frames 0 --out out") == 0
+    assert names(in_a_folder / "out") == [
+        "projected-other.png",
+        "projected-photo.png",
+        "projection.npz",
+        "side_by_side.png",
+    ]
+    assert projected.load("out/projection.npz").names == ("photo", "other")
+
+
+def test_directions_are_found_named_and_applied(G, in_a_folder, capsys):
+    command = "--run g.safetensors --samples 100 --seeds 0,1 --scale 1"
+    assert call(edit, f"{command} --discover 2 --method pca,sefa --ranges all,0-1 --out edits") == 0
+    listed = ["pca0", "pca0@0-1", "pca1", "pca1@0-1", "sefa0", "sefa0@0-1", "sefa1", "sefa1@0-1"]
+    assert names(in_a_folder / "edits") == sorted(["directions.npz", *(f"{name}.png" for name in listed)])
+    found = directions.load("edits/directions.npz", G)
+    assert found.get("pca0").layers == tuple(range(6)) and found.get("sefa1@0-1").layers == (0, 1)
+    assert call(edit, "--rename 0=light,sefa0=wall --out edits") == 0
+    assert (in_a_folder / "edits" / "light.png").exists() and not (in_a_folder / "edits" / "pca0.png").exists()
+    assert call(edit, f"{command} --apply light --strength -3..3 --steps 5 --out edits") == 0
+    page = read("edits/light-applied.png")
+    ws = stylegen.styles(G, stylegen.latents([0, 1], G.z_dim))
+    expected = stylegen.synthesize(G, ws + np.float32(1.5) * found.get("pca0").vector)[1]
+    strip = page[-16:]
+    assert any(np.array_equal(strip[:, x : x + 16], expected) for x in range(page.shape[1] - 15))
+    assert "light at -3, -1.5, 0, 1.5, 3" in capsys.readouterr().out
+
+
+def test_attributes_are_probed(G, in_a_folder, capsys):
+    w = stylegen.styles(G, stylegen.latents(range(200), G.z_dim))[:, 0]
+    rows = [f"seed{i:04d}.png,{w[i, 3]},{int(w[i, 5] > np.median(w[:, 5]))}" for i in range(200)]
+    (in_a_folder / "scores.csv").write_text("\n".join(["image,third,high fifth", *rows]))
+    assert call(edit, "--run g.safetensors --probe scores.csv --out edits --seeds 0") == 0
+    said = capsys.readouterr().out
+    assert "third: R² 1.0" in said or "third: R² 0.99" in said
+    vector = directions.load("edits/directions.npz", G).get("third").vector
+    assert np.argmax(np.abs(vector)) == 3 and vector[3] > 0
+    assert (in_a_folder / "edits" / "high_fifth.png").exists()
+
+
+def test_what_is_there_is_not_replaced(in_a_folder, capsys):
+    command = f"{FAST} --target other.png --space w --frames 0 --out out"
+    assert call(project, command) == 0
+    before = (in_a_folder / "out" / "projection.npz").read_bytes()
+    assert call(project, f"{command} --seed 1") == common.USER_ERROR
+    assert "exists already; give another --out, or --overwrite" in capsys.readouterr().err
+    assert (in_a_folder / "out" / "projection.npz").read_bytes() == before
+    assert call(project, f"{command} --overwrite --steps 2") == 0
+    assert (in_a_folder / "out" / "projection.npz").read_bytes() != before
+    assert call(edit, "--run g.safetensors --discover 1 --samples 100 --out edits") == 0
+    assert call(edit, "--run g.safetensors --discover 1 --samples 100 --out edits") == common.USER_ERROR
+    assert "has a direction pca0 already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb, command, words",
+    [
+        (project, "--target nothing.jpg", "there is no such file or folder"),
+        (project, "--target g.safetensors", "cannot be used as an image"),
+        (project, "--target photo.jpg --steps 0", "steps = 0: must be at least 1"),
+        (project, "--target photo.jpg --frames -1", "--frames -1: must be at least 0"),
+        (project, "--target photo.jpg --labels 1", "has no classes"),
+        (project, "--target photo.jpg --out photo.jpg", "is a file, not a folder"),
+        (project, "--target photo.jpg --vgg none.pth --perceptual vgg16", "there is no such file of weights"),
+        (sample, "--from nothing.npz", "nothing.npz: cannot be read"),
+        (sample, "--from photo.jpg", "is not a projection"),
+        (sample, "--from p.npz", "p.npz is a projection of another generator"),
+        (sample, "--from p.npz --mix-seed 7", "--mix-seed and --layers go together"),
+        (sample, "--from p.npz --seeds 7", "--seeds does not go with --from"),
+        (sample, "--mix-seed 7 --seeds 1", "--mix-seed goes with --from"),
+        (sample, "--from q.npz --mix-seed 7 --layers 9", "layer 9 does not exist"),
+        (edit, "", "give one of --discover, --probe, --rename and --apply"),
+        (edit, "--discover 2 --apply 3", "give one of"),
+        (edit, "--discover 99", "99 directions: there can be 1 to 16"),
+        (edit, "--discover 2 --method ica", "'ica' is neither pca nor sefa"),
+        (edit, "--discover 2 --ranges 0-9", "--ranges 0-9: this generator has 6 layers"),
+        (edit, "--apply 3 --out nowhere", "nowhere/directions.npz: cannot be read"),
+        (edit, "--apply lamp --out made", "direction 'lamp': there is none of this name or number; there are 0 pca0"),
+        (edit, "--apply 0 --strength strong --out made", "--strength strong: must be a number"),
+        (edit, "--apply 0 --strength -3..x --out made", "--strength -3..x: must be a number"),
+        (edit, "--apply 0 --from p.npz --out made", "p.npz is a projection of another generator"),
+        (edit, "--probe photo.jpg", "neither a table of scores"),
+        (edit, "--rename pca0 --out made", "'pca0' is not OLD=NEW"),
+    ],
+)
+def test_wrong_commands_end_in_one_sentence(in_a_folder, G, capsys, verb, command, words):
+    ws = np.zeros((1, 6, 16), np.float32)
+    projected.save(projected.Projection(ws, ("room",), ("another",)), "p.npz")
+    projected.save(projected.Projection(ws, ("room",), (projected.fingerprint(G),)), "q.npz")
+    vector = directions.Direction("pca0", np.ones(16, np.float32), (0,))
+    directions.save(directions.Directions((vector,), projected.fingerprint(G)), "made/directions.npz")
+    before = sorted(path for path in in_a_folder.rglob("*"))
+    assert call(verb, f"--run g.safetensors {command}") == common.USER_ERROR
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+    assert sorted(path for path in in_a_folder.rglob("*")) == before
+
+
+def test_a_strength_may_begin_with_a_minus():
+    assert edit.joined_strength(["--apply", "3", "--strength", "-3..3", "--out", "x"])[2] == "--strength=-3..3"
+    assert edit.parse_strengths("-3..3", 7) == [-3, -2, -1, 0, 1, 2, 3]
+    assert edit.parse_strengths("2", 7) == [2] and edit.parse_strengths("-1,0.5", 7) == [-1, 0.5]
+
+
+@pytest.mark.parametrize("verb, shown", [(project, "--target"), (edit, "--discover"), (sample, "--from")])
+def test_help_shows_the_commands(verb, shown, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        verb.main(["--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert shown in said and "--run runs/bedroom" in said
