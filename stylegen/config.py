@@ -98,11 +98,11 @@ class LossConfig:
 class AugmentConfig:
     """Augmentation of reals and fakes for small data sets (ADA: Karras et al. 2020, limited data; numbers are its)."""
 
-    # Off; the same strength throughout; or adapted to how well the discriminator knows the reals.
+    # Off; a fixed strength, after a rise from 0; or adapted to how well the discriminator knows the reals.
     mode: Literal["none", "fixed", "ada"] = "none"
-    p: float = 0.0  # chance of each transformation; with ada, that at the beginning.
+    p: float = 0.0  # chance of each transformation: fixed, that which is kept; with ada, that at the beginning.
     target: float = 0.6  # mean of sign(D(real)) that ada keeps: more is overfitting.
-    speed_kimg: float = 500.0  # thousands of images in which ada can bring p from 0 to 1; less for a short run.
+    speed_kimg: float = 500.0  # thousands of images in which p can rise from 0 to 1; less for a short run.
     interval: int = 4  # steps from one adjustment of p to the next.
     max_p: float = 0.8  # greatest p of ada; beyond about 0.8 transformations begin to show in the samples (Sec. 2).
     blit: bool = True  # mirroring, quarter turns, translation by whole pixels.

@@ -150,7 +150,7 @@ def generator_loss(
     """
     config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
     loss = losses.LOSSES[config.loss.name]
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     key, (see_fakes, *see_reals) = _augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
     fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
     score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
@@ -300,7 +300,7 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
     )
@@ -381,7 +381,7 @@ def regularize_step(
     """
     config = static.config
     *_, key = _step_keys(state)
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     key, sees = _augmentations(key, p, images.shape, 2 if uses_r2(config) else 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
     batch = [reals]

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import stylegen
-from benchmarks import against, common, directions, flops, growing, projection, sizes, workload
+from benchmarks import against, augment_leaks, common, directions, flops, growing, projection, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.data import toy_bedrooms
 from stylegen.metrics import path_length
 
 BENCHMARKS = common.ROOT / "benchmarks"
@@ -43,7 +44,7 @@ def printing(**result) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions"]
+    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions", "augment_leaks"]
 )
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
@@ -307,6 +308,39 @@ def test_a_stage_is_compared_with_what_it_reads():
         found = input_benchmark.supply(config, resolution, readings)
         assert (found.source, found.encoding, found.resolution) == (*wanted, resolution)
     assert input_benchmark.supply(lsun_bedroom_256.get_config(), 512, readings) is None
+
+
+def test_leaks_are_seen():
+    """Turned, shifted, recoloured rooms, each by the measure that is for it and no other."""
+    rooms = toy_bedrooms.render(range(300), 16)
+    mean = rooms.mean(0)
+    plain = augment_leaks.measure(rooms, mean)
+    assert tuple(plain) == augment_leaks.MEASURES
+    assert plain["upright"] > 0.95 and plain["off height"] < 0.3 and plain["top - bottom"] > 40
+    for turned in (rooms[:, ::-1], np.rot90(rooms, 1, (1, 2))):
+        found = augment_leaks.measure(turned, mean)
+        assert found["upright"] < 0.05 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
+    moved = augment_leaks.measure(np.roll(rooms, 2, 1), mean)
+    assert moved["y"] == pytest.approx(2, abs=0.3) and moved["off height"] > 1.7
+    assert augment_leaks.measure(np.roll(rooms, 2, 2), mean)["x"] > plain["x"] + 0.2
+    dark = augment_leaks.measure(rooms // 2, mean)
+    assert dark["red"] == pytest.approx(plain["red"] / 2, abs=0.5) and dark["tint spread"] < plain["tint spread"]
+    assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
+    mirrored = augment_leaks.measure(rooms[:, :, ::-1], mean)
+    assert mirrored["upright"] == plain["upright"] and mirrored["y"] == plain["y"]
+
+
+def test_a_leak_is_a_difference_beyond_the_spread_without():
+    def rows(p, values):
+        return [{"p": p, **dict.fromkeys(augment_leaks.MEASURES, value)} for value in values]
+
+    without = rows(0.0, [1.0, 1.2, 1.3])
+    data = dict.fromkeys(augment_leaks.MEASURES, 1.0)
+    near = augment_leaks.verdicts(without + rows(0.6, [1.4, 1.5, 1.4]), data)["red"]
+    far = augment_leaks.verdicts(without + rows(0.6, [1.4, 1.5, 1.6]), data)["red"]
+    assert near["within"] and not far["within"]
+    assert far["difference"] == pytest.approx(1 / 3) and far["spread"] == pytest.approx(0.3)
+    assert far["drift with"] == pytest.approx(0.5) and far["drift without"] == pytest.approx(0.5 / 3)
 
 
 def test_files_are_small():

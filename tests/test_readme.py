@@ -78,14 +78,14 @@ SAMPLE = of_verb("sample", readme_commands()) + [
 EVALUATE = of_verb("evaluate", readme_commands())
 CONVERT = of_verb("convert", readme_commands())
 STYLIZE = of_verb("stylize", readme_commands())
-PROJECT, EDIT = of_verb("project", readme_commands()), of_verb("edit", readme_commands())
+PROJECTIONS, EDIT = of_verb("project", readme_commands()), of_verb("edit", readme_commands())
 IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
 
 
 def test_every_command_is_of_a_known_kind():
     kinds = {words[0].removeprefix(".venv/bin/") for words in readme_commands()}
     assert kinds == {"make", "python", "python3", "pip", "stylegen"}
-    assert TRAIN and PREPARE and SAMPLE and EVALUATE and CONVERT and STYLIZE and PROJECT and EDIT
+    assert TRAIN and PREPARE and SAMPLE and EVALUATE and CONVERT and STYLIZE and PROJECTIONS and EDIT
 
 
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
@@ -132,7 +132,7 @@ def test_sample(arguments, make_generator, monkeypatch, tmp_path):
     assert set(tmp_path.rglob("*.*")) > before
 
 
-@pytest.mark.parametrize("arguments", PROJECT + EDIT, ids=ids(PROJECT + EDIT))
+@pytest.mark.parametrize("arguments", PROJECTIONS + EDIT, ids=ids(PROJECTIONS + EDIT))
 def test_project_and_edit(arguments, make_generator, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     G = make_generator()

@@ -142,7 +142,7 @@ def test_either_block_takes_path_length_steps(block):
 
 def test_a_path_length_step_changes_the_generator_and_its_mean_alone():
     before, (after, metrics) = start(), taken()
-    assert set(metrics) == {"Loss/pl_penalty", "Loss/path_length"}
+    assert set(metrics) == {"Loss/pl_penalty", "Loss/path_length", "Progress/skipped_path_length"}
     for name in ("d", "d_opt", "g_ema", "w_avg", "noise_const", "nimg"):
         assert_trees(equal, getattr(after, name), getattr(before, name))
 
