@@ -8,7 +8,15 @@ from typing import Any
 from benchmarks import common
 from benchmarks.common import BenchmarkError
 
-WORKLOAD = ("resolution", "batch", "base", "max", "alpha", "amp")  # what both must have computed, where both say it
+WORKLOAD = (
+    "resolution",
+    "batch",
+    "base",
+    "max",
+    "alpha",
+    "amp",
+    "network",
+)  # what both must have computed, where both say it
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -25,8 +33,8 @@ def add_options(p: argparse.ArgumentParser) -> None:
 
 def fill(command: str, a: argparse.Namespace) -> list[str]:
     """The other program's command line, with the options' values in place of their names."""
-    for name in ("resolution", "batch", "base", "max", "alpha", "steps", "warmup"):
-        command = command.replace("{" + name + "}", str(getattr(a, name)))
+    for name in ("resolution", "batch", "base", "max", "alpha", "steps", "warmup", "network"):
+        command = command.replace("{" + name + "}", str(getattr(a, name, "{" + name + "}")))
     return shlex.split(command)
 
 

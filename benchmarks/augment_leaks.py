@@ -2,6 +2,7 @@
 """Does augmentation leak into the samples? Tiny networks on toy_bedrooms, with it at a fixed p and without, by seed.
 
     python benchmarks/augment_leaks.py                         # p 0.6, three seeds each
+    python benchmarks/augment_leaks.py --ramp_kimg 6           # p rises from 0 over the first 6 kimg, as in training
     python benchmarks/augment_leaks.py --kimg 60 --resolution 32 --json leaks.json --pictures leaks
 
 All runs are one compiled program: the strength is an argument of it, and p 0 gives the images themselves. Both kinds of
@@ -18,7 +19,8 @@ Measured on samples, on the data, and on the data augmented at that p, which is 
   top - bottom       mean brightness of the upper half less that of the lower
 
 A measure is within the spread if the means over the seeds differ, between the runs with augmentation and those without,
-by no more than the runs without it differ among themselves (largest less smallest). The last line is one JSON object.
+by no more than the runs without it differ among themselves (largest less smallest). Drift is the mean distance of a run
+from the data. The last line is one JSON object.
 """
 
 import argparse
@@ -130,8 +132,8 @@ class Study:
             for i in range(0, len(order) - self.config.data.batch + 1, self.config.data.batch):
                 yield self.data[order[i : i + self.config.data.batch]]
 
-    def run(self, seed: int, p: float, samples: int) -> np.ndarray:
-        """Train from a seed at strength p; uint8 samples of the moving average."""
+    def run(self, seed: int, p: float, samples: int, ramp_kimg: float = 0.0) -> np.ndarray:
+        """Train from a seed at strength p, reached in ramp_kimg; uint8 samples of the moving average."""
         import jax
         import jax.numpy as jnp
 
@@ -141,10 +143,11 @@ class Study:
 
         config, r = self.config, self.config.resolution
         state = init_state(config, seed=seed)
-        state = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(p)))
         labels, one = np.zeros(config.data.batch, np.int32), np.float32(1)
         rate, batches = np.float32(config.optimizer.learning_rate), self.batches(seed)
         for step in range(round(config.schedule.total_kimg * 1000) // config.data.batch):
+            now = min(p, p * step * config.data.batch / (ramp_kimg * 1000)) if ramp_kimg > 0 else p
+            state = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(now)))
             arguments = next(batches), labels, one, rate
             state, metrics = self.step(state, *arguments)
             if step % config.loss.r1_interval == 0:
@@ -162,8 +165,8 @@ class Study:
         return augment.sheet(self.data[:n], dataclasses.replace(self.config.augment, mode="fixed", p=p))
 
 
-def verdicts(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By measure: the means over the seeds with augmentation and without, the spread without, and whether within."""
+def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By measure: means over the seeds with augmentation and without, their distances to the data, and the verdict."""
     found = {}
     for name in MEASURES:
         with_, without = ([run[name] for run in runs if (run["p"] > 0) == on] for on in (True, False))
@@ -173,6 +176,8 @@ def verdicts(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "without": float(np.mean(without)),
             "difference": float(difference),
             "spread": float(spread),
+            "drift with": float(np.mean(np.abs(np.array(with_) - data[name]))),
+            "drift without": float(np.mean(np.abs(np.array(without) - data[name]))),
             "within": bool(abs(difference) <= spread),
         }
     return found
@@ -204,15 +209,16 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     runs = []
     for seed in range(options.seeds):
         for p in (0.0, options.p):
-            samples = work.run(seed, p, options.samples)
+            samples = work.run(seed, p, options.samples, options.ramp_kimg)
             runs.append({"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **measure(samples, work.mean)})
             print(f"{time.perf_counter() - started:6.0f} s  {runs[-1]}", flush=True)
             if options.pictures:
                 images.save_grid(samples[:64], options.pictures / f"seed{seed}-p{p:g}.png", columns=8, scale=2)
     print(show(rows + runs))
-    verdict = verdicts(runs)
+    verdict = verdicts(runs, rows[0])
     columns = {"what": ("", "s"), "with": ("with", ".2f"), "without": ("without", ".2f")}
     columns |= {"difference": ("difference", ".2f"), "spread": ("spread without", ".2f"), "within": ("within", "")}
+    columns |= {name: (name, ".2f") for name in ("drift with", "drift without")}
     print(common.table([{"what": name} | {**v, "within": str(v["within"])} for name, v in verdict.items()], columns))
     chosen = {name: value for name, value in vars(options).items() if name not in ("json", "pictures")}
     seconds = time.perf_counter() - started
@@ -225,6 +231,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     p = common.parser(__doc__)
     p.add_argument("--p", type=float, default=0.6, help="chance of each transformation, in the runs with augmentation")
+    p.add_argument("--ramp_kimg", type=float, default=0.0, help="p rises from 0 over so many thousand images")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     p.add_argument("--kimg", type=float, default=20.0, help="length of a run, thousands of images")
     p.add_argument("--resolution", type=int, default=16, help="pixels")

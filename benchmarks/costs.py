@@ -86,15 +86,15 @@ def activation_bytes(config: Config, resolution: int, batch: int) -> int:
     alpha = jax.ShapeDtypeStruct((), jnp.float32)
     c = jax.ShapeDtypeStruct((batch, config.num_classes), jnp.float32) if config.num_classes else None
 
-    def generator(state: TrainState, c: Any, alpha: Any) -> Any:
-        loss = functools.partial(generator_loss, static=static, resolution=resolution)
-        return jax.vjp(lambda g: loss(g, state, c, alpha, state.key, batch)[0], state.g)[1]
+    def generator(state: TrainState, c: Any, alpha: Any, images: Any) -> Any:
+        loss = functools.partial(generator_loss, static=static)
+        return jax.vjp(lambda g: loss(g, state, c, alpha, state.key, images)[0], state.g)[1]
 
     def discriminator(state: TrainState, c: Any, alpha: Any, images: Any) -> Any:
         loss = functools.partial(discriminator_loss, static=static)
         return jax.vjp(lambda d: loss(d, images, images, c, alpha, state.key)[0], state.d)[1]
 
-    left = jax.eval_shape(generator, state, c, alpha), jax.eval_shape(discriminator, state, c, alpha, images)
+    left = [jax.eval_shape(side, state, c, alpha, images) for side in (generator, discriminator)]
     return max(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(each)) for each in left)
 
 

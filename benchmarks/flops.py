@@ -19,6 +19,8 @@ def mapping(config: Config) -> float:
 def synthesis(config: Config, resolution: int, fading: bool) -> float:
     """One picture from its styles; ``fading`` adds the ToRGB of the resolution before."""
     g = config.generator
+    if g.block == "demod":
+        return _demodulated_synthesis(config, resolution)
     total = 0.0
     for r in [r for r in config.resolutions if r <= resolution]:
         channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
@@ -30,14 +32,35 @@ def synthesis(config: Config, resolution: int, fading: bool) -> float:
     return 2 * total
 
 
+def _demodulated_synthesis(config: Config, resolution: int) -> float:
+    """StyleGAN2's: a transposed convolution has its taps at every pixel of the small image; ToRGB is everywhere.
+
+    The sums of squares that demodulation divides by are of the weights, not of pictures, and not counted.
+    """
+    g = config.generator
+    total = 0.0
+    for r in [r for r in config.resolutions if r <= resolution]:
+        channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
+        total += (9 * channels + config.image_channels) * channels * r * r + 2 * g.w_dim * channels
+        if r > 4:
+            total += 9 * before * channels * (r // 2) ** 2 + g.w_dim * before
+    return 2 * total
+
+
 def discriminator(config: Config, resolution: int, fading: bool) -> float:
-    """The score of one picture; ``fading`` adds the FromRGB of the resolution before."""
+    """The score of one picture; ``fading`` adds the FromRGB of the resolution before.
+
+    StyleGAN2's with classes has a mapping network of labels besides, which is not counted.
+    """
     d = config.discriminator
     smallest = width(4, d.channel_base, d.channel_max)
     total = 9.0 * (smallest + 1) * smallest * 16 + 16 * smallest * smallest + smallest * max(config.num_classes, 1)
     for r in [r for r in config.resolutions if r <= resolution]:
         channels, after = (width(x, d.channel_base, d.channel_max) for x in (r, r // 2))
-        if r > 4:
+        if r > 4 and config.generator.block == "demod":
+            # The second convolution has a stride, and the shortcut comes after its filter.
+            total += 9 * channels * channels * r * r + 10 * after * channels * (r // 2) ** 2
+        elif r > 4:
             total += 9 * (channels + after) * channels * r * r
         if r == resolution or (fading and r == resolution // 2):
             total += channels * config.image_channels * r * r
@@ -57,7 +80,10 @@ def training_step(config: Config, resolution: int) -> float:
         penalty = 6.0  # on blends of real and fake, which are another batch
     elif loss.r1_gamma > 0:
         penalty = 3.0 if loss.r1_interval == 1 else 6.0 / loss.r1_interval
-    fading = resolution > 4  # the step is compiled for any alpha, and computes both sides of a fade
+        if loss.name == "relativistic":
+            penalty = 2 * penalty + 1  # R2 on the fakes; the reals forward in the generator's half
+    # The step is compiled for any alpha, and computes both sides of a fade, if networks grow.
+    fading = resolution > 4 and config.generator.block == "adain"
     latents = 2 if config.generator.style_mixing_prob > 0 else 1
     generator = latents * mapping(config) + synthesis(config, resolution, fading)
     return (8 + penalty) * discriminator(config, resolution, fading) + 4 * generator

@@ -84,7 +84,7 @@ def measured_loop(clock: Clock) -> type:
     class MeasuredLoop(train._Loop):
         def __post_init__(self) -> None:
             super().__post_init__()
-            for name in ("reset", "stream", "begin_stage", "next_batch", "report", "save", "check_finite"):
+            for name in ("reset", "stream", "begin_stage", "next_batch", "report", "save", "roll_back"):
                 setattr(self, name, self._timed(name, getattr(self, name)))
 
         def _timed(self, name: str, function: Any) -> Any:

@@ -211,6 +211,8 @@ def stages(readings: list[Reading], a: argparse.Namespace) -> list[dict[str, Any
     peak = common.matmul_peak()
     rows = []
     for path in sorted((common.ROOT / "configs").glob("*.py")):
+        if path.stem == "style_transfer":  # of photographs in memory, with a pipeline of its own
+            continue
         config = load_config(str(path))
         for resolution in config.stage_resolutions:
             given = a.speed.get((path.stem, resolution))

@@ -197,6 +197,7 @@ def parse() -> argparse.Namespace:
     p = common.parser(__doc__)
     p.add_argument("--resolution", type=int, default=32, help="pixels a side")
     p.add_argument("--batch", type=int, default=8, help="images a step")
+    p.add_argument("--block", choices=("adain", "demod"), default="adain", help="generator.block of the networks")
     p.add_argument("--base", type=int, default=16_384, help="channel base: width = min(base / resolution, max)")
     p.add_argument("--max", type=int, default=512, help="channel maximum")
     p.add_argument("--alpha", type=float, default=0.5, help="fade-in weight")

@@ -12,7 +12,7 @@ from benchmarks import against, common
 
 # (resolution, batch, channel base, channel maximum): what is measured where no --resolution is given.
 SIZES = ((16, 8, 16_384, 512), (32, 8, 16_384, 512), (64, 8, 2_048, 64), (128, 4, 4_096, 64))
-OPTIONS = ("resolution", "batch", "base", "max", "alpha", "steps", "warmup")
+OPTIONS = ("resolution", "batch", "base", "max", "alpha", "steps", "warmup", "block")
 Columns = dict[str, tuple[str, str]]
 WORK_COLUMNS: Columns = {
     "resolution": ("pixels", "d"),
@@ -50,6 +50,9 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
     p.add_argument("--alpha", type=float, default=0.5, help="fade-in weight in training; sampling is at 1")
     p.add_argument("--steps", type=int, default=5, help="steps that are timed; samplings at least 10")
     p.add_argument("--warmup", type=int, default=2, help="steps before them that are not timed")
+    p.add_argument(
+        "--block", choices=("adain", "demod"), default="adain", help="the networks' blocks; demod: StyleGAN2"
+    )
     p.add_argument("--amp", action="store_true", help="compute in bfloat16 instead of float32")
     p.add_argument("--only-speed", action="store_true", help="leave out compile times and the machine's peak")
     p.add_argument("--cache", metavar="FOLDER", help="keep compiled programs there; compile times are then not cold")

@@ -37,7 +37,7 @@ def make_config(a: argparse.Namespace) -> Config:
             resolution=a.resolution,
             compute_dtype="bfloat16" if a.amp else "float32",
             data=DataConfig(source="images", batch=a.batch),
-            generator=GeneratorConfig(channel_base=a.base, channel_max=a.max),
+            generator=GeneratorConfig(block=a.block, channel_base=a.base, channel_max=a.max),
             discriminator=DiscriminatorConfig(channel_base=a.base, channel_max=a.max),
             schedule=ScheduleConfig(start_resolution=a.resolution),
             run=RunConfig(devices=1),

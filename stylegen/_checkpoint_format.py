@@ -107,7 +107,7 @@ def stored_shapes(leaves: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
     return jax.eval_shape(stored, dict(leaves))
 
 
-def rebuild(tree: Any, leaves: Mapping[str, jax.Array]) -> Any:
+def rebuild(tree: Any, leaves: Mapping[str, Any]) -> Any:
     """The reverse of ``by_path`` and ``stored``: leaves in the structure of ``tree``, a tree of shapes and dtypes."""
     ordered = [
         jax.random.wrap_key_data(leaves[path]) if is_key(leaf) else leaves[path] for path, leaf in by_path(tree).items()

@@ -64,11 +64,17 @@ def init_controller(config: AugmentConfig) -> Controller | None:
     return Controller(*(jnp.asarray(value, jnp.float32) for value in (config.p, 0, 0)))
 
 
-def strength(controller: Controller | None, config: AugmentConfig) -> Array | None:
-    """p of this step, a float32 scalar; None where nothing is augmented."""
+def strength(controller: Controller | None, nimg: Array, config: AugmentConfig) -> Array | None:
+    """p of the step at nimg images, a float32 scalar; None where nothing is augmented.
+
+    A fixed strength too rises from 0, at the speed of an adaptive one at its fastest. Strong from the first image, it
+    lets a generator begin with rooms upside down, which are as good as others while the discriminator is new, and keep
+    to them (docs/architecture.md has what was seen).
+    """
     if controller is not None:
         return controller.p
-    return jnp.float32(config.p) if config.mode == "fixed" else None
+    rising = jnp.asarray(nimg, jnp.float32) / (config.speed_kimg * 1000)
+    return jnp.minimum(rising, config.p) if config.mode == "fixed" else None
 
 
 def adjust(controller: Controller, mean_sign: Array, n: int, config: AugmentConfig) -> Controller:

@@ -26,21 +26,31 @@ import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 from orbax.checkpoint import checkpoint_managers
 
+from stylegen import _checkpoint_files as files
 from stylegen import _checkpoint_format as layout
 from stylegen import config_json, distributed, processes
+from stylegen._checkpoint_files import available
 from stylegen._checkpoint_format import CheckpointError, Damaged, Meta
 from stylegen.config import Config, ConfigError
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
 from stylegen.state import TrainState, abstract_state, build_networks, by_path
 
-__all__ = ["CheckpointError", "Checkpointer", "Meta", "Restored", "available", "load_generator", "read_config"]
-
-_NAME_LENGTH = 9  # digits, at least, of a checkpoint's directory
-_NEAR = 500  # images by which a checkpoint may miss the kimg asked for: steps do not end on round numbers
+__all__ = [
+    "CheckpointError",
+    "Checkpointer",
+    "Meta",
+    "Restored",
+    "available",
+    "load_generator",
+    "load_state",
+    "read_config",
+]
 
 Log = Callable[[str], None]
 _T = TypeVar("_T")
+
+_GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}  # of a Generator, in the state
 
 
 def _hush_orbax() -> None:
@@ -92,12 +102,6 @@ def read_config(run_dir: str | Path) -> Config:
         raise CheckpointError(str(error)) from error
 
 
-def available(run_dir: str | Path) -> list[int]:
-    """nimg of a run's checkpoints, oldest first: listed, not looked into. Unfinished ones are not among them."""
-    names = [path.name for path in _folder(run_dir).glob("*") if path.is_dir()]
-    return sorted(int(name) for name in names if re.fullmatch(rf"[0-9]{{{_NAME_LENGTH},}}", name))
-
-
 def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> Generator:
     """The generator of a run's newest good checkpoint: averaged weights, at the resolution and alpha of their stage.
 
@@ -111,34 +115,52 @@ def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log =
     Raises:
         CheckpointError: no run, no such checkpoint, none that is good, or one that does not fit the run's config.json.
     """
-    config = read_config(run_dir)
-    folder, steps = _folder(run_dir), available(run_dir)
-    if not steps:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet.")
-    if kimg is not None:
-        steps = [_nearest(steps, kimg, run_dir)]
-    wanted = layout.split(abstract_state(config))["ema"]
-
-    def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
-        meta = _read_meta(folder, nimg)
-        host = _read_tree(folder, meta, "ema", wanted)
-        return meta, layout.rebuild(wanted, distributed.copies(host, None))
-
-    (meta, ema), bad = _newest_good(folder, steps, read)
-    for nimg, why in bad.items():
-        used = f"using the one at {_kimg(meta.nimg)} kimg"
-        log(f"The checkpoint at {_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+    config, meta, ema = _load(run_dir, kimg, ("ema",), log)
     return Generator(
         config=config,
         graphdef=build_networks(config).g,
-        params=ema["g_ema"],
-        noise_const=ema["noise_const"],
-        w_avg=ema["w_avg"],
+        **{name: distributed.copies(ema[field], None) for name, field in _GENERATOR_FIELDS.items()},
         resolution=meta.resolution,
         alpha=meta.alpha,
         kimg=meta.kimg,
-        source=str(_step_dir(folder, meta.nimg)),
+        source=str(files.step_dir(files.folder(run_dir), meta.nimg)),
     )
+
+
+def load_state(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> tuple[Config, Meta, TrainState]:
+    """What a run's newest good checkpoint holds, as host arrays, to start something else from; see ``load_generator``.
+
+    Raises:
+        CheckpointError: as ``load_generator`` does.
+    """
+    config, meta, fields = _load(run_dir, kimg, ("ema", "train"), log)
+    return config, meta, TrainState(**fields)
+
+
+def _load(
+    run_dir: str | Path, kimg: float | None, items: Sequence[str], log: Log
+) -> tuple[Config, Meta, dict[str, Any]]:
+    """Items of a run's newest good checkpoint, or of the one at ``kimg``, as host arrays by field of the state."""
+    config = read_config(run_dir)
+    folder, steps = files.folder(run_dir), available(run_dir)
+    if not steps:
+        raise CheckpointError(f"{run_dir} has no checkpoint yet.")
+    if kimg is not None:
+        steps = [files.nearest(steps, kimg, run_dir)]
+    wanted = layout.split(abstract_state(config))
+
+    def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
+        meta = _read_meta(folder, nimg)
+        fields: dict[str, Any] = {}
+        for item in items:
+            fields |= layout.rebuild(wanted[item], _read_tree(folder, meta, item, wanted[item]))
+        return meta, fields
+
+    (meta, fields), bad = files.newest_good(folder, steps, read)
+    for nimg, why in bad.items():
+        used = f"using the one at {files.in_kimg(meta.nimg)} kimg"
+        log(f"The checkpoint at {files.in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+    return config, meta, fields
 
 
 class Checkpointer:
@@ -160,13 +182,13 @@ class Checkpointer:
             CheckpointError: the folder cannot be used.
         """
         self._config = config
-        self._folder = _folder(run_dir)
+        self._folder = files.folder(run_dir)
         self._pending: int | None = None  # nimg of the save that is being written
         policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
         if keep_every_nimg is not None:
             policies.append(_FirstAfterEach(keep_every_nimg))
         options = ocp.CheckpointManagerOptions(
-            step_format_fixed_length=_NAME_LENGTH,
+            step_format_fixed_length=files.NAME_LENGTH,
             cleanup_tmp_directories=True,
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
@@ -204,8 +226,8 @@ class Checkpointer:
         self.wait()
         nimg = int(state.nimg)
         if self.latest is not None and self.latest >= nimg:
-            there = f"{self._folder} already has one at {_kimg(self.latest)} kimg"
-            raise CheckpointError(f"The checkpoint at {_kimg(nimg)} kimg was not saved: {there}.")
+            there = f"{self._folder} already has one at {files.in_kimg(self.latest)} kimg"
+            raise CheckpointError(f"The checkpoint at {files.in_kimg(nimg)} kimg was not saved: {there}.")
         self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         items: dict[str, Any] = {"meta": ocp.args.JsonSave(layout.seal(_describe(self._config, state, stage, extra)))}
         for item, tree in layout.split(state).items():
@@ -268,7 +290,7 @@ class Checkpointer:
             try:
                 found = read(int(chosen))
             except Damaged as error:
-                name = f"The checkpoint at {_kimg(int(chosen))} kimg in {self._folder}"
+                name = f"The checkpoint at {files.in_kimg(int(chosen))} kimg in {self._folder}"
                 raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
         meta, host = found
         fields: dict[str, Any] = {}
@@ -276,16 +298,31 @@ class Checkpointer:
             fields |= layout.rebuild(tree, distributed.copies(host[item], sharding))
         return Restored(TrainState(**fields), meta)
 
+    def abandon(self, nimg: int) -> bool:
+        """Rename a checkpoint to ``diverged-NNNNNNNNN``, unless it is the only one; all processes call this.
+
+        Returns:
+            Whether it was renamed.
+        """
+        self.wait()
+        chosen = processes.from_main(str(len(available(self._folder.parent)) > 1) if processes.is_main() else "")
+        if chosen == "True":
+            if processes.is_main():
+                files.set_aside(self._folder, nimg, "diverged")
+            processes.barrier()
+            self._manager.reload()
+        return chosen == "True"
+
     def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
         """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""
         steps = available(self._folder.parent)
         if not steps:
             return None
-        found, bad = _newest_good(self._folder, steps, read)
+        found, bad = files.newest_good(self._folder, steps, read)
         for nimg, why in bad.items():
-            name = self._set_aside(nimg)
-            used = f"going on from the one at {_kimg(found[0].nimg)} kimg"
-            log(f"The checkpoint at {_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}.")
+            name = files.set_aside(self._folder, nimg, "damaged")
+            used = f"going on from the one at {files.in_kimg(found[0].nimg)} kimg"
+            log(f"The checkpoint at {files.in_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}.")
         return found
 
     def _check_space(self, nimg: int, needed: int) -> None:
@@ -293,16 +330,9 @@ class Checkpointer:
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise CheckpointError(
-                f"The checkpoint at {_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and the disk of "
-                f"{self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+                f"The checkpoint at {files.in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and the "
+                f"disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
             )
-
-    def _set_aside(self, nimg: int) -> str:
-        path = _step_dir(self._folder, nimg)
-        aside = path.with_name(f"damaged-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        return aside.name
 
     @contextmanager
     def _cleanup(self, nimg: int) -> Iterator[None]:
@@ -316,7 +346,7 @@ class Checkpointer:
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
             self._manager.reload()
             raise CheckpointError(
-                f"The checkpoint at {_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
+                f"The checkpoint at {files.in_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
                 "The older ones are as they were."
             ) from error
 
@@ -357,38 +387,6 @@ class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
         return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
 
 
-def _folder(run_dir: str | Path) -> Path:
-    return Path(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
-
-
-def _step_dir(folder: Path, nimg: int) -> Path:
-    return folder / f"{nimg:0{_NAME_LENGTH}d}"
-
-
-def _kimg(nimg: int) -> str:
-    return f"{nimg / 1000:.12g}"
-
-
-def _nearest(steps: list[int], kimg: float, run_dir: str | Path) -> int:
-    nearest = min(steps, key=lambda nimg: abs(nimg - kimg * 1000))
-    if abs(nearest - kimg * 1000) > _NEAR:
-        have = ", ".join(_kimg(nimg) for nimg in steps)
-        raise CheckpointError(f"{run_dir} has no checkpoint at {kimg:g} kimg; it has {have}.")
-    return nearest
-
-
-def _newest_good(folder: Path, steps: list[int], read: Callable[[int], _T]) -> tuple[_T, dict[int, str]]:
-    """What ``read`` makes of the newest good checkpoint, and what is wrong with every newer one."""
-    bad: dict[int, str] = {}
-    for nimg in reversed(steps):
-        try:
-            return read(nimg), bad
-        except Damaged as error:
-            bad[nimg] = str(error)
-    every = "; ".join(f"{_step_dir(folder, nimg).name}: {why}" for nimg, why in bad.items())
-    raise CheckpointError(f"No usable checkpoint in {folder} ({every}). Nothing there was changed.")
-
-
 def _reason(error: BaseException) -> str:
     """The gist of an error: orbax's and tensorstore's messages run to pages."""
     text = str(error).strip()
@@ -418,14 +416,14 @@ def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
 
 def _read_meta(folder: Path, nimg: int) -> Meta:
     """The ``meta`` item of a checkpoint, verified; raises as ``layout.unseal`` does."""
-    step = _step_dir(folder, nimg)
+    step = files.step_dir(folder, nimg)
     sealed = _read_item(step / "meta", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
     try:
         meta = layout.unseal(sealed)
     except CheckpointError as error:
         raise CheckpointError(f"{step} cannot be read: {error}.") from error
     if meta.nimg != nimg:
-        raise Damaged(f"it holds the state at {_kimg(meta.nimg)} kimg")
+        raise Damaged(f"it holds the state at {files.in_kimg(meta.nimg)} kimg")
     return meta
 
 
@@ -436,7 +434,7 @@ def _read_tree(folder: Path, meta: Meta, item: str, wanted: dict[str, Any]) -> d
         Damaged: something is missing, or not what was written.
         CheckpointError: the item was written with other leaves, shapes or dtypes.
     """
-    step = _step_dir(folder, meta.nimg)
+    step = files.step_dir(folder, meta.nimg)
     leaves = by_path(wanted)
     if problems := layout.misfits(meta, item, leaves):
         raise CheckpointError(f"{step} does not fit the configuration: {layout.summary(problems)}.")

@@ -47,12 +47,18 @@ class DataConfig:
 class GeneratorConfig:
     """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
 
+    # What both networks are built of. adain: the original's, growing. demod: StyleGAN2's (Karras et al. 2020): weight
+    # demodulation, a sum of images of all resolutions, and a residual discriminator; it does not grow.
+    block: Literal["adain", "demod"] = "adain"
     z_dim: int = 512  # size of the latent z.
     w_dim: int = 512  # size of the style vector w.
     mapping_layers: int = 8  # depth of the mapping network.
+    mapping_width: int | None = None  # features between its layers; default: w_dim.
+    normalize_z: bool = True  # scale z, with its label's embedding, to unit mean square before the mapping network.
     mapping_lr_multiplier: float = 0.01  # scales weights and biases of the mapping network at run time.
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
+    channel_decay: float = 1.0  # how fast widths fall: 1 halves them as resolution doubles (the original's fmap_decay).
     use_noise: bool = True  # add noise in every layer; False is the original's ablation without (Sec. 2, Table 1).
     w_avg_beta: float = 0.995  # decay a batch of the running mean of w.
     style_mixing_prob: float = 0.9  # chance that a batch switches from one w to another at a random layer.
@@ -64,6 +70,7 @@ class DiscriminatorConfig:
 
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
+    channel_decay: float = 1.0  # how fast widths fall: 1 halves them as the resolution doubles.
     mbstd_group_size: int = 4  # images that share a minibatch standard deviation; 1 switches the layer's effect off.
 
 
@@ -71,9 +78,18 @@ class DiscriminatorConfig:
 class LossConfig:
     """Adversarial loss and its gradient penalty."""
 
-    name: Literal["logistic", "wgan_gp"] = "logistic"  # non-saturating logistic with R1, or Wasserstein with GP.
-    r1_gamma: float = 10.0  # the loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution.
+    # Non-saturating logistic with R1; relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024); or Wasserstein
+    # with a gradient penalty.
+    name: Literal["logistic", "relativistic", "wgan_gp"] = "logistic"
+    # The loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution; relativistic: on fakes as well.
+    r1_gamma: float = 10.0
     r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
+    # Path-length regularization of the generator (StyleGAN2, Sec. 3.2): a step of its own every pl_interval steps, on a
+    # fraction of the batch; StyleGAN2's weight is 2.
+    pl_weight: float = 0.0  # 0 is off.
+    pl_interval: int = 4  # training steps from one such step to the next; it is that many times as strong.
+    pl_decay: float = 0.01  # how fast the length that paths are drawn to follows the mean of a batch.
+    pl_batch_shrink: int = 2  # divides the batch, to save memory.
     wgan_lambda: float = 10.0  # weight of the gradient penalty of wgan_gp.
     wgan_epsilon: float = 0.001  # weight of the squared real score of wgan_gp, which keeps scores near zero.
 
@@ -82,11 +98,11 @@ class LossConfig:
 class AugmentConfig:
     """Augmentation of reals and fakes for small data sets (ADA: Karras et al. 2020, limited data; numbers are its)."""
 
-    # Off; the same strength throughout; or adapted to how well the discriminator knows the reals.
+    # Off; a fixed strength, after a rise from 0; or adapted to how well the discriminator knows the reals.
     mode: Literal["none", "fixed", "ada"] = "none"
-    p: float = 0.0  # chance of each transformation; with ada, that at the beginning.
+    p: float = 0.0  # chance of each transformation: fixed, that which is kept; with ada, that at the beginning.
     target: float = 0.6  # mean of sign(D(real)) that ada keeps: more is overfitting.
-    speed_kimg: float = 500.0  # thousands of images in which ada can bring p from 0 to 1; less for a short run.
+    speed_kimg: float = 500.0  # thousands of images in which p can rise from 0 to 1; less for a short run.
     interval: int = 4  # steps from one adjustment of p to the next.
     max_p: float = 0.8  # greatest p of ada; beyond about 0.8 transformations begin to show in the samples (Sec. 2).
     blit: bool = True  # mirroring, quarter turns, translation by whole pixels.
@@ -105,6 +121,9 @@ class OptimizerConfig:
     beta2: float = 0.99  # decay of the second moment.
     epsilon: float = 1e-8  # added to the root of the second moment.
     ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
+    # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
+    # default: ema_kimg from the start.
+    ema_rampup: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,13 @@ class RunConfig:
     dir: str = ""  # run directory; the same command on the same directory resumes the run.
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
+    # Start from the generator, average and discriminator of another run (its directory), or from a generator alone (a
+    # file); layers are matched by name and shape.
+    init_from: str | None = None
+    # Layers that stay as they are: names of parameters or their beginnings, such as d.b64,d.b32 or g.mapping.
+    freeze: str = ""
+    max_skipped: int = 3  # updates in a row that are skipped, for losses that are not finite, before going back.
+    max_rollbacks: int = 3  # times in a row to go back to a checkpoint without getting further; then the run ends.
     tick_kimg: float | None = None  # progress, scalars and a grid so often; default: about 200 ticks in a run.
     checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks or 200 kimg.
     keep_last: int = 2  # newest checkpoints kept.
@@ -225,14 +251,19 @@ def _validate_networks(config: Config) -> None:
     g, d = config.generator, config.discriminator
     for name, value in (("z_dim", g.z_dim), ("w_dim", g.w_dim), ("mapping_layers", g.mapping_layers)):
         check(value >= 1, f"generator.{name}", value, "must be at least 1")
+    hidden = g.mapping_width
+    check(hidden is None or hidden >= 1, "generator.mapping_width", hidden, "must be at least 1")
     check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
     for owner, net in (("generator", g), ("discriminator", d)):
         check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
+        decay = net.channel_decay
+        check(0 <= decay <= 4, f"{owner}.channel_decay", decay, "must be from 0 (equal widths) to 4")
+        least = math.ceil(2 * 2 ** ((math.log2(config.resolution) - 1) * decay))
         check(
-            net.channel_base >= config.resolution,
+            net.channel_base >= least,
             f"{owner}.channel_base",
             net.channel_base,
-            f"leaves no channel at {config.resolution} pixels; make it at least {config.resolution}",
+            f"leaves no channel at {config.resolution} pixels; make it at least {least}",
         )
     check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
     check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")
@@ -243,6 +274,14 @@ def _validate_training(config: Config) -> None:
     loss, adam, data = config.loss, config.optimizer, config.data
     check(loss.r1_gamma >= 0, "loss.r1_gamma", loss.r1_gamma, "must be 0 (off) or more")
     check(loss.r1_interval >= 1, "loss.r1_interval", loss.r1_interval, "must be 1 (every step) or more")
+    check(0 <= loss.pl_weight < math.inf, "loss.pl_weight", loss.pl_weight, "must be 0 (off) or more, and finite")
+    check(loss.pl_interval >= 1, "loss.pl_interval", loss.pl_interval, "must be 1 (after every step) or more")
+    check(0 < loss.pl_decay <= 1, "loss.pl_decay", loss.pl_decay, "must be above 0, and at most 1")
+    shrink = loss.pl_batch_shrink
+    check(shrink >= 1, "loss.pl_batch_shrink", shrink, "must be 1 (the whole batch) or more")
+    for batch in map(config.batch_at, config.stage_resolutions):
+        fix = f"must divide every batch if loss.pl_weight is not 0, and does not divide {batch}"
+        check(not loss.pl_weight or batch % shrink == 0, "loss.pl_batch_shrink", shrink, fix)
     check(loss.wgan_lambda >= 0, "loss.wgan_lambda", loss.wgan_lambda, "must be 0 or more")
     check(loss.wgan_epsilon >= 0, "loss.wgan_epsilon", loss.wgan_epsilon, "must be 0 or more")
     check(adam.learning_rate > 0, "optimizer.learning_rate", adam.learning_rate, "must be positive")
@@ -251,6 +290,9 @@ def _validate_training(config: Config) -> None:
     check(adam.epsilon > 0, "optimizer.epsilon", adam.epsilon, "must be positive")
     ema = adam.ema_kimg
     check(0 <= ema < math.inf, "optimizer.ema_kimg", ema, "must be 0 (no averaging) or more, and finite")
+    rampup = adam.ema_rampup
+    fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
+    check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
     check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
@@ -288,6 +330,12 @@ def _validate_schedule(config: Config) -> None:
         s.start_resolution,
         f"must be a power of two from {MIN_RESOLUTION} to resolution = {config.resolution}",
     )
+    check(
+        config.generator.block != "demod" or s.start_resolution == config.resolution,
+        "schedule.start_resolution",
+        s.start_resolution,
+        f"generator.block = demod does not grow; set it to resolution = {config.resolution}",
+    )
     for name in ("total_kimg", "stable_kimg", "fade_kimg"):
         value = getattr(s, name)
         check(0 < value <= MAX_KIMG, f"schedule.{name}", value, f"must be positive, and at most {MAX_KIMG:,}")
@@ -322,6 +370,14 @@ def _validate_run(config: Config) -> None:
     check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
     check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")
     check(0 <= config.data.seed < 2**32, "data.seed", config.data.seed, "must be in 0 to 4294967295")
+    for name in ("max_skipped", "max_rollbacks"):
+        least = 1 if name == "max_skipped" else 0
+        check(getattr(run, name) >= least, f"run.{name}", getattr(run, name), f"must be at least {least}")
+    if run.init_from is not None:
+        itself = run.init_from.rstrip("/") == run.dir.rstrip("/") or not run.init_from
+        check(not itself, "run.init_from", run.init_from, "must be another run's directory, or a generator's file")
+    frozen_alone = run.freeze != "" and run.init_from is None
+    check(not frozen_alone, "run.freeze", run.freeze, "would keep random layers; give run.init_from, which fills them")
     check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")

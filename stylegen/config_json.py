@@ -87,6 +87,8 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
 
 # What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
 RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
+# Of these, what makes another run nevertheless.
+DECISIVE = ("run.seed", "run.init_from", "run.freeze")
 
 
 # What processes that train one run may have each for itself.
@@ -96,13 +98,13 @@ LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir"
 def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) -> list[str]:
     """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
 
-    Left out are fields that begin with one of ``ignored``, but for the seed; by default those that do not change what
-    has been computed so far: paths, processes, reporting, and the run's length.
+    Left out are fields that begin with one of ``ignored``, but for the ``DECISIVE`` ones; by default those that do not
+    change what has been computed so far: paths, processes, reporting, and the run's length.
     """
     # A table that is empty in one of them has no entries to name, and is not a field of its own.
     a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))
     changed = [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-    decisive = [name for name in changed if name == "run.seed" or not name.startswith(ignored)]
+    decisive = [name for name in changed if name in DECISIVE or not name.startswith(ignored)]
     return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
 
 

@@ -35,8 +35,41 @@ def _transposed(y: Array, weight: Array, stride: int, padding: Padding, shape: t
     """What y contributes to each pixel of x: the transpose of the convolution by x, whose shape is given."""
     if (stride, padding, weight.shape[:2]) == (2, ((1, 1), (1, 1)), (4, 4)) and shape[1] % 2 == shape[2] % 2 == 0:
         return _transposed_by_places(y, weight)
+    exact = (stride, padding, weight.shape[:2]) == (2, ((0, 0), (0, 0)), (3, 3)) and shape[1] % 2 == shape[2] % 2 == 1
+    if exact and jax.default_backend() == "cpu":
+        return _spread_by_places(y, weight)
     x = jax.ShapeDtypeStruct(shape, y.dtype)
     return jax.linear_transpose(lambda x: convolve(x, weight, stride, padding), x)(y)[0]
+
+
+def spread_convolve(x: Array, weight: Array) -> Array:
+    """3x3 convolution of an image with zeros between its pixels, wherever it meets it: [N, 2H + 1, 2W + 1, D].
+
+    It is the transpose of a convolution with stride 2, and as such has the derivatives described above.
+    """
+    n, h, w, _ = x.shape
+    shape = n, 2 * h + 1, 2 * w + 1, weight.shape[3]
+    return _transposed(x, weight.transpose(0, 1, 3, 2)[::-1, ::-1], 2, ((0, 0), (0, 0)), shape)
+
+
+def _spread_by_places(y: Array, weight: Array) -> Array:
+    """The transpose of a 3x3 convolution with stride 2, [N, h, w, D] to [N, 2h + 1, 2w + 1, C], as four of y.
+
+    Row 2i of the result gets from rows i - 1 and i of y through rows 2 and 0 of the weight, row 2i + 1 from row i
+    through row 1. Columns likewise. The odd rows are one fewer, so one of zeros is added to them and left out again.
+    82 ms of processor time where XLA's own form takes 127 for [8, 64, 64, 64] on two busy EPYC cores, and 172 where it
+    takes 187 for [8, 16, 16, 512]; not measured on other devices.
+    """
+    n, h, w, _ = y.shape
+    turned = weight.transpose(0, 1, 3, 2)[::-1, ::-1]
+    rows = []
+    for i in (0, 1):
+        places = []
+        for j in (0, 1):
+            place = convolve(y, turned[i::2, j::2], 1, ((1 - i, 1 - i), (1 - j, 1 - j)))
+            places.append(jnp.pad(place, ((0, 0), (0, i), (0, j), (0, 0))))
+        rows.append(jnp.stack(places, axis=3))
+    return jnp.stack(rows, axis=2).reshape(n, 2 * h + 2, 2 * w + 2, weight.shape[2])[:, :-1, :-1]
 
 
 def _transposed_by_places(y: Array, weight: Array) -> Array:

@@ -14,7 +14,11 @@ def multiplications(config: Config, resolution: int) -> int:
     """
     total = 0
     for net in (config.generator, config.discriminator):
-        widths = {r: width(r, net.channel_base, net.channel_max) for r in config.resolutions if r <= resolution}
+        widths = {
+            r: width(r, net.channel_base, net.channel_max, net.channel_decay)
+            for r in config.resolutions
+            if r <= resolution
+        }
         for r, channels in widths.items():
             total += 9 * r * r * channels * (channels + (widths[r // 2] if r > 4 else 0))
     return total

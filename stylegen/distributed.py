@@ -42,6 +42,12 @@ def make_mesh(config: Config) -> Mesh:
                 f"minibatch-std groups of {group}: make data.batch (or schedule.batch) a multiple of "
                 f"{group * len(devices)}, or set run.devices."
             )
+        shrink = config.loss.pl_batch_shrink
+        if config.loss.pl_weight and batch // shrink % len(devices):
+            raise ConfigError(
+                f"loss.pl_batch_shrink = {shrink}: it leaves {batch // shrink} images of the batch of {batch} at "
+                f"{resolution} pixels, which do not split over {len(devices)} devices; make it smaller."
+            )
     return Mesh(np.array(devices), ("data",))
 
 

@@ -1,6 +1,7 @@
 """The generator: mapping network, synthesis network, and the trained ``Generator`` that everything downstream consumes.
 
-Karras, Laine and Aila 2019, Sec. 2 and Fig. 1b, with the constants of the published code.
+Karras, Laine and Aila 2019, Sec. 2 and Fig. 1b, with the constants of the published code. StyleGAN2's block, which
+``generator.block`` chooses, is in ``demodulation``; all else is shared.
 """
 
 import dataclasses
@@ -12,19 +13,24 @@ from flax import nnx
 from jax import Array
 
 from stylegen import ops
-from stylegen.config import Config
-from stylegen.layers import RELU_GAIN, EqualConv, EqualDense, Initializer, NoiseConst, StyledActivation
+from stylegen.config import Config, GeneratorConfig
+from stylegen.demodulation import DemodulatedBlock
+from stylegen.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, NoiseConst, StyledActivation
 
 NoiseMode = Literal["random", "const", "none"]
 
 
-def width(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of the block at a resolution."""
-    return min(channel_base // resolution, channel_max)
+def width(resolution: int, channel_base: int, channel_max: int, channel_decay: float = 1.0) -> int:
+    """Channels of the block at a resolution: with a decay of 1, ``channel_base // resolution``; at most the maximum."""
+    stage = math.log2(resolution) - 1
+    return min(int(channel_base / 2 / 2.0 ** (stage * channel_decay)), channel_max)
 
 
 def num_noise(resolution: int) -> int:
-    """Noise inputs of one image, all layers together: 2 r^2 for each block."""
+    """Noise inputs of one image, all layers together: 2 r^2 for each block.
+
+    StyleGAN2 has no use for the first 16: its block of 4 pixels has one layer. Noise is laid out alike nevertheless.
+    """
     return sum(2 * 4**i for i in range(2, int(math.log2(resolution)) + 1))
 
 
@@ -36,36 +42,51 @@ def num_styles(resolution: int) -> int:
 class MappingNetwork(nnx.Module):
     """z [N, z_dim] (and one-hot labels c [N, c_dim]) to w [N, w_dim], float32 throughout.
 
-    Labels are embedded and concatenated to z *before* the normalisation, as in the original.
+    Labels are embedded and concatenated to z *before* the normalisation, as in the original, or after it with the
+    blocks of StyleGAN2. The latter's discriminator has one too, of labels alone (``z_dim`` 0).
     """
 
-    def __init__(self, config: Config, *, init: Initializer):
-        g = config.generator
+    def __init__(self, g: GeneratorConfig, num_classes: int, *, init: Initializer):
+        self.joins_first = g.block == "adain"
+        self.normalizes = g.normalize_z
+        size = g.z_dim if self.joins_first else g.w_dim
+        scale = math.sqrt(num_classes) if self.joins_first else 1.0
         self.label_embedding = (
-            EqualDense(config.num_classes, g.z_dim, gain=math.sqrt(config.num_classes), use_bias=False, init=init)
-            if config.num_classes
-            else None
+            EqualDense(num_classes, size, gain=scale, use_bias=not self.joins_first, init=init) if num_classes else None
         )
-        features = [g.z_dim * (2 if config.num_classes else 1)] + [g.w_dim] * g.mapping_layers
+        hidden = [g.mapping_width or g.w_dim] * (g.mapping_layers - 1)
+        features = [g.z_dim + (size if num_classes else 0), *hidden, g.w_dim]
+        gain, self.activation = ACTIVATIONS[g.block]
+        multiplier = g.mapping_lr_multiplier
         self.dense = nnx.Dict(
             {
-                f"dense{i}": EqualDense(
-                    features[i], features[i + 1], gain=RELU_GAIN, lr_multiplier=g.mapping_lr_multiplier, init=init
-                )
+                f"dense{i}": EqualDense(features[i], features[i + 1], gain=gain, lr_multiplier=multiplier, init=init)
                 for i in range(g.mapping_layers)
             }
         )
         self.num_layers = g.mapping_layers
 
-    def __call__(self, z: Array, c: Array | None = None) -> Array:
+    def __call__(self, z: Array | None, c: Array | None = None) -> Array:
+        """Map latents, labels or both; ``z`` is None where ``z_dim`` is 0.
+
+        Raises:
+            ValueError: labels are missing.
+        """
+        parts = [] if z is None else [z]
         if self.label_embedding is not None:
             if c is None:
                 raise ValueError("A class-conditional generator needs labels.")
-            z = jnp.concatenate([z, self.label_embedding(c)], axis=-1)
-        w = ops.pixel_norm(z)
+            parts.append(self.label_embedding(c))
+        if self.joins_first:
+            w = self._norm(jnp.concatenate(parts, axis=-1))
+        else:
+            w = jnp.concatenate([self._norm(part) for part in parts], axis=-1)
         for i in range(self.num_layers):
-            w = ops.leaky_relu(self.dense[f"dense{i}"](w))
+            w = self.activation(self.dense[f"dense{i}"](w))
         return w
+
+    def _norm(self, x: Array) -> Array:
+        return ops.pixel_norm(x) if self.normalizes else x
 
 
 class SynthesisBlock(nnx.Module):
@@ -85,14 +106,25 @@ class SynthesisBlock(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Array | None, ws: Array, noise: tuple[Array | None, Array | None]) -> Array:
-        """x [N, r/2, r/2, C] (None at 4 pixels), ws [N, 2, w_dim] and each layer's noise to features [N, r, r, C']."""
+        """x [N, r/2, r/2, C] (None at 4 pixels), styles and each layer's noise to features [N, r, r, C'].
+
+        Args:
+            x: features of the block before.
+            ws: [N, layers, w_dim], the last two of which are this block's.
+            noise: of both layers, [N or 1, r, r, 1].
+        """
         if x is None:
             const = self.const[...].astype(self.dtype)
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape[1:]))
         else:
             x = ops.blur(self.conv0(x, ops.upsample_conv))
-        x = self.act0(x, ws[:, 0], noise[0])
-        return self.act1(self.conv1(x), ws[:, 1], noise[1])
+        x = self.act0(x, ws[:, -2], noise[0])
+        return self.act1(self.conv1(x), ws[:, -1], noise[1])
+
+    def image(self, x: Array, ws: Array, before: Array | None) -> tuple[Array | None, Array]:
+        """The image of the block before [N, r/2, r/2, C] (or None) enlarged, and this block's; styles are not used."""
+        new = self.torgb(x).astype(jnp.float32)
+        return (None if before is None else ops.upsample(before)), new
 
     def noise_const(self) -> tuple[Array, Array]:
         """The constant noise of both layers, [1, r, r, 1]."""
@@ -106,9 +138,11 @@ class SynthesisNetwork(nnx.Module):
         g = config.generator
         self.resolutions = config.resolutions
         self.use_noise = g.use_noise
-        widths = {r: width(r, g.channel_base, g.channel_max) for r in self.resolutions}
+        self.sums_images = g.block == "demod"
+        block = DemodulatedBlock if self.sums_images else SynthesisBlock
+        widths = {r: width(r, g.channel_base, g.channel_max, g.channel_decay) for r in self.resolutions}
         self.blocks = nnx.Dict(
-            {f"b{r}": SynthesisBlock(widths.get(r // 2, 0), widths[r], r, config, init=init) for r in self.resolutions}
+            {f"b{r}": block(widths.get(r // 2, 0), widths[r], r, config, init=init) for r in self.resolutions}
         )
 
     def __call__(
@@ -140,15 +174,17 @@ class SynthesisNetwork(nnx.Module):
         active = [r for r in self.resolutions if r <= resolution]
         inputs = self._noise(noise, key, ws.shape[0], resolution)
         x: Array | None = None
-        features: list[Array] = []
-        for i, r in enumerate(active):
-            x = self.blocks[f"b{r}"](x, ws[:, 2 * i : 2 * i + 2], inputs[r])
-            features.append(x)
-        image = self.blocks[f"b{resolution}"].torgb(features[-1]).astype(jnp.float32)
-        if len(features) == 1 or (isinstance(alpha, int | float) and alpha == 1):
-            return image
-        old = self.blocks[f"b{resolution // 2}"].torgb(features[-2]).astype(jnp.float32)
-        return ops.lerp(ops.upsample(old), image, alpha)
+        features: dict[int, Array] = {}
+        for r in active:
+            x = self.blocks[f"b{r}"](x, ws[:, : num_styles(r)], inputs[r])
+            features[r] = x
+        stable = isinstance(alpha, int | float) and alpha == 1
+        old: Array | None = None
+        image: Any = None
+        # A sum of images takes all of them; else the newest one does, and in a fade the one before.
+        for r in active if self.sums_images else active[-1:] if stable else active[-2:]:
+            old, image = self.blocks[f"b{r}"].image(features[r], ws[:, : num_styles(r)], image)
+        return image if old is None or stable else ops.lerp(old, image, alpha)
 
     def _noise(
         self, noise: NoiseMode | Array, key: Array | None, n: int, resolution: int
@@ -177,7 +213,7 @@ class GeneratorNetwork(nnx.Module):
     """Mapping and synthesis network together."""
 
     def __init__(self, config: Config, *, init: Initializer):
-        self.mapping = MappingNetwork(config, init=init)
+        self.mapping = MappingNetwork(config.generator, config.num_classes, init=init)
         self.synthesis = SynthesisNetwork(config, init=init)
 
 

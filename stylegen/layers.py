@@ -1,12 +1,14 @@
 """Layers with parameters: equalized dense and convolution, noise, AdaIN, minibatch standard deviation.
 
 Equalized learning rate (progressive growing, Sec. 4.1): weights are N(0, 1) and are scaled at run time by
-gain/sqrt(fan_in). The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, not in the activation.
+gain/sqrt(fan_in). The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, not in the activation;
+StyleGAN2 has it after the activation (``ACTIVATIONS``).
 ``dtype`` is what a layer computes in; its parameters are always float32.
 """
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,20 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from stylegen import ops
+from stylegen.config import Config
 
 RELU_GAIN = math.sqrt(2)
+
+
+class Activation(NamedTuple):
+    """A leaky ReLU and the gain of the weights before it."""
+
+    gain: float
+    function: Callable[[Array], Array]
+
+
+# By generator.block. Both compute the same of the same weights but for biases, which the second kind makes larger too.
+ACTIVATIONS = {"adain": Activation(RELU_GAIN, ops.leaky_relu), "demod": Activation(1.0, ops.scaled_leaky_relu)}
 
 
 class Initializer:
@@ -97,10 +111,13 @@ class EqualConv(nnx.Module):
 
 
 class NoiseInjection(nnx.Module):
-    """Add noise [N or 1, H, W, 1], scaled per channel; the strengths start at 0 (StyleGAN, Fig. 1b)."""
+    """Add noise [N or 1, H, W, 1], scaled per channel; the strengths start at 0 (StyleGAN, Fig. 1b).
 
-    def __init__(self, channels: int, resolution: int, *, init: Initializer):
-        self.noise_strength = nnx.Param(jnp.zeros(channels))
+    With ``channels=None`` there is one strength for all channels, as in StyleGAN2.
+    """
+
+    def __init__(self, channels: int | None, resolution: int, *, init: Initializer):
+        self.noise_strength = nnx.Param(jnp.zeros(() if channels is None else channels))
         self.noise_const = NoiseConst(init.normal((1, resolution, resolution, 1)))
 
     def __call__(self, x: Array, noise: Array | None) -> Array:
@@ -146,3 +163,15 @@ class MinibatchStd(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return jnp.concatenate([x, ops.minibatch_std(x, self.group_size).astype(x.dtype)], axis=-1)
+
+
+def from_rgb(channels: int, resolution: int, config: Config, *, init: Initializer) -> EqualConv | None:
+    """FromRGB of a block of the discriminator, if images enter there: at every resolution where networks grow.
+
+    With the blocks of StyleGAN2, which do not grow, there is one, at full resolution.
+    """
+    block = config.generator.block
+    if block == "demod" and resolution != config.resolution:
+        return None
+    dtype, gain = jnp.dtype(config.compute_dtype), ACTIVATIONS[block].gain
+    return EqualConv(config.image_channels, channels, 1, gain=gain, dtype=dtype, init=init)

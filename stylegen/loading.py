@@ -69,7 +69,7 @@ def shipped() -> list[str]:
 
 def save_generator(G: Generator, path: str | os.PathLike[str]) -> None:
     """Write a generator as one safetensors file that ``load`` reads back exactly; atomic."""
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in by_path(_arrays(G)).items()}
+    tensors = {name: np.asarray(leaf, order="C") for name, leaf in by_path(_arrays(G)).items()}
     stage = {"resolution": G.resolution, "alpha": float(G.alpha), "kimg": float(G.kimg)}
     metadata = {"format": FORMAT, "config": to_json(G.config), "stage": json.dumps(stage)}
     with replacing(path) as partial:

@@ -33,15 +33,31 @@ def wasserstein_discriminator(real_scores: Array, fake_scores: Array) -> Array:
     return fake_scores - real_scores
 
 
-class AdversarialLoss(NamedTuple):
-    """The two sides of a loss: fake scores to [N]; real and fake scores to [N]."""
+def relativistic_generator(real_scores: Array, fake_scores: Array) -> Array:
+    """softplus(-(D(G(z)) - D(x))): a fake is to score above the real image that it is paired with.
 
-    generator: Callable[[Array], Array]
-    discriminator: Callable[[Array, Array], Array]
+    RpGAN (Jolicoeur-Martineau 2018, "The relativistic discriminator", Sec. 4.2), which R3GAN takes with R1 and R2
+    (Huang et al. 2024, "The GAN is dead; long live the GAN!", Eq. 2 with f(t) = -log(1 + exp(-t))).
+    """
+    return jax.nn.softplus(real_scores - fake_scores)
+
+
+def relativistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+    """softplus(-(D(x) - D(G(z)))): the other side of ``relativistic_generator``."""
+    return jax.nn.softplus(fake_scores - real_scores)
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of a loss, each from scores [N] to [N], and what kind of loss it is."""
+
+    generator: Callable[..., Array]  # of fake scores; of real and fake scores if relativistic
+    discriminator: Callable[[Array, Array], Array]  # of real and fake scores
+    relativistic: bool = False  # pairs real and fake scores on both sides, and takes R2 beside R1
 
 
 LOSSES = {
     "logistic": AdversarialLoss(logistic_generator, logistic_discriminator),
+    "relativistic": AdversarialLoss(relativistic_generator, relativistic_discriminator, relativistic=True),
     "wgan_gp": AdversarialLoss(wasserstein_generator, wasserstein_discriminator),
 }
 
@@ -64,6 +80,14 @@ def r1_penalty(score: Score, reals: Array, full_resolution: int) -> Array:
     return squared_gradient(score, reals) * (reals.shape[1] / full_resolution) ** 2
 
 
+def r2_penalty(score: Score, fakes: Array, full_resolution: int) -> Array:
+    """R2: what ``r1_penalty`` is, on fakes (Mescheder et al. 2018, Eq. 10), with the same rescaling, [N].
+
+    The fakes are given: no gradient goes into the generator.
+    """
+    return r1_penalty(score, fakes, full_resolution)
+
+
 def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_resolution: int) -> Array:
     """WGAN-GP: (norm of dD/dx - 1)^2 on random blends of reals and fakes (Gulrajani et al. 2017, Eq. 3), [N].
 
@@ -78,3 +102,17 @@ def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_
     squared = squared_gradient(score, blend) * (reals.shape[1] / full_resolution) ** 2
     # Where the gradient is exactly zero the root has no derivative; the tiny constant changes no other value.
     return jnp.square(jnp.sqrt(squared + 1e-20) - 1)
+
+
+def path_lengths(draw: Callable[[Array], Array], ws: Array, noise: Array) -> Array:
+    """How far a picture moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
+
+    Of a whole picture's styles the squares are summed over the size of a style and averaged over the layers.
+
+    Args:
+        draw: styles [N, layers, w_dim] to images [N, r, r, C], one by one.
+        ws: [N, layers, w_dim].
+        noise: y [N, r, r, C], normal with deviation 1/r, so that lengths do not depend on the resolution.
+    """
+    gradient = jax.grad(lambda ws: jnp.sum(draw(ws) * noise))(ws)
+    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1))

@@ -1,40 +1,50 @@
 """What training measures between ticks: means of its scalars, and its speed."""
 
-import math
 import time
 from collections import defaultdict
 
 import jax
 
+SKIPPED = "Progress/skipped"  # begins the names of metrics that are 1 where a step was skipped, else 0
+
 
 class Means:
-    """Means of scalars since the last tick, fetched from the device one step late, so that fetching never waits."""
+    """Means of scalars since the last tick, fetched from the device one step late, so that fetching never waits.
 
-    def __init__(self) -> None:
+    Steps that were skipped are counted and not averaged: their losses are no numbers.
+    """
+
+    def __init__(self, skipped: int = 0) -> None:
+        """Count on from so many skipped steps."""
+        self.skipped = skipped
+        self.in_a_row = 0  # of them, up to the last step that was fetched
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
         self._pending: dict[str, jax.Array] | None = None
 
     def add(self, metrics: dict[str, jax.Array]) -> None:
         """Take in the scalars of a step, which may still be computing; fetches those of the step before."""
-        self._fetch()
+        self.settle()
         self._pending = metrics
 
-    def _fetch(self) -> None:
+    def settle(self) -> None:
+        """Fetch the scalars of the last step, waiting for it."""
         if self._pending is not None:
-            for name, value in jax.device_get(self._pending).items():
-                self._sums[name] += float(value)
-                self._counts[name] += 1
+            values = {name: float(value) for name, value in jax.device_get(self._pending).items()}
+            flags = [values.pop(name) for name in list(values) if name.startswith(SKIPPED)]
+            if any(flags):
+                self.skipped += 1
+                self.in_a_row += 1
+            else:
+                self.in_a_row = 0
+                for name, value in values.items():
+                    self._sums[name] += value
+                    self._counts[name] += 1
         self._pending = None
-
-    def finite(self) -> bool:
-        """Whether all scalars since the last tick are finite."""
-        self._fetch()
-        return all(math.isfinite(value) for value in self._sums.values())
 
     def take(self) -> dict[str, float]:
         """The mean of each scalar over the steps since the last call that gave it, by name; waits for the last step."""
-        self._fetch()
+        self.settle()
         means = {name: self._sums[name] / self._counts[name] for name in sorted(self._sums)}
         self._sums.clear()
         self._counts.clear()

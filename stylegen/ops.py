@@ -1,8 +1,10 @@
 """Pure array functions that the networks are made of. Images are NHWC; weights are HWIO; nothing here has state.
 
 Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017
-(AdaIN).
+(AdaIN), Karras et al. 2020 ("StyleGAN2").
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,11 @@ def lerp(a: Array, b: Array, t: Array | float) -> Array:
 def leaky_relu(x: Array) -> Array:
     """Leaky ReLU with slope 0.2 and no gain: the gain sqrt(2) is in the weights before it."""
     return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
+
+
+def scaled_leaky_relu(x: Array) -> Array:
+    """Leaky ReLU with slope 0.2 and the gain sqrt(2) after it, as StyleGAN2 has it: the gain is on biases too."""
+    return leaky_relu(x) * jnp.asarray(math.sqrt(2), x.dtype)
 
 
 def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
@@ -46,9 +53,19 @@ def downsample(x: Array) -> Array:
     return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) * jnp.asarray(0.25, x.dtype)
 
 
-def upsample_conv(x: Array, weight: Array) -> Array:
-    """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D]."""
-    return phased_upsample_conv(x, weight) if _prefers_reduced_forms() else conv(upsample(x), weight)
+def upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
+    """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D].
+
+    Borders are padded with zeros, or mirrored (``reflect``).
+    """
+    if _prefers_reduced_forms():
+        return phased_upsample_conv(x, weight, reflect)
+    return reflected_conv(upsample(x), weight) if reflect else conv(upsample(x), weight)
+
+
+def reflected_conv(x: Array, weight: Array) -> Array:
+    """``conv`` with a 3x3 weight of an image that is mirrored at its borders, about the outermost pixels."""
+    return conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), weight, "VALID")
 
 
 def conv_downsample(x: Array, weight: Array) -> Array:
@@ -64,22 +81,31 @@ def _prefers_reduced_forms() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def phased_upsample_conv(x: Array, weight: Array) -> Array:
+def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
     """``upsample_conv`` as four 2x2 convolutions of the small image, one for each place in a 2x2 square.
 
     Row 2i of the large image sees the rows i - 1, i, i of the small one, row 2i + 1 sees i, i, i + 1: what meets the
     same row adds up. Columns likewise. Exact at the borders. Four convolutions, because XLA's gradient of the weight of
     a single one with four times the outputs takes ten times as long and more.
+
+    ``reflect`` mirrors the large image at its borders instead of padding it with zeros; each pixel being there twice,
+    that is to repeat the outermost ones of the small image.
     """
 
     def taps(weight: Array, axis: int) -> tuple[Array, Array]:
         first, middle, last = jnp.split(weight, 3, axis)
         return jnp.concatenate([first, middle + last], axis), jnp.concatenate([first + middle, last], axis)
 
+    def place(t: Array, i: int, j: int) -> Array:
+        if not reflect:
+            return conv(x, t, padding=((1 - i, i), (1 - j, j)))
+        return conv(wider[:, i : i + h + 1, j : j + w + 1], t, padding="VALID")
+
     n, h, w, _ = x.shape
+    wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge") if reflect else x
     rows = []
     for i, row_taps in enumerate(taps(weight, 0)):
-        places = [conv(x, t, padding=((1 - i, i), (1 - j, j))) for j, t in enumerate(taps(row_taps, 1))]
+        places = [place(t, i, j) for j, t in enumerate(taps(row_taps, 1))]
         rows.append(jnp.stack(places, axis=3))
     return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, weight.shape[-1])
 

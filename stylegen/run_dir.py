@@ -1,9 +1,9 @@
 """The run directory: its configuration, log, scalars and pictures.
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
-``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``); with
-augmentation also ``augmented.png``; with ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and
-``best.safetensors`` (see ``evaluation.training``).
+``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
+``rollbacks.json`` where the run has gone back (see ``recovery``); with augmentation also ``augmented.png``; with
+``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
 """
 
 import json
@@ -19,12 +19,12 @@ from stylegen import config_json, images
 from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 
-CONFIG_NAME = "config.json"
+CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
 OURS = (
-    *(*LEFT, CONFIG_NAME, "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes*.png*"),
-    *("augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors"),
+    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json*", "tensorboard", "checkpoints", "reals.png"),
+    *("fakes*.png*", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
@@ -109,6 +109,16 @@ class Log:
     def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
         """Scalars in TensorBoard alone."""
 
+    def board_text(self, nimg: int, name: str, text: str) -> None:
+        """A sentence in TensorBoard alone."""
+
+    def stats(self) -> list[dict[str, Any]]:
+        """The lines of ``stats.jsonl`` so far."""
+        return []
+
+    def rewind(self, nimg: int) -> None:
+        """Forget the scalars beyond ``nimg``, where the run goes on."""
+
     def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
         """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
         return self.folder / f"{name}.png"
@@ -119,13 +129,24 @@ class RunLog(Log):
 
     def __init__(self, folder: Path, nimg: int):
         """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
+        super().__init__(folder)
+        self._text = (folder / "log.txt").open("a", buffering=1)
+        self._open_scalars(nimg)
+
+    def _open_scalars(self, nimg: int) -> None:
         from tensorboardX import SummaryWriter
 
-        super().__init__(folder)
-        _drop_after(folder / "stats.jsonl", nimg)
-        self._text = (folder / "log.txt").open("a", buffering=1)
-        self._stats = (folder / "stats.jsonl").open("a", buffering=1)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=nimg, flush_secs=30)
+        _drop_after(self.folder / STATS_NAME, nimg)
+        self._stats = (self.folder / STATS_NAME).open("a", buffering=1)
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=nimg, flush_secs=30)
+
+    def rewind(self, nimg: int) -> None:
+        self._stats.close()
+        self._board.close()
+        self._open_scalars(nimg)
+
+    def stats(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / STATS_NAME).read_text().splitlines()]
 
     def close(self) -> None:
         self._text.close()
@@ -143,6 +164,9 @@ class RunLog(Log):
     def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._board.add_scalar(name, value, nimg)
+
+    def board_text(self, nimg: int, name: str, text: str) -> None:
+        self._board.add_text(name, text, nimg)
 
     def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
         path = self.folder / f"{name}.png"

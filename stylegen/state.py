@@ -50,6 +50,7 @@ class TrainState:
     noise_const: Params  # constant noise inputs; drawn once
     g_opt: optax.OptState  # Adam's moments
     d_opt: optax.OptState
+    pl_mean: Array | None = None  # moving average of path lengths; None without path-length regularization
     augment: Controller | None = None  # strength of augmentation; only where it adapts
 
 
@@ -58,19 +59,31 @@ def _adam(config: Config, correction: float) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=o.beta1**correction, b2=o.beta2**correction, eps=o.epsilon)
 
 
-def lazy_correction(config: Config) -> float:
-    """Factor on the discriminator's learning rate and exponent on its betas under lazy regularization.
+def regularizes_lazily(config: Config) -> bool:
+    """Whether R1 (with the relativistic loss, R1 and R2) is a step of its own, every ``loss.r1_interval`` steps."""
+    return config.loss.name != "wgan_gp" and config.loss.r1_gamma > 0 and config.loss.r1_interval > 1
 
-    With R1 every k steps the optimizer takes a step of its own for it, k + 1 where there were k
-    (StyleGAN2, Karras et al. 2020, appendix B).
+
+def lazy_correction(config: Config) -> float:
+    """Factor c on the discriminator's learning rate and exponent on its betas under lazy regularization.
+
+    With R1 every k steps the optimizer takes k + 1 steps where it took k, and c = k/(k + 1) makes them come to the
+    same: rate c * lambda, betas beta1^c and beta2^c. The penalty is multiplied by k, and Adam's moments are shared by
+    both kinds of step (StyleGAN2, Karras et al. 2020, appendix B, "Lazy regularization"). Without such steps c is 1.
     """
     k = config.loss.r1_interval
-    return k / (k + 1) if k > 1 else 1.0
+    return k / (k + 1) if regularizes_lazily(config) else 1.0
+
+
+def path_correction(config: Config) -> float:
+    """The same for the generator, whose lazy regularization is that of path lengths."""
+    k = config.loss.pl_interval
+    return k / (k + 1) if config.loss.pl_weight > 0 else 1.0
 
 
 def g_optimizer(config: Config) -> optax.GradientTransformation:
-    """Adam for the generator, without the learning rate, which the schedule gives."""
-    return _adam(config, 1.0)
+    """Adam for the generator, without the learning rate, which the schedule gives; with its correction likewise."""
+    return _adam(config, path_correction(config))
 
 
 def d_optimizer(config: Config) -> optax.GradientTransformation:
@@ -113,6 +126,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
         noise_const=noise_const,
         g_opt=g_optimizer(config).init(g),
         d_opt=d_optimizer(config).init(d),
+        pl_mean=jnp.zeros(()) if config.loss.pl_weight > 0 else None,
         augment=init_controller(config.augment),
     )
 

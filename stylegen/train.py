@@ -15,23 +15,40 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import augment, compiling, data, distributed, ops, processes, run_dir, sampling, schedule
-from stylegen.checkpoint import Checkpointer
+from stylegen import (
+    compiling,
+    data,
+    distributed,
+    doctor,
+    freezing,
+    ops,
+    processes,
+    recovery,
+    run_dir,
+    schedule,
+    transfer,
+)
+from stylegen.checkpoint import Checkpointer, Restored, available
 from stylegen.config import Config
 from stylegen.describe import seconds_left
+from stylegen.doctor import Doctor
 from stylegen.evaluation.training import RunMetrics
-from stylegen.generator import Generator
+from stylegen.lazy import lazy_steps
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
 from stylegen.meters import Clock, Means
+from stylegen.pictures import Pictures
 from stylegen.progress import duration
 from stylegen.schedule import Stage
-from stylegen.state import TrainState, abstract_state, build_networks, ema_generator, init_state
+from stylegen.state import (
+    TrainState,
+    abstract_state,
+    build_networks,
+    init_state,
+)
 from stylegen.train_step import (
     Static,
     jit_step,
-    regularize_step,
-    regularizes_lazily,
     reset_optimizers,
     train_step,
 )
@@ -39,7 +56,6 @@ from stylegen.train_step import (
 TICKS = 200  # in a run, where run.tick_kimg does not say
 TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
 MAX_CHECKPOINT_NIMG = 200_000  # but not less often than this
-MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
 
 
 class TrainingError(ValueError):
@@ -60,7 +76,8 @@ def train(config: Config) -> Path:
         DataError: the data cannot be used.
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
-        TrainingError: the losses are not finite; nothing is saved then.
+        TrainingError: the losses are not finite again and again; what was saved before is still there.
+        TransferError: ``run.init_from`` names nothing to start from, or what does not fit.
         EvaluationError, WeightsError: ``run.metrics`` cannot be measured.
         ProcessError: there are several processes, which do not fit together.
     """
@@ -80,6 +97,10 @@ def _train(config: Config) -> Path:
     if source.fingerprint != processes.from_main(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
+    if config.run.freeze:
+        freezing.frozen(config)
+    resumes = processes.from_main(str(not config.run.overwrite and bool(available(folder))) if main else "") == "True"
+    taken = transfer.read(config) if config.run.init_from and not resumes else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
             run_dir.clear_run(folder)
@@ -102,13 +123,14 @@ def _train(config: Config) -> Path:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
-                state = restored.state if restored else distributed.put_replicated(mesh, init_state(config))
+                if taken and not restored:
+                    log.line(taken.text)
                 if metrics is not None:
                     metrics.forget_after(nimg)
                 stop = distributed.StopVote(mesh, asked.is_set)
-                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics)
+                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics, taken)
                 with processes.computing():
-                    loop.run(state, nimg, restored.meta.phase if restored else 0)
+                    loop.run(restored)
     return folder
 
 
@@ -151,6 +173,7 @@ class _Loop:
     log: run_dir.Log
     stop: distributed.StopVote
     metrics: RunMetrics | None
+    taken: transfer.Transfer | None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -163,10 +186,13 @@ class _Loop:
         self.checkpoint_every = max(round(every * 1000) if every else default, 1)
         placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
         self.programs = {"train": jit_step(train_step, self.static, *placement)}
-        if regularizes_lazily(config):
-            self.programs["regularize"] = jit_step(regularize_step, self.static, *placement)
+        self.lazy = lazy_steps(config)
+        for name, (step, _) in self.lazy.items():
+            self.programs[name] = jit_step(step, self.static, *placement)
         self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
-        self.latents = sampling.latents(range(config.run.grid[0] * config.run.grid[1]), config.generator.z_dim)
+        self.rollbacks = recovery.read(self.log.folder)
+        self.means = Means()
+        self.pictures = Pictures(config, self.static.networks, self.mesh, self.source, self.log)
 
     def _lower(self, key: tuple[str, int, int]) -> Any:
         """One of the programs for (its name, resolution, batch size), lowered."""
@@ -181,15 +207,30 @@ class _Loop:
         moments = {"g_opt": forgotten.g_opt, "d_opt": forgotten.d_opt}
         return dataclasses.replace(state, **distributed.put_replicated(self.mesh, moments))
 
-    def run(self, state: TrainState, nimg: int, phase: int) -> None:
-        """Train from ``nimg`` to the end, or until asked to stop; ``phase`` is the one of the last step taken."""
-        means, batches, streaming = Means(), None, None
+    def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
+        """Where to go on, at a checkpoint or at the beginning: (state, nimg, phase of the last step taken)."""
+        extra = restored.meta.extra if restored else {}
+        state = restored.state if restored else None
+        if state is None:
+            state = distributed.put_replicated(self.mesh, transfer.apply(init_state(self.config), self.taken))
+        if len(self.rollbacks) > extra.get("rollbacks", 0):
+            key = recovery.other_key(distributed.local(state.key), len(self.rollbacks))
+            state = dataclasses.replace(state, key=distributed.put_replicated(self.mesh, key))
+        nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
+        self.means = Means(extra.get("skipped", 0))
+        self.doctor = Doctor(self.config, self.source.num_images, self.log.stats())
+        return state, nimg, phase
+
+    def run(self, restored: Restored | None) -> None:
+        """Train from a checkpoint, or from the beginning, to the end, or until asked to stop."""
+        state, nimg, phase = self.load(restored)
+        batches, streaming = None, None
         stage = schedule.at(self.config, max(nimg - 1, 0))
         if nimg < self.total:
             self.compile_ahead(schedule.at(self.config, nimg))
         if nimg == 0 and processes.is_main():
-            self.save_reals()
-            self.save_fakes(state, schedule.at(self.config, 0), 0)
+            self.pictures.save_reals()
+            self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
         clock = Clock(nimg)
         try:
             while nimg < self.total and not self.stop():
@@ -206,58 +247,91 @@ class _Loop:
                 arguments = *self.next_batch(batches), *_scalars(stage)
                 state, metrics = steps["train"](state, *arguments)
                 # The clock alone says which steps regularize, so that a resumed run takes the same ones.
-                if "regularize" in steps and nimg // stage.batch_size % self.config.loss.r1_interval == 0:
-                    state, penalty = steps["regularize"](state, *arguments)
-                    metrics = metrics | penalty
-                means.add(metrics)
+                for name, (_, interval) in self.lazy.items():
+                    if nimg // stage.batch_size % interval == 0:
+                        state, penalty = steps[name](state, *arguments)
+                        metrics = metrics | penalty
+                self.means.add(metrics)
                 nimg += stage.batch_size
                 ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
                 saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
                 measures = self.metrics is not None and self.metrics.due(nimg - stage.batch_size, nimg)
                 if ticks or saves or measures:
-                    self.check_finite(means, nimg)
+                    self.means.settle()
+                if self.means.in_a_row >= self.config.run.max_skipped and nimg < self.total:
+                    del state
+                    state, nimg, phase = self.roll_back(nimg)
+                    streaming = None
+                    continue
                 if ticks:
-                    self.report(state, stage, nimg, means.take(), clock)
+                    self.report(state, stage, nimg, clock)
                 if measures:
                     self.measure(state, stage, nimg, clock)
-                if saves:
+                if saves and not self.means.in_a_row:
                     self.save(state, stage)
         finally:
             self.compiled.close()
             if batches is not None:
                 batches.close()
-        self.check_finite(means, nimg)
+        self.means.settle()
         self.finish(state, stage, nimg)
 
-    def check_finite(self, means: Means, nimg: int) -> None:
-        """Raise TrainingError if the losses have left the numbers, before that is saved."""
-        if not means.finite():
-            saved = self.checkpointer.latest
-            raise TrainingError(
-                f"A loss is not finite at {nimg / 1000:g} kimg: the run has diverged. "
-                + (f"The last checkpoint is of {saved / 1000:g} kimg. " if saved else "Nothing was saved. ")
-                + "Try a smaller optimizer.learning_rate or a larger loss.r1_gamma."
-            )
+    def roll_back(self, nimg: int) -> tuple[TrainState, int, int]:
+        """Go back to the last checkpoint that training got on from, and take another way; results as of ``load``.
+
+        Raises:
+            TrainingError: that has been done often enough.
+        """
+        self.checkpointer.wait()
+        newest = self.checkpointer.latest or 0
+        why = (
+            f"{self.config.run.max_skipped} updates in a row were skipped, for losses or gradients that are not finite"
+        )
+        rollbacks = [*self.rollbacks, recovery.Rollback(nimg, newest)]
+        if recovery.in_vain(rollbacks) > self.config.run.max_rollbacks:
+            raise TrainingError(recovery.advice(why, rollbacks, self.log.folder))
+        if self.rollbacks and self.rollbacks[-1].to == newest and self.checkpointer.abandon(newest):
+            rollbacks[-1] = recovery.Rollback(nimg, self.checkpointer.latest or 0)
+        self.rollbacks = rollbacks
+        notes: list[str] = []
+        restored = self.checkpointer.restore(distributed.replicated(self.mesh), log=notes.append)
+        back = restored.meta.nimg if restored else 0
+        if processes.is_main():
+            recovery.write(self.log.folder, rollbacks)
+        self.log.rewind(back)
+        if self.metrics is not None:
+            self.metrics.forget_after(back)
+        place = f"the checkpoint at {back / 1000:g} kimg" if restored else "the beginning"
+        for note in notes:
+            self.log.line(note)
+        self.log.line(
+            f"{why}: at {nimg / 1000:g} kimg. Going back to {place}, with another order of the images and other random "
+            f"numbers; time {len(rollbacks)} in this run."
+        )
+        return self.load(restored)
 
     def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """The metrics that ``run.metrics`` names, of the moving average."""
         assert self.metrics is not None
-        G = ema_generator(self.config, self.static.networks, distributed.local(state), stage)
-        scalars, text = self.metrics.measure(G, nimg)
+        scalars, text = self.metrics.measure(self.pictures.generator(state, stage), nimg)
         self.log.board_scalars(nimg, scalars)
         self.log.line(text)
         clock.restart(nimg)
 
     def save(self, state: TrainState, stage: Stage) -> None:
         """Start writing a checkpoint."""
-        self.checkpointer.save(state, stage, extra={"data": self.source.fingerprint})
+        extra = {"data": self.source.fingerprint, "rollbacks": len(self.rollbacks), "skipped": self.means.skipped}
+        self.checkpointer.save(state, stage, extra=extra)
 
     def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """Save where the run is, unless that is saved, and say so."""
-        if self.checkpointer.latest != nimg and nimg > 0:
+        # Where updates are being skipped, the state may be past help: a resumed run comes here again and can go back.
+        astray = self.means.in_a_row > 0 and nimg < self.total
+        if self.checkpointer.latest != nimg and nimg > 0 and not astray:
             self.save(state, stage)
         self.checkpointer.wait()
-        done = "Finished" if nimg >= self.total else "Stopped; the same command goes on from here"
+        place = f"{(self.checkpointer.latest or 0) / 1000:g} kimg, before updates were skipped" if astray else "here"
+        done = "Finished" if nimg >= self.total else f"Stopped; the same command goes on from {place}"
         self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
         if self.compiled.running():
             self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
@@ -273,7 +347,7 @@ class _Loop:
             stage.resolution,
             stage.batch_size,
             start=nimg,
-            seed=self.config.data.seed,
+            seed=recovery.order_seed(self.config.data.seed, len(self.rollbacks)),
             positions=distributed.share(np.array(order)),
             workers=self.config.data.workers,
         )
@@ -297,7 +371,7 @@ class _Loop:
         if upcoming and self.config.run.compile_ahead:
             self.compile_ahead(upcoming[0])
             if upcoming[0].resolution != key[0] and processes.is_main():
-                self.compiled.run(functools.partial(self.rehearse_fakes, upcoming[0].resolution))
+                self.compiled.run(functools.partial(self.pictures.rehearse, upcoming[0].resolution))
         return steps
 
     def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
@@ -305,39 +379,35 @@ class _Loop:
         for name in self.programs:
             self.compiled.start((name, stage.resolution, stage.batch_size))
 
-    def rehearse_fakes(self, resolution: int) -> None:
-        """Draw a grid of nothing at a resolution, in a fade and after it, so that this is compiled before a tick."""
-        shapes = abstract_state(self.config)
-        kept = {name: getattr(shapes, name) for name in ("nimg", "g_ema", "noise_const", "w_avg")}
-        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), kept)
-        state = dataclasses.replace(shapes, **distributed.put_replicated(self.mesh, zeros))
-        for alpha in (0.5, 1.0):
-            self.draw_fakes(state, Stage(0, resolution, alpha, 1, 0.0))
-
-    def report(self, state: TrainState, stage: Stage, nimg: int, means: dict[str, float], clock: Clock) -> None:
-        """What happens at a tick: scalars, the progress line, a grid of samples."""
+    def report(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
+        """What happens at a tick: scalars, the progress line, a grid of samples, what the doctor says."""
+        means = self.means.take()
         if not processes.is_main():
             return
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
         phase_left, run_left = seconds_left(self.config, nimg, stage.resolution, speed)
-        self.log.scalars(
-            nimg,
-            means
-            | {
-                "Progress/kimg": nimg / 1000,
-                "Progress/resolution": stage.resolution,
-                "Progress/alpha": stage.alpha,
-                "Progress/batch_size": stage.batch_size,
-                "Progress/learning_rate": stage.learning_rate,
-                "Timing/sec_per_kimg": 1000 / speed,
-                "Timing/img_per_sec": speed,
-                "Timing/total_sec": clock.total(),
-            },
-        )
-        losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
+        w = self.pictures.styles(state, stage)
+        means |= doctor.vitals(means, self.config, distributed.local(state), w, stage.resolution)
+        scalars = means | {
+            "Progress/skipped": self.means.skipped,
+            "Progress/kimg": nimg / 1000,
+            "Progress/resolution": stage.resolution,
+            "Progress/alpha": stage.alpha,
+            "Progress/batch_size": stage.batch_size,
+            "Progress/learning_rate": stage.learning_rate,
+            "Timing/sec_per_kimg": 1000 / speed,
+            "Timing/img_per_sec": speed,
+            "Timing/total_sec": clock.total(),
+        }
+        self.log.scalars(nimg, scalars)
+        losses = "no finite losses"
+        if "Loss/G/loss" in means:
+            losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
         if "Loss/r1_penalty" in means:
             losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
+        if "Loss/path_length" in means:
+            losses += f"  path {means['Loss/path_length']:.3g}"
         if "Progress/augment" in means:
             losses += f"  augment {means['Progress/augment']:.3f}"
         fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
@@ -345,43 +415,11 @@ class _Loop:
             f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
             f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
         )
-        self.save_fakes(state, stage, nimg)
+        for sentence in self.doctor.look(scalars):
+            self.log.line(f"Doctor: {sentence}")
+            self.log.board_text(nimg, "Doctor", sentence)
+        self.pictures.save_fakes(state, stage, nimg)
         clock.restart(nimg)
-
-    def grid_shape(self) -> tuple[int, int]:
-        """Columns and rows of the grids, fewer where pictures are large."""
-        fit = max(MAX_GRID_SIDE // self.config.resolution, 1)
-        columns, rows = self.config.run.grid
-        return min(columns, fit), min(rows, fit)
-
-    def save_reals(self) -> None:
-        """``reals.png``: the first images of the data at full resolution; ``augmented.png``: as augmented at most."""
-        columns, rows = self.grid_shape()
-        indices = np.arange(min(columns * rows, self.source.num_images))
-        reals = self.source.read(indices, self.config.resolution)["image"]
-        self.log.grid("reals", reals, columns, 0)
-        if self.config.augment.mode != "none":
-            self.log.grid("augmented", augment.sheet(reals, self.config.augment), columns, 0)
-
-    def draw_fakes(self, state: TrainState, stage: Stage) -> np.ndarray:
-        """Samples of the moving average for a grid, uint8, from latents that stay the same."""
-        columns, rows = self.grid_shape()
-        n = columns * rows
-        G: Generator = ema_generator(self.config, self.static.networks, distributed.local(state), stage)
-        labels = np.arange(n) % G.c_dim if G.c_dim else None
-        return sampling.synthesize(G, sampling.styles(G, self.latents[:n], labels=labels), noise="const")
-
-    def save_fakes(self, state: TrainState, stage: Stage, nimg: int) -> None:
-        """``fakes000123.png`` and ``fakes.png``: samples of the moving average from latents that stay the same.
-
-        Enlarged to the full resolution, so that all grids of a run are of one size.
-        """
-        scale = self.config.resolution // stage.resolution
-        pictures = self.draw_fakes(state, stage)
-        path = self.log.grid(f"fakes{nimg // 1000:06d}", pictures, self.grid_shape()[0], nimg, scale)
-        newest = path.with_name("fakes.png.partial")
-        newest.write_bytes(path.read_bytes())
-        newest.replace(path.with_name("fakes.png"))
 
 
 def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ generator step, each with latents and noise of its own. Images are at the stage'
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,10 +19,20 @@ from jax import Array, lax, random
 from stylegen import augment, losses, ops
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
+from stylegen.freezing import without_frozen
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
-from stylegen.state import Networks, Params, TrainState, d_optimizer, g_optimizer, lazy_correction
+from stylegen.state import (
+    Networks,
+    Params,
+    TrainState,
+    d_optimizer,
+    g_optimizer,
+    lazy_correction,
+    path_correction,
+)
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
+See = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
@@ -62,9 +72,45 @@ def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
     return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
 
 
-def ema_beta(batch_size: int, ema_kimg: float) -> float:
-    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg."""
-    return 0.5 ** (batch_size / (ema_kimg * 1000)) if ema_kimg > 0 else 0.0
+def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg: Array | int = 0) -> Array | float:
+    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg.
+
+    With ``rampup`` the half-life is at most so many times ``nimg``, the images shown before the step, so that the
+    average of a young run forgets the first, random generator (StyleGAN2-ADA, Karras et al. 2020, published code).
+    """
+    if ema_kimg == 0:
+        return 0.0
+    if rampup is None:
+        return 0.5 ** (batch_size / (ema_kimg * 1000))
+    half_life = jnp.minimum(ema_kimg * 1000, rampup * jnp.asarray(nimg, jnp.float32))
+    return jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
+
+
+def draw_styles(
+    network: GeneratorNetwork,
+    config: Config,
+    z_key: Array,
+    mix_key: Array,
+    n: int,
+    c: Array | None,
+    resolution: int,
+    latent_sharding: Any = None,
+) -> tuple[Array, Array]:
+    """Styles as training draws them: with style mixing.
+
+    Returns:
+        (ws [N, layers, w_dim], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+    """
+    latents = random.normal(z_key, (2, n, config.generator.z_dim))
+    if latent_sharding is not None:
+        # Without being told, the compiler would draw all fakes on every device.
+        latents = lax.with_sharding_constraint(latents, latent_sharding)
+    z, z_mix = latents
+    layers = num_styles(resolution)
+    w = network.mapping(z, c)
+    if config.generator.style_mixing_prob == 0:
+        return broadcast_styles(w, layers), w
+    return mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob), w
 
 
 def generate(
@@ -80,20 +126,10 @@ def generate(
     """Fakes as training draws them: with style mixing and fresh noise.
 
     Returns:
-        (images [N, r, r, C], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+        (images [N, r, r, C], w [N, w_dim]); w as in ``draw_styles``.
     """
     z_key, mix_key, noise_key = random.split(key, 3)
-    latents = random.normal(z_key, (2, n, config.generator.z_dim))
-    if latent_sharding is not None:
-        # Without being told, the compiler would draw all fakes on every device.
-        latents = lax.with_sharding_constraint(latents, latent_sharding)
-    z, z_mix = latents
-    layers = num_styles(resolution)
-    w = network.mapping(z, c)
-    if config.generator.style_mixing_prob > 0:
-        ws = mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob)
-    else:
-        ws = broadcast_styles(w, layers)
+    ws, w = draw_styles(network, config, z_key, mix_key, n, c, resolution, latent_sharding)
     images = network.synthesis(ws, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
     return images, w
 
@@ -104,24 +140,27 @@ def generator_loss(
     c: Array | None,
     alpha: Array,
     key: Array,
-    n: int,
+    reals: Array,
     *,
     static: "Static",
-    resolution: int,
 ) -> tuple[Array, Array]:
-    """Mean generator loss of n fakes, and their w [N, w_dim]."""
-    network = static.networks.generator(g, state.noise_const)
-    p = augment.strength(state.augment, static.config.augment)
-    key, (see,) = _augmentations(key, p, (n, resolution, resolution, static.config.image_channels), 1, static.config)
-    fakes, w = generate(network, static.config, key, n, c, resolution, alpha, static.latent_sharding)
-    fakes = see(fakes)
-    scores = static.networks.discriminator(state.d)(fakes, c, alpha=alpha)
-    return jnp.mean(losses.LOSSES[static.config.loss.name].generator(scores)), w
+    """Mean generator loss of as many fakes as there are reals [N, r, r, C], and their w [N, w_dim].
+
+    Only a relativistic loss looks at the reals, and pairs each with the fake of the same place in the batch.
+    """
+    config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
+    loss = losses.LOSSES[config.loss.name]
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    key, (see_fakes, *see_reals) = _augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
+    fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
+    score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
+    real_scores = [score(see(reals)) for see in see_reals]
+    return jnp.mean(loss.generator(*real_scores, score(see_fakes(fakes)))), w
 
 
 def _augmentations(
     key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
-) -> tuple[Array, list[Callable[[Array], Array]]]:
+) -> tuple[Array, list[See]]:
     """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities."""
     if p is None:
         return key, [lambda images: images] * count
@@ -151,45 +190,71 @@ def discriminator_loss(
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
-    key, (see_reals, see_fakes) = _augmentations(key, p, reals.shape, 2, config)
-    fakes = see_fakes(fakes)
-    real_scores, fake_scores = score(see_reals(reals)), score(fakes)
+    key, sees = _augmentations(key, p, reals.shape, 2, config)
+    see_reals, see_fakes = sees
+    real_scores, fake_scores = score(see_reals(reals)), score(see_fakes(fakes))
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
-    if config.loss.name != "wgan_gp":  # whose scores have no zero
-        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(real_scores))
+    if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
+        ahead = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
+        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(ahead))
     if p is not None:
         metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
-        penalty = losses.gradient_penalty(score, see_reals(reals), fakes, mix, config.resolution)
+        penalty = losses.gradient_penalty(score, see_reals(reals), see_fakes(fakes), mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
     elif config.loss.r1_gamma > 0 and config.loss.r1_interval == 1:
-        penalty = losses.r1_penalty(lambda x: score(see_reals(x)), reals, config.resolution)
-        loss = loss + config.loss.r1_gamma / 2 * penalty
-        metrics["Loss/r1_penalty"] = jnp.mean(penalty)
+        penalty, sizes = squared_gradients(score, (reals, fakes), sees, config)
+        loss, metrics = loss + config.loss.r1_gamma / 2 * penalty, metrics | sizes
     metrics["Loss/D/loss"] = jnp.mean(loss)
     return metrics["Loss/D/loss"], metrics
 
 
+def uses_r2(config: Config) -> bool:
+    """Whether r1_gamma weighs the squared gradient on fakes too."""
+    return losses.LOSSES[config.loss.name].relativistic
+
+
+def squared_gradients(
+    score: losses.Score, images: Sequence[Array], sees: Sequence[See], config: Config
+) -> tuple[Array, Metrics]:
+    """The penalties that r1_gamma/2 weighs: their sum [N] and the mean of each.
+
+    R1 of the first ``images``, reals, and R2 of the second, fakes, if the loss has it; each seen through its
+    augmentation, as in ``discriminator_loss``.
+    """
+
+    def through(see: See) -> losses.Score:
+        return lambda x: score(see(x))
+
+    kinds = {"r1": losses.r1_penalty} | ({"r2": losses.r2_penalty} if uses_r2(config) else {})
+    sizes = {
+        name: penalty(through(see), each, config.resolution)
+        for (name, penalty), each, see in zip(kinds.items(), images, sees, strict=False)
+    }
+    total = functools.reduce(jnp.add, sizes.values())
+    return total, {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+
+
 def lazy_r1_loss(
     d: Params,
-    reals: Array,
+    images: Sequence[Array],
     c: Array | None,
     alpha: Array,
     *,
     static: "Static",
-    see: Callable[[Array], Array] = lambda images: images,
-) -> tuple[Array, Array]:
-    """R1 for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean penalty).
+    sees: Sequence[See] = (lambda x: x, lambda x: x),
+) -> tuple[Array, Metrics]:
+    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
 
-    ``see`` is the augmentation, which R1 goes through as in ``discriminator_loss``.
+    ``images`` and ``sees``, the augmentations, are as for ``squared_gradients``.
     """
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    penalty = jnp.mean(losses.r1_penalty(lambda x: score(see(x)), reals, config.resolution))
-    return config.loss.r1_gamma / 2 * config.loss.r1_interval * penalty, penalty
+    penalty, metrics = squared_gradients(score, images, sees, config)
+    return config.loss.r1_gamma / 2 * config.loss.r1_interval * jnp.mean(penalty), metrics
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,11 +266,30 @@ class Static:
     latent_sharding: Any = None  # of latents [2, N, z_dim], where the batch is split over devices
 
 
-def _descend(
+def descend(
     optimizer: optax.GradientTransformation, gradients: Params, opt_state: Any, params: Params, learning_rate: Array
 ) -> tuple[Params, Any]:
+    """A step against the gradients: (new parameters, new state of the optimizer)."""
     updates, opt_state = optimizer.update(gradients, opt_state, params)
     return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt_state
+
+
+def or_as_before(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
+    """The state after an update, or as it was where losses or gradients are not finite; and 1 there, else 0.
+
+    A choice leaf by leaf: what XLA runs inside a conditional is slow on a CPU. Clock, key and constant noise are those
+    of ``after`` in any case.
+    """
+    fields = {field.name: getattr(after, field.name) for field in dataclasses.fields(after)}
+    kept = {name: value for name, value in fields.items() if name not in ("nimg", "key", "noise_const")}
+    old = {name: getattr(before, name) for name in kept}
+    chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), kept, old)
+    return dataclasses.replace(after, **chosen), 1 - finite.astype(jnp.float32)
+
+
+def is_finite(metrics: Metrics) -> Array:
+    """Whether all of them are finite numbers."""
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(value) for value in metrics.values()])
 
 
 def update_discriminator(
@@ -216,40 +300,46 @@ def update_discriminator(
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
-    p = augment.strength(state.augment, config.augment)
+    p = augment.strength(state.augment, state.nimg, config.augment)
     gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
         state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
     )
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
     learning_rate = learning_rate * lazy_correction(config)
-    d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
     return dataclasses.replace(state, d=d, d_opt=d_opt, w_avg=w_avg), metrics
 
 
 def update_generator(
     state: TrainState,
+    reals: Array,
     c: Array | None,
     alpha: Array,
     learning_rate: Array,
     key: Array,
-    n: int,
-    resolution: int,
     static: Static,
 ) -> tuple[TrainState, Metrics]:
-    """One generator step on n fresh fakes."""
+    """One generator step on as many fresh fakes as there are reals [N, r, r, C]."""
     config = static.config
     (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
-        state.g, state, c, alpha, key, n, static=static, resolution=resolution
+        state.g, state, c, alpha, key, reals, static=static
     )
-    g, g_opt = _descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    learning_rate = learning_rate * path_correction(config)
+    gradients = without_frozen(gradients, "g", config.run.freeze)
+    metrics = {"Loss/G/loss": loss, "Doctor/gradient_norm/G": optax.tree.norm(gradients)}
+    g, g_opt = descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
-    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), {"Loss/G/loss": loss}
+    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), metrics
 
 
 def train_step(
     state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
 ) -> tuple[TrainState, Metrics]:
     """One step: moving average, discriminator, generator; the clock advances by the batch.
+
+    Where a loss or a gradient is not finite, all of it is skipped, but for the clock: the data goes on.
 
     Args:
         state: before the step.
@@ -260,26 +350,23 @@ def train_step(
         static: configuration and network structure.
 
     Returns:
-        (state after the step, metrics).
+        (state after the step, metrics); the metric ``Progress/skipped`` is 1 where the step was skipped.
     """
-    config, n, resolution = static.config, images.shape[0], images.shape[1]
+    config, n, before = static.config, images.shape[0], state
     reals_key, d_key, g_key, _ = _step_keys(state)
     reals, c = _prepare(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
-    beta = ema_beta(n, config.optimizer.ema_kimg)
+    beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
-    state, g_metrics = update_generator(state, c, alpha, learning_rate, g_key, n, resolution, static)
+    state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)
     if state.augment is not None:
         controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
         state = dataclasses.replace(state, augment=controller)
-    return dataclasses.replace(state, nimg=state.nimg + n), d_metrics | g_metrics
-
-
-def regularizes_lazily(config: Config) -> bool:
-    """Whether R1 is a step of its own."""
-    return config.loss.name == "logistic" and config.loss.r1_gamma > 0 and config.loss.r1_interval > 1
+    metrics = d_metrics | g_metrics
+    state, metrics["Progress/skipped"] = or_as_before(is_finite(metrics), state, before)
+    return dataclasses.replace(state, nimg=state.nimg + n), metrics
 
 
 def regularize_step(
@@ -287,18 +374,28 @@ def regularize_step(
 ) -> tuple[TrainState, Metrics]:
     """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
 
+    R2, where the loss has it, is on fakes of its own, drawn with the generator that the training step left.
+
     Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
     conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
     """
     config = static.config
     *_, key = _step_keys(state)
-    p = augment.strength(state.augment, config.augment)
-    key, (see,) = _augmentations(key, p, images.shape, 1, config)
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    key, sees = _augmentations(key, p, images.shape, 2 if uses_r2(config) else 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
-    gradients, penalty = jax.grad(lazy_r1_loss, has_aux=True)(state.d, reals, c, alpha, static=static, see=see)
+    batch = [reals]
+    if uses_r2(config):
+        network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
+        fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
+        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
+    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, batch, c, alpha, static=static, sees=sees)
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * lazy_correction(config)
-    d, d_opt = _descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
-    return dataclasses.replace(state, d=d, d_opt=d_opt), {"Loss/r1_penalty": penalty}
+    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    state, metrics["Progress/skipped_r1"] = or_as_before(finite, dataclasses.replace(state, d=d, d_opt=d_opt), state)
+    return state, metrics
 
 
 def _step_keys(state: TrainState) -> Array:
@@ -323,7 +420,7 @@ def reset_optimizers(state: TrainState) -> TrainState:
 
 
 def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
-    """``train_step`` or ``regularize_step``, jitted: state donated and on every device, images and labels split.
+    """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
     """

@@ -1,9 +1,11 @@
-"""Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 pictures."""
+"""Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 pictures; and back."""
 
 import itertools
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,14 @@ from PIL import Image
 from stylegen import images
 
 FORMATS = (".mp4", ".gif", ".webp")
+READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
 MP4_CRF = "17"  # x264's quality: visually lossless
 FRAME = "frame{:05d}.png"
 
 
 class VideoError(ValueError):
-    """The video cannot be written; the message says why."""
+    """The video cannot be written or read; the message says why."""
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
@@ -152,3 +155,72 @@ def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> Non
     first, *rest = (images.to_pil(frame) for frame in frames)
     options = {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
     first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **options)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video before its frames are read."""
+
+    path: Path
+    width: int  # pixels, as shown: phones store videos lying on their side
+    height: int
+    fps: float
+    frames: int  # as the file states; players and we may find one more or less
+
+
+def open_video(path: str | os.PathLike[str]) -> Clip:
+    """Size, speed and length of a video.
+
+    Raises:
+        VideoError: there is no such file, ffmpeg cannot read it, or it has no frames.
+    """
+    import imageio_ffmpeg
+
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(f"{path}: there is no such video.")
+    # The header of this form of raw video states size and speed after ffmpeg has turned the picture upright.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    header, _, content = done.stdout.partition(b"\n")
+    found = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
+    if found is None or not content:
+        why = done.stderr.decode(errors="replace").strip().splitlines()
+        raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
+    width, height, rate, base = (int(number) for number in found.groups())
+    fps = rate / base
+    try:
+        frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except (RuntimeError, ValueError):  # the count is for the progress line alone
+        frames, seconds = 0, 0.0
+    return Clip(path, width, height, fps, frames or round(seconds * fps))
+
+
+def read_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """The frames one by one: uint8 RGB [h, w, 3].
+
+    Raises:
+        VideoError: ffmpeg fails on the way.
+    """
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip.path), "-map", "0:v:0"]
+    command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    size = clip.width * clip.height * 3
+    try:
+        while len(data := process.stdout.read(size)) == size:
+            yield np.frombuffer(data, np.uint8).reshape(clip.height, clip.width, 3)
+        messages = process.stderr.read().decode(errors="replace").strip()
+        if process.wait():
+            raise VideoError(f"{clip.path}: ffmpeg could not read it to the end: {messages}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.stdout.close()
+        process.stderr.close()
+        process.wait()

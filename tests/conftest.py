@@ -32,16 +32,21 @@ from stylegen.state import build_networks, ema_generator, init_state
 
 @functools.cache
 def _generator(
-    resolution: int = 16, channels: int = 3, classes: int = 0, stage: int | None = None, alpha: float = 1.0
+    resolution: int = 16,
+    channels: int = 3,
+    classes: int = 0,
+    stage: int | None = None,
+    alpha: float = 1.0,
+    block: str = "adain",
 ) -> Generator:
     config = Config(
         resolution=resolution,
         image_channels=channels,
         num_classes=classes,
         data=DataConfig(source="images"),
-        generator=GeneratorConfig(z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
+        generator=GeneratorConfig(block=block, z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
         discriminator=DiscriminatorConfig(channel_max=8),
-        schedule=ScheduleConfig(start_resolution=4),
+        schedule=ScheduleConfig(start_resolution=4 if block == "adain" else resolution),
     )
     state = init_state(config, seed=3)
     rng = np.random.default_rng(4)

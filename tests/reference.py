@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig
+from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 
 FOLDER = Path(__file__).parent / "data" / "reference"
 
@@ -127,6 +127,72 @@ class Reference:
                 layer = int(name.removeprefix("vars/G/G_synthesis/noise"))
                 path = ("synthesis", "blocks", f"b{4 * 2 ** (layer // 2)}", f"act{layer % 2}", "noise", "noise_const")
                 put(tree, path, value.transpose(0, 2, 3, 1))
+        return tree
+
+
+class Reference2(Reference):
+    """StyleGAN2's stored network, whose names are those of a PyTorch state dict."""
+
+    def __init__(self) -> None:
+        self.arrays = dict(np.load(FOLDER / "stylegan2_32.npz"))
+        self.config = Config(
+            resolution=32,
+            data=DataConfig(source="images"),
+            generator=GeneratorConfig(
+                block="demod", z_dim=64, w_dim=64, mapping_layers=4, channel_base=1024, channel_max=64
+            ),
+            discriminator=DiscriminatorConfig(channel_base=1024, channel_max=64),
+            schedule=ScheduleConfig(start_resolution=32),
+        )
+        self.labels = None
+
+    def _trained(self, network: str) -> list[str]:
+        names = [name.removeprefix(f"vars/{network}/") for name in self.arrays if name.startswith(f"vars/{network}/")]
+        return [name for name in names if name.rpartition(".")[2] not in ("resample_filter", "noise_const", "w_avg")]
+
+    def generator_paths(self, prefix: str = "vars/G/") -> dict[str, tuple[str, ...]]:
+        return {prefix + name: self._generator_path(name) for name in self._trained("G")}
+
+    def _generator_path(self, name: str) -> tuple[str, ...]:
+        network, block, *rest = name.split(".")
+        if network == "mapping":
+            return ("mapping", "dense", block.replace("fc", "dense"), *rest)
+        if rest[0] in ("conv0", "conv1") and rest[1] in ("bias", "noise_strength"):
+            tail = ("bias",) if rest[1] == "bias" else ("noise", "noise_strength")
+            rest = [rest[0].replace("conv", "act"), *tail]
+        return ("synthesis", "blocks", block, *rest)
+
+    def discriminator_paths(self, prefix: str = "vars/D/") -> dict[str, tuple[str, ...]]:
+        layers = {"fc": "dense0", "out": "dense1"}
+        return {
+            prefix + name: ("blocks", *(layers.get(part, part) for part in name.split(".")))
+            for name in self._trained("D")
+        }
+
+    def convert(self, name: str, value: np.ndarray) -> np.ndarray:
+        """A weight of theirs in our layout; theirs have the 1 of the scale in the affine's bias."""
+        if name.endswith("affine.bias"):
+            return value - 1
+        if name.endswith("b4.const"):
+            return value.transpose(1, 2, 0)[None]
+        if name.endswith("b4.fc.weight"):
+            channels = value.shape[1] // 16
+            return value.reshape(-1, channels, 4, 4).transpose(2, 3, 1, 0).reshape(16 * channels, -1)
+        if value.ndim == 2:
+            return value.T
+        if value.ndim == 4:
+            # Transposed convolutions, which enlarge, turn the weight over.
+            turned = value[:, :, ::-1, ::-1] if name.startswith("vars/G/") and ".conv0." in name else value
+            return turned.transpose(2, 3, 1, 0)
+        return value
+
+    def noise_const(self) -> dict:
+        tree: dict = {}
+        for name, value in self.arrays.items():
+            if name.endswith("noise_const"):
+                _, block, layer, _ = name.removeprefix("vars/G/").split(".")
+                path = ("synthesis", "blocks", block, layer.replace("conv", "act"), "noise", "noise_const")
+                put(tree, path, value[None, :, :, None])
         return tree
 
 

@@ -374,13 +374,20 @@ def test_controller_weighs_images_where_the_batch_changes():
 
 
 def test_strength_by_mode():
-    assert augment.strength(None, AugmentConfig()) is None
+    nimg = jnp.int32(0)
+    assert augment.strength(None, nimg, AugmentConfig()) is None
     assert augment.init_controller(AugmentConfig()) is None
-    fixed = AugmentConfig("fixed", p=0.3)
-    assert augment.init_controller(fixed) is None and augment.strength(None, fixed) == np.float32(0.3)
     ada = AugmentConfig("ada", p=0.2)
-    assert augment.strength(augment.init_controller(ada), ada) == np.float32(0.2)
-    assert augment.strength(controller(p=0.4), ada) == np.float32(0.4)
+    assert augment.strength(augment.init_controller(ada), nimg, ada) == np.float32(0.2)
+    assert augment.strength(controller(p=0.4), nimg, ada) == np.float32(0.4)
+
+
+def test_a_fixed_strength_rises_first():
+    fixed = AugmentConfig("fixed", p=0.3, speed_kimg=10.0)
+    assert augment.init_controller(fixed) is None
+    found = [augment.strength(None, jnp.int32(nimg), fixed) for nimg in (0, 1000, 2999, 3000, 2_000_000_000)]
+    np.testing.assert_allclose(found, [0, 0.1, 0.2999, 0.3, 0.3], rtol=1e-6)
+    assert {p.dtype for p in found} == {jnp.dtype("float32")}
 
 
 def test_the_sheet_shows_the_greatest_strength():

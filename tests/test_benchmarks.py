@@ -1,6 +1,7 @@
 """Benchmarks run and print what they promise; nothing here depends on how fast anything is."""
 
 import argparse
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 import stylegen
-from benchmarks import against, common, directions, flops, growing, projection, sizes, workload
+from benchmarks import against, augment_leaks, common, directions, flops, growing, projection, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.data import toy_bedrooms
 from stylegen.metrics import path_length
 
 BENCHMARKS = common.ROOT / "benchmarks"
@@ -41,7 +43,9 @@ def printing(**result) -> str:
     return shlex.join([sys.executable, "-c", code])
 
 
-@pytest.mark.parametrize("name", ["train_step", "sample", "growing", "input", "projection", "directions"])
+@pytest.mark.parametrize(
+    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions", "augment_leaks"]
+)
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
     assert done.returncode == 0
@@ -209,6 +213,23 @@ def test_operations_are_those_of_the_layers():
     assert flops.discriminator(config, 16, fading=True) == discriminator + layers((3, 8, 1, 8))
 
 
+def test_operations_of_stylegan2_are_counted_by_its_definition_too():
+    config = small_config()
+    demod = dataclasses.replace(config.generator, block="demod")
+    config = dataclasses.replace(config, generator=demod, schedule=ScheduleConfig(start_resolution=16))
+
+    def layers(*shapes):
+        return sum(2 * i * o * k * k * r * r for i, o, k, r in shapes)
+
+    affines = layers(*[(8, 8, 1, 1)] * 6, *[(8, 4, 1, 1)] * 2)
+    convolutions = layers((8, 8, 3, 4), (8, 8, 3, 4), (8, 8, 3, 8), (8, 4, 3, 8), (4, 4, 3, 16))
+    colours = layers((8, 3, 1, 4), (8, 3, 1, 8), (4, 3, 1, 16))
+    assert flops.synthesis(config, 16, fading=False) == affines + convolutions + colours
+    blocks = layers((4, 4, 3, 16), (4, 8, 3, 8), (4, 8, 1, 8), (8, 8, 3, 8), (8, 8, 3, 4), (8, 8, 1, 4))
+    end = layers((9, 8, 3, 4), (8, 8, 4, 1), (8, 1, 1, 1))
+    assert flops.discriminator(config, 16, fading=False) == blocks + end + layers((3, 4, 1, 16))
+
+
 def test_a_step_counts_its_passes():
     every, lazy, without = (small_config(r1_interval=k, r1_gamma=g) for k, g in ((1, 10.0), (16, 10.0), (1, 0.0)))
     d, g = flops.discriminator(every, 16, True), 2 * flops.mapping(every) + flops.synthesis(every, 16, True)
@@ -218,7 +239,7 @@ def test_a_step_counts_its_passes():
 
 
 def test_the_timed_work_is_the_originals():
-    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False)
+    a = argparse.Namespace(resolution=8, batch=4, base=64, max=16, amp=False, block="adain")
     config = workload.make_config(a)
     assert (config.loss.r1_interval, config.loss.r1_gamma, config.loss.name) == (1, 10.0, "logistic")
     assert (config.generator.w_dim, config.generator.mapping_layers, config.generator.style_mixing_prob) == (
@@ -289,6 +310,63 @@ def test_a_stage_is_compared_with_what_it_reads():
     assert input_benchmark.supply(lsun_bedroom_256.get_config(), 512, readings) is None
 
 
+def test_leaks_are_seen():
+    """Turned, shifted, recoloured rooms, each by the measure that is for it and no other."""
+    rooms = toy_bedrooms.render(range(300), 16)
+    mean = rooms.mean(0)
+    plain = augment_leaks.measure(rooms, mean)
+    assert tuple(plain) == augment_leaks.MEASURES
+    assert plain["upright"] > 0.95 and plain["off height"] < 0.3 and plain["top - bottom"] > 40
+    for turned in (rooms[:, ::-1], np.rot90(rooms, 1, (1, 2))):
+        found = augment_leaks.measure(turned, mean)
+        assert found["upright"] < 0.05 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
+    moved = augment_leaks.measure(np.roll(rooms, 2, 1), mean)
+    assert moved["y"] == pytest.approx(2, abs=0.3) and moved["off height"] > 1.7
+    assert augment_leaks.measure(np.roll(rooms, 2, 2), mean)["x"] > plain["x"] + 0.2
+    dark = augment_leaks.measure(rooms // 2, mean)
+    assert dark["red"] == pytest.approx(plain["red"] / 2, abs=0.5) and dark["tint spread"] < plain["tint spread"]
+    assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
+    mirrored = augment_leaks.measure(rooms[:, :, ::-1], mean)
+    assert mirrored["upright"] == plain["upright"] and mirrored["y"] == plain["y"]
+
+
+def test_a_leak_is_a_difference_beyond_the_spread_without():
+    def rows(p, values):
+        return [{"p": p, **dict.fromkeys(augment_leaks.MEASURES, value)} for value in values]
+
+    without = rows(0.0, [1.0, 1.2, 1.3])
+    data = dict.fromkeys(augment_leaks.MEASURES, 1.0)
+    near = augment_leaks.verdicts(without + rows(0.6, [1.4, 1.5, 1.4]), data)["red"]
+    far = augment_leaks.verdicts(without + rows(0.6, [1.4, 1.5, 1.6]), data)["red"]
+    assert near["within"] and not far["within"]
+    assert far["difference"] == pytest.approx(1 / 3) and far["spread"] == pytest.approx(0.3)
+    assert far["drift with"] == pytest.approx(0.5) and far["drift without"] == pytest.approx(0.5 / 3)
+
+
 def test_files_are_small():
     for path in Path(BENCHMARKS).glob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_style_transfer_is_timed_and_compared(monkeypatch):
+    other = printing(framework="torch", resolution=32, batch=2, network="small", stylize_img_per_s=2.0)
+    tiny = ["--resolution", "32", "--batch", "2", "--steps", "2", "--warmup", "1"]
+    text, result = run("style_transfer", *tiny, "--against", other, "--pairs", "1")
+    assert result["stylize_img_per_s"] > 0 and result["peak_gflop_per_s"] > 0
+    assert result["against"]["ratios"]["stylize_img_per_s"]["pairs"] == [result["stylize_img_per_s"] / 2.0]
+    assert "ours/theirs" in text
+
+
+def test_operations_of_a_transfer_are_counted():
+    from benchmarks import style_transfer
+
+    # relu1_1 to relu3_1 of 8 pixels: 3-16 and 16-16 at 8, 16-32 and 32-32 at 4, 32-64 at 2; as much for the decoder.
+    one_way = 64 * (3 * 16 + 16 * 16) + 16 * (16 * 32 + 32 * 32) + 4 * 32 * 64
+    assert style_transfer.gflop("small", 8) == pytest.approx((2 * 2 * 9 * one_way + 2 * 9 * 64) / 1e9)
+
+
+def test_the_built_in_networks_are_what_is_timed():
+    from benchmarks import style_transfer
+    from stylegen.style_transfer.config import StyleConfig
+
+    assert style_transfer.NETWORKS["small"] == StyleConfig().stages

@@ -8,6 +8,12 @@ import pytest
 from stylegen.convolution import convolve, trilinear_convolve
 
 STATIC = [(2, ((1, 1), (1, 1))), (1, "SAME"), (1, ((1, 0), (0, 1)))]
+# (kernel, stride and padding, size of the image): those with a form of their own, and others.
+CASES = [
+    *((4, s, (6, 4)) for s in STATIC),
+    (4, STATIC[0], (5, 4)),
+    *((3, (2, ((0, 0), (0, 0))), s) for s in ((7, 5), (6, 5))),
+]
 
 
 def random(*shape, seed=0):
@@ -31,9 +37,9 @@ def derivatives(function, x, weight, v):
     return [jax.jit(jax.value_and_grad(f, argnums=(0, 1)))(x, weight) for f in (first, second, third)]
 
 
-@pytest.mark.parametrize(("static", "size"), [*((s, (6, 4)) for s in STATIC), (STATIC[0], (5, 4))])
-def test_derivatives_of_every_order_are_those_of_jax(static, size):
-    x, v, weight = random(2, *size, 3), random(2, *size, 3, seed=1), random(4, 4, 3, 2, seed=2)
+@pytest.mark.parametrize(("kernel", "static", "size"), CASES)
+def test_derivatives_of_every_order_are_those_of_jax(kernel, static, size):
+    x, v, weight = random(2, *size, 3), random(2, *size, 3, seed=1), random(kernel, kernel, 3, 2, seed=2)
     mine = derivatives(lambda x, w: trilinear_convolve(x, w, *static), x, weight, v)
     theirs = derivatives(lambda x, w: convolve(x, w, *static), x, weight, v)
     for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):

@@ -51,12 +51,32 @@ def test_wasserstein():
     np.testing.assert_array_equal(losses.wasserstein_discriminator(real, fake), fake - real)
 
 
+def test_relativistic():
+    """RpGAN: each side is the softplus of minus how far its own image is ahead of the one it is paired with."""
+    real, fake = np.array([-3, 0, 2], np.float32), np.array([1, 0.5, -2], np.float32)
+    np.testing.assert_allclose(losses.relativistic_discriminator(real, fake), np.log1p(np.exp(fake - real)), rtol=1e-5)
+    np.testing.assert_allclose(losses.relativistic_generator(real, fake), np.log1p(np.exp(real - fake)), rtol=1e-5)
+
+
+def test_relativistic_scores_only_count_against_each_other():
+    real, fake = random(5), random(5, seed=1)
+    for loss in (losses.relativistic_generator, losses.relativistic_discriminator):
+        np.testing.assert_allclose(loss(real + 7, fake + 7), loss(real, fake), rtol=1e-4)
+        assert not np.allclose(loss(real, fake), loss(real, fake[::-1]))  # pairs, not means
+    scores = np.array([-1000, 1000], np.float32)
+    np.testing.assert_array_equal(losses.relativistic_discriminator(scores, -scores), [2000, 0])
+
+
 def test_every_configurable_loss_exists_and_has_its_sides_the_right_way_round():
     names = typing.get_args(typing.get_type_hints(LossConfig)["name"])
     assert set(losses.LOSSES) == set(names)
     for loss in losses.LOSSES.values():
         # A discriminator gains where reals score high and fakes low, a generator where fakes score high.
-        assert jax.grad(loss.generator)(0.5) < 0
+        if loss.relativistic:
+            by_real, by_fake = jax.grad(loss.generator, argnums=(0, 1))(0.5, 0.5)
+            assert by_fake < 0 < by_real
+        else:
+            assert jax.grad(loss.generator)(0.5) < 0
         by_real, by_fake = jax.grad(loss.discriminator, argnums=(0, 1))(0.5, 0.5)
         assert by_real < 0 < by_fake
 
@@ -89,8 +109,28 @@ def test_penalties_are_those_of_reals_upsampled_to_full_resolution(octaves):
 
     expected = losses.squared_gradient(score_full, enlarge(reals))
     np.testing.assert_allclose(losses.r1_penalty(curved, reals, full), expected, rtol=1e-5)
+    expected = losses.squared_gradient(score_full, enlarge(fakes))
+    np.testing.assert_allclose(losses.r2_penalty(curved, fakes, full), expected, rtol=1e-5)
     expected = losses.gradient_penalty(score_full, enlarge(reals), enlarge(fakes), mix, full)
     np.testing.assert_allclose(losses.gradient_penalty(curved, reals, fakes, mix, full), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [losses.r1_penalty, losses.r2_penalty])
+@pytest.mark.parametrize("full", [4, 16])
+def test_squared_gradients_against_finite_differences(penalty, full):
+    images, step = random(2, 4, 4, 3).astype(np.float64), 1e-6
+
+    def score(x):
+        return np.sum(np.tanh(x * WEIGHT) + np.square(x), axis=(1, 2, 3))
+
+    expected = np.zeros(2)
+    for index in np.ndindex(4, 4, 3):
+        shift = np.zeros((4, 4, 3))
+        shift[index] = step
+        expected += ((score(images + shift) - score(images - shift)) / (2 * step)) ** 2
+    # Of a picture of full size each pixel is spread over (full/4)^2, which each have that much less of the gradient.
+    expected /= (full / 4) ** 2
+    np.testing.assert_allclose(penalty(curved, images.astype(np.float32), full), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("full", [4, 16])

@@ -30,7 +30,7 @@ def test_scalars_are_fetched_one_step_late(fetched):
     for number, step in enumerate(steps):
         means.add(step)
         assert fetched == steps[:number]
-    assert means.finite()
+    means.settle()
     assert fetched == steps
     means.take()
     assert fetched == steps
@@ -53,16 +53,23 @@ def test_taking_begins_anew():
     assert means.take() == {"loss": 5}
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_one_step_that_is_not_finite_is_seen_at_once_and_until_taken(bad):
-    means = Means()
-    means.add({"loss": np.float32(1), "penalty": np.float32(bad)})
-    assert not means.finite()
-    means.add({"loss": np.float32(1), "penalty": np.float32(1)})
-    assert not means.finite()
-    means.take()
-    means.add({"loss": np.float32(1), "penalty": np.float32(1)})
-    assert means.finite()
+@pytest.mark.parametrize("flag", ["Progress/skipped", "Progress/skipped_r1"])
+def test_skipped_steps_are_counted_and_not_averaged(flag):
+    def step(loss, skipped):
+        return {"loss": np.float32(loss), flag: np.float32(skipped)}
+
+    means = Means(skipped=7)
+    for loss, skipped in [(1, 0), (math.nan, 1), (math.inf, 1), (3, 0), (math.nan, 1)]:
+        means.add(step(loss, skipped))
+    assert (means.skipped, means.in_a_row) == (9, 0)  # the last one is fetched one step late
+    means.settle()
+    assert (means.skipped, means.in_a_row) == (10, 1)
+    assert means.take() == {"loss": 2}
+    assert (means.skipped, means.in_a_row) == (10, 1)
+    means.add(step(5, 0))
+    means.settle()
+    assert (means.skipped, means.in_a_row) == (10, 0)
+    assert means.take() == {"loss": 5}
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from stylegen.config import (
     OptimizerConfig,
     RunConfig,
     ScheduleConfig,
-    to_json,
 )
+from stylegen.config_json import to_json
 from stylegen.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -59,14 +59,16 @@ def tiny(folder: Path, total_kimg: float) -> Config:
 class Processes:
     """Two processes of two devices each, training one run; each writes what it says to a file of its own."""
 
-    def __init__(self, folder: Path, config: Config, differently: dict[int, list[str]] | None = None):
+    def __init__(
+        self, folder: Path, config: Config, differently: dict[int, list[str]] | None = None, prelude: str = ""
+    ):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         experiment = folder / "experiment.py"
         text = to_json(config)
         experiment.write_text(
-            f"from stylegen.config_json import from_json\ndef get_config():\n    return from_json({text!r})"
+            f"{prelude}from stylegen.config_json import from_json\ndef get_config():\n    return from_json({text!r})"
         )
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
         environment = os.environ | {
@@ -193,6 +195,19 @@ def test_killing_the_first_ends_the_other(tmp_path):
         assert time.monotonic() - killed < 15
         # Process 0 keeps what the others say to each other; without it, JAX itself ends them, in its own words.
         assert "another task died" in run.said(1) or "Process 0 is gone" in run.said(1)
+
+
+@pytest.mark.slow
+def test_two_processes_go_back_together(tmp_path):
+    """Weights are spoilt in the sixth step, of 96 images, in both; the last checkpoint is of 64."""
+    spoil = "import pytest\nfrom tests.test_recovery import poison\n"
+    spoil += "poison(pytest.MonkeyPatch(), bad_weight={5: float('nan')})\n"
+    folder = tmp_path / "run"
+    with together(tmp_path, tiny(folder, 0.32), prelude=spoil) as run:
+        assert run.statuses() == [0, 0], run.said(0) + run.said(1)
+    assert json.loads((folder / "rollbacks.json").read_text()) == [{"at": 144, "to": 64}]
+    assert [line["nimg"] for line in stats(folder)] == list(range(16, 321, 16))
+    assert max(available(folder)) == 320
 
 
 @pytest.mark.slow

@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 
 import stylegen
-from stylegen import images, projected
-from stylegen.cli import configs, edit, evaluate, prepare, project, sample, train
+from stylegen import images, importing, projected
+from stylegen.cli import (
+    configs,
+    convert,
+    edit,
+    evaluate,
+    prepare,
+    project,
+    sample,
+    stylize,
+    train,
+    train_style,
+)
 from stylegen.data.prepare import Options
 from stylegen.evaluation import names
 from stylegen.pretrained import weights
@@ -20,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-EXPERIMENTS = sorted((ROOT / "configs").glob("*.py"))
+EXPERIMENTS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem != "style_transfer")
 
 
 def blocks(language: str) -> list[str]:
@@ -65,14 +76,16 @@ SAMPLE = of_verb("sample", readme_commands()) + [
     c for e in EXPERIMENTS for c in of_verb("sample", docstring_commands(e))
 ]
 EVALUATE = of_verb("evaluate", readme_commands())
-PROJECT, EDIT = of_verb("project", readme_commands()), of_verb("edit", readme_commands())
+CONVERT = of_verb("convert", readme_commands())
+STYLIZE = of_verb("stylize", readme_commands())
+PROJECTIONS, EDIT = of_verb("project", readme_commands()), of_verb("edit", readme_commands())
 IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docstring_commands(e))]
 
 
 def test_every_command_is_of_a_known_kind():
     kinds = {words[0].removeprefix(".venv/bin/") for words in readme_commands()}
     assert kinds == {"make", "python", "python3", "pip", "stylegen"}
-    assert TRAIN and PREPARE and SAMPLE and EVALUATE and PROJECT and EDIT
+    assert TRAIN and PREPARE and SAMPLE and EVALUATE and CONVERT and STYLIZE and PROJECTIONS and EDIT
 
 
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
@@ -119,7 +132,7 @@ def test_sample(arguments, make_generator, monkeypatch, tmp_path):
     assert set(tmp_path.rglob("*.*")) > before
 
 
-@pytest.mark.parametrize("arguments", PROJECT + EDIT, ids=ids(PROJECT + EDIT))
+@pytest.mark.parametrize("arguments", PROJECTIONS + EDIT, ids=ids(PROJECTIONS + EDIT))
 def test_project_and_edit(arguments, make_generator, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     G = make_generator()
@@ -157,6 +170,37 @@ def test_evaluate(arguments, monkeypatch):
     monkeypatch.setattr(evaluate, "_download", lambda name: ran.append(weights.PUBLISHED[name]))
     monkeypatch.setattr(evaluate, "_write", lambda *_, **__: None)
     assert evaluate.main(arguments) == 0 and len(ran) == 1
+
+
+@pytest.mark.parametrize("arguments", CONVERT, ids=ids(CONVERT))
+def test_convert(arguments, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    monkeypatch.setattr(convert, "convert", ran.append)
+    assert convert.main(arguments) == 0
+    importing.check_free(ran[0].out or tmp_path)
+    assert ran[0].report or ran[0].out
+
+
+@pytest.mark.parametrize("arguments", STYLIZE, ids=ids(STYLIZE))
+def test_stylize(arguments, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("room.jpg", "clip.mp4", "photos/a.jpg"):
+        (tmp_path / name).touch()
+    for name in ("_pictures", "_video", "_download"):
+        monkeypatch.setattr(stylize, name, lambda *found: ran.append(found))
+    assert stylize.main(arguments) == 0 and len(ran) == 1
+
+
+def test_train_style(monkeypatch):
+    (arguments,) = of_verb("train_style", readme_commands())
+    ran = []
+    monkeypatch.setattr("stylegen.style_transfer.training.train_style", ran.append)
+    monkeypatch.setattr("stylegen.compiling.use_cache", lambda folder: None)
+    monkeypatch.chdir(ROOT)
+    assert train_style.main(arguments) == 0 and ran[0].run.dir
 
 
 def test_the_metrics_that_are_listed():

@@ -100,6 +100,7 @@ def test_contents(wheel):
     assert "toy_bedrooms" in stylegen.loading.shipped()
     for generator in stylegen.loading.shipped():
         assert f"stylegen/pretrained/{generator}.safetensors" in names
+    assert "stylegen/pretrained/style_transfer/small.safetensors" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "test" in name]
 
@@ -110,7 +111,7 @@ def test_imports_the_installed_package(run, environment):
 
 def test_help(run):
     output = run("stylegen", "--help")
-    for verb in ("train", "sample", "evaluate", "prepare"):
+    for verb in ("train", "sample", "evaluate", "prepare", "stylize", "train_style"):
         assert verb in output
         assert "usage: " + verb in run("stylegen", verb, "--help")
 

@@ -9,6 +9,9 @@ VERBS = {
     "project": "find the styles with which a trained generator draws your picture",
     "edit": "find directions in which pictures change, and move pictures along them",
     "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
+    "convert": "turn NVIDIA's pickles into runs",
+    "stylize": "give pictures or a video the style of others",
+    "train_style": "train the networks of stylize",
     "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",
 }
 
@@ -19,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in VERBS:
         verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
         return verb
-    listed = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+    listed = "\n".join(f"  {name:<13}{text}" for name, text in VERBS.items())
     usage = f"stylegen VERB ...\n\n{listed}\n\nstylegen VERB --help says more."
     if argv and argv[0] in ("-h", "--help"):
         print(usage)

@@ -3,9 +3,12 @@
 import importlib.util
 import traceback
 from pathlib import Path
+from typing import TypeVar
 
 import stylegen
 from stylegen.config import Config, ConfigError
+
+Kind = TypeVar("Kind")
 
 
 def config_dirs() -> list[Path]:
@@ -30,11 +33,15 @@ def find_config(name: str) -> Path:
     raise ConfigError(f"--config {name}: no such file or experiment; there are {', '.join(shipped)}.")
 
 
-def load_config(name: str) -> Config:
+def load_config(name: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
     """The configuration of an experiment given by path or by name.
 
+    Args:
+        name: path, or name of an experiment that ships.
+        kind: class of the configuration that is expected.
+
     Raises:
-        ConfigError: there is no such file, or it does not give a Config.
+        ConfigError: there is no such file, or it does not give such a configuration.
     """
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"stylegen_config_{path.stem}", path)
@@ -53,7 +60,7 @@ def load_config(name: str) -> Config:
         )
         raise ConfigError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     if config is None:
-        raise ConfigError(f"--config {name}: has no function get_config() that returns a Config.")
-    if not isinstance(config, Config):
-        raise ConfigError(f"--config {name}: get_config() gave a {type(config).__name__}, not a Config.")
+        raise ConfigError(f"--config {name}: has no function get_config() that returns a {kind.__name__}.")
+    if not isinstance(config, kind):
+        raise ConfigError(f"--config {name}: get_config() gave a {type(config).__name__}, not a {kind.__name__}.")
     return config

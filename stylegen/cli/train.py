@@ -18,6 +18,9 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   train --config configs/quickstart.py --run.dir runs/quickstart
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
+  # Fine-tune on other pictures: from another run, at full size at once, its discriminator's finest layers kept
+  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init_from runs/bedroom
+      --schedule.start_resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done
   train --config configs/lsun_bedroom_256.py --dry_run --img_per_sec 120
 
@@ -62,6 +65,10 @@ def _train(argv: list[str]) -> None:
         from stylegen.describe import describe
 
         print(describe(config, ours.img_per_sec))
+        if config.run.init_from:
+            from stylegen import transfer
+
+            print(transfer.describe(config))
         return
     from stylegen.train import train
 

@@ -1,37 +1,66 @@
-"""State dicts that ``torch.save`` wrote, as numpy arrays, without torch.
+"""What ``torch.save`` wrote, and torch's tensors within other pickles, as numpy arrays, without torch.
 
-Such a file is a pickle, which can name any function to be called. Here only what rebuilds tensors can be named; every
-other name ends the reading before anything is called. Both forms are read: the zip archive of torch 1.6 and later
-(``data.pkl`` and a file for each storage), and the sequence of pickles before that, with the storages at the end.
+Such a file is a pickle, which can name any function to be called. ``pickle_tree`` reads it as inert records, in which
+only what tensors are rebuilt from may be named; the tensors are made of them here. Both forms are read: the zip archive
+of torch 1.6 and later (``data.pkl`` and a file for each storage), and the sequence of pickles before that, with the
+storages at the end, which is also what pickled modules hold as bytes for each of their storages.
 """
 
 import io
 import math
 import os
-import pickle
 import struct
 import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from stylegen.pretrained import WeightsError
+from stylegen.pretrained import WeightsError, pickle_tree
+from stylegen.pretrained.pickle_arrays import MAX_OVERLAP, as_mapping
+from stylegen.pretrained.pickle_tree import Kind, Name, Names, Persistent, Record, describe
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_DTYPES = {
-    "FloatStorage": np.float32,
-    "DoubleStorage": np.float64,
-    "HalfStorage": np.float16,
-    "LongStorage": np.int64,
-    "IntStorage": np.int32,
-    "ShortStorage": np.int16,
-    "CharStorage": np.int8,
-    "ByteStorage": np.uint8,
-    "BoolStorage": np.bool_,
+_ZIP_MAGIC = b"PK\x03\x04"
+_BFLOAT16: np.dtype = np.dtype([("bfloat16", "<u2")])  # a mark: numpy has no such type
+# What zipfile raises of a damaged archive.
+_BAD_ZIP = (zipfile.BadZipFile, LookupError, ValueError, OSError, RuntimeError, OverflowError, EOFError, struct.error)
+_STORAGES: dict[str, np.dtype] = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": _BFLOAT16,
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "UntypedStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
 }
+_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+
+STORAGE_NAMES: dict[tuple[str, str], Kind] = {
+    **{("torch", name): "mark" for name in _STORAGES},
+    **{("torch.storage", name): "mark" for name in ("UntypedStorage", "_UntypedStorage")},
+}
+TENSOR_NAMES: dict[tuple[str, str], Kind] = {
+    **STORAGE_NAMES,
+    **{("torch", name): "mark" for name in (*_DTYPES, "Tensor")},
+    **{("torch.nn.parameter", name): "mark" for name in ("Parameter", "Buffer")},
+    ("torch", "Size"): "class",
+    ("torch", "device"): "class",
+    ("torch._utils", "_rebuild_tensor"): "function",
+    ("torch._utils", "_rebuild_tensor_v2"): "function",
+    ("torch._utils", "_rebuild_parameter"): "function",
+    ("torch._utils", "_rebuild_parameter_with_state"): "function",
+    ("torch._tensor", "_rebuild_from_type"): "function",
+    ("torch._tensor", "_rebuild_from_type_v2"): "function",
+    ("collections", "OrderedDict"): "class",
+}
+_STATE_DICT = Names(TENSOR_NAMES, purpose="a state dict")
+_ONE_STORAGE = Names(STORAGE_NAMES, purpose="a storage of torch")
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -41,18 +70,15 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         WeightsError: the file is no state dict, is damaged, or names anything but tensors.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            tree = _read_zip(file, path) if zipfile.is_zipfile(file) else _read_legacy(file, path)
-    except (OSError, WeightsError):
-        raise
-    except Exception as error:  # a damaged pickle or archive raises nearly anything
-        raise WeightsError(f"{path}: no state dict that can be read ({type(error).__name__}: {error}).") from error
-    if isinstance(tree, dict) and isinstance(tree.get("state_dict"), dict):
-        tree = tree["state_dict"]
-    if not isinstance(tree, dict) or not all(isinstance(k, str) and isinstance(v, _Tensor) for k, v in tree.items()):
+    value, storages = load(path.read_bytes(), _STATE_DICT, str(path))
+    tree = as_mapping(value) or {}
+    if (inner := as_mapping(tree.get("state_dict"))) is not None:
+        tree = inner
+    tensors = Tensors(storages, str(path))
+    found = {name: tensors.array(item) for name, item in tree.items() if isinstance(name, str)}
+    if len(found) != len(tree) or not tree or any(array is None for array in found.values()):
         raise WeightsError(f"{path}: holds something else than a state dict, which is a table of tensors by name.")
-    return {name: tensor.array(path) for name, tensor in tree.items()}
+    return {name: array.copy() for name, array in found.items() if array is not None}
 
 
 @dataclass
@@ -64,137 +90,224 @@ class _Storage:
     data: np.ndarray | None = None
 
 
-@dataclass
-class _Tensor:
-    """A strided view of a storage."""
-
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    def array(self, path: Path) -> np.ndarray:
-        """A copy of the numbers; the view must lie within its storage and not be larger than it."""
-        data = self.storage.data
-        numbers = [self.offset, *self.size, *self.stride]
-        honest = all(type(n) is int and n >= 0 for n in numbers) and len(self.size) == len(self.stride) <= 8
-        count = math.prod(self.size) if honest else 0
-        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=False)) if honest else 0
-        if data is None or not honest or count > data.size or (count and last >= data.size):
-            raise WeightsError(f"{path}: damaged: a tensor of {self.size} does not fit its storage.")
-        strides = tuple(step * data.itemsize for step in self.stride)
-        return np.lib.stride_tricks.as_strided(data[self.offset :], self.size, strides).copy()
-
-
-def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> _Tensor:
-    if not isinstance(storage, _Storage):
-        raise WeightsError("a tensor without a storage.")
-    return _Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch", "Size"): tuple,
-    # A storage's type is only a mark: a string, which cannot be called.
-    **{("torch", name): name for name in _DTYPES},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """An unpickler that knows the names in ``_ALLOWED`` and no others."""
-
-    def __init__(self, file: IO[bytes], path: Path, storages: "_Storages") -> None:
-        super().__init__(file, encoding="utf-8")
-        self._path, self._storages = path, storages
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Called for every name that the pickle holds."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise WeightsError(
-                f"{self._path}: names {module}.{name}, which is no part of a state dict and might run code; it was not "
-                "read any further."
-            ) from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """Called for every storage."""
-        return self._storages.get(pid)
-
-
-class _Storages:
+class Storages:
     """The storages of a file by their keys."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile | None = None, prefix: str = "") -> None:
+    def __init__(self, size: int, what: str, archive: zipfile.ZipFile | None = None, prefix: str = "") -> None:
         self.by_key: dict[str, _Storage] = {}
-        self._path, self._archive, self._prefix = path, archive, prefix
-        self._left = path.stat().st_size  # bytes; no honest file has storages larger than itself
+        self.size, self.what = size, what
+        self._archive, self._prefix = archive, prefix
+        self._left = size  # bytes; no honest file has storages larger than itself
 
     def get(self, pid: Any) -> _Storage:
         """The storage that a pickle's persistent id means."""
-        kind, dtype_name, key, _, numel = pid[:5]
-        if kind != "storage" or dtype_name not in _DTYPES or type(numel) is not int or numel < 0:
-            raise WeightsError(f"{self._path}: a storage of an unknown kind.")
-        if len(pid) > 5 and pid[5] is not None:
-            raise WeightsError(f"{self._path}: a storage that is a part of another; save it again with a newer torch.")
-        key = str(key)
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage" or type(pid[4]) is not int:
+            raise WeightsError(f"{self.what}: asks for a storage by {describe(pid)}; torch writes other ids.")
+        _, kind, key, _, numel, *view = pid
+        dtype = _STORAGES.get(kind.name.removeprefix("_")) if isinstance(kind, Name) else None
+        if dtype is None or numel < 0:
+            raise WeightsError(f"{self.what}: asks for a storage of {describe(kind)} with {describe(numel)} numbers.")
+        if view and view[0] is not None:
+            raise WeightsError(f"{self.what}: a storage that is a part of another; save it again with a newer torch.")
+        key = str(key) if isinstance(key, int | str) else ""
         if key not in self.by_key:
-            storage = _Storage(np.dtype(_DTYPES[dtype_name]), numel)
-            self._left -= numel * storage.dtype.itemsize
+            self._left -= numel * dtype.itemsize
             if self._left < 0:
-                raise WeightsError(f"{self._path}: damaged: its storages are larger than the file.")
+                raise WeightsError(f"{self.what}: damaged: its storages are larger than the file.")
+            storage = _Storage(dtype, numel)
             if self._archive is not None:
                 storage.data = self._from_zip(self._archive, key, storage)
             self.by_key[key] = storage
         return self.by_key[key]
 
     def _from_zip(self, archive: zipfile.ZipFile, key: str, storage: _Storage) -> np.ndarray:
-        info = archive.getinfo(f"{self._prefix}data/{key}")
-        if info.file_size != storage.numel * storage.dtype.itemsize or info.compress_type != zipfile.ZIP_STORED:
-            raise WeightsError(f"{self._path}: damaged: storage {key} has not the size that is stated.")
-        return np.frombuffer(archive.read(info), storage.dtype)  # zipfile checks the CRC
+        content = _stored(archive, f"{self._prefix}data/{key}", self.size, self.what)
+        if len(content) != storage.numel * storage.dtype.itemsize:
+            raise WeightsError(
+                f"{self.what}: damaged: storage {pickle_tree.printable(key)} has not the size that is stated."
+            )
+        return np.frombuffer(content, storage.dtype)
 
 
-def _read_zip(file: IO[bytes], path: Path) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
-        if any(name.endswith("/constants.pkl") for name in names):
-            raise WeightsError(f"{path}: a TorchScript program, which is code; give a state dict of the same weights.")
+class Tensors:
+    """Makes arrays of the tensors in a pickle: read-only views of its storages, which they lie within."""
+
+    def __init__(self, storages: Storages, what: str) -> None:
+        self.storages, self.what = storages, what
+        self._left = MAX_OVERLAP * storages.size
+        # By identity of the record, which is kept so that its identity stays its own.
+        self._known: dict[int, tuple[Record, np.ndarray]] = {}
+        self._nested: dict[int, tuple[Record, _Storage]] = {}
+
+    def array(self, value: Any) -> np.ndarray | None:
+        """The array of a tensor's record; None if it is something else."""
+        if not isinstance(value, Record):
+            return None
+        if id(value) not in self._known:
+            array = self._rebuild(value.callee.name, value.args)
+            if array is None:
+                return None
+            self._spend(array.nbytes)
+            self._known[id(value)] = value, array
+        return self._known[id(value)][1]
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise WeightsError(f"{self.what}: its tensors are more than {MAX_OVERLAP} times as large as the file.")
+
+    def check(self, records: list[Record]) -> None:
+        """Check all tensors that a pickle has, whether anything uses them or not."""
+        for record in records:
+            self.array(record)
+            if record.callee.name == "_load_from_bytes":
+                self._storage(record)
+
+    def _rebuild(self, function: str, args: tuple[Any, ...]) -> np.ndarray | None:
+        if function in ("_rebuild_tensor", "_rebuild_tensor_v2") and len(args) >= 4:
+            return self._strided(self._storage(args[0]), *args[1:4])
+        if function in ("_rebuild_parameter", "_rebuild_parameter_with_state") and args:
+            return self.array(args[0])
+        if function in ("_rebuild_from_type", "_rebuild_from_type_v2") and len(args) >= 3:
+            inner, _, inner_args = args[:3]
+            plain = (
+                isinstance(inner, Name) and inner.name.startswith("_rebuild_tensor") and isinstance(inner_args, tuple)
+            )
+            if not plain:
+                raise WeightsError(f"{self.what}: asks for a tensor made by {describe(inner)}.")
+            return self._rebuild(inner.name, inner_args)
+        return None
+
+    def _storage(self, value: Any) -> _Storage:
+        if isinstance(value, Persistent):
+            return self.storages.get(value.pid)
+        if isinstance(value, Record) and value.callee.name == "_load_from_bytes":
+            if id(value) not in self._nested:
+                self._nested[id(value)] = value, self._load(value.args)
+            return self._nested[id(value)][1]
+        raise WeightsError(f"{self.what}: a tensor without a storage; it has {describe(value)}.")
+
+    def _load(self, args: tuple[Any, ...]) -> _Storage:
+        """What torch.storage._load_from_bytes would give: the one storage that its bytes are a torch file of."""
+        content = args[0] if len(args) == 1 else None
+        if not isinstance(content, memoryview):
+            raise WeightsError(f"{self.what}: asks torch.storage._load_from_bytes for {describe(args)}.")
+        self._spend(len(content))
+        value, storages = load(content, _ONE_STORAGE, f"{self.what} (a storage within)")
+        if not isinstance(value, Persistent):
+            raise WeightsError(f"{self.what}: a storage within it is {describe(value)} instead.")
+        return storages.get(value.pid)
+
+    def _strided(self, storage: _Storage, offset: Any, size: Any, stride: Any) -> np.ndarray:
+        """A view of the storage; it must lie within it and not be larger than it."""
+        data, shape, steps = storage.data, _numbers(size), _numbers(stride)
+        honest = shape is not None and steps is not None and len(shape) == len(steps) <= 8 and _numbers((offset,))
+        if data is None or not honest:
+            raise WeightsError(f"{self.what}: damaged: a tensor of {describe(size)} does not fit its storage.")
+        assert shape is not None and steps is not None
+        count = math.prod(shape)
+        last = offset + sum((n - 1) * s for n, s in zip(shape, steps, strict=True))
+        if count > data.size or (count and last >= data.size):
+            raise WeightsError(f"{self.what}: damaged: a tensor of {describe(size, 9)} does not fit its storage.")
+        strides = tuple(step * data.itemsize for step in steps)
+        view = np.lib.stride_tricks.as_strided(data[offset:], shape, strides, writeable=False)
+        return _widened(view) if data.dtype == _BFLOAT16 else view
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """Bfloat16 as float32, which begins with the same bits."""
+    return (array["bfloat16"].astype(np.uint32) << 16).view(np.float32)
+
+
+def _numbers(value: Any) -> tuple[int, ...] | None:
+    """A tuple of whole numbers from 0; torch.Size is one too."""
+    if isinstance(value, Record) and value.callee == ("torch", "Size") and len(value.args) == 1:
+        value = value.args[0]
+    plain = isinstance(value, tuple | list) and all(type(n) is int and n >= 0 for n in value)
+    return tuple(value) if plain else None
+
+
+def load(data: bytes | memoryview, names: Names, what: str) -> tuple[Any, Storages]:
+    """The value that torch.save wrote, inert, and its storages.
+
+    Raises:
+        WeightsError: it is no such file, is damaged, or names what is not in ``names``.
+    """
+    if data[:4] == _ZIP_MAGIC:
+        try:
+            return _load_zip(data, names, what)
+        except _BAD_ZIP as error:
+            if isinstance(error, WeightsError):
+                raise
+            reason = pickle_tree.printable(str(error), 120)
+            raise WeightsError(f"{what}: no state dict that can be read ({type(error).__name__}: {reason}).") from error
+    return _load_legacy(memoryview(data), names, what)
+
+
+def _stored(archive: zipfile.ZipFile, name: str, limit: int, what: str) -> bytes:
+    """A file of an archive. Torch compresses nothing: what is compressed may be of any size, and is not unpacked."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
+        size = f"{info.file_size:,} bytes where the archive has {limit:,}"
+        raise WeightsError(f"{what}: {pickle_tree.printable(name)} is compressed, or asks for {size}; torch stores.")
+    return archive.read(info)  # zipfile checks the CRC
+
+
+def _load_zip(data: bytes | memoryview, names: Names, what: str) -> tuple[Any, Storages]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.namelist()
+        pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+        if any(name.endswith("/constants.pkl") for name in members):
+            raise WeightsError(f"{what}: a TorchScript program, which is code; give a state dict of the same weights.")
         if len(pickles) != 1:
-            raise WeightsError(f"{path}: a zip file, but not one that torch.save wrote (it has no data.pkl).")
+            raise WeightsError(f"{what}: a zip file, but not one that torch.save wrote (it has no data.pkl).")
         prefix = pickles[0].removesuffix("data.pkl")
-        order = archive.read(f"{prefix}byteorder") if f"{prefix}byteorder" in names else b"little"
+        has_order = f"{prefix}byteorder" in members
+        order = _stored(archive, f"{prefix}byteorder", 16, what) if has_order else b"little"
         if order != b"little":
-            raise WeightsError(f"{path}: written on a big-endian machine; save it again on another.")
-        return _Unpickler(io.BytesIO(archive.read(pickles[0])), path, _Storages(path, archive, prefix)).load()
+            raise WeightsError(f"{what}: written on a big-endian machine; save it again on another.")
+        storages = Storages(len(data), what, archive, prefix)
+        pickle = pickle_tree.read(_stored(archive, pickles[0], len(data), what), names, what)
+        for persistent in pickle.persistents:
+            storages.get(persistent.pid)
+        return pickle.value, storages
 
 
-def _read_legacy(file: IO[bytes], path: Path) -> Any:
-    storages = _Storages(path)
+def _load_legacy(data: memoryview, names: Names, what: str) -> tuple[Any, Storages]:
+    nothing = Names({}, purpose=names.purpose)
+    position = 0
 
-    def load() -> Any:
-        return _Unpickler(file, path, storages).load()
+    def header() -> Any:
+        nonlocal position
+        pickle = pickle_tree.read(data[position:], nothing, what)
+        position += pickle.end
+        return pickle.value
 
-    file.seek(0)
-    if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
-        raise WeightsError(f"{path}: not a file that torch.save wrote.")
-    if load().get("little_endian") is not True:
-        raise WeightsError(f"{path}: written on a big-endian machine; save it again on another.")
-    tree = load()
-    for key in load():
-        storage = storages.by_key[str(key)]
-        (numel,) = struct.unpack("<q", file.read(8))
-        if numel != storage.numel:
-            raise WeightsError(f"{path}: damaged: storage {key} has not the size that is stated.")
-        content = file.read(numel * storage.dtype.itemsize)
-        storage.data = np.frombuffer(content, storage.dtype)
-        if storage.data.size != numel:
-            raise WeightsError(f"{path}: damaged: it ends too early.")
-    return tree
+    if header() != _LEGACY_MAGIC or header() != _LEGACY_PROTOCOL:
+        raise WeightsError(f"{what}: not a file that torch.save wrote.")
+    system = header()
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise WeightsError(f"{what}: written on a big-endian machine; save it again on another.")
+    tree = pickle_tree.read(data[position:], names, what)
+    position += tree.end
+    storages = Storages(len(data), what)
+    for persistent in tree.persistents:
+        storages.get(persistent.pid)
+    keys = header()
+    for key in keys if isinstance(keys, list) else [None]:
+        position = _fill(storages, key, data, position, what)
+    return tree.value, storages
+
+
+def _fill(storages: Storages, key: Any, data: memoryview, position: int, what: str) -> int:
+    """Give a storage its numbers, which follow their count in the file; the position after them."""
+    storage = storages.by_key.get(key) if isinstance(key, str) else None
+    if storage is None:
+        raise WeightsError(f"{what}: damaged: it has numbers for the storage {describe(key)}, which nothing uses.")
+    start, size = position + 8, storage.numel * storage.dtype.itemsize
+    if int.from_bytes(data[position:start], "little", signed=True) != storage.numel:
+        raise WeightsError(f"{what}: damaged: storage {describe(key)} has not the size that is stated.")
+    if start + size > len(data):
+        raise WeightsError(f"{what}: damaged: it ends too early.")
+    storage.data = np.frombuffer(data[start : start + size], storage.dtype)
+    return start + size

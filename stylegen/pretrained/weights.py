@@ -19,13 +19,17 @@ from stylegen.pretrained.torch_files import read_state_dict
 CHUNK = 2**20  # bytes
 
 
+class NoLayoutError(WeightsError):
+    """A file has the tensors of none of the networks that were expected."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A file of weights as its authors publish it."""
 
     filename: str
     url: str
-    sha256: str
+    sha256: str  # all 64 digits, or the first ones where no more are published
     size: int | None  # bytes; None where it is not known
     what: str
 
@@ -53,6 +57,14 @@ PUBLISHED = {
         "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         None,
         "the linear weights of LPIPS 0.1 for VGG-16 (BSD-2-Clause)",
+    ),
+    # Of this hash only the digits in the file's name are published; torch.hub checks no more either.
+    "vgg19": Published(
+        "vgg19-dcbb9e9d.pth",
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        "dcbb9e9d",
+        None,
+        "VGG-19 of torchvision (IMAGENET1K_V1)",
     ),
 }
 
@@ -89,7 +101,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def is_published(name: str, digest: str) -> bool:
     """Whether a hash is that of the file which the authors publish."""
-    return PUBLISHED[name].sha256 == digest
+    return digest.startswith(PUBLISHED[name].sha256)
 
 
 def read_tensors(path: str | os.PathLike[str], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -103,14 +115,38 @@ def read_tensors(path: str | os.PathLike[str], wanted: dict[str, tuple[int, ...]
         WeightsError: the file cannot be read, a tensor is missing or has another shape, or is not finite.
     """
     path = Path(path)
+    return _checked(path, _read(path, set(wanted)), wanted)
+
+
+def read_layout(
+    path: str | os.PathLike[str], layouts: dict[str, dict[str, tuple[int, ...]]]
+) -> tuple[str, dict[str, np.ndarray]]:
+    """As ``read_tensors``, of a file that may be laid out in several ways: the first of which it has all the names.
+
+    Raises:
+        NoLayoutError: it has none of them.
+        WeightsError: as ``read_tensors``.
+    """
+    path = Path(path)
+    found = _read(path, set().union(*layouts.values()))
+    for layout, wanted in layouts.items():
+        if found.keys() >= wanted.keys():
+            return layout, _checked(path, found, wanted)
+    raise NoLayoutError(f"{path}: these are the weights of another network.")
+
+
+def _read(path: Path, names: set[str]) -> dict[str, np.ndarray]:
     if path.suffix not in _READERS:
         raise WeightsError(f"{path}: unknown kind of file; weights are read from {', '.join(_READERS)}.")
     try:
-        found = _READERS[path.suffix](path, set(wanted))
+        return _READERS[path.suffix](path, names)
     except (OSError, SafetensorError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path}: cannot be read: {error}.") from error
+
+
+def _checked(path: Path, found: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     for name, shape in wanted.items():
         if name not in found:
             raise WeightsError(f"{path}: {name} is missing; these are the weights of another network.")
@@ -159,7 +195,7 @@ def download(name: str, progress: Progress | None = None) -> Path:
         raise WeightsError(f"{name!r}: no such weights; there are {', '.join(PUBLISHED)}.")
     published = PUBLISHED[name]
     path = folder() / published.filename
-    if path.is_file() and sha256(path) == published.sha256:
+    if path.is_file() and is_published(name, sha256(path)):
         return path
     with replacing(path) as partial:
         try:
@@ -169,7 +205,7 @@ def download(name: str, progress: Progress | None = None) -> Path:
                 f"{published.url} cannot be fetched ({error}); fetch it otherwise and name it."
             ) from error
         found = sha256(partial)
-        if found != published.sha256:
+        if not is_published(name, found):
             raise WeightsError(
                 f"{published.url} has the SHA-256 {found}, not {published.sha256}: it was changed or damaged on the "
                 "way, and was not kept."

@@ -1,0 +1,314 @@
+"""The verb ``stylize``: give pictures or a video the style of others."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from stylegen import compiling, images
+from stylegen.cli import common
+from stylegen.memory import keep_freed_memory
+
+DESCRIPTION = """Give a picture the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
+
+  # A picture
+  stylize --content room.jpg --style starry_night.jpg --alpha 0.8 --out out.png
+  # A folder of pictures in a mixture of two styles, keeping their colours
+  stylize --content DIR --style a.jpg,b.jpg --weights 0.3,0.7 --preserve-color --out DIR2
+  # The first style where the mask is white, the second where it is black
+  stylize --content room.jpg --style a.jpg,b.jpg --mask mask.png --out out.png
+  # A video, each frame blended with the one before
+  stylize --content in.mp4 --style a.jpg --out out.mp4
+  # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
+  stylize --encoder vgg_normalised.pth --decoder decoder.pth --content room.jpg --style a.jpg --out out.png
+"""
+File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to transfer."""
+
+    content: File = None  # picture, folder of pictures, or video.
+    style: Text = None  # one picture, or several separated by commas.
+    weights: Text = None  # how much of each style, 1 in sum, such as 0.3,0.7; alike if not given.
+    alpha: float = 1.0  # 0 is the content, 1 all of the style.
+    preserve_color: Literal["coral", "luminance"] | None = None
+    """Keep the content's colours: coral recolours the style first, luminance transfers lightness alone. Without a value
+    coral."""
+    mask: Text = None  # a grey picture of the content's size (white: the first of two styles), or one for each style.
+    out: File = None  # file for one picture or a video, folder for a folder.
+    size: Pixels = None  # shorter side of the content; as it is if not given.
+    style_size: Pixels = 512
+    """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
+    tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
+    blend: float = 0.7  # of a video: share of the moved frame before, where the picture goes on; 0 for none.
+    model: File = None  # networks that train_style wrote; the built-in ones if not given.
+    encoder: File = None
+    """VGG-19 instead: vgg_normalised.pth, torchvision's or Keras' file, or one of ours. Needs --decoder."""
+    decoder: File = None  # decoder that was trained for --encoder: decoder.pth, or a file of ours.
+    overwrite: bool = False  # replace files that are there.
+    download: Annotated[Literal["vgg19"] | None, tyro.conf.arg(metavar="NAME")] = None
+    """Fetch torchvision's VGG-19 (575 MB), to train a decoder for, check its hash, and stop."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    argv = _with_mode(sys.argv[1:] if argv is None else argv)
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(Options, prog="stylize", description=DESCRIPTION, args=argv, config=config)
+    return common.run(lambda: stylize(options))
+
+
+def _with_mode(argv: list[str]) -> list[str]:
+    """``--preserve-color`` alone means coral; tyro wants a value."""
+    result = []
+    for i, word in enumerate(argv):
+        result.append(word)
+        following = argv[i + 1 : i + 2]
+        if word in ("--preserve-color", "--preserve_color") and (not following or following[0].startswith("-")):
+            result.append("coral")
+    return result
+
+
+def stylize(options: Options) -> None:
+    """Do what was asked; an error of our own says why it cannot be done."""
+    if options.download is not None:
+        _download(options.download)
+        return
+    _check(options)
+    from stylegen import video
+
+    assert options.content is not None
+    if options.content.is_dir():
+        jobs = _folder(options)
+    elif options.content.suffix.lower() in video.READABLE:
+        _video(options)
+        return
+    else:
+        jobs = [(options.content, _out_file(options))]
+    _pictures(options, jobs)
+
+
+def _check(options: Options) -> None:
+    for name, example in (("content", "room.jpg"), ("style", "a.jpg"), ("out", "out.png")):
+        if getattr(options, name) is None:
+            raise common.UsageError(f"--{name} is missing, for example --{name} {example}.")
+    assert options.content is not None
+    if not options.content.exists():
+        raise common.UsageError(f"--content {options.content}: there is no such file or folder.")
+    if options.weights is not None and options.mask is not None:
+        raise common.UsageError("--weights and --mask exclude each other: a mask says how much of each style is where.")
+    if not (0 <= options.alpha <= 1):
+        raise common.UsageError(f"--alpha {options.alpha:g}: must be from 0 (content) to 1 (style).")
+    if not (0 <= options.blend < 1):
+        raise common.UsageError(f"--blend {options.blend:g}: must be at least 0 and less than 1.")
+    if options.tile < 64:
+        raise common.UsageError(f"--tile {options.tile}: must be at least 64 pixels.")
+    for name in ("size", "style_size"):
+        value = getattr(options, name)
+        if value is not None and value != 0 and value < 16:
+            raise common.UsageError(f"--{name.replace('_', '-')} {value}: must be at least 16 pixels, or 0 for none.")
+    if options.model is not None and (options.encoder is not None or options.decoder is not None):
+        raise common.UsageError("--model holds both networks; it excludes --encoder and --decoder.")
+    if (options.encoder is None) != (options.decoder is None):
+        missing = "decoder" if options.decoder is None else "encoder"
+        raise common.UsageError(
+            f"--{missing} is missing: a decoder fits the encoder that it was trained for alone. pytorch-AdaIN's "
+            "vgg_normalised.pth and decoder.pth go together; train_style trains a decoder for another encoder; without "
+            "both options the built-in networks are used."
+        )
+
+
+def _folder(options: Options) -> list[tuple[Path, Path]]:
+    from stylegen.style_transfer import pictures
+
+    assert options.content is not None and options.out is not None
+    files = pictures.picture_files(options.content)
+    if not files:
+        raise common.UsageError(f"--content {options.content}: no pictures in this folder.")
+    if options.out.exists() and not options.out.is_dir():
+        raise common.UsageError(f"--out {options.out}: is a file; a folder of pictures goes to a folder.")
+    jobs = [(path, options.out / f"{path.stem}.png") for path in files]
+    if len({out for _, out in jobs}) < len(jobs):
+        raise common.UsageError(f"--content {options.content}: two pictures differ in their extensions alone.")
+    if not options.overwrite:
+        common.refuse_existing([out for _, out in jobs if out.exists()])
+    return jobs
+
+
+def _out_file(options: Options) -> Path:
+    assert options.content is not None and options.out is not None
+    out = options.out
+    if out.is_dir() or not out.suffix:
+        out = out / f"{options.content.stem}.png"
+    elif out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"):
+        raise common.UsageError(f"--out {out}: cannot write {out.suffix}; use .png, .jpg or .webp.")
+    if not options.overwrite:
+        common.refuse_existing([out] if out.exists() else [])
+    return out
+
+
+def _pictures(options: Options, jobs: list[tuple[Path, Path]]) -> None:
+    from stylegen.style_transfer import pictures
+    from stylegen.style_transfer.transfer import SMALLEST
+
+    work = _Work(options)
+    if len(jobs) == 1:
+        print(work.model)
+
+    def results() -> Iterator[list[np.ndarray]]:
+        for path, out in jobs:
+            content, masks = work.sized(pictures.read(path, SMALLEST))
+            images.save_image(work.transfer(content, masks), out)
+            yield [content]
+
+    for _ in common.with_progress(results(), len(jobs), "images"):
+        pass
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} pictures"
+    print(f"{where}: {work.description()}")
+
+
+def _video(options: Options) -> None:
+    from stylegen import video
+    from stylegen.style_transfer import clip
+
+    assert options.content is not None and options.out is not None
+    source = video.open_video(options.content)
+    video.check_path(options.out)
+    if not options.overwrite:
+        common.refuse_existing(video.existing(options.out))
+    work = _Work(options)
+    print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {source.fps:g} a second")
+    found = clip.Consistency()
+    sized = (work.sized(frame) for frame in video.read_frames(source))
+    masks: list[Any] = [None]
+
+    def frames() -> Iterator[np.ndarray]:
+        for frame, regions in sized:
+            masks[0] = regions
+            work.fix_colours(frame)
+            yield frame
+
+    done = clip.blended(frames(), lambda frame: work.transfer(frame, masks[0]), options.blend, found)
+    shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
+    count = video.save_video(shown, options.out, source.fps, scale=1)
+    print(f"{options.out}: {count} frames without sound, {work.description()}")
+    print(f"consistency: {found}")
+
+
+class _Work:
+    """Networks, styles and masks of a command, read and checked once."""
+
+    def __init__(self, options: Options):
+        from stylegen.style_transfer import model as models
+        from stylegen.style_transfer import pictures, transfer
+
+        keep_freed_memory()
+        compiling.use_cache(None)
+        self.options = options
+        paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
+        self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
+        self.styles: list[Any] = [
+            _resized(pictures.read(path, transfer.SMALLEST), options.style_size or 0, grow=False) for path in paths
+        ]
+        transfer.check_weights(self.weights, len(paths))
+        self.masks = [_grey(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
+        if options.encoder is not None and options.decoder is not None:
+            self.model = models.load_pair(options.encoder, options.decoder)
+        else:
+            self.model = models.load_model(options.model)
+        if options.preserve_color != "coral":
+            self._measure()
+
+    def _measure(self) -> None:
+        from stylegen.style_transfer import transfer
+
+        self.styles = [transfer.style_of(self.model, style, self.options.tile) for style in self.styles]
+
+    def fix_colours(self, first: np.ndarray) -> None:
+        """Give the styles the colours of a video's first frame: those of each frame by itself would flicker."""
+        from stylegen.style_transfer import colours
+
+        if self.options.preserve_color == "coral" and isinstance(self.styles[0], np.ndarray):
+            self.styles = [colours.coral(style, first) for style in self.styles]
+            self._measure()
+
+    def sized(self, content: np.ndarray) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """Content and masks, checked to be alike, at the size that was asked for."""
+        from stylegen.style_transfer import transfer
+
+        if self.masks is not None:  # before resizing: a mask is drawn over the picture as it is
+            transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scale)
+        size = self.options.size or 0
+        masks = None if self.masks is None else [_resized(mask, size) for mask in self.masks]
+        return _resized(content, size), masks
+
+    def transfer(self, content: np.ndarray, masks: list[np.ndarray] | None) -> np.ndarray:
+        """One picture."""
+        from stylegen.style_transfer import transfer
+
+        keep = self.options.preserve_color
+        if keep == "coral" and not isinstance(self.styles[0], np.ndarray):
+            keep = None  # the styles have the colours already
+        return transfer.stylize(
+            self.model,
+            content,
+            self.styles,
+            weights=self.weights,
+            alpha=self.options.alpha,
+            masks=masks,
+            preserve_color=keep,
+            tile=self.options.tile,
+        )
+
+    def description(self) -> str:
+        """What was done, for the last line."""
+        return f"{len(self.styles)} style{'s' * (len(self.styles) > 1)}, alpha {self.options.alpha:g}."
+
+
+def _numbers(text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in (text or "").split(",")]
+    except ValueError:
+        raise common.UsageError(f"--weights {text}: must be numbers such as 0.3,0.7, 1 in sum.") from None
+
+
+def _resized(picture: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
+    """A picture or mask with so many pixels along its shorter side, 0 for as it is; antialiased."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    if shorter == 0 or min(height, width) == shorter or (not grow and min(height, width) < shorter):
+        return picture
+    factor = shorter / min(height, width)
+    size = (max(16, round(width * factor)), max(16, round(height * factor)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def _grey(path: Path) -> np.ndarray:
+    """A mask as uint8 [h, w]."""
+    from PIL import Image
+
+    from stylegen.style_transfer import pictures
+
+    return np.asarray(Image.fromarray(pictures.read(path, smallest=1)).convert("L"))
+
+
+def _download(name: str) -> None:
+    from stylegen.pretrained import weights
+
+    def progress(chunks: Iterator[bytes], total: int, unit: str) -> Iterator[bytes]:
+        return iter(common.with_progress(chunks, total, unit))
+
+    path = weights.download(name, progress)
+    print(
+        f"{path}: {weights.PUBLISHED[name].what}; the published digits of its SHA-256 are right.\n"
+        f"Train a decoder for it with: train_style --config style_transfer --encoder.weights {path} --run.dir runs/vgg"
+    )

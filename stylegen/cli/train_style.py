@@ -1,0 +1,52 @@
+"""The verb ``train_style``: train the encoder and decoder of style transfer, or a decoder for VGG-19."""
+
+import argparse
+import sys
+
+import tyro
+
+from stylegen import compiling
+from stylegen.cli import common
+from stylegen.cli.configs import load_config
+from stylegen.style_transfer.config import StyleConfig
+
+DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
+
+  # The built-in networks, from drawn rooms, drawn textures and photographs in the public domain
+  train_style --config configs/style_transfer.py --run.dir runs/style
+  # A decoder for VGG-19 (stylize --download vgg19), better and much slower
+  train_style --config configs/style_transfer.py --encoder.weights vgg19-dcbb9e9d.pth --run.dir runs/vgg
+
+Besides the fields below:
+  --config FILE       experiment file, or the name of one that ships (style_transfer)
+Defaults below are those of the experiment named by --config.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    return common.run(lambda: _train(sys.argv[1:] if argv is None else argv))
+
+
+def _train(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    ours, overrides = parser.parse_known_args(argv)
+    wants_help = any(arg in ("-h", "--help") for arg in overrides)
+    if ours.config is None and not wants_help:
+        raise common.UsageError("--config is missing: for example --config configs/style_transfer.py.")
+    config = tyro.cli(
+        StyleConfig,
+        prog="train_style",
+        description=DESCRIPTION,
+        default=load_config(ours.config, StyleConfig) if ours.config else StyleConfig(),
+        args=overrides,
+        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+        use_underscores=True,
+    )
+    from stylegen.memory import keep_freed_memory
+    from stylegen.style_transfer.training import train_style
+
+    keep_freed_memory()
+    compiling.use_cache(None)
+    train_style(config)

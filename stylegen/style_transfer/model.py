@@ -1,0 +1,144 @@
+"""An encoder with its decoder: the built-in pair, a pair of ours from a file, or VGG-19 with a decoder for it."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from stylegen.images import replacing
+from stylegen.pretrained import WeightsError, vgg19, weights
+from stylegen.style_transfer import StyleError, networks
+from stylegen.style_transfer.losses import VARIANCES, Variance
+from stylegen.style_transfer.networks import Params, Stages
+
+FORMAT = "stylegen-style-1"
+BUILT_IN = Path(__file__).parents[1] / "pretrained" / "style_transfer" / "small.safetensors"
+
+
+@dataclass(frozen=True)
+class StyleModel:
+    """What a transfer needs."""
+
+    stages: Stages  # channels of the encoder's convolutions by resolution
+    variance: Variance  # as the decoder was trained with
+    encoder: Params  # weights by name (networks.encoder_shapes)
+    decoder: Params  # weights by name (networks.decoder_shapes)
+    source: str  # file or description
+
+    @property
+    def scale(self) -> int:
+        """Pixels a side of a feature."""
+        return networks.scale(self.stages)
+
+    def __repr__(self) -> str:
+        count = sum(int(np.prod(x.shape)) for x in (*self.encoder.values(), *self.decoder.values()))
+        return f"StyleModel({count:,} parameters, {self.variance} variances, {self.source})"
+
+
+def save_model(model: StyleModel, path: str | os.PathLike[str], made_by: str = "") -> None:
+    """Write one safetensors file that ``load_model`` reads back exactly; atomic. ``made_by`` is kept with it."""
+    tensors = {f"encoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.encoder.items()}
+    tensors |= {f"decoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.decoder.items()}
+    metadata = {"format": FORMAT, "stages": json.dumps(model.stages), "variance": model.variance, "made_by": made_by}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
+    """Read what ``save_model`` wrote; None is the pair in the package.
+
+    Raises:
+        StyleError: the file is not there, damaged or something else.
+    """
+    source = "built-in" if path is None else str(path)
+    path = BUILT_IN if path is None else Path(path)
+    stages, variance = _metadata(path)
+    shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
+    shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
+    try:
+        tensors = weights.read_tensors(path, shapes)
+    except WeightsError as error:
+        raise StyleError(str(error)) from error
+    return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
+
+
+def part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+
+
+def _metadata(path: Path) -> tuple[Stages, Variance]:
+    if not path.is_file():
+        raise StyleError(f"{path}: there is no such file; the built-in networks need none.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise StyleError(f"{path}: cannot be read as safetensors: {error}.") from error
+    if found.get("format") != FORMAT or found.get("variance") not in VARIANCES:
+        raise StyleError(f"{path}: safetensors, but not of style-transfer networks (its format is not {FORMAT}).")
+    return tuple(tuple(stage) for stage in json.loads(found["stages"])), found["variance"]
+
+
+def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:
+    """An encoder alone: stages, weights, and the layout of the file.
+
+    Args:
+        path: VGG-19 as ``pretrained.vgg19`` reads it, or a file of ours.
+
+    Raises:
+        StyleError: it is not there, damaged, or of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StyleError(
+            f"{path}: there is no such file of an encoder. `stylegen stylize --download vgg19` gets torchvision's "
+            "VGG-19; without --encoder the built-in one is used, which needs no file."
+        )
+    if path.suffix == ".safetensors" and _is_ours(path):
+        model = load_model(path)
+        return model.stages, model.encoder, "stylegen"
+    try:
+        layout, params = vgg19.load_encoder(path)
+    except WeightsError as error:
+        raise StyleError(str(error)) from error
+    return networks.VGG19, params, layout
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        _metadata(path)
+    except StyleError:
+        return False
+    return True
+
+
+def load_pair(encoder: str | os.PathLike[str], decoder: str | os.PathLike[str]) -> StyleModel:
+    """VGG-19 with a decoder that was trained for it: pytorch-AdaIN's decoder.pth, or a file of ours.
+
+    Raises:
+        StyleError: one of them is not there, damaged, or of another network.
+    """
+    stages, params, layout = load_encoder(encoder)
+    decoder = Path(decoder)
+    if not decoder.is_file():
+        raise StyleError(f"{decoder}: there is no such file of a decoder; train_style.py trains one.")
+    if decoder.suffix == ".safetensors" and _is_ours(decoder):
+        model = load_model(decoder)
+        if model.stages != stages:
+            raise StyleError(f"{decoder}: a decoder for another encoder than {encoder}: their channels differ.")
+        return replace(model, encoder=params, source=f"{encoder} with {decoder}")
+    try:
+        tensors = vgg19.load_decoder(decoder)
+    except WeightsError as error:
+        raise StyleError(str(error)) from error
+    if stages != networks.VGG19 or layout != "pytorch-AdaIN":
+        raise StyleError(
+            f"{decoder}: pytorch-AdaIN's decoder goes with its own vgg_normalised.pth, not with {encoder}."
+        )
+    return StyleModel(stages, "unbiased", params, tensors, f"{encoder} with {decoder}")

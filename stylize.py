@@ -1,0 +1,8 @@
+"""Give pictures or a video the style of others; ``python stylize.py --help`` shows how."""
+
+import sys
+
+from stylegen.cli.stylize import main
+
+if __name__ == "__main__":
+    sys.exit(main())

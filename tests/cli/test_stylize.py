@@ -1,0 +1,185 @@
+"""The verb ``stylize`` with the built-in networks: pictures, folders, videos; every wrong command in one sentence."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegen import video
+from stylegen.cli import stylize, train_style
+from stylegen.data import toy_bedrooms
+from stylegen.style_transfer import textures
+from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.model import load_model
+
+SIZE = (48, 64)  # height and width
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    """With a room, two styles, masks, a folder of rooms, and files that are no pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("stylegen.compiling.use_cache", lambda folder: None)
+    rooms = toy_bedrooms.render([1, 2], 64)[:, : SIZE[0]]
+    save("room.png", rooms[0])
+    save("a.png", textures.texture(1, 48))
+    save("b.png", textures.texture(3, 48))
+    save("mask.png", np.uint8([[255] * 32 + [0] * 32] * 48))
+    save("small.png", np.zeros((10, 10), np.uint8))
+    (tmp_path / "rooms").mkdir()
+    for i, room in enumerate(rooms):
+        save(f"rooms/{i}.jpg", room)
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path
+
+
+def save(name, pixels):
+    Image.fromarray(pixels).save(name)
+
+
+def run(command: str) -> int:
+    return stylize.main(command.split())
+
+
+def pixels(name) -> np.ndarray:
+    return np.asarray(Image.open(name)).astype(int)
+
+
+def test_a_picture(capsys):
+    assert run("--content room.png --style a.png --alpha 0.8 --style-size 0 --out out.png") == 0
+    assert "built-in" in capsys.readouterr().out
+    result, content, style = (pixels(name) for name in ("out.png", "room.png", "a.png"))
+    assert result.shape == content.shape
+    assert np.abs(result - content).mean() > 10
+
+    def distance(picture, other):
+        return np.abs(picture.mean((0, 1)) - other.mean((0, 1))).sum()
+
+    assert distance(result, style) < 0.5 * distance(content, style)  # it has the colours of the style
+
+
+def test_a_folder_with_weights_and_colours(capsys):
+    command = "--content rooms --style a.png,b.png --weights 0.3,0.7 --preserve-color --style-size 32 --out results"
+    assert run(command) == 0
+    assert pixels("results/0.png").shape == (*SIZE, 3) and pixels("results/1.png").shape == (*SIZE, 3)
+    assert "2 pictures" in capsys.readouterr().out
+    assert run(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run(command + " --overwrite") == 0
+
+
+def test_preserve_color_with_and_without_a_value():
+    assert stylize._with_mode(["--preserve-color", "--out", "x"]) == ["--preserve-color", "coral", "--out", "x"]
+    assert stylize._with_mode(["--preserve-color"]) == ["--preserve-color", "coral"]
+    assert stylize._with_mode(["--preserve-color", "luminance"]) == ["--preserve-color", "luminance"]
+    assert stylize._with_mode(["--out", "coral"]) == ["--out", "coral"]
+
+
+def test_a_mask():
+    for name, style in (("out.png", "a.png,b.png --mask mask.png"), ("a_alone.png", "a.png"), ("b_alone.png", "b.png")):
+        assert run(f"--content room.png --style {style} --style-size 0 --out {name}") == 0
+    result, a, b = (pixels(name) for name in ("out.png", "a_alone.png", "b_alone.png"))
+    left, right = slice(0, 24), slice(40, 64)
+    for side, near, far in ((left, a, b), (right, b, a)):
+        nearer, farther = (np.abs(result[:, side].mean((0, 1)) - x[:, side].mean((0, 1))).sum() for x in (near, far))
+        assert nearer < farther
+
+
+def test_a_mask_for_each_style_and_a_size():
+    save("white.png", np.full(SIZE, 255, np.uint8))
+    assert run("--content room.png --style a.png,b.png --mask white.png,mask.png --size 32 --out out.png") == 0
+    assert pixels("out.png").shape == (32, 43, 3)
+
+
+def test_a_video(capsys):
+    picture = toy_bedrooms.render([3], 128)[0]
+    frames = [picture[10:58, 3 * i : 3 * i + 64] for i in range(4)]
+    video.save_video(frames, "in.mp4", fps=10, scale=1)
+    assert run("--content in.mp4 --style a.png --style-size 0 --out out.mp4") == 0
+    out = capsys.readouterr().out
+    assert "consistency: change along the motion" in out and "without blending" in out
+    made = video.open_video("out.mp4")
+    assert (made.width, made.height, made.frames, made.fps) == (64, 48, 4, 10)
+    assert run("--content in.mp4 --style a.png --preserve-color --out frames") == 0
+    assert pixels("frames/frame00003.png").shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("--style a.png --out out.png", "--content is missing"),
+        ("--content room.png --out out.png", "--style is missing"),
+        ("--content room.png --style a.png", "--out is missing"),
+        ("--content none.png --style a.png --out out.png", "--content none.png: there is no such file or folder"),
+        ("--content text.png --style a.png --out out.png", "text.png: not a picture that can be used"),
+        ("--content room.png --style text.png --out out.png", "text.png: not a picture that can be used"),
+        ("--content room.png --style none.png --out out.png", "none.png: cannot be read: No such file"),
+        ("--content small.png --style a.png --out out.png", "small.png: 10x10 pixels are too few; at least 16"),
+        ("--content room.png --style a.png,b.png --weights 0.3,0.3 --out out.png", "their sum is 0.6; it must be 1"),
+        ("--content room.png --style a.png,b.png --weights 0.3,x --out out.png", "must be numbers such as 0.3,0.7"),
+        ("--content room.png --style a.png,b.png --weights 1 --out out.png", "1 for 2 styles; give one each"),
+        ("--content room.png --style a.png --alpha 2 --out out.png", "--alpha 2: must be from 0"),
+        (
+            "--content room.png --style a.png,b.png --mask small.png --out out.png",
+            "10x10 pixels, but the content has 64",
+        ),
+        ("--content room.png --style a.png --mask mask.png,mask.png --out out.png", "2 masks for 1 styles"),
+        ("--content room.png --style a.png,b.png --mask mask.png --weights 1,0 --out out.png", "exclude each other"),
+        ("--content room.png --style a.png --out out.txt", "cannot write .txt"),
+        ("--content room.png --style a.png --out out.png --encoder none.pth", "--decoder is missing"),
+        ("--content room.png --style a.png --out out.png --decoder none.pth", "--encoder is missing"),
+        (
+            "--content room.png --style a.png --out out.png --encoder none.pth --decoder none.pth",
+            "there is no such file of an encoder. `stylegen stylize --download vgg19`",
+        ),
+        (
+            "--content room.png --style a.png --out out.png --model none.safetensors",
+            "there is no such file; the built-in",
+        ),
+        ("--content room.png --style a.png --out out.png --model text.png", "cannot be read as safetensors"),
+        ("--content room.png --style a.png --out out.png --tile 8", "--tile 8: must be at least 64"),
+        ("--content empty.mp4 --style a.png --out out.mp4", "empty.mp4: no video with frames in it"),
+    ],
+)
+def test_wrong_commands(command, message, capsys, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    assert run(command) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".*partial*"))
+
+
+def test_a_huge_picture_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("stylegen.data.imaging.MAX_PIXELS", 2500)
+    assert run("--content room.png --style a.png --out out.png") == 2
+    assert "room.png: not a picture that can be used: 64x48 pixels are too many" in capsys.readouterr().err
+
+
+def test_a_weight_file_of_another_network(capsys):
+    np.savez("other.npz", x=np.zeros(3))
+    assert run("--content room.png --style a.png --out out.png --encoder other.npz --decoder other.npz") == 2
+    assert "other.npz: these are the weights of another network; wanted is VGG-19" in capsys.readouterr().err
+
+
+def test_train_style(monkeypatch, capsys, tmp_path):
+    ran = []
+    monkeypatch.setattr("stylegen.style_transfer.training.train_style", ran.append)
+    assert train_style.main(["--config", "style_transfer", "--run.dir", "runs/style", "--decoder.steps", "7"]) == 0
+    assert ran[0].run.dir == "runs/style" and ran[0].decoder.steps == 7
+    assert isinstance(ran[0], StyleConfig)
+    assert train_style.main(["--run.dir", "x"]) == 2
+    assert "--config is missing" in capsys.readouterr().err
+    assert train_style.main(["--config", "quickstart", "--run.dir", "x"]) == 2
+    assert "gave a Config, not a StyleConfig" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [stylize, train_style])
+def test_help(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        verb.main(["--help"])
+    assert ended.value.code == 0 and "usage: " in capsys.readouterr().out
+
+
+def test_the_built_in_networks_are_those_of_the_experiment():
+    from stylegen.cli.configs import load_config
+
+    assert load_model().stages == load_config("style_transfer", StyleConfig).stages

@@ -1,0 +1,8 @@
+"""Train the networks of style transfer, or resume; ``python train_style.py --help`` shows how."""
+
+import sys
+
+from stylegen.cli.train_style import main
+
+if __name__ == "__main__":
+    sys.exit(main())
