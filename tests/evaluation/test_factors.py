@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stylegen.data import toy_bedrooms
+from stylegen.cli.configs import load_config
+from stylegen.data import open_source, toy_bedrooms
 from stylegen.evaluation import EvaluationError, factor_training, factors
 from stylegen.pretrained import WeightsError
 
@@ -91,6 +92,15 @@ def test_rooms_are_labelled_as_they_are_drawn():
     expected = toy_bedrooms.render([bare], 16, 7, without=("bed",))[0]
     np.testing.assert_array_equal(rooms.images[bare], expected)
     assert not known["has_cushion"][bare] and known["bed_class"][bare] == -1
+
+
+def test_labels_of_the_data_are_the_colours_in_its_pictures():
+    """What a class-conditional run is trained on: `bed_class` by number is the colour that is read."""
+    source = open_source(load_config("toy_bedrooms_by_bed_color"))
+    assert source.class_names == toy_bedrooms.CLASS_NAMES
+    batch = source.read(np.arange(300), 16)
+    assert set(batch["label"]) == set(range(6))
+    assert (factors.read_factors(batch["image"])["bed_class"] == batch["label"]).mean() > 0.98
 
 
 def test_targets_are_what_would_be_read(rooms):
