@@ -114,6 +114,7 @@ def test_the_path_length_of_all_layers_is_that_of_w(make_generator):
     assert some[0] == pytest.approx(ws.mean, rel=1e-3) and 0 < some[1] < some[0]
 
 
+@pytest.mark.slow
 def test_all_costs_are_measured(monkeypatch):
     monkeypatch.setattr(common, "matmul_peak", lambda dtype: 1e12)
     a = sizes.parse(None, TINY)
@@ -276,6 +277,7 @@ def test_the_loop_is_measured():
     assert "in the loop" in text
 
 
+@pytest.mark.slow
 def test_every_source_is_read(tmp_path):
     path = tmp_path / "input.json"
     options = ["--resolution", "16", "--images", "10", "--batch", "4", "--seconds", "0.02", "--steps", "0"]

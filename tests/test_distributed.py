@@ -82,7 +82,7 @@ print(json.dumps(report))
 """
 
 
-@pytest.fixture(scope="module", params=["none", "ada"])
+@pytest.fixture(scope="module", params=["none", pytest.param("ada", marks=pytest.mark.slow)])
 def report(request):
     """What the program found, without augmentation and with it."""
     # The latter two only make compiling faster.

@@ -142,6 +142,7 @@ def alone(tmp_path_factory) -> list[dict]:
     return stats(train(tiny(tmp_path_factory.mktemp("runs") / "alone", 0.32)))
 
 
+@pytest.mark.slow
 def test_two_processes_are_the_run_of_one_and_stop_together(alone, tmp_path):
     folder = tmp_path / "run"
     with together(tmp_path, tiny(folder, total_kimg=100)) as run:
@@ -163,6 +164,7 @@ def test_two_processes_are_the_run_of_one_and_stop_together(alone, tmp_path):
     assert [line["nimg"] for line in stats(folder)[-2:]] == [stopped + 16, stopped + 32]
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_with_a_sentence(tmp_path):
     folder = tmp_path / "run"
     with together(tmp_path, tiny(folder, total_kimg=100)) as run:

@@ -134,6 +134,7 @@ def test_a_study_runs_and_is_taken_up_again(data, tmp_path, monkeypatch, capsys)
         study.run(options(data, tmp_path, fakes=30))
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_measured(data, tmp_path):
     found = study.run(options(data, tmp_path, seeds=1, arms="mirror"))
     (result,) = found["results"]

@@ -288,6 +288,7 @@ def finished(tmp_path_factory):
     return train(tiny(folder / "whole", folder / "programs"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(finished, monkeypatch):
     class Killed(BaseException):
         pass

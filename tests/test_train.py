@@ -126,6 +126,7 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
     assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
 
 
+@pytest.mark.slow
 def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch):
     """Killed between two adjustments of the strength: what has been counted so far is in the checkpoint."""
 
@@ -240,6 +241,7 @@ def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_pat
     assert not np.array_equal(stylegen.sample(dataclasses.replace(G, alpha=1.0), seeds=range(6)), seen)
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_where_the_shorter_ended(finished, tmp_path, cache):
     config = tiny(tmp_path / "run", cache)
     short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.064))

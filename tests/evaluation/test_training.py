@@ -64,6 +64,7 @@ def test_a_run_with_metrics(tmp_path, capsys):
     assert result.value == pytest.approx(lines[-1]["value"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_is_the_same_with_and_without(tmp_path, monkeypatch):
     """Metrics only look."""
     states = []
