@@ -118,13 +118,14 @@ def _of_images(options: Options) -> Found:
 
 def _of_run(options: Options) -> Found:
     import stylegen
-    from stylegen import checkpoint
+    from stylegen import checkpoint, loading
     from stylegen.evaluation import names, runs
     from stylegen.evaluation.generated import Drawing
 
     assert options.run is not None
     metrics = names.parse_list(options.metrics or "")
-    folder = Path(options.run) if (Path(options.run) / "config.json").is_file() else None
+    is_run = (Path(options.run) / "config.json").is_file() and not loading.is_exported(options.run)
+    folder = Path(options.run) if is_run else None
     if options.all and folder is None:
         raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
     kimgs: list[float | None] = [options.kimg]
