@@ -81,8 +81,15 @@ def factorized(G: Generator, w: np.ndarray, count: int, layers: Sequence[int], n
 def style_affine(G: Generator, layer: int) -> np.ndarray:
     """The weight [w_dim, ...] by which w becomes the style of a layer, as the network applies it."""
     block, half = divmod(layer, 2)
-    act = G.params["synthesis"]["blocks"][f"b{4 * 2**block}"][f"act{half}"]
-    weight = np.asarray(act["adain"]["affine"]["weight"])
+    blocks, r = G.params["synthesis"]["blocks"], 4 * 2**block
+    if G.config.generator.block == "adain":
+        affines = [blocks[f"b{r}"][f"act{half}"]["adain"]["affine"]]
+    elif half == 0:
+        affines = [blocks[f"b{r}"]["conv1"]["affine"]]
+    else:  # StyleGAN2: that of ToRGB is also that of the next block's first convolution
+        affines = [blocks[f"b{r}"]["torgb"]["affine"]]
+        affines += [blocks[f"b{2 * r}"]["conv0"]["affine"]] if 2 * r <= G.resolution else []
+    weight = np.concatenate([np.asarray(affine["weight"]) for affine in affines], axis=1)
     return weight / np.sqrt(len(weight))  # the equalized learning rate's gain
 
 

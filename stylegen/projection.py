@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 
 from stylegen import compiling, ops, projection_loss, sampling
-from stylegen.generator import Generator, NoiseMode, broadcast_styles
+from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_styles
 from stylegen.metrics.extractors import Distance
 from stylegen.projected import Projection, ProjectionError, fingerprint
 from stylegen.projection_loss import Weights
@@ -311,8 +311,13 @@ def _repeated(w: np.ndarray, layers: int) -> np.ndarray:
 def _own_noise(G: Generator) -> np.ndarray:
     """The generator's constant noise in the form that noise is given in, [num_noise]."""
     network = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis
-    pairs = [network.blocks[f"b{r}"].noise_const() for r in network.resolutions if r <= G.resolution]
-    return np.concatenate([np.ravel(noise) for pair in pairs for noise in pair])
+    maps = []
+    for r in (r for r in network.resolutions if r <= G.resolution):
+        # StyleGAN2 has one layer at 4 pixels, and a place for the noise of two.
+        maps += [
+            np.zeros(r * r) if noise is None else np.ravel(noise) for noise in network.blocks[f"b{r}"].noise_const()
+        ]
+    return np.concatenate(maps).astype(np.float32)
 
 
 @compiling.jit()
@@ -329,15 +334,11 @@ def _styles(network: Any, latent: dict[str, Array], c: Array | None, layers: int
     return broadcast_styles(network.mapping(latent["z"] + shift, c), layers)
 
 
-def _num_ws(program: Program) -> int:
-    return 2 * int(math.log2(program.resolution)) - 2
-
-
 @compiling.jit(static_argnames="program")
 def _styles_of(latent: dict[str, Array], fixed: Any, *, program: Program) -> Array:
     params, noise_const, _, _, _, c = fixed
     network = nnx.merge(program.graphdef, params, noise_const)
-    return _styles(network, latent, c, _num_ws(program))
+    return _styles(network, latent, c, num_styles(program.resolution))
 
 
 @compiling.jit(static_argnames="program", donate_argnums=(0, 1))
@@ -349,7 +350,7 @@ def _step(
     network = nnx.merge(program.graphdef, params, noise_const)
 
     def loss(latent: dict[str, Array]) -> tuple[Array, tuple[Array, Array]]:
-        ws = _styles(network, latent, c, _num_ws(program), shift)
+        ws = _styles(network, latent, c, num_styles(program.resolution), shift)
         noise: NoiseMode | Array = latent.get("noise", "const")
         fade = 1.0 if alpha is None else alpha
         images = network.synthesis(ws, resolution=program.resolution, alpha=fade, noise=noise)

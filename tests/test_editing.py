@@ -48,6 +48,19 @@ def test_the_affine_is_what_the_network_applies(G):
         np.testing.assert_allclose((a - b) @ editing.style_affine(G, layer), change, rtol=1e-4, atol=1e-5)
 
 
+def test_the_affines_of_stylegan2_are_those_that_a_layer_feeds(make_generator):
+    G = make_generator(block="demod")
+    blocks = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis.blocks
+    feeds = [[blocks.b4.conv1], [blocks.b4.torgb, blocks.b8.conv0], [blocks.b8.conv1]]
+    feeds += [[blocks.b8.torgb, blocks.b16.conv0], [blocks.b16.conv1], [blocks.b16.torgb]]
+    w = np.random.default_rng(0).standard_normal((1, G.w_dim)).astype(np.float32)
+    for layer, convolutions in enumerate(feeds):
+        zero = jnp.zeros((1, G.w_dim))
+        styles = [conv.affine(jnp.asarray(w)) - conv.affine(zero) for conv in convolutions]
+        applied = w @ editing.style_affine(G, layer)
+        np.testing.assert_allclose(applied, np.concatenate(styles, axis=1), rtol=1e-4, atol=1e-5)
+
+
 def test_factorised_directions_change_the_styles_most(G):
     w = editing.sample_w(G, 500)
     found = editing.factorized(G, w, 3, LAYERS)

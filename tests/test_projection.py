@@ -97,6 +97,25 @@ def test_the_other_spaces(G, pictures, found, space):
             np.testing.assert_allclose(np.var(maps, axis=(2, 3)), 1, atol=1e-3)
 
 
+def test_noise_is_sought_for_stylegan2_too(make_generator):
+    G = make_generator(block="demod")
+    pictures = stylegen.sample(G, [5])
+    options = dataclasses.replace(FAST, space="w+noise", steps=10, weights=Weights(perceptual=0.0, noise=1.0))
+    result = project(G, pictures, options, frames=2)
+    own = dataclasses.replace(result.projection, noise=None)
+    assert (result.projection.loss[-1] < result.projection.loss[0]).all()
+    assert result.projection.noise.shape == (1, num_noise(16))
+    assert not np.array_equal(projected.draw(G, result.projection), projected.draw(G, own))
+
+
+def test_the_search_for_noise_begins_with_the_generators_own(G, make_generator):
+    for generator in (G, make_generator(block="demod")):
+        ws = stylegen.styles(generator, stylegen.latents([3], generator.z_dim))
+        own = projection._own_noise(generator)[None]
+        drawn = stylegen.synthesize(generator, ws, noise=own, as_float=True)
+        np.testing.assert_allclose(drawn, stylegen.synthesize(generator, ws, as_float=True), atol=1e-5)
+
+
 def test_several_starts_are_no_worse_than_one(G, pictures, found):
     several = project(G, pictures, dataclasses.replace(FAST, starts=3, batch=6)).projection
     assert several.ws.shape == found.projection.ws.shape
