@@ -110,7 +110,7 @@ def _training(G: Generator, facts: Facts) -> str:
 
 def _metrics(facts: Facts) -> str:
     if not facts.metrics:
-        return "This snapshot was not measured."
+        return "No measurement of this snapshot is on record."
     rows = ["| metric | value | kimg | by | fakes | reals |", "|---|---|---|---|---|---|"]
     for line in facts.metrics:
         made = line.get("provenance", {})

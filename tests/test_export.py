@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import convolution, export, importing, loading, model_card
+from stylegen import convolution, export, importing, loading, model_card, transfer
 from stylegen.cli import convert, sample, train
 from stylegen.evaluation import runs
 from stylegen.evaluation.measure import Result
@@ -259,7 +259,7 @@ def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     G = make_generator(classes=2, resolution=8)
     export.save_folder(G, "stablehlo", tmp_path / "hub", model_card.facts(None, G, None))
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "2 classes" in card and "was not measured" in card
+    assert "2 classes" in card and "No measurement" in card
     found = run_snippets(card, tmp_path / "hub", monkeypatch)
     assert [(x.shape, x.dtype) for x in found] == [((3, 8, 8, 3), np.uint8)] * 2
 
@@ -366,3 +366,13 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
     assert convert.main(["runs/x", "--to", "npz", "--out", "x.npz"]) == 0
     assert "imported from x.pkl, SHA-256" in Path("x.md").read_text()
     assert importing.REPORT in os.listdir("runs/x")
+
+
+def test_an_exported_folder_starts_a_run(make_generator, tmp_path):
+    """It has a ``config.json`` and is no run directory all the same."""
+    G = make_generator(resolution=8)
+    export.save_folder(G, "safetensors", tmp_path / "hub", model_card.facts(None, G, None))
+    run = dataclasses.replace(G.config.run, init_from=str(tmp_path / "hub"))
+    taken = transfer.read(dataclasses.replace(G.config, run=run))
+    np.testing.assert_array_equal(taken.weights["w_avg"], G.w_avg)
+    assert "no discriminator" in taken.text
