@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from stylegen.config import Config
 from stylegen.config_json import from_json, to_json
 from stylegen.generator import Generator, split_generator
 from stylegen.images import replacing
@@ -166,7 +167,7 @@ def _generator(path: Any, found: dict[str, Any], read: Callable[[dict[str, Any]]
     """The generator of a file's metadata, and of the tensors that ``read`` gives when told which are wanted."""
     if found.get("format") != FORMAT:
         raise LoadError(f"{path}: not of a stylegen generator (its format is not {FORMAT}).")
-    config, stage = from_json(found["config"]), json.loads(found["stage"])
+    config, stage = _described(path, found)
     wanted = by_path(_abstract_arrays(config))
     tensors = read(wanted)
     _check_tensors(path, tensors, wanted)
@@ -182,6 +183,21 @@ def _generator(path: Any, found: dict[str, Any], read: Callable[[dict[str, Any]]
         kimg=stage["kimg"],
         source=str(path),
     )
+
+
+def _described(path: Any, found: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """Configuration and stage of a file's metadata."""
+    if not all(isinstance(found.get(name), str) for name in ("config", "stage")):
+        raise LoadError(f"{path}: its metadata has no configuration, or no stage of growing.")
+    config = from_json(found["config"])
+    try:
+        tree = json.loads(found["stage"])
+        stage = {"resolution": int(tree["resolution"]), "alpha": float(tree["alpha"]), "kimg": float(tree["kimg"])}
+    except (ValueError, TypeError, KeyError) as error:
+        raise LoadError(f"{path}: its stage of growing cannot be read: {found['stage'][:80]}.") from error
+    if stage["resolution"] not in config.resolutions or not 0 <= stage["alpha"] <= 1:
+        raise LoadError(f"{path}: its configuration has no such stage of growing: {found['stage'][:80]}.")
+    return config, stage
 
 
 def _tensors(G: Generator) -> dict[str, np.ndarray]:

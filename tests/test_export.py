@@ -118,6 +118,7 @@ def test_every_platform_has_its_forms(make_generator, monkeypatch):
     other = export.sampler(G)
     assert sorted(asked) == [False, True] and usual.platforms == ("cpu", "cuda", "tpu")
     count = [jax.jit(e.call).lower(*inputs).compile().as_text().count(" convolution(") for e in (usual, other)]
+    assert "conditional(" not in jax.jit(usual.call).lower(*inputs).compile().as_text()
     assert count[0] > count[1] > 0, "the reduced forms are several convolutions where the others are one"
     for exported in (usual, other):
         close_to_the_last_bit(np.asarray(exported.call(*inputs)), expected)

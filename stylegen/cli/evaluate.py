@@ -34,7 +34,7 @@ class Options:
     """What to measure."""
 
     metrics: Text = None  # such as fid50k_full,kid50k_full,pr50k3_full,dc10k5,is50k,swd8k,ppl_wend; or fid1k.
-    run: Text = None  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    run: Text = None  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Snapshot at so many thousand images; default: the newest good one."""
     all: bool = False  # every snapshot of the run.
