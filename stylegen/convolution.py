@@ -9,13 +9,37 @@ where there is a stride: 23.5 s of the 31 s of a step at 32 pixels with 512 chan
 Forward-mode derivatives are not defined for these functions.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+_REDUCED: ContextVar[bool | None] = ContextVar("reduced forms", default=None)
+
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
+
+
+def prefers_reduced_forms() -> bool:
+    """Whether the forms with fewer multiplications, which are the faster ones on a CPU, are taken where there are two.
+
+    By the platform that JAX computes on, unless ``reduced_forms`` says otherwise.
+    """
+    chosen = _REDUCED.get()
+    return jax.default_backend() == "cpu" if chosen is None else chosen
+
+
+@contextlib.contextmanager
+def reduced_forms(chosen: bool) -> Iterator[None]:
+    """What is traced meanwhile takes the reduced forms, or does not, whatever the platform: to export for several."""
+    token = _REDUCED.set(chosen)
+    try:
+        yield
+    finally:
+        _REDUCED.reset(token)
 
 
 def convolve(x: Array, weight: Array, stride: int, padding: Padding) -> Array:
@@ -36,7 +60,7 @@ def _transposed(y: Array, weight: Array, stride: int, padding: Padding, shape: t
     if (stride, padding, weight.shape[:2]) == (2, ((1, 1), (1, 1)), (4, 4)) and shape[1] % 2 == shape[2] % 2 == 0:
         return _transposed_by_places(y, weight)
     exact = (stride, padding, weight.shape[:2]) == (2, ((0, 0), (0, 0)), (3, 3)) and shape[1] % 2 == shape[2] % 2 == 1
-    if exact and jax.default_backend() == "cpu":
+    if exact and prefers_reduced_forms():
         return _spread_by_places(y, weight)
     x = jax.ShapeDtypeStruct(shape, y.dtype)
     return jax.linear_transpose(lambda x: convolve(x, weight, stride, padding), x)(y)[0]

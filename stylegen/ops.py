@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from stylegen.convolution import Padding, convolve, trilinear_convolve
+from stylegen.convolution import Padding, convolve, prefers_reduced_forms, trilinear_convolve
 
 NORM_EPSILON = 1e-8  # of the original, for pixel norm, instance norm and minibatch standard deviation alike
 LEAKY_SLOPE = 0.2
@@ -78,7 +78,7 @@ def _prefers_reduced_forms() -> bool:
 
     docs/performance.md has the measurements. On other devices they were not measured.
     """
-    return jax.default_backend() == "cpu"
+    return prefers_reduced_forms()
 
 
 def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:

@@ -87,7 +87,7 @@ def describe(config: Config) -> str:
 
 
 def _open(name: str) -> _Source:
-    if (Path(name) / "config.json").is_file():
+    if (Path(name) / "config.json").is_file() and not loading.is_exported(name):
         try:
             config, meta, state = load_state(name)
         except (CheckpointError, ConfigError) as error:

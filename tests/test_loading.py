@@ -72,6 +72,12 @@ def damage(path, what: str) -> None:
             tensors[name] = tensors[name] * np.nan
         case "format":
             metadata = {"format": "pt"}
+        case "no stage":
+            del metadata["stage"]
+        case "strange stage":
+            metadata["stage"] = '{"resolution": 16, "alpha": []}'
+        case "other stage":
+            metadata["stage"] = '{"resolution": 32, "alpha": 1, "kimg": 0}'
         case "config":
             config = json.loads(metadata["config"]) | {"colour": 3}
             metadata["config"] = json.dumps(config)
@@ -88,6 +94,9 @@ def damage(path, what: str) -> None:
         ("dtype", "b4.const is float16"),
         ("nan", "b4.const holds numbers that are not finite"),
         ("format", "not of a stylegen generator"),
+        ("no stage", "its metadata has no configuration, or no stage"),
+        ("strange stage", "its stage of growing cannot be read"),
+        ("other stage", "has no such stage of growing"),
         ("config", "colour: no such field"),
     ],
 )

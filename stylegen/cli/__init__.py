@@ -9,7 +9,7 @@ VERBS = {
     "project": "find the styles with which a trained generator draws your picture",
     "edit": "find directions in which pictures change, and move pictures along them",
     "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
-    "convert": "turn NVIDIA's pickles into runs",
+    "convert": "turn NVIDIA's pickles into runs, and export generators",
     "stylize": "give pictures or a video the style of others",
     "train_style": "train the networks of stylize",
     "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",

@@ -42,7 +42,7 @@ class Options:
     """What to do."""
 
     run: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run directory, a .safetensors file, or toy_bedrooms, which ships with the package."""
+    """Run directory, exported file or folder, or toy_bedrooms, which ships with the package."""
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     discover: Number = None  # find so many directions for each method and range of layers.

@@ -34,7 +34,7 @@ class Options:
     """What to measure."""
 
     metrics: Text = None  # such as fid50k_full,kid50k_full,pr50k3_full,dc10k5,is50k,swd8k,ppl_wend; or fid1k.
-    run: Text = None  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    run: Text = None  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Snapshot at so many thousand images; default: the newest good one."""
     all: bool = False  # every snapshot of the run.
@@ -118,13 +118,14 @@ def _of_images(options: Options) -> Found:
 
 def _of_run(options: Options) -> Found:
     import stylegen
-    from stylegen import checkpoint
+    from stylegen import checkpoint, loading
     from stylegen.evaluation import names, runs
     from stylegen.evaluation.generated import Drawing
 
     assert options.run is not None
     metrics = names.parse_list(options.metrics or "")
-    folder = Path(options.run) if (Path(options.run) / "config.json").is_file() else None
+    is_run = (Path(options.run) / "config.json").is_file() and not loading.is_exported(options.run)
+    folder = Path(options.run) if is_run else None
     if options.all and folder is None:
         raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
     kimgs: list[float | None] = [options.kimg]

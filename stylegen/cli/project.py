@@ -35,7 +35,7 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 class Options:
     """What to project, and how."""
 
-    run: str  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    run: str  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     target: str  # image, folder of images, or several with commas; the square in the middle is taken.

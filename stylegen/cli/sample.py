@@ -42,7 +42,7 @@ Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 class Options:
     """What to draw."""
 
-    run: str  # run directory, a .safetensors file, or toy_bedrooms, which ships with the package.
+    run: str  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
