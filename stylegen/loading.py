@@ -87,6 +87,7 @@ def save_generator(G: Generator, path: str | os.PathLike[str]) -> None:
     """Write a generator as one safetensors file that ``load`` reads back exactly; atomic."""
     with replacing(path) as partial:
         save_file(_tensors(G), partial, metadata(G))
+        partial.chmod(0o644)  # which safetensors makes for the owner alone
 
 
 def save_npz(G: Generator, path: str | os.PathLike[str]) -> None:
