@@ -124,6 +124,8 @@ def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions
             Direction(d["name"], vector, tuple(d["layers"]), d["about"])
             for d, vector in zip(header["directions"], vectors, strict=True)
         ]
+    except FileNotFoundError as error:
+        raise EditError(f"{path}: there are no directions there; find some first (--discover 10).") from error
     except OSError as error:
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
