@@ -153,7 +153,11 @@ def test_what_is_there_is_not_replaced(in_a_folder, capsys):
         (edit, "--discover 99", "99 directions: there can be 1 to 16"),
         (edit, "--discover 2 --method ica", "'ica' is neither pca nor sefa"),
         (edit, "--discover 2 --ranges 0-9", "--ranges 0-9: this generator has 6 layers"),
-        (edit, "--apply 3 --out nowhere", "nowhere/directions.npz: there are no directions there; find some first (--discover 10)"),
+        (
+            edit,
+            "--apply 3 --out nowhere",
+            "nowhere/directions.npz: there are no directions there; find some first (--discover 10)",
+        ),
         (edit, "--apply lamp --out made", "direction 'lamp': there is none of this name or number; there are 0 pca0"),
         (edit, "--apply 0 --strength strong --out made", "--strength strong: must be a number"),
         (edit, "--apply 0 --strength -3..x --out made", "--strength -3..x: must be a number"),
