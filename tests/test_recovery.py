@@ -74,7 +74,9 @@ def poison(patch, bad_reals: tuple[int, ...] = (), bad_weight: dict[int, float] 
 
 def with_weight(d, value: float):
     weight = d["blocks"]["b4"]["dense0"]["weight"]
-    spoilt = jax.device_put(np.full(weight.shape, value, np.float32), weight.sharding)
+    numbers = np.full(weight.shape, value, np.float32)
+    # Not device_put, which makes sure that all processes give the same numbers: NaN is not the same as NaN.
+    spoilt = jax.make_array_from_callback(weight.shape, weight.sharding, lambda part: numbers[part])
     layer = d["blocks"]["b4"]["dense0"] | {"weight": spoilt}
     return d | {"blocks": d["blocks"] | {"b4": d["blocks"]["b4"] | {"dense0": layer}}}
 
