@@ -20,6 +20,8 @@ from stylegen.loading import LoadError
 from stylegen.state import TrainState, abstract_state, by_path
 
 FIELDS = ("g", "g_ema", "noise_const", "w_avg", "d")  # of the state that may be taken
+# Settings that make another function of the same weights, which therefore must be the same.
+SAME = ("block", "mapping_lr_multiplier", "normalize_z")
 MOST = 24  # rows of a table of differences
 
 
@@ -52,6 +54,7 @@ def read(config: Config) -> Transfer:
         TransferError: there is no such run or file, or its layers are others.
     """
     source = _open(str(config.run.init_from))
+    _check_settings(config, source)
     state = abstract_state(config)
     wanted = by_path({name: getattr(state, name) for name in FIELDS if name in source.fields})
     found = by_path(source.fields)
@@ -100,6 +103,16 @@ def _open(name: str) -> _Source:
         raise TransferError(f"run.init_from = {name!r}: {error}") from error
     fields = {"g": G.params, "g_ema": G.params, "noise_const": G.noise_const, "w_avg": G.w_avg}
     return _Source(name, G.config, G.resolution, fields)
+
+
+def _check_settings(config: Config, source: _Source) -> None:
+    for name in SAME:
+        there, here = getattr(source.config.generator, name), getattr(config.generator, name)
+        if there != here:
+            raise TransferError(
+                f"run.init_from = {config.run.init_from!r}: generator.{name} is {there!r} there and {here!r} here, "
+                f"which makes another function of the same weights; give --generator.{name} {there}."
+            )
 
 
 def _text(config: Config, source: _Source, fresh: set[str]) -> str:

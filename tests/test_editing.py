@@ -159,7 +159,7 @@ def test_directions_of_another_generator(G, make_generator, tmp_path):
     (tmp_path / "text.npz").write_text("nothing")
     with pytest.raises(EditError, match="holds no directions"):
         directions.load(tmp_path / "text.npz")
-    with pytest.raises(EditError, match="cannot be read"):
+    with pytest.raises(EditError, match="no directions there"):
         directions.load(tmp_path / "none.npz")
 
 

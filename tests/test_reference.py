@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from stylegen.generator import Generator, broadcast_styles, num_styles, truncate
 from stylegen.sampling import styles, synthesize
 from stylegen.state import abstract_state, build_networks
 from stylegen.train_step import prepare_reals
-from tests.reference import Reference, block_mean, get
+from tests.reference import Reference, block_mean, check_norms, get
 
 TOLERANCE = 1e-4
 CASES = [("stylegan1_32", lod) for lod in ("0", "0.4", "1", "2.25")] + [
@@ -113,16 +112,7 @@ def test_images_scores_and_losses(name, lod):
 
 
 def check_gradients(ref, lod, side, paths, gradients):
-    prefix = f"out/lod{lod}/{side}_grad_l2/"
-    names = [name for name in ref.arrays if name.startswith(prefix)]
-    assert len(names) == len(paths)
-    # Activations within rounding of a leaky ReLU's kink take either slope, in the original's float32 as in ours.
-    # A float64 run of this code differs from the original's numbers by up to 3e-5 of the whole gradient's norm, which
-    # is 2 % of the smallest norms; no float32 run can be asked to be nearer.
-    rounding = 3e-5 * math.hypot(*(float(ref[name]) for name in names))
-    for name in names:
-        ours = np.linalg.norm(get(gradients, paths[name.removeprefix(prefix)]).astype(np.float64))
-        assert abs(ours - ref[name]) <= TOLERANCE * ref[name] + rounding, (name, ours, ref[name])
+    rounding = check_norms(ref, f"out/lod{lod}/{side}_grad_l2/", paths, gradients, TOLERANCE)
     for name in [name for name in ref.arrays if name.startswith(f"out/lod{lod}/{side}_grad/")]:
         short = name.split("_grad/")[1]
         expected = ref.convert(short, ref[name])

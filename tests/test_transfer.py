@@ -139,6 +139,15 @@ def test_what_does_not_fit_is_listed_side_by_side(source):
     assert " d." not in text, "the discriminator fits"
 
 
+@pytest.mark.parametrize("name, value", [("mapping_lr_multiplier", 0.1), ("normalize_z", False)])
+def test_settings_that_make_another_function_of_the_same_weights_are_refused(source, name, value):
+    config = tiny(init_from=str(source[0]))
+    config = dataclasses.replace(config, generator=dataclasses.replace(config.generator, **{name: value}))
+    there = getattr(GeneratorConfig(), name)
+    with pytest.raises(TransferError, match=rf"generator\.{name} is {there} there and {value} here.*give --generator"):
+        transfer.read(config)
+
+
 def test_a_larger_run_does_not_start_a_smaller_one(source):
     with pytest.raises(
         TransferError, match=r"(?s)It is of 8 pixels: give --resolution 8.*g\.synthesis\.blocks\.b8\S* +- "

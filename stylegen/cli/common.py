@@ -65,6 +65,16 @@ def parse_numbers(name: str, text: str) -> list[int]:
     return numbers
 
 
+def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
+    """One class for all, or one for each of n seeds or targets (``of`` names them), from a list of numbers."""
+    if text is None:
+        return None
+    labels = parse_numbers("--labels: class list", text)
+    if len(labels) not in (1, n):
+        raise UsageError(f"--labels {text}: {len(labels)} classes for {n} {of}; give one, or one each.")
+    return labels[0] if len(labels) == 1 else labels
+
+
 def refuse_existing(paths: Sequence[Path]) -> None:
     """Raise UsageError if there are such files already."""
     if paths:

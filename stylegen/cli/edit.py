@@ -156,7 +156,7 @@ def _find(options: Options, strengths: list[float]) -> None:
     ranges = parse_ranges(options.ranges, G.num_ws)
     found: list[Any] = []
     if scores is not None:
-        labels = _labels(options, len(scores[0]))
+        labels = common.parse_labels(options.labels, len(scores[0]), "seeds")
         w = stylegen.styles(G, stylegen.latents(scores[0], G.z_dim), labels=labels)[:, 0]
         for name, values in scores[1].items():
             for suffix, layers in ranges.items():
@@ -252,7 +252,8 @@ def _picture(options: Options, G: Any, direction: Any, strengths: list[float], p
     else:
         seeds = common.parse_numbers("--seeds: seed list", options.seeds)
         projection, rows = None, [f"seed {seed}" for seed in seeds]
-        ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=_labels(options, len(seeds)), psi=options.psi)
+        labels = common.parse_labels(options.labels, len(seeds), "seeds")
+        ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=options.psi)
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else projected.draw(G, projection, moved)
     scale = options.scale or images.comfortable_scale(G.resolution)
@@ -272,15 +273,6 @@ def _file(options: Options) -> Path:
 
 def _layers(options: Options) -> list[int] | None:
     return None if options.layers is None else common.parse_numbers("--layers: layer list", options.layers)
-
-
-def _labels(options: Options, n: int) -> int | list[int] | None:
-    if options.labels is None:
-        return None
-    labels = common.parse_numbers("--labels: class list", options.labels)
-    if len(labels) not in (1, n):
-        raise common.UsageError(f"--labels {options.labels}: {len(labels)} classes for {n} seeds; give one, or each.")
-    return labels[0] if len(labels) == 1 else labels
 
 
 def _single_label(options: Options) -> int | None:

@@ -101,7 +101,7 @@ def project(options: Options) -> None:
         pictures,
         settings,
         distance=distance,
-        labels=_labels(options, len(found)),
+        labels=common.parse_labels(options.labels, len(found), "targets"),
         names=[target.name for target in found],
         frames=options.frames,
         progress=common.with_progress,
@@ -125,15 +125,6 @@ def _compared(options: Options, distance: Any) -> str:
     if distance is not None:
         parts.append(distance.provenance["distance"])
     return " and ".join(parts)
-
-
-def _labels(options: Options, n: int) -> int | list[int] | None:
-    if options.labels is None:
-        return None
-    labels = common.parse_numbers("--labels: class list", options.labels)
-    if len(labels) not in (1, n):
-        raise common.UsageError(f"--labels {options.labels}: {len(labels)} classes for {n} targets; give one, or each.")
-    return labels[0] if len(labels) == 1 else labels
 
 
 def _outputs(options: Options, single: bool) -> list[str]:
@@ -175,7 +166,7 @@ def _tune(options: Options, G: Any, pictures: np.ndarray, projection: Any, dista
     from stylegen import pivotal_tuning
     from stylegen.projection import Weights
 
-    labels = _labels(options, len(pictures))
+    labels = common.parse_labels(options.labels, len(pictures), "targets")
     settings = pivotal_tuning.Options(
         options.tune,
         options.tune_learning_rate,

@@ -158,7 +158,7 @@ def _require(options: Options, *names: str) -> None:
 
 def _draw_pictures(options: Options) -> None:
     seeds = _numbers(options, "seeds")
-    labels = _labels(options, len(seeds))
+    labels = common.parse_labels(options.labels, len(seeds), "seeds")
     folder = options.out or Path("out")
     if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
         raise common.UsageError(f"--out {folder}: single pictures go to a folder; give its name.")
@@ -187,7 +187,7 @@ def _names(seeds: list[int], labels: int | list[int] | None) -> list[str]:
 
 def _draw_sweep(options: Options) -> None:
     seeds, psis = _numbers(options, "seeds"), _psis(options)
-    labels = _labels(options, len(seeds))
+    labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = _grid_path(options, "psi.png")
     G = _load(options)
     z = stylegen.latents(seeds, G.z_dim)
@@ -200,7 +200,7 @@ def _draw_sweep(options: Options) -> None:
 
 def _draw_mix(options: Options) -> None:
     rows, cols, layers = (_numbers(options, name) for name in ("rows", "cols", "layers"))
-    labels = _labels(options, len(rows) + len(cols))
+    labels = common.parse_labels(options.labels, len(rows) + len(cols), "seeds")
     path = _grid_path(options, "mix.png")
     G = _load(options)
     z = stylegen.latents([*rows, *cols], G.z_dim)
@@ -219,7 +219,7 @@ def _draw_mix(options: Options) -> None:
 
 def _draw_walk(options: Options) -> None:
     seeds = _numbers(options, "seeds")
-    labels = _labels(options, len(seeds))
+    labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = options.out or Path("out/walk.mp4")
     video.check_path(path)
     if not options.overwrite:
@@ -257,18 +257,6 @@ def _load(options: Options) -> Any:
 def _numbers(options: Options, name: str) -> list[int]:
     what = {"seeds": "seed list", "rows": "seed list", "cols": "seed list", "layers": "layer list"}[name]
     return common.parse_numbers(f"--{name}: {what}", getattr(options, name))
-
-
-def _labels(options: Options, n: int) -> int | list[int] | None:
-    """One class for all pictures, or a class for each of ``n``."""
-    if options.labels is None:
-        return None
-    labels = common.parse_numbers("--labels: class list", options.labels)
-    if len(labels) not in (1, n):
-        raise common.UsageError(
-            f"--labels {options.labels}: {len(labels)} classes for {n} seeds; give one, or one each."
-        )
-    return labels[0] if len(labels) == 1 else labels
 
 
 def _psis(options: Options) -> list[float]:

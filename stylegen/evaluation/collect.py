@@ -35,13 +35,13 @@ class Collector(abc.ABC):
     def add(self, places: np.ndarray, values: np.ndarray) -> None:
         """Take in what was found at some of the wanted places; they come in order."""
 
-    @abc.abstractmethod
     def as_arrays(self) -> dict[str, np.ndarray] | None:
-        """All that was kept, for a file; None if that would be too large to be of use."""
+        """All that was kept, for a file; None, as here, if that would be too large to be of use."""
+        return None
 
-    @abc.abstractmethod
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take what ``as_arrays`` gave."""
+        """Take what ``as_arrays`` gave; ValueError if that is nothing."""
+        raise ValueError(f"a {type(self).__name__} keeps nothing in files.")
 
 
 class MomentsCollector(Collector):
@@ -104,7 +104,7 @@ class RowsCollector(Collector):
 
 
 class PatchCollector(Collector):
-    """Patches of the first ``count`` images at all levels."""
+    """Patches of the first ``count`` images at all levels: half a gigabyte a level, and quick to draw, so not kept."""
 
     output = None
 
@@ -119,12 +119,6 @@ class PatchCollector(Collector):
     def add(self, places: np.ndarray, values: np.ndarray) -> None:
         del places
         self.sampler.update(values)
-
-    def as_arrays(self) -> None:
-        return None  # half a gigabyte a level; drawing patches is quick
-
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        raise NotImplementedError
 
 
 def collect(
