@@ -84,6 +84,7 @@ def measured_loop(clock: Clock) -> type:
     class MeasuredLoop(train._Loop):
         def __post_init__(self) -> None:
             super().__post_init__()
+            self.seen = 0
             for name in ("reset", "stream", "begin_stage", "next_batch", "report", "save", "roll_back"):
                 setattr(self, name, self._timed(name, getattr(self, name)))
 
@@ -96,10 +97,8 @@ def measured_loop(clock: Clock) -> type:
 
             return call
 
-        def begin_stage(self, key: tuple[int, int], nimg: int) -> dict[str, Any]:
-            steps = super().begin_stage(key, nimg)
-            self.seen = nimg
-            self._watch_compiling(key)
+        def begin_stage(self, key: tuple[int, int]) -> dict[str, Any]:
+            steps = super().begin_stage(key)
 
             def step(*arguments: Any) -> Any:
                 called = time.perf_counter()
@@ -112,6 +111,10 @@ def measured_loop(clock: Clock) -> type:
 
             return steps | {"train": step}
 
+        def compile_following(self, key: tuple[int, int], nimg: int) -> None:
+            super().compile_following(key, nimg)
+            self._watch_compiling(key)
+
         def _watch_compiling(self, key: tuple[int, int]) -> None:
             """Note when the next stage's programs are ready; both are compiled in the background from now on."""
             began = time.perf_counter()
@@ -121,7 +124,7 @@ def measured_loop(clock: Clock) -> type:
                     program.add_done_callback(lambda _, note=note: note(time.perf_counter() - began))
 
         def _wait_for_next(self, key: tuple[int, int]) -> None:
-            """Wait for the next stage's programs, if the next step is the last one before it."""
+            """Wait for all that is compiled in the background, if the next step is the last one before a new stage."""
             later = schedule.at(self.config, min(self.seen + key[1], self.total - 1))
             following = later.resolution, later.batch_size
             if following == key:
@@ -130,6 +133,8 @@ def measured_loop(clock: Clock) -> type:
                 if (name, *following) not in self.compiled._programs:
                     raise common.BenchmarkError("The loop has not begun to compile the next stage ahead.")
                 self.compiled.get((name, *following))
+            if trouble := self.compiled.trouble(wait=True):
+                raise common.BenchmarkError(f"Compiling ahead failed: {trouble[0]}")
             clock.resume()
 
     return MeasuredLoop

@@ -111,8 +111,18 @@ class CompileAhead(Generic[Key]):
         return self._programs[key].result()
 
     def run(self, function: Callable[[], Any]) -> None:
-        """Call a function in the background, after what has been started: one that compiles by being called."""
+        """Call a function in the background, after what has been started: one that compiles by being called.
+
+        Should it fail, ``trouble`` says so.
+        """
         self._others.append(self._pool.submit(function))
+
+    def trouble(self, wait: bool = False) -> list[str]:
+        """What the functions given to ``run`` have raised, those that have ended; each is said once."""
+        done = [job for job in self._others if wait or job.done()]
+        self._others = [job for job in self._others if job not in done]
+        raised = [job.exception() for job in done if not job.cancelled()]
+        return [f"{type(error).__name__}: {error}" for error in raised if error is not None]
 
     def forget_all_but(self, keys: set[Key]) -> None:
         """Free all compiled programs but these."""

@@ -13,6 +13,7 @@ from stylegen.schedule import Stage
 from stylegen.state import Networks, TrainState, abstract_state, ema_generator
 
 NUM_STYLES = 64  # as many as a grid has pictures by default: the same program
+DRAWN = ("nimg", "g_ema", "noise_const", "w_avg")  # fields of the state that a picture needs
 MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
 
 
@@ -35,7 +36,8 @@ class Pictures:
 
     def generator(self, state: TrainState, stage: Stage) -> Generator:
         """The moving average, to sample from."""
-        return ema_generator(self._config, self._networks, distributed.local(state), stage)
+        here = distributed.local({name: getattr(state, name) for name in DRAWN})
+        return ema_generator(self._config, self._networks, dataclasses.replace(state, **here), stage)
 
     def styles(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Styles w [64, w_dim] of the moving average's mapping network, always of the same latents."""
@@ -47,8 +49,7 @@ class Pictures:
     def rehearse(self, resolution: int) -> None:
         """Draw a grid of nothing at a resolution, in a fade and after it, so that this is compiled before a tick."""
         shapes = abstract_state(self._config)
-        kept = {name: getattr(shapes, name) for name in ("nimg", "g_ema", "noise_const", "w_avg")}
-        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), kept)
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), {name: getattr(shapes, name) for name in DRAWN})
         state = dataclasses.replace(shapes, **distributed.put_replicated(self._mesh, zeros))
         for alpha in (0.5, 1.0):
             self._draw(state, Stage(0, resolution, alpha, 1, 0.0))

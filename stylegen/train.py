@@ -224,7 +224,7 @@ class _Loop:
     def run(self, restored: Restored | None) -> None:
         """Train from a checkpoint, or from the beginning, to the end, or until asked to stop."""
         state, nimg, phase = self.load(restored)
-        batches, streaming = None, None
+        batches, streaming, fresh = None, None, False
         stage = schedule.at(self.config, max(nimg - 1, 0))
         if nimg < self.total:
             self.compile_ahead(schedule.at(self.config, nimg))
@@ -242,10 +242,14 @@ class _Loop:
                     if batches is not None:
                         batches.close()
                     batches, streaming = self.stream(stage, nimg), key
-                    steps = self.begin_stage(key, nimg)
+                    steps = self.begin_stage(key)
                     clock.restart(nimg)
+                    fresh = True
                 arguments = *self.next_batch(batches), *_scalars(stage)
                 state, metrics = steps["train"](state, *arguments)
+                if fresh:  # only now: tracing keeps the interpreter from handing the first step to the device
+                    self.compile_following(key, nimg)
+                    fresh = False
                 # The clock alone says which steps regularize, so that a resumed run takes the same ones.
                 for name, (_, interval) in self.lazy.items():
                     if nimg // stage.batch_size % interval == 0:
@@ -358,21 +362,26 @@ class _Loop:
         placed = distributed.put_batch(self.mesh, {name: batch[name] for name in ("image", "label")})
         return placed["image"], placed["label"]
 
-    def begin_stage(self, key: tuple[int, int], nimg: int) -> dict[str, Any]:
-        """The compiled programs of a stage, by name; begins to compile those of the stage after it."""
+    def begin_stage(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The compiled programs of a stage, by name."""
         started = time.monotonic()
         steps = {name: self.compiled.get((name, *key)) for name in self.programs}
         self.compiled.forget_all_but({(name, *key) for name in self.programs})
         waited = time.monotonic() - started
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
         self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
+        for trouble in self.compiled.trouble():
+            self.log.line(f"What is drawn at a tick was not compiled ahead: {trouble}")
+        return steps
+
+    def compile_following(self, key: tuple[int, int], nimg: int) -> None:
+        """Begin to compile what follows the stage of ``key``, in the background: its programs, and its grid's."""
         later = [p for p in schedule.phases(self.config) if nimg < p.start < self.total]
         upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
         if upcoming and self.config.run.compile_ahead:
             self.compile_ahead(upcoming[0])
             if upcoming[0].resolution != key[0] and processes.is_main():
                 self.compiled.run(functools.partial(self.pictures.rehearse, upcoming[0].resolution))
-        return steps
 
     def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
         """Begin to compile the programs of a stage in the background."""

@@ -175,3 +175,12 @@ def test_other_work_is_done_after_what_was_started():
     ahead._others[0].result(timeout=60)
     assert done == [True]
     ahead.close()
+
+
+def test_what_other_work_raised_is_said_once():
+    ahead = CompileAhead[str](lambda key: None)
+    ahead.run(lambda: None)
+    ahead.run(lambda: [].pop())
+    assert ahead.trouble(wait=True) == ["IndexError: pop from empty list"]
+    assert ahead.trouble(wait=True) == []
+    ahead.close()

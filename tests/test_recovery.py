@@ -56,8 +56,8 @@ def poison(patch, bad_reals: tuple[int, ...] = (), bad_weight: dict[int, float] 
     """Spoil steps by number, from 0: their reals, with an alpha that is no number; or a weight of D after them."""
     original, taken = train_module._Loop.begin_stage, {"steps": -1}
 
-    def begin_stage(self, key, nimg):
-        programs = original(self, key, nimg)
+    def begin_stage(self, key):
+        programs = original(self, key)
 
         def step(state, images, labels, alpha, learning_rate):
             taken["steps"] += 1
