@@ -58,12 +58,19 @@ def study_config(options: argparse.Namespace) -> Config:
         resolution=options.resolution,
         data=DataConfig(batch=options.batch, num_images=options.images),
         generator=GeneratorConfig(
-            z_dim=64, w_dim=64, mapping_layers=2, use_noise=False, style_mixing_prob=0.0, w_avg_beta=0.99, **width
+            z_dim=64,
+            w_dim=64,
+            mapping_layers=2,
+            mapping_lr_multiplier=0.1,
+            use_noise=False,
+            style_mixing_prob=0.0,
+            w_avg_beta=0.99,
+            **width,
         ),
         discriminator=DiscriminatorConfig(**width),
         loss=LossConfig(r1_gamma=1.0, r1_interval=8),
         augment=AugmentConfig(mode="ada", speed_kimg=NEVER, max_p=1.0),
-        optimizer=OptimizerConfig(learning_rate=0.003, ema_kimg=1.0),
+        optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=1.0),
         schedule=ScheduleConfig(start_resolution=options.resolution, total_kimg=options.kimg),
         run=RunConfig(dir="none"),
     )

@@ -67,11 +67,18 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
         resolution=a.resolution,
         data=c.DataConfig(source=source, path=str(a.data), batch=32),
         generator=c.GeneratorConfig(
-            z_dim=64, w_dim=64, mapping_layers=4, channel_base=a.width * 16, channel_max=a.width, style_mixing_prob=0.5
+            z_dim=64,
+            w_dim=64,
+            mapping_layers=4,
+            mapping_lr_multiplier=0.1,
+            channel_base=a.width * 16,
+            channel_max=a.width,
+            use_noise=False,
+            style_mixing_prob=0.5,
         ),
         discriminator=c.DiscriminatorConfig(channel_base=a.width * 16, channel_max=a.width),
         loss=c.LossConfig(r1_gamma=1.5, r1_interval=8),
-        optimizer=c.OptimizerConfig(learning_rate=0.003, ema_kimg=2.0),
+        optimizer=c.OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
         schedule=c.ScheduleConfig(start_resolution=a.resolution, total_kimg=total),
         run=c.RunConfig(tick_kimg=total / 4, checkpoint_kimg=total / 2, keep_last=1, grid=(8, 4)),
     )

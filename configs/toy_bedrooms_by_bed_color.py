@@ -34,6 +34,7 @@ def get_config() -> Config:
             z_dim=64,
             w_dim=64,
             mapping_layers=4,
+            mapping_lr_multiplier=0.1,
             channel_base=512,
             channel_max=32,
             use_noise=False,
@@ -41,7 +42,7 @@ def get_config() -> Config:
         ),
         discriminator=DiscriminatorConfig(channel_base=512, channel_max=32),
         loss=LossConfig(r1_gamma=1.5, r1_interval=16),
-        optimizer=OptimizerConfig(learning_rate=0.003, ema_kimg=2.0),
+        optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
         schedule=ScheduleConfig(
             total_kimg=40,
             stable_kimg_at={8: 10, 16: 24},
