@@ -77,7 +77,7 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
             style_mixing_prob=0.5,
         ),
         discriminator=c.DiscriminatorConfig(channel_base=a.width * 16, channel_max=a.width),
-        loss=c.LossConfig(r1_gamma=1.5, r1_interval=8),
+        loss=c.LossConfig(r1_gamma=0.375, r1_interval=8),
         optimizer=c.OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
         schedule=c.ScheduleConfig(start_resolution=a.resolution, total_kimg=total),
         run=c.RunConfig(tick_kimg=total / 4, checkpoint_kimg=total / 2, keep_last=1, grid=(8, 4)),
@@ -284,7 +284,7 @@ def main() -> dict[str, Any]:
     p.add_argument("--data", type=Path, metavar="DATA", help="prepared photographs to train on")
     p.add_argument("--held-out", type=Path, metavar="DATA", help="prepared photographs never trained on")
     p.add_argument("--resolution", type=int, default=16)
-    p.add_argument("--kimg", type=float, default=20.0, help="budget of each run, in thousands of images shown")
+    p.add_argument("--kimg", type=float, default=30.0, help="budget of each run, in thousands of images shown")
     p.add_argument("--width", type=int, default=32, help="channels of both networks up to 16 pixels")
     p.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     p.add_argument("--arms", default=",".join(ARMS), help="with commas between them")

@@ -237,7 +237,7 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
         projected.save(edited, options.out / "edited.npz")
         for target, picture in zip(edited.names, projected.draw(G, edited), strict=True):
             images.save_image(picture, options.out / f"edited-{target}.png")
-    print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:g}' for s in strengths)}.")
+    print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:.3g}' for s in strengths)}.")
 
 
 def _picture(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:
@@ -257,7 +257,7 @@ def _picture(options: Options, G: Any, direction: Any, strengths: list[float], p
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else projected.draw(G, projection, moved)
     scale = options.scale or images.comfortable_scale(G.resolution)
-    page = images.labelled_grid(table, rows, [f"{strength:g}" for strength in strengths], scale)
+    page = images.labelled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
     images.save_image(page, path)
 
 
