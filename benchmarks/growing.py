@@ -5,10 +5,10 @@
     python benchmarks/growing.py --steps 100 --json growing.json
 
 The training loop of ``stylegen.train`` itself is run, in a temporary directory, with a clock around every step; each
-step is waited for. Before the last step of a resolution the compilation of the next one is waited for as well, and that
-time left out, so that the gap is that of a stage which is longer than its successor takes to compile; how long that is,
-is said. "gap" is from the last step at the old resolution to the end of the first one at the new; "longest" is the
-longest one after that, up to the end of the stage. An ordinary step is the median of the new stage.
+step is waited for. What is compiled in the background is waited for as well, after the first step of a stage, and that
+time left out, so that the numbers are those of a stage which is longer than its successor takes to compile; how long
+that is, is said. "gap" is from the last step at the old resolution to the end of the first one at the new; "longest" is
+the longest one after that, up to the end of the stage. An ordinary step is the median of the new stage.
 
 The dispatch is the time of a call with the same arguments and results as the step's, of a program that does nothing.
 The last line is one JSON object.
@@ -79,12 +79,11 @@ def measured_loop(clock: Clock) -> type:
     """The training loop with a clock in it."""
     import jax
 
-    from stylegen import schedule, train
+    from stylegen import train
 
     class MeasuredLoop(train._Loop):
         def __post_init__(self) -> None:
             super().__post_init__()
-            self.seen = 0
             for name in ("reset", "stream", "begin_stage", "next_batch", "report", "save", "roll_back"):
                 setattr(self, name, self._timed(name, getattr(self, name)))
 
@@ -101,38 +100,29 @@ def measured_loop(clock: Clock) -> type:
             steps = super().begin_stage(key)
 
             def step(*arguments: Any) -> Any:
+                self._wait_for_compiling()
                 called = time.perf_counter()
                 result = jax.block_until_ready(steps["train"](*arguments))
                 clock.step(key[0], called, time.perf_counter())
-                self.seen += key[1]
-                if self.seen < self.total:
-                    self._wait_for_next(key)
                 return result
 
             return steps | {"train": step}
 
         def compile_following(self, key: tuple[int, int], nimg: int) -> None:
             super().compile_following(key, nimg)
-            self._watch_compiling(key)
-
-        def _watch_compiling(self, key: tuple[int, int]) -> None:
-            """Note when the next stage's programs are ready; both are compiled in the background from now on."""
             began = time.perf_counter()
             for (_, resolution, batch), program in self.compiled._programs.items():
                 if (resolution, batch) != key:
                     note = functools.partial(clock.compile_s.__setitem__, resolution)
                     program.add_done_callback(lambda _, note=note: note(time.perf_counter() - began))
 
-        def _wait_for_next(self, key: tuple[int, int]) -> None:
-            """Wait for all that is compiled in the background, if the next step is the last one before a new stage."""
-            later = schedule.at(self.config, min(self.seen + key[1], self.total - 1))
-            following = later.resolution, later.batch_size
-            if following == key:
+        def _wait_for_compiling(self) -> None:
+            """Wait for what is compiled in the background, so that the steps that follow have the machine alone."""
+            jobs = list(self.compiled._programs.values())
+            if all(job.done() for job in [*jobs, *self.compiled._others]):
                 return
-            for name in self.programs:
-                if (name, *following) not in self.compiled._programs:
-                    raise common.BenchmarkError("The loop has not begun to compile the next stage ahead.")
-                self.compiled.get((name, *following))
+            for job in jobs:
+                job.result()
             if trouble := self.compiled.trouble(wait=True):
                 raise common.BenchmarkError(f"Compiling ahead failed: {trouble[0]}")
             clock.resume()

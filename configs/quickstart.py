@@ -40,9 +40,9 @@ def get_config() -> Config:
         loss=LossConfig(r1_gamma=1.5, r1_interval=16),
         optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
         schedule=ScheduleConfig(
-            total_kimg=88,
-            stable_kimg_at={8: 12, 16: 30, 32: 30},
-            fade_kimg_at={16: 8, 32: 8},
+            total_kimg=74,
+            stable_kimg_at={8: 12, 16: 28, 32: 20},
+            fade_kimg_at={16: 8, 32: 6},
             batch={8: 32},
         ),
         run=RunConfig(tick_kimg=4.0, checkpoint_kimg=20.0, grid=(8, 8)),

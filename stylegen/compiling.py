@@ -110,6 +110,11 @@ class CompileAhead(Generic[Key]):
         self.start(key)
         return self._programs[key].result()
 
+    def ready(self, key: Key) -> Any | None:
+        """The compiled program; None if it is not compiled yet, or no more."""
+        program = self._programs.get(key)
+        return program.result() if program is not None and program.done() else None
+
     def run(self, function: Callable[[], Any]) -> None:
         """Call a function in the background, after what has been started: one that compiles by being called.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -10,7 +9,7 @@ from stylegen import augment, data, distributed, run_dir, sampling
 from stylegen.config import Config
 from stylegen.generator import Generator
 from stylegen.schedule import Stage
-from stylegen.state import Networks, TrainState, abstract_state, ema_generator
+from stylegen.state import Networks, TrainState, blank_state, ema_generator
 
 NUM_STYLES = 64  # as many as a grid has pictures by default: the same program
 DRAWN = ("nimg", "g_ema", "noise_const", "w_avg")  # fields of the state that a picture needs
@@ -48,9 +47,9 @@ class Pictures:
 
     def rehearse(self, resolution: int) -> None:
         """Draw a grid of nothing at a resolution, in a fade and after it, so that this is compiled before a tick."""
-        shapes = abstract_state(self._config)
-        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), {name: getattr(shapes, name) for name in DRAWN})
-        state = dataclasses.replace(shapes, **distributed.put_replicated(self._mesh, zeros))
+        blank = blank_state(self._config)
+        placed = distributed.put_replicated(self._mesh, {name: getattr(blank, name) for name in DRAWN})
+        state = dataclasses.replace(blank, **placed)
         for alpha in (0.5, 1.0):
             self._draw(state, Stage(0, resolution, alpha, 1, 0.0))
 

@@ -131,6 +131,16 @@ def _state(config: Config, seed: int | None) -> TrainState:
     )
 
 
+def blank_state(config: Config) -> TrainState:
+    """A state of zeros on the host, to try programs with."""
+
+    def blank(x: jax.ShapeDtypeStruct) -> Any:
+        is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+        return jax.random.key(0) if is_key else np.zeros(x.shape, x.dtype)
+
+    return jax.tree.map(blank, abstract_state(config))
+
+
 def ema_generator(config: Config, networks: Networks, state: TrainState, stage: Stage, source: str = "") -> Generator:
     """The generator to sample from at this point of a run."""
     return Generator(

@@ -27,6 +27,7 @@ from stylegen import (
     run_dir,
     schedule,
     transfer,
+    warming,
 )
 from stylegen.checkpoint import Checkpointer, Restored, available
 from stylegen.config import Config
@@ -371,7 +372,7 @@ class _Loop:
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
         self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
         for trouble in self.compiled.trouble():
-            self.log.line(f"What is drawn at a tick was not compiled ahead: {trouble}")
+            self.log.line(f"Preparing this stage in the background failed: {trouble}")
         return steps
 
     def compile_following(self, key: tuple[int, int], nimg: int) -> None:
@@ -380,6 +381,7 @@ class _Loop:
         upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
         if upcoming and self.config.run.compile_ahead:
             self.compile_ahead(upcoming[0])
+            self.compiled.run(functools.partial(self.warm_up, upcoming[0].resolution, upcoming[0].batch_size))
             if upcoming[0].resolution != key[0] and processes.is_main():
                 self.compiled.run(functools.partial(self.pictures.rehearse, upcoming[0].resolution))
 
@@ -387,6 +389,12 @@ class _Loop:
         """Begin to compile the programs of a stage in the background."""
         for name in self.programs:
             self.compiled.start((name, stage.resolution, stage.batch_size))
+
+    def warm_up(self, resolution: int, batch: int) -> None:
+        """Run the programs of a stage once, if they are compiled."""
+        programs = [self.compiled.ready((name, resolution, batch)) for name in self.programs]
+        if None not in programs:
+            warming.warm_up(self.config, self.mesh, programs, resolution, batch)
 
     def report(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples, what the doctor says."""

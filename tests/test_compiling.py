@@ -177,6 +177,18 @@ def test_other_work_is_done_after_what_was_started():
     ahead.close()
 
 
+def test_a_program_is_ready_once_it_is_compiled(ahead):
+    programs, _, may_compile = ahead
+    assert programs.ready(1) is None
+    programs.start(1)
+    assert programs.ready(1) is None
+    may_compile.set()
+    assert programs.get(1) == programs.ready(1) == "program 1"
+    programs.forget_all_but({2})
+    assert programs.ready(1) is None
+    programs.close()
+
+
 def test_what_other_work_raised_is_said_once():
     ahead = CompileAhead[str](lambda key: None)
     ahead.run(lambda: None)

@@ -24,7 +24,7 @@ TIERS = [
     {"demodulation", "residual"},
     {"generator", "discriminator"},
     {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
-    {"freezing"},
+    {"freezing", "warming"},
     {
         "_checkpoint_files",
         "_checkpoint_format",

@@ -224,7 +224,7 @@ def test_the_run_directory(finished):
     assert [line["Progress/resolution"] for line in lines] == [4, 4, 8, 8, 8, 8, 8, 8]
     assert 0 < lines[2]["Progress/alpha"] < lines[3]["Progress/alpha"] < 1 == last["Progress/alpha"]
     log = (finished / "log.txt").read_text()
-    assert "Finished" in log and "not compiled ahead" not in log
+    assert "Finished" in log and "background failed" not in log
     assert "Progress/augment" not in last and "augmented.png" not in names
 
 
