@@ -33,9 +33,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
 
-ADA_SPEED = (
-    0.1  # share of the budget in which ADA can bring its strength from 0 to 1; the paper's is 500 of 25,000 kimg
-)
+# Share of the budget in which ADA can bring its strength from 0 to 1; the paper's is 500 of 25,000 kimg.
+ADA_SPEED = 0.1
 # What each arm changes, by field of the configuration, given the budget in kimg.
 ARMS: dict[str, Callable[[float], dict[str, Any]]] = {
     "plain": lambda kimg: {},
@@ -62,7 +61,7 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
     """What all arms share: networks that a processor trains in a minute or two, without growing."""
     from stylegen import config as c
 
-    total = a.kimg
+    width = {"channel_base": a.width * 16, "channel_max": a.width}
     return c.Config(
         resolution=a.resolution,
         data=c.DataConfig(source=source, path=str(a.data), batch=32),
@@ -71,16 +70,15 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
             w_dim=64,
             mapping_layers=4,
             mapping_lr_multiplier=0.1,
-            channel_base=a.width * 16,
-            channel_max=a.width,
             use_noise=False,
             style_mixing_prob=0.5,
+            **width,
         ),
-        discriminator=c.DiscriminatorConfig(channel_base=a.width * 16, channel_max=a.width),
+        discriminator=c.DiscriminatorConfig(**width),
         loss=c.LossConfig(r1_gamma=0.375, r1_interval=8),
         optimizer=c.OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
-        schedule=c.ScheduleConfig(start_resolution=a.resolution, total_kimg=total),
-        run=c.RunConfig(tick_kimg=total / 4, checkpoint_kimg=total / 2, keep_last=1, grid=(8, 4)),
+        schedule=c.ScheduleConfig(start_resolution=a.resolution, total_kimg=a.kimg),
+        run=c.RunConfig(tick_kimg=a.kimg / 4, checkpoint_kimg=a.kimg / 2, keep_last=1, grid=(8, 4)),
     )
 
 

@@ -10,7 +10,6 @@ from stylegen.warming import warm_up
 
 CONFIG = Config(
     resolution=8,
-    image_channels=1,
     data=DataConfig(batch=4),
     generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
     discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
@@ -34,7 +33,7 @@ def test_programs_are_run_with_what_training_gives_them():
         return state, {}
 
     warm_up(CONFIG, distributed.make_mesh(CONFIG), [program, program], 4, 16)
-    assert seen == [((16, 4, 4, 1), np.uint8, (16,), 1.0, 0.0)] * 2
+    assert seen == [((16, 4, 4, 3), np.uint8, (16,), 1.0, 0.0)] * 2
 
 
 def test_accelerators_are_left_alone(monkeypatch):
