@@ -61,18 +61,13 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
     """What all arms share: networks that a processor trains in a minute or two, without growing."""
     from stylegen import config as c
 
+    size = {"z_dim": 64, "w_dim": 64}
     width = {"channel_base": a.width * 16, "channel_max": a.width}
     return c.Config(
         resolution=a.resolution,
         data=c.DataConfig(source=source, path=str(a.data), batch=32),
         generator=c.GeneratorConfig(
-            z_dim=64,
-            w_dim=64,
-            mapping_layers=4,
-            mapping_lr_multiplier=0.1,
-            use_noise=False,
-            style_mixing_prob=0.5,
-            **width,
+            **size, mapping_layers=4, mapping_lr_multiplier=0.1, use_noise=False, style_mixing_prob=0.5, **width
         ),
         discriminator=c.DiscriminatorConfig(**width),
         loss=c.LossConfig(r1_gamma=0.375, r1_interval=8),
