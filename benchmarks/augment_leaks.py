@@ -1,33 +1,36 @@
 #!/usr/bin/env python3
-"""Does augmentation leak into the samples? Tiny networks on toy_bedrooms, with it at a fixed p and without, by seed.
+"""Does augmentation leak into the samples? Runs on toy_bedrooms with it at a fixed strength and without, by seed.
 
-    python benchmarks/augment_leaks.py                         # p 0.6, three seeds each
-    python benchmarks/augment_leaks.py --ramp_kimg 6           # p rises from 0 over the first 6 kimg, as in training
-    python benchmarks/augment_leaks.py --kimg 60 --resolution 32 --json leaks.json --pictures leaks
+    python benchmarks/augment_leaks.py --out out/leaks                 # p 0.6, three seeds each
+    python benchmarks/augment_leaks.py --out out/leaks --table         # what there is so far
+    python benchmarks/augment_leaks.py --out out/short --kimg 60 --seeds 1
 
-All runs are one compiled program: the strength is an argument of it, and p 0 gives the images themselves. Both kinds of
-run see the same images, latents and noise of a seed. Samples are of the moving average, psi 1, none selected.
+All runs are ordinary ones of the trainer, with one configuration but for augmentation and seed. The strength rises
+slowly, as an adaptive one would, and is then held; at last the learning rate falls to a fifth, since what is asked is
+where training leads, not how it wanders about. A run that is measured is not trained again: stopped and given again,
+the command goes on where it was, and given in several processes at once they share the runs among them. Samples are of
+the moving average, psi 1, none selected; grids of them are in --out.
 
 Measured on samples, on the data, and on the data augmented at that p, which is what a complete leak would look like:
 
   red, green, blue   mean colour, 0 to 255
+  x, y               position: middle of a picture's saturation from the left; shift down at which a picture's rows
+                     fit those of the data's mean picture best; in pixels
+  upright            orientation: share of pictures that fit the mean picture best as they are, of its quarter turns
   tint spread        standard deviation, from picture to picture, of their mean colour
-  x, x spread        middle of a picture's saturation from the left, in pixels: mean and standard deviation
-  y, off height      shift down, in pixels, at which a picture's rows fit those of the data's mean picture best: mean,
-                     and mean of its size
-  upright            share of pictures that fit the mean picture best as they are, of its four quarter turns
+  x spread           standard deviation of x
+  off height         mean size of y
   top - bottom       mean brightness of the upper half less that of the lower
 
-A measure is within the spread if the means over the seeds differ, between the runs with augmentation and those without,
-by no more than the runs without it differ among themselves (largest less smallest). Drift is the mean distance of a run
-from the data. The last line is one JSON object.
+The first six are what must not drift. A measure is within the spread if the means over the seeds differ, between the
+runs with augmentation and those without, by no more than the runs without it differ among themselves (largest less
+smallest). Drift is the mean distance of a run from the data.
 """
 
 import argparse
 import dataclasses
+import json
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
+from benchmarks.study import train_arm
 from stylegen.config import (
     AugmentConfig,
     Config,
@@ -47,32 +51,53 @@ from stylegen.config import (
     ScheduleConfig,
 )
 
-MEASURES = ("red", "green", "blue", "tint spread", "x", "x spread", "y", "off height", "upright", "top - bottom")
-NEVER = 1e12  # kimg in which the strength would move, were it to
+DRIFTS = ("red", "green", "blue", "x", "y", "upright")  # colour, position, orientation
+MEASURES = (*DRIFTS, "tint spread", "x spread", "off height", "top - bottom")
+START = 8  # pixels with which a run begins
+FOUND = "found.json"  # what was measured of a run, in its folder
 
 
-def study_config(options: argparse.Namespace) -> Config:
-    """One configuration for all runs."""
-    width = {"channel_base": 32 * options.resolution, "channel_max": options.channels}
+def run_config(options: argparse.Namespace, seed: int, p: float, folder: str = "") -> Config:
+    """The configuration of one run: narrow networks that grow from 8 pixels, and train longest at full size."""
+    kimg = options.kimg
+    width: dict[str, Any] = {"channel_base": 512, "channel_max": 48}
+    smaller = [START << i for i in range((options.resolution // START).bit_length() - 1)]
     return Config(
         resolution=options.resolution,
-        data=DataConfig(batch=options.batch, num_images=options.images),
+        data=DataConfig(batch=16, num_images=10_000, seed=seed),
         generator=GeneratorConfig(
-            z_dim=64,
-            w_dim=64,
-            mapping_layers=2,
+            z_dim=128,
+            w_dim=128,
+            mapping_layers=4,
             mapping_lr_multiplier=0.1,
             use_noise=False,
-            style_mixing_prob=0.0,
-            w_avg_beta=0.99,
+            style_mixing_prob=0.5,
             **width,
         ),
         discriminator=DiscriminatorConfig(**width),
-        loss=LossConfig(r1_gamma=1.0, r1_interval=8),
-        augment=AugmentConfig(mode="ada", speed_kimg=NEVER, max_p=1.0),
-        optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=1.0),
-        schedule=ScheduleConfig(start_resolution=options.resolution, total_kimg=options.kimg),
-        run=RunConfig(dir="none"),
+        loss=LossConfig(r1_gamma=options.r1_gamma, r1_interval=16),
+        augment=AugmentConfig(mode="fixed", p=p, speed_kimg=options.speed_kimg) if p else AugmentConfig(),
+        optimizer=OptimizerConfig(learning_rate=options.learning_rate, ema_kimg=options.ema_kimg),
+        schedule=ScheduleConfig(
+            start_resolution=START,
+            total_kimg=kimg,
+            stable_kimg_at=dict.fromkeys(smaller, kimg / 12) | {options.resolution: kimg},
+            fade_kimg_at={2 * r: kimg / 15 for r in smaller},
+            batch={START: 32},
+        ),
+        run=RunConfig(dir=folder, seed=seed, tick_kimg=min(kimg / 4, 20), checkpoint_kimg=kimg / 4, keep_last=1),
+    )
+
+
+def settling(config: Config, options: argparse.Namespace) -> Config:
+    """The run that goes on from the end of one, with a learning rate that is a fifth, at full strength at once."""
+    start, folder = config.run.dir, f"{config.run.dir}_settled"
+    return dataclasses.replace(
+        config,
+        augment=dataclasses.replace(config.augment, speed_kimg=0.001),
+        optimizer=dataclasses.replace(config.optimizer, learning_rate=options.learning_rate / 5),
+        schedule=ScheduleConfig(start_resolution=config.resolution, total_kimg=options.settle_kimg),
+        run=dataclasses.replace(config.run, dir=folder, init_from=start, checkpoint_kimg=options.settle_kimg),
     )
 
 
@@ -97,79 +122,50 @@ def measure(images: np.ndarray, data_mean: np.ndarray) -> dict[str, float]:
     saturation = np.square(pictures.max(-1) - pictures.min(-1)).sum(1) + 1e-9
     across = saturation @ np.arange(r) / saturation.sum(1)
     colors = pictures.mean((1, 2))
-    values = [*colors.mean(0), colors.std(0).mean(), across.mean(), across.std(), height.mean(), np.abs(height).mean()]
-    values += [upright.mean(), grey[:, : r // 2].mean() - grey[:, r // 2 :].mean()]
+    values = [*colors.mean(0), across.mean(), height.mean(), upright.mean(), colors.std(0).mean(), across.std()]
+    values += [np.abs(height).mean(), grey[:, : r // 2].mean() - grey[:, r // 2 :].mean()]
     return {name: float(value) for name, value in zip(MEASURES, values, strict=True)}
 
 
-class Study:
-    """The compiled programs, and runs of them."""
+class Busy(Exception):
+    """Another process trains this run."""
 
-    def __init__(self, config: Config):
-        import jax
-        import jax.numpy as jnp
 
-        from stylegen.data import toy_bedrooms
-        from stylegen.distributed import make_mesh, replicated, split_batch
-        from stylegen.state import abstract_state, build_networks
-        from stylegen.train_step import Static, jit_step, regularize_step, train_step
+def settings(config: Config) -> dict[str, Any]:
+    """What a result depends on, in JSON."""
+    from stylegen.config_json import to_dict
 
-        self.config, n, r = config, config.data.batch, config.resolution
-        self.data = toy_bedrooms.render(range(config.data.num_images), r)
-        self.mean = self.data.mean(0)
-        self.networks = build_networks(config)
-        mesh = make_mesh(dataclasses.replace(config, run=RunConfig(devices=1)))
-        static = Static(config, self.networks)
-        shapes = (
-            abstract_state(config),
-            jax.ShapeDtypeStruct((n, r, r, 3), jnp.uint8),
-            jax.ShapeDtypeStruct((n,), jnp.int32),
-            *[jax.ShapeDtypeStruct((), jnp.float32)] * 2,
-        )
-        self.step, self.regularize = (
-            jit_step(step, static, replicated(mesh), split_batch(mesh)).lower(*shapes).compile()
-            for step in (train_step, regularize_step)
-        )
+    return {name: value for name, value in to_dict(config).items() if name not in ("run", "distributed")}
 
-    def batches(self, seed: int) -> Iterator[np.ndarray]:
-        """Endless batches, in an order of the seed's."""
-        rng = np.random.default_rng(seed)
-        while True:
-            order = rng.permutation(len(self.data))
-            for i in range(0, len(order) - self.config.data.batch + 1, self.config.data.batch):
-                yield self.data[order[i : i + self.config.data.batch]]
 
-    def run(self, seed: int, p: float, samples: int, ramp_kimg: float = 0.0) -> np.ndarray:
-        """Train from a seed at strength p, reached in ramp_kimg; uint8 samples of the moving average."""
-        import jax
-        import jax.numpy as jnp
+def measure_run(options: argparse.Namespace, folder: Path, seed: int, p: float, mean: np.ndarray) -> dict[str, Any]:
+    """Train a run, or go on with it, and measure its samples; or read what was measured.
 
-        from stylegen import sampling
-        from stylegen.schedule import Stage
-        from stylegen.state import ema_generator, init_state
+    Raises:
+        Busy: another process has it.
+    """
+    import stylegen
+    from stylegen import images, sampling
+    from stylegen.locks import exclusive
 
-        config, r = self.config, self.config.resolution
-        state = init_state(config, seed=seed)
-        labels, one = np.zeros(config.data.batch, np.int32), np.float32(1)
-        rate, batches = np.float32(config.optimizer.learning_rate), self.batches(seed)
-        for step in range(round(config.schedule.total_kimg * 1000) // config.data.batch):
-            now = min(p, p * step * config.data.batch / (ramp_kimg * 1000)) if ramp_kimg > 0 else p
-            state = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(now)))
-            arguments = next(batches), labels, one, rate
-            state, metrics = self.step(state, *arguments)
-            if step % config.loss.r1_interval == 0:
-                state, _ = self.regularize(state, *arguments)
-        found = jax.device_get(metrics)
-        if not np.isfinite(found["Loss/D/loss"]) or not np.isclose(found["Progress/augment"], p):
-            raise common.BenchmarkError(f"The run of seed {seed} at p {p:g} went wrong: {found}.")
-        G = ema_generator(config, self.networks, state, Stage(0, r, 1.0, config.data.batch, 0.0))
-        return sampling.sample(G, seeds=range(samples), noise="none")
-
-    def augmented_data(self, p: float, n: int) -> np.ndarray:
-        """The first images of the data, augmented at strength p."""
-        from stylegen import augment
-
-        return augment.sheet(self.data[:n], dataclasses.replace(self.config.augment, mode="fixed", p=p))
+    configs = [run_config(options, seed, p, str(folder / "run"))]
+    configs += [settling(configs[0], options)] if options.settle_kimg else []
+    made = {"configs": [settings(config) for config in configs], "samples": options.samples}
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, Busy(f"{folder}: another process trains there.")):
+        if (folder / FOUND).exists():
+            found = json.loads((folder / FOUND).read_text())
+            if found["made"] != made:
+                raise common.BenchmarkError(f"{folder}: measured with other options; give those, or another --out.")
+            return found
+        print(f"== seed {seed}, p {p:g}", flush=True)
+        seconds = sum(train_arm(config) for config in configs)
+        G = stylegen.load(configs[-1].run.dir)
+        samples = np.asarray(sampling.sample(G, seeds=range(options.samples), noise="none"))
+        images.save_grid(samples[:64], folder / "samples.png", columns=8, scale=3)
+        found = {"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **measure(samples, mean), "s": seconds}
+        common.write_json(folder / FOUND, found | {"made": made, "machine": common.machine()})
+    return found
 
 
 def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -190,65 +186,71 @@ def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict
     return found
 
 
-def show(rows: list[dict[str, Any]]) -> str:
-    """The table of all that was measured."""
-    columns = {"what": ("", "s")} | {name: (name, ".2f") for name in MEASURES}
-    return common.table(rows, columns)
-
-
-def study(options: argparse.Namespace) -> dict[str, Any]:
-    """All runs, their table and the verdicts."""
-    from stylegen import images
-
-    config = study_config(options)
-    machine = common.machine()
-    print(common.describe(machine), flush=True)
-    started = time.perf_counter()
-    work = Study(config)
-    print(f"compiled in {time.perf_counter() - started:.0f} s", flush=True)
-    rows = [{"what": "data", **measure(work.data, work.mean)}]
-    leaked = work.augmented_data(options.p, options.samples)
-    rows.append({"what": f"data, augmented at p {options.p:g}", **measure(leaked, work.mean)})
-    if options.pictures:
-        options.pictures.mkdir(parents=True, exist_ok=True)
-        images.save_grid(work.data[:64], options.pictures / "data.png", columns=8, scale=2)
-        images.save_grid(leaked[:64], options.pictures / "augmented.png", columns=8, scale=2)
-    runs = []
-    for seed in range(options.seeds):
-        for p in (0.0, options.p):
-            samples = work.run(seed, p, options.samples, options.ramp_kimg)
-            runs.append({"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **measure(samples, work.mean)})
-            print(f"{time.perf_counter() - started:6.0f} s  {runs[-1]}", flush=True)
-            if options.pictures:
-                images.save_grid(samples[:64], options.pictures / f"seed{seed}-p{p:g}.png", columns=8, scale=2)
-    print(show(rows + runs))
-    verdict = verdicts(runs, rows[0])
+def show(rows: list[dict[str, Any]], data: dict[str, Any]) -> None:
+    """Print all that was measured, and the verdicts where both kinds of run are there."""
+    runs = [row for row in rows if "p" in row]
+    print(common.table(rows, {"what": ("", "s")} | {name: (name, ".2f") for name in MEASURES}))
+    if len({run["p"] > 0 for run in runs}) < 2:
+        return
     columns = {"what": ("", "s"), "with": ("with", ".2f"), "without": ("without", ".2f")}
     columns |= {"difference": ("difference", ".2f"), "spread": ("spread without", ".2f"), "within": ("within", "")}
     columns |= {name: (name, ".2f") for name in ("drift with", "drift without")}
-    print(common.table([{"what": name} | {**v, "within": str(v["within"])} for name, v in verdict.items()], columns))
-    chosen = {name: value for name, value in vars(options).items() if name not in ("json", "pictures")}
-    seconds = time.perf_counter() - started
-    result = {"machine": machine, "options": chosen, "rows": rows, "runs": runs, "verdicts": verdict, "s": seconds}
-    common.write_json(options.json, result)
-    return {"within": {name: v["within"] for name, v in verdict.items()}, "s": seconds}
+    judged = verdicts(runs, data).items()
+    print("\n" + common.table([{"what": name} | {**v, "within": str(v["within"])} for name, v in judged], columns))
+
+
+def study(options: argparse.Namespace) -> dict[str, Any]:
+    """All runs that nobody else has, then the tables of what there is."""
+    from stylegen import augment, images
+    from stylegen.data import toy_bedrooms
+
+    print(common.describe(common.machine()), flush=True)
+    data = toy_bedrooms.render(range(4 * options.samples), options.resolution)
+    mean = data.mean(0)
+    leaked = augment.sheet(data[: options.samples], AugmentConfig(mode="fixed", p=options.p))
+    options.out.mkdir(parents=True, exist_ok=True)
+    images.save_grid(data[:64], options.out / "data.png", columns=8, scale=3)
+    images.save_grid(leaked[:64], options.out / "augmented.png", columns=8, scale=3)
+    runs, missing = [], 0
+    for seed in range(options.seeds):
+        for p in (options.p, 0.0):
+            folder = options.out / f"seed{seed}-p{p:g}"
+            try:
+                if options.table and not (folder / FOUND).exists():
+                    raise Busy
+                runs.append(measure_run(options, folder, seed, p, mean))
+            except Busy:
+                missing += 1
+    reference = measure(data, mean)
+    rows = [{"what": "data", **reference}, {"what": f"data, augmented at p {options.p:g}", **measure(leaked, mean)}]
+    show(rows + runs, reference)
+    if missing:
+        print(f"{missing} of {2 * options.seeds} runs are not measured yet.")
+    judged = verdicts(runs, reference) if {run["p"] > 0 for run in runs} == {True, False} else {}
+    common.write_json(options.json, {"rows": rows, "runs": runs, "missing": missing, "verdicts": judged})
+    return {"missing": missing, "within": {name: v["within"] for name, v in judged.items()}}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     p = common.parser(__doc__)
+    p.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="runs, results and pictures go there")
     p.add_argument("--p", type=float, default=0.6, help="chance of each transformation, in the runs with augmentation")
-    p.add_argument("--ramp_kimg", type=float, default=0.0, help="p rises from 0 over so many thousand images")
+    p.add_argument("--speed_kimg", type=float, default=100.0, help="thousands of images in which p would rise to 1")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
-    p.add_argument("--kimg", type=float, default=20.0, help="length of a run, thousands of images")
-    p.add_argument("--resolution", type=int, default=16, help="pixels")
-    p.add_argument("--batch", type=int, default=16, help="images a step")
-    p.add_argument("--channels", type=int, default=24, help="greatest width of the networks")
-    p.add_argument("--images", type=int, default=4000, help="rooms in the data")
+    p.add_argument("--kimg", type=float, default=240.0, help="length of a run, thousands of images")
+    p.add_argument("--settle_kimg", type=float, default=60.0, help="then so long at a fifth of the learning rate")
+    p.add_argument("--resolution", type=int, default=16, choices=(8, 16, 32, 64), help="pixels")
+    p.add_argument("--learning_rate", type=float, default=0.003)
+    p.add_argument("--r1_gamma", type=float, default=0.1)
+    p.add_argument("--ema_kimg", type=float, default=10.0, help="half-life of the moving average, thousands of images")
     p.add_argument("--samples", type=int, default=1000, help="samples of each run")
-    p.add_argument("--pictures", type=Path, metavar="FOLDER", help="grids of samples go there")
+    p.add_argument("--table", action="store_true", help="print what there is, and stop")
     return p.parse_args(argv)
 
 
 if __name__ == "__main__":
-    common.main(lambda: study(parse()))
+    try:
+        common.main(lambda: study(parse()))
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")

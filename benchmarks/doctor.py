@@ -1,8 +1,9 @@
 """What the training doctor says of toy runs that were broken on purpose, and of a healthy one.
 
 Drawn bedrooms at 8 pixels and narrow networks, each run with one thing wrong: no R1; R1 far too strong; a learning
-rate 20 times too high; 16 training images. The table has the doctor's numbers, as medians over the last quarter of the
-ticks, and every sentence follows, in the order in which they were said. Ranges in ``stylegen/doctor.py`` are from here.
+rate 20 times too high; 16 training images; augmentation that is strong from the beginning. The table has the doctor's
+numbers, as medians over the last quarter of the ticks, and every sentence follows, in the order in which they were
+said. Ranges in ``stylegen/doctor.py`` are from here.
 
     python benchmarks/doctor.py --json out/bench/doctor.json
 """
@@ -27,8 +28,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "healthy": {},
     "r1_gamma 0": {"loss": {"r1_gamma": 0.0}},
     "r1_gamma 1000": {"loss": {"r1_gamma": 1000.0}},
-    "learning rate x20": {"optimizer": {"learning_rate": 0.06}},
+    "learning rate x20": {"optimizer": {"learning_rate": 0.24}},
     "16 images": {"data": {"num_images": 16}},
+    "augmentation 0.6": {"augment": {"mode": "fixed", "p": 0.6, "speed_kimg": 4.0}},
 }
 COLUMNS = {
     "run": ("run", ""),
@@ -63,11 +65,17 @@ def toy_config(name: str, kimg: float, folder: str, seed: int) -> Any:
         resolution=8,
         data=DataConfig(num_images=10_000, batch=16),
         generator=GeneratorConfig(
-            z_dim=32, w_dim=32, mapping_layers=4, channel_base=128, channel_max=16, use_noise=False
+            z_dim=32,
+            w_dim=32,
+            mapping_layers=4,
+            mapping_lr_multiplier=0.1,
+            channel_base=128,
+            channel_max=16,
+            use_noise=False,
         ),
         discriminator=DiscriminatorConfig(channel_base=128, channel_max=16),
         loss=LossConfig(r1_gamma=0.1, r1_interval=4),
-        optimizer=OptimizerConfig(learning_rate=0.003, ema_kimg=1.0),
+        optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=1.0),
         schedule=ScheduleConfig(start_resolution=8, total_kimg=kimg),
         run=RunConfig(dir=folder, seed=seed, tick_kimg=kimg / TICKS, checkpoint_kimg=kimg, grid=(8, 8)),
     )

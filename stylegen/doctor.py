@@ -165,9 +165,12 @@ def _discriminator(p: Patient) -> str | None:
     gap = p.get("score_gap")
     if p.config.loss.name == "wgan_gp" or not gap < GAP_LOW or _share(p) > R1_HIGH:
         return None
+    p_max = {"ada": "augment.max_p", "fixed": "augment.p"}.get(p.config.augment.mode)
+    augmented = f", or weaker augmentation ({p_max}, or a larger augment.speed_kimg)" if p_max else ""
     return (
         f"real and fake scores are {gap:.2g} apart: the discriminator cannot tell, and the generator learns nothing. "
-        "Unless the pictures are perfect, try a smaller optimizer.learning_rate or a larger discriminator.channel_max."
+        "Unless the pictures are perfect, try a smaller optimizer.learning_rate or a larger discriminator.channel_max"
+        f"{augmented}."
     )
 
 

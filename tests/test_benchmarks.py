@@ -17,6 +17,7 @@ from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
 from stylegen.data import toy_bedrooms
+from stylegen.locks import exclusive
 from stylegen.metrics import path_length
 
 BENCHMARKS = common.ROOT / "benchmarks"
@@ -332,6 +333,28 @@ def test_leaks_are_seen():
     assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
     mirrored = augment_leaks.measure(rooms[:, :, ::-1], mean)
     assert mirrored["upright"] == plain["upright"] and mirrored["y"] == plain["y"]
+
+
+def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypatch, capsys):
+    """A second command takes up what is there, leaves to another process what that has, and mixes nothing."""
+    trained = []
+    shipped = stylegen.load("toy_bedrooms")
+    monkeypatch.setattr(augment_leaks, "train_arm", lambda config: trained.append(config) or 1.0)
+    monkeypatch.setattr(stylegen, "load", lambda folder: shipped)
+    options = ["--out", str(tmp_path), "--resolution", "32", "--seeds", "1", "--samples", "16"]
+    busy = tmp_path / "seed0-p0"
+    busy.mkdir()
+    with exclusive(busy, RuntimeError()):
+        assert augment_leaks.study(augment_leaks.parse(options))["missing"] == 1
+    assert [config.augment.p for config in trained] == [0.6] and trained[0].run.seed == trained[0].data.seed == 0
+    assert set(augment_leaks.study(augment_leaks.parse(options))["within"]) == set(augment_leaks.MEASURES)
+    plain = trained[-1]
+    assert len(trained) == 2 and plain.augment.mode == "none"
+    assert dataclasses.replace(plain, augment=trained[0].augment, run=trained[0].run) == trained[0]
+    again = augment_leaks.study(augment_leaks.parse([*options, "--table"]))
+    assert len(trained) == 2 and again["missing"] == 0 and "top - bottom" in capsys.readouterr().out
+    with pytest.raises(common.BenchmarkError, match="other options"):
+        augment_leaks.study(augment_leaks.parse([*options, "--kimg", "60"]))
 
 
 def test_a_leak_is_a_difference_beyond_the_spread_without():

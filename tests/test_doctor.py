@@ -10,7 +10,15 @@ import pytest
 
 from benchmarks import doctor as benchmark
 from stylegen import doctor
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    ScheduleConfig,
+)
 from stylegen.doctor import DEAD, PATIENCE, Doctor
 from stylegen.state import init_state
 
@@ -177,6 +185,15 @@ def test_scores_without_r1_say_nothing_of_it():
     config = dataclasses.replace(CONFIG, loss=LossConfig(name="wgan_gp"))
     for name in ("R1 too weak", "R1 too strong", "discriminator at a loss"):
         assert said(100, SICK[name], config=config) == []
+
+
+def test_augmentation_may_be_why_the_discriminator_cannot_tell():
+    for mode, field in (("fixed", "augment.p"), ("ada", "augment.max_p")):
+        config = dataclasses.replace(CONFIG, augment=AugmentConfig(mode=mode, p=0.6))
+        ill = SICK["discriminator at a loss"]
+        assert said(100, ill, config=config) == ["discriminator at a loss"]
+        d = Doctor(config, 100, [HEALTHY] * 3 + [HEALTHY | ill] * 2)
+        assert f"({field}," in d.look(HEALTHY | ill)[0]
 
 
 def test_gradients_are_judged_by_those_before():
