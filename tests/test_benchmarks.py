@@ -317,22 +317,22 @@ def test_a_stage_is_compared_with_what_it_reads():
 
 def test_leaks_are_seen():
     """Turned, shifted, recoloured rooms, each by the measure that is for it and no other."""
-    rooms = toy_bedrooms.render(range(300), 16)
-    mean = rooms.mean(0)
-    plain = augment_leaks.measure(rooms, mean)
+    data = augment_leaks.Reference.of(toy_bedrooms.render(range(1000), 16))
+    rooms = toy_bedrooms.render(range(5000, 5300), 16)
+    plain = augment_leaks.measure(rooms, data)
     assert tuple(plain) == augment_leaks.MEASURES
-    assert plain["upright"] > 0.95 and plain["off height"] < 0.3 and plain["top - bottom"] > 40
+    assert plain["upright"] > 0.99 and plain["off height"] < 0.3 and plain["top - bottom"] > 40
     for turned in (rooms[:, ::-1], np.rot90(rooms, 1, (1, 2))):
-        found = augment_leaks.measure(turned, mean)
-        assert found["upright"] < 0.05 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
-    moved = augment_leaks.measure(np.roll(rooms, 2, 1), mean)
+        found = augment_leaks.measure(turned, data)
+        assert found["upright"] < 0.01 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
+    moved = augment_leaks.measure(np.roll(rooms, 2, 1), data)
     assert moved["y"] == pytest.approx(2, abs=0.3) and moved["off height"] > 1.7
-    assert augment_leaks.measure(np.roll(rooms, 2, 2), mean)["x"] > plain["x"] + 0.2
-    dark = augment_leaks.measure(rooms // 2, mean)
+    assert augment_leaks.measure(np.roll(rooms, 2, 2), data)["x"] > plain["x"] + 0.2
+    dark = augment_leaks.measure(rooms // 2, data)
     assert dark["red"] == pytest.approx(plain["red"] / 2, abs=0.5) and dark["tint spread"] < plain["tint spread"]
     assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
-    mirrored = augment_leaks.measure(rooms[:, :, ::-1], mean)
-    assert mirrored["upright"] == plain["upright"] and mirrored["y"] == plain["y"]
+    mirrored = augment_leaks.measure(rooms[:, :, ::-1], data)
+    assert mirrored["upright"] > 0.99 and mirrored["y"] == plain["y"]
 
 
 def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypatch, capsys):
@@ -346,13 +346,16 @@ def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypat
     busy.mkdir()
     with exclusive(busy, RuntimeError()):
         assert augment_leaks.study(augment_leaks.parse(options))["missing"] == 1
-    assert [config.augment.p for config in trained] == [0.6] and trained[0].run.seed == trained[0].data.seed == 0
+    grown, settled = trained
+    assert grown.augment.p == settled.augment.p == 0.6 and grown.run.seed == grown.data.seed == 0
+    assert settled.run.init_from == grown.run.dir != settled.run.dir
+    assert settled.optimizer.learning_rate == grown.optimizer.learning_rate / 5
     assert set(augment_leaks.study(augment_leaks.parse(options))["within"]) == set(augment_leaks.MEASURES)
-    plain = trained[-1]
-    assert len(trained) == 2 and plain.augment.mode == "none"
-    assert dataclasses.replace(plain, augment=trained[0].augment, run=trained[0].run) == trained[0]
+    plain = trained[2]
+    assert len(trained) == 4 and plain.augment.mode == trained[3].augment.mode == "none"
+    assert dataclasses.replace(plain, augment=grown.augment, run=grown.run) == grown
     again = augment_leaks.study(augment_leaks.parse([*options, "--table"]))
-    assert len(trained) == 2 and again["missing"] == 0 and "top - bottom" in capsys.readouterr().out
+    assert len(trained) == 4 and again["missing"] == 0 and "top - bottom" in capsys.readouterr().out
     with pytest.raises(common.BenchmarkError, match="other options"):
         augment_leaks.study(augment_leaks.parse([*options, "--kimg", "60"]))
 
