@@ -317,22 +317,34 @@ def test_a_stage_is_compared_with_what_it_reads():
 
 def test_leaks_are_seen():
     """Turned, shifted, recoloured rooms, each by the measure that is for it and no other."""
-    data = augment_leaks.Reference.of(toy_bedrooms.render(range(1000), 16))
+    measure = augment_leaks.Reader(toy_bedrooms.render(range(1000), 16)).measure
     rooms = toy_bedrooms.render(range(5000, 5300), 16)
-    plain = augment_leaks.measure(rooms, data)
+    plain = measure(rooms)
     assert tuple(plain) == augment_leaks.MEASURES
-    assert plain["upright"] > 0.99 and plain["off height"] < 0.3 and plain["top - bottom"] > 40
+    assert plain["upright"] > 0.99 and plain["top - bottom"] > 40
+    assert plain["x"] == pytest.approx(0, abs=0.2) and plain["y"] == pytest.approx(0, abs=0.2)
     for turned in (rooms[:, ::-1], np.rot90(rooms, 1, (1, 2))):
-        found = augment_leaks.measure(turned, data)
+        found = measure(turned)
         assert found["upright"] < 0.01 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
-    moved = augment_leaks.measure(np.roll(rooms, 2, 1), data)
-    assert moved["y"] == pytest.approx(2, abs=0.3) and moved["off height"] > 1.7
-    assert augment_leaks.measure(np.roll(rooms, 2, 2), data)["x"] > plain["x"] + 0.2
-    dark = augment_leaks.measure(rooms // 2, data)
+    straight, mirrored = augment_leaks.facing(rooms)
+    assert plain["mirrored"] == mirrored.mean()
+    for right, down in ((2, 0), (0, 2), (-1, 1)):
+        by = [np.full(len(rooms), v) for v in (right, down)]
+        found = measure(augment_leaks.shifted(straight, *by))
+        assert found["x"] - plain["x"] == pytest.approx(0.85 * right, abs=0.3)
+        assert found["y"] - plain["y"] == pytest.approx(0.9 * down, abs=0.3)
+    dark = measure(rooms // 2)
     assert dark["red"] == pytest.approx(plain["red"] / 2, abs=0.5) and dark["tint spread"] < plain["tint spread"]
     assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
-    mirrored = augment_leaks.measure(rooms[:, :, ::-1], data)
-    assert mirrored["upright"] > 0.99 and mirrored["y"] == plain["y"]
+    other = measure(rooms[:, :, ::-1])
+    assert other["upright"] > 0.99 and other["mirrored"] == pytest.approx(1 - plain["mirrored"], abs=0.01)
+    assert [other[name] for name in "xy"] == pytest.approx([plain[name] for name in "xy"], abs=0.05)
+
+
+def test_pictures_are_shifted_and_reflected():
+    picture = np.arange(16).reshape(1, 4, 4, 1)
+    moved = augment_leaks.shifted(picture, np.array([1]), np.array([-2]))
+    np.testing.assert_array_equal(moved[0, :, :, 0], picture[0][[2, 3, 2, 1]][:, [1, 0, 1, 2], 0])
 
 
 def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypatch, capsys):
