@@ -102,11 +102,12 @@ R_T = 0.9  # 0 is no overfitting, 1 complete; ADA holds it at 0.6 (Karras et al.
 EPOCHS = 50.0  # a healthy toy run has r_t above R_T in its first 3 kimg, long before it knows an image by heart
 DRIFT = 1.4  # growth of the gap from its least, in one stage (Sec. 2 there, Fig. 1); 16 images: 1.6, healthy: 1.2
 GAP_HIGH = 5.0  # in healthy runs 0.1 to 3.1, and up to 4.8 in the first tick
-GAP_LOW = 0.05  # a learning rate 20 times too high: 0.01 to 0.04
-R1_HIGH = 1.0  # share of the gap that R1 costs: healthy 0.05 to 0.35; r1_gamma 1000: 0.9 to 10
+GAP_LOW = 0.05  # a learning rate 20 times too high, or augmentation of 0.6 at once: 0.02 and less
+R1_HIGH = 1.0  # share of the gap that R1 costs: healthy 0.01 to 0.35, at first 0.5; r1_gamma 1000: 2 and more
+R1_MATTERS = 0.01  # of the loss; where a discriminator cannot tell for another reason, R1 and gap are below it both
 R1_LOW = 0.01  # of runs whose scores differ by GAP_MATTERS at least; r1_gamma 0: 0
 GAP_MATTERS = 0.3
-EMA_DISTANCE = 0.1  # healthy up to 0.04; a learning rate 20 times too high: 0.05 to 0.33
+EMA_DISTANCE = 0.15  # healthy up to 0.1, at the end of a fade; a learning rate 20 times too high: 0.03 to 2
 DEAD_SHARE = 0.5  # of toy runs, healthy and broken: 0; a mapping network that has collapsed: 1
 NORM_JUMP = 20.0  # times the median of the ticks before; a healthy one falls by 100 in its first kimg, and hardly rises
 HISTORY = 10  # ticks before a jump can be told
@@ -140,6 +141,11 @@ def _share(p: Patient) -> float:
     return p.get("r1_size") / max(p.get("score_gap"), 1e-6)
 
 
+def _r1_holds(p: Patient) -> bool:
+    """Whether R1 keeps the discriminator from telling; where next to nothing is left of either, that is not known."""
+    return _share(p) > R1_HIGH and p.get("r1_size") > R1_MATTERS
+
+
 def _r1_weak(p: Patient) -> str | None:
     gap, gamma = p.get("score_gap"), p.config.loss.r1_gamma
     if p.config.loss.name == "wgan_gp" or not (gap > GAP_HIGH or (gap > GAP_MATTERS and _share(p) < R1_LOW)):
@@ -153,7 +159,7 @@ def _r1_weak(p: Patient) -> str | None:
 
 def _r1_strong(p: Patient) -> str | None:
     gap, gamma = p.get("score_gap"), p.config.loss.r1_gamma
-    if p.config.loss.name == "wgan_gp" or not _share(p) > R1_HIGH:
+    if p.config.loss.name == "wgan_gp" or not _r1_holds(p):
         return None
     return (
         f"R1 is {p.get('r1_size'):.2g} of the loss, and real and fake scores are only {gap:.2g} apart: it costs the "
@@ -162,15 +168,15 @@ def _r1_strong(p: Patient) -> str | None:
 
 
 def _discriminator(p: Patient) -> str | None:
-    gap = p.get("score_gap")
-    if p.config.loss.name == "wgan_gp" or not gap < GAP_LOW or _share(p) > R1_HIGH:
+    gap, gamma = p.get("score_gap"), p.config.loss.r1_gamma
+    if p.config.loss.name == "wgan_gp" or not gap < GAP_LOW or _r1_holds(p):
         return None
     p_max = {"ada": "augment.max_p", "fixed": "augment.p"}.get(p.config.augment.mode)
-    augmented = f", or weaker augmentation ({p_max}, or a larger augment.speed_kimg)" if p_max else ""
+    augmented = f", or weaker augmentation ({p_max}, a larger augment.speed_kimg)" if p_max else ""
     return (
         f"real and fake scores are {gap:.2g} apart: the discriminator cannot tell, and the generator learns nothing. "
-        "Unless the pictures are perfect, try a smaller optimizer.learning_rate or a larger discriminator.channel_max"
-        f"{augmented}."
+        "Unless the pictures are perfect, try a smaller optimizer.learning_rate, a larger discriminator.channel_max, a "
+        f"smaller loss.r1_gamma (now {gamma:g}){augmented}."
     )
 
 
