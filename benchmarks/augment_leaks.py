@@ -52,6 +52,7 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
+from stylegen.data.source import box_mean
 from stylegen.evaluation.factors import read_factors
 
 DRIFTS = ("red", "green", "blue", "x", "y", "upright")  # colour, position, orientation
@@ -62,7 +63,7 @@ START = 8  # pixels with which a run begins
 FOUND = "found.json"  # what was measured of a run, in its folder
 
 
-def run_config(options: argparse.Namespace, seed: int, p: float, folder: str = "") -> Config:
+def run_config(options: argparse.Namespace, seed: int, p: float, folder: str) -> Config:
     """The configuration of one run: narrow networks that grow from 8 pixels, and train longest at full size."""
     kimg = options.kimg
     width: dict[str, Any] = {"channel_base": 512, "channel_max": 48}
@@ -114,10 +115,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def features(images: np.ndarray) -> np.ndarray:
     """Pictures [n, r, r, 3] as vectors: averaged to 16 pixels, without their mean, of length 1, and a constant."""
-    n, r = images.shape[:2]
-    size = min(r, 16)
-    small = images.reshape(n, size, r // size, size, r // size, 3).mean((2, 4))
-    return np.concatenate([unit(small.reshape(n, -1)), np.ones((n, 1))], axis=1)
+    small = box_mean(images, 16).reshape(len(images), -1).astype(np.float64)
+    return np.concatenate([unit(small), np.ones((len(images), 1))], axis=1)
 
 
 def regression(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -195,11 +194,12 @@ def measure_run(options: argparse.Namespace, folder: Path, seed: int, p: float, 
                 raise common.BenchmarkError(f"{folder}: measured with other options; give those, or another --out.")
             return found
         print(f"== seed {seed}, p {p:g}", flush=True)
-        seconds = sum(train_arm(config) for config in configs)
+        for config in configs:
+            train_arm(config)
         G = stylegen.load(configs[-1].run.dir)
         samples = np.asarray(sampling.sample(G, seeds=range(options.samples), noise="none"))
         images.save_grid(samples[:64], folder / "samples.png", columns=8, scale=3)
-        found = {"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **reader.measure(samples), "s": seconds}
+        found = {"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **reader.measure(samples)}
         common.write_json(folder / FOUND, found | {"made": made, "machine": common.machine()})
     return found
 
@@ -222,17 +222,15 @@ def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict
     return found
 
 
-def show(rows: list[dict[str, Any]], data: dict[str, Any]) -> None:
-    """Print all that was measured, and the verdicts where both kinds of run are there."""
-    runs = [row for row in rows if "p" in row]
+def show(rows: list[dict[str, Any]], judged: dict[str, dict[str, Any]]) -> None:
+    """Print all that was measured, and the verdicts if there are any."""
     print(common.table(rows, {"what": ("", "s")} | {name: (name, ".2f") for name in MEASURES}))
-    if len({run["p"] > 0 for run in runs}) < 2:
-        return
     columns = {"what": ("", "s"), "with": ("with", ".2f"), "without": ("without", ".2f")}
     columns |= {"difference": ("difference", ".2f"), "spread": ("spread without", ".2f"), "within": ("within", "")}
     columns |= {name: (name, ".2f") for name in ("drift with", "drift without")}
-    judged = verdicts(runs, data).items()
-    print("\n" + common.table([{"what": name} | {**v, "within": str(v["within"])} for name, v in judged], columns))
+    if judged:
+        lines = [{"what": name} | {**v, "within": str(v["within"])} for name, v in judged.items()]
+        print("\n" + common.table(lines, columns))
 
 
 def study(options: argparse.Namespace) -> dict[str, Any]:
@@ -244,9 +242,10 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     rooms = toy_bedrooms.render(range(max(4 * options.samples, 1000)), options.resolution)
     reader = Reader(rooms)
     leaked = augment.sheet(rooms[: options.samples], AugmentConfig(mode="fixed", p=options.p))
-    options.out.mkdir(parents=True, exist_ok=True)
-    images.save_grid(rooms[:64], options.out / "data.png", columns=8, scale=3)
-    images.save_grid(leaked[:64], options.out / "augmented.png", columns=8, scale=3)
+    if not options.table:
+        options.out.mkdir(parents=True, exist_ok=True)
+        images.save_grid(rooms[:64], options.out / "data.png", columns=8, scale=3)
+        images.save_grid(leaked[:64], options.out / "augmented.png", columns=8, scale=3)
     runs, missing = [], 0
     for seed in range(options.seeds):
         for p in (options.p, 0.0):
@@ -259,10 +258,10 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
                 missing += 1
     reference = reader.measure(rooms)
     rows = [{"what": "data", **reference}, {"what": f"data, augmented at p {options.p:g}", **reader.measure(leaked)}]
-    show(rows + runs, reference)
+    judged = verdicts(runs, reference) if {run["p"] > 0 for run in runs} == {True, False} else {}
+    show(rows + runs, judged)
     if missing:
         print(f"{missing} of {2 * options.seeds} runs are not measured yet.")
-    judged = verdicts(runs, reference) if {run["p"] > 0 for run in runs} == {True, False} else {}
     common.write_json(options.json, {"rows": rows, "runs": runs, "missing": missing, "verdicts": judged})
     return {"missing": missing, "within": {name: v["within"] for name, v in judged.items()}}
 
