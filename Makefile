@@ -54,7 +54,7 @@ test: venv  ## run all default tests
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: venv  ## run the slow tests
-	"$(BIN)/python" -m pytest -m slow
+	"$(BIN)/python" -m pytest -m slow -n $(JOBS) --dist worksteal
 
 bench: venv  ## run all benchmarks (docs/performance.md), on a machine that is otherwise idle
 	set -e; for name in train_step sample growing input; do \

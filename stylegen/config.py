@@ -110,6 +110,7 @@ class AugmentConfig:
     color: bool = True  # brightness, contrast, luma flip, hue, saturation.
     noise: bool = False  # Gaussian noise in every pixel.
     cutout: bool = False  # a square of zeros, half as wide as the image.
+    paired: bool = False  # a real and the fake of its place in the batch alike, for less noise (the paper: each anew).
 
 
 @dataclass(frozen=True)

@@ -161,12 +161,18 @@ def generator_loss(
 def _augmentations(
     key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
 ) -> tuple[Array, list[See]]:
-    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities."""
+    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities.
+
+    Those of reals and fakes are independent, or the same if ``augment.paired``. What a batch's chances make of reals
+    and not of fakes is noise to a discriminator that can hardly tell them apart; the losses that see one image at a
+    time have the same expectation either way.
+    """
     if p is None:
         return key, [lambda images: images] * count
     key, augment_key = random.split(key)
-    draws = augment.draw(augment_key, (count, *shape), config.augment)
-    parts = [jax.tree.map(lambda numbers, i=i: numbers[i], draws) for i in range(count)]
+    different = 1 if config.augment.paired else count
+    draws = augment.draw(augment_key, (different, *shape), config.augment)
+    parts = [jax.tree.map(lambda numbers, i=i: numbers[i % different], draws) for i in range(count)]
     return key, [functools.partial(augment.transform, p=p, draws=part, config=config.augment) for part in parts]
 
 

@@ -358,16 +358,18 @@ def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypat
     busy.mkdir()
     with exclusive(busy, RuntimeError()):
         assert augment_leaks.study(augment_leaks.parse(options))["missing"] == 1
-    grown, settled = trained
-    assert grown.augment.p == settled.augment.p == 0.6 and grown.run.seed == grown.data.seed == 0
-    assert settled.run.init_from == grown.run.dir != settled.run.dir
-    assert settled.optimizer.learning_rate == grown.optimizer.learning_rate / 5
-    assert set(augment_leaks.study(augment_leaks.parse(options))["within"]) == set(augment_leaks.MEASURES)
-    plain = trained[2]
-    assert len(trained) == 4 and plain.augment.mode == trained[3].augment.mode == "none"
+    grown, *slower = trained
+    assert [c.optimizer.learning_rate for c in slower] == [grown.optimizer.learning_rate / by for by in (2, 5)]
+    assert [c.run.init_from for c in slower] == [c.run.dir for c in trained[:2]] and len(
+        {c.run.dir for c in trained}
+    ) == 3
+    assert {(c.augment.p, c.augment.paired, c.run.seed, c.data.seed) for c in trained} == {(0.6, True, 0, 0)}
+    assert set(augment_leaks.study(augment_leaks.parse(options))["within"]) == set(augment_leaks.GROUPS)
+    plain = trained[3]
+    assert len(trained) == 6 and {c.augment.mode for c in trained[3:]} == {"none"}
     assert dataclasses.replace(plain, augment=grown.augment, run=grown.run) == grown
     again = augment_leaks.study(augment_leaks.parse([*options, "--table"]))
-    assert len(trained) == 4 and again["missing"] == 0 and "top - bottom" in capsys.readouterr().out
+    assert len(trained) == 6 and again["missing"] == 0 and "top - bottom" in capsys.readouterr().out
     with pytest.raises(common.BenchmarkError, match="other options"):
         augment_leaks.study(augment_leaks.parse([*options, "--kimg", "60"]))
 
@@ -383,6 +385,10 @@ def test_a_leak_is_a_difference_beyond_the_spread_without():
     assert near["within"] and not far["within"]
     assert far["difference"] == pytest.approx(1 / 3) and far["spread"] == pytest.approx(0.3)
     assert far["drift with"] == pytest.approx(0.5) and far["drift without"] == pytest.approx(0.5 / 3)
+    together = augment_leaks.verdicts([*without, {**without[0], "p": 0.6, "x": 1.1, "y": 1.5}], data)["position"]
+    center = (1.0 + 1.2 + 1.3) / 3
+    assert together["difference"] == pytest.approx(np.hypot(1.1 - center, 1.5 - center))
+    assert together["spread"] == pytest.approx(np.hypot(0.3, 0.3)) and together["within"]
 
 
 def test_files_are_small():

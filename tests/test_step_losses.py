@@ -5,6 +5,7 @@ import functools
 import math
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -170,6 +171,34 @@ def test_augmented_losses_see_augmented_images_and_r1_goes_through():
         assert metrics["Progress/augment"] == np.float32(p)
         changed = not np.allclose(real, plain_real, rtol=1e-3) and not np.allclose(fake, plain_fake, rtol=1e-3)
         assert changed == (p > 0)
+
+
+def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same():
+    """Of the same images, scores are the same; of others, gradients have the same mean over chances, and less noise."""
+    static, state = make_static("ada"), start("ada")
+    reals = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
+    fakes = reals + 0.1
+
+    def gradients(paired, fakes):
+        chances = dataclasses.replace(static.config.augment, paired=paired)
+        config = dataclasses.replace(static.config, augment=chances, loss=LossConfig(r1_gamma=0.0))
+        loss = functools.partial(train_step.discriminator_loss, static=dataclasses.replace(static, config=config))
+
+        def one(key):
+            gradient, metrics = jax.grad(loss, has_aux=True)(state.d, reals, fakes, None, jnp.float32(1), key, p=0.9)
+            return jax.flatten_util.ravel_pytree(gradient)[0], metrics
+
+        return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 128))
+
+    for paired in (True, False):
+        _, metrics = gradients(paired, reals)
+        same = np.isclose(metrics["Loss/scores/real"], metrics["Loss/scores/fake"], rtol=1e-4, atol=1e-5)
+        assert same.all() if paired else same.mean() < 0.1
+    (alike, _), (apart, _) = gradients(True, fakes), gradients(False, fakes)
+    noise = [np.var(x, axis=0).sum() for x in (alike, apart)]
+    assert noise[0] < 0.85 * noise[1], "0.72 when this was written"
+    difference = np.square(alike.mean(0) - apart.mean(0)).sum()
+    assert difference < 2 * sum(noise) / 128, "that of two means of 128 is about 1"
 
 
 def test_the_generator_learns_through_the_augmentation():
