@@ -34,6 +34,7 @@ from stylegen.config import Config
 from stylegen.describe import seconds_left
 from stylegen.doctor import Doctor
 from stylegen.evaluation.training import RunMetrics
+from stylegen.evaluation.training import check as check_metrics
 from stylegen.lazy import lazy_steps
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
@@ -90,6 +91,7 @@ def _train(config: Config) -> Path:
     keep_freed_memory()
     cache_trouble = compiling.use_cache(config.run.compilation_cache)
     processes.check_same_config(config)
+    check_metrics(config)
     mesh = distributed.make_mesh(config)
     main = processes.is_main()
     folder = run_dir.check_run(config) if main else Path(config.run.dir)

@@ -93,6 +93,8 @@ def _check(options: Options) -> None:
         raise common.UsageError("--all, --kimg and --data-path go with --run.")
     if options.all and options.kimg is not None:
         raise common.UsageError("--all and --kimg exclude each other.")
+    if options.resolution is not None and options.resolution < 1:
+        raise common.UsageError(f"--resolution {options.resolution}: must be a positive number of pixels.")
     if options.run is not None and options.resolution is not None:
         raise common.UsageError("--resolution goes with --images; a run has the resolution of its configuration.")
     if options.json is not None and options.json.is_dir():

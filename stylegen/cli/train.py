@@ -63,7 +63,9 @@ def _train(argv: list[str]) -> None:
         )
     if ours.dry_run:
         from stylegen.describe import describe
+        from stylegen.evaluation.training import check
 
+        check(config)
         print(describe(config, ours.img_per_sec))
         if config.run.init_from:
             from stylegen import transfer

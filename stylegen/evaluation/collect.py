@@ -144,18 +144,18 @@ def collect(
     batches: Iterator[np.ndarray] = (places[i : i + size] for i in range(0, len(places), size))
     for batch in progress(batches, len(places), what) if progress else batches:
         pictures = images.read(batch)
-        found: dict[str | None, np.ndarray] = {}
-        for collector in collectors:
-            wanted = np.isin(batch, collector.wanted(), assume_unique=True)
-            if not wanted.any():
-                continue
-            if collector.output not in found:
-                found[collector.output] = _output(pictures, collector.output, extractor)
-            collector.add(batch[wanted], found[collector.output][wanted])
+        wanted = [np.isin(batch, collector.wanted(), assume_unique=True) for collector in collectors]
+        takers = [(collector, which) for collector, which in zip(collectors, wanted, strict=True) if which.any()]
+        found = _outputs(pictures, {collector.output for collector, _ in takers}, extractor)
+        for collector, which in takers:
+            collector.add(batch[which], found[collector.output][which])
 
 
-def _output(pictures: Any, output: str | None, extractor: Extractor | None) -> np.ndarray:
-    if output is None:
-        return np.asarray(pictures)
-    assert extractor is not None
-    return extractor(pictures, output)
+def _outputs(pictures: Any, wanted: set[str | None], extractor: Extractor | None) -> dict[str | None, np.ndarray]:
+    """By output of the extractor, in one pass; None are the pictures themselves."""
+    found: dict[str | None, np.ndarray] = {None: np.asarray(pictures)} if None in wanted else {}
+    names = sorted(name for name in wanted if name is not None)
+    if names:
+        assert extractor is not None
+        found.update(extractor.outputs(pictures, names))
+    return found

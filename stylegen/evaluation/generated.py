@@ -47,10 +47,12 @@ class GeneratedSet(ImageSet):
             labels: a class for each place, of a class-conditional generator.
 
         Raises:
-            EvaluationError: it has classes and there are no labels, or psi is no number.
+            EvaluationError: it has classes and there are no labels, or psi or cutoff is out of range.
         """
         if G.c_dim and labels is None:
             raise EvaluationError(f"this generator has {G.c_dim} classes; their frequencies are taken from the data.")
+        if drawing.cutoff is not None and drawing.cutoff < 0:
+            raise EvaluationError(f"cutoff = {drawing.cutoff}: must be the number of layers to truncate, from 0 on.")
         if not np.isfinite(drawing.psi):
             raise EvaluationError(f"psi = {drawing.psi}: must be a finite number; 1 is no truncation.")
         self._G, self._drawing, self._labels = G, drawing, labels

@@ -200,6 +200,6 @@ def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = 
         raise EvaluationError(f"{path}: --resolution is for folders and zips; an array is taken as it is.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise EvaluationError(f"{path}: cannot be read as an array ({error}).") from error
     return ArraySet(array, str(path))

@@ -60,14 +60,15 @@ def parse(name: str, *, everything: bool = False) -> Metric:
 
     Args:
         name: such as fid50k_full.
-        everything: a name without a number takes all images that there are, not the usual number.
+        everything: a name without a number takes all images that there are, not the usual number; of reals as many as
+            the definition allows.
 
     Raises:
         EvaluationError: there is no such metric.
     """
     if everything and name in STANDARD:
         k = {"pr": 3, "dc": 5}.get(name, 0)
-        return Metric(name, name, None, None, k)  # type: ignore[arg-type]
+        return Metric(name, name, None, MAX_NEIGHBOUR_REALS if k else None, k)  # type: ignore[arg-type]
     text = STANDARD.get(name, name)
     if match := re.fullmatch(r"(fid|kid|is|swd)(\d+)(k?)(_full)?", text):
         kind, number, thousand, full = match.groups()

@@ -16,33 +16,47 @@ from stylegen.generator import Generator
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.path_length import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
 
+SMALLEST = 16  # side of the smallest pictures that reach all stages of the distance's network
+
+
+def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none") -> None:
+    """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
+    if classes:
+        raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
+    if channels not in (1, 3):
+        raise EvaluationError(f"{metric.name}: the distance sees grey or RGB pictures, not {channels} channels.")
+    side = resolution // 2 if crop == "face" else resolution
+    if side < SMALLEST:
+        raise EvaluationError(
+            f"{metric.name}: the distance sees pictures of {SMALLEST} pixels at least, and these have {side}."
+        )
+
 
 def measure_path(
     metric: Metric, G: Generator, distance: Distance, *, crop: Crop = "none", progress: Progress | None = None
 ) -> Result:
     """One of ppl_zfull, ppl_zend, ppl_wfull, ppl_wend.
 
-    Noise is the network's own, the same at both ends of a step; there is no truncation.
+    Noise is the network's own, the same at both ends of a step; there is no truncation. Pictures of an earlier stage
+    are enlarged to the full size, as for the other metrics.
 
     Raises:
-        EvaluationError: the generator has classes, or its pictures are neither grey nor RGB.
+        EvaluationError: as ``check``.
     """
-    if G.c_dim:
-        raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
-    if G.image_channels not in (1, 3):
-        raise EvaluationError(
-            f"{metric.name}: the distance sees grey or RGB pictures, not {G.image_channels} channels."
-        )
+    resolution = G.config.resolution
+    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop)
     assert metric.fakes is not None
     # Both ends of a step lie in one batch, so that rounding is the same for both.
-    pairs = max(1, sampling.default_batch(G.resolution) // 2)
+    pairs = max(1, sampling.default_batch(resolution) // 2)
+    enlarge = resolution // G.resolution
 
     def mapping(z: np.ndarray) -> np.ndarray:
         return sampling.styles(G, z, batch=pairs)[:, 0]
 
     def draw(w: np.ndarray) -> Array:
         ws = np.broadcast_to(w[:, None], (len(w), G.num_ws, G.w_dim))
-        return jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
+        pictures = jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
+        return jnp.repeat(jnp.repeat(pictures, enlarge, axis=1), enlarge, axis=2)
 
     ends = path_ends(metric.fakes, G.z_dim, sampling=metric.sampling, seed=SEED, batch=pairs)
     if progress:
@@ -60,7 +74,8 @@ def measure_path(
         "fakes": {
             "generator": G.source,
             "kimg": G.kimg,
-            "resolution": G.resolution,
+            "resolution": resolution,
+            "drawn_at": G.resolution,
             "alpha": float(G.alpha),
             "count": metric.fakes,
             "latent_seed": SEED,

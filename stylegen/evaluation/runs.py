@@ -12,6 +12,7 @@ from stylegen.evaluation.generated import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import SourceSet
 from stylegen.evaluation.measure import SEED, Result, measure
 from stylegen.evaluation.names import Metric
+from stylegen.evaluation.paths import check as check_path
 from stylegen.evaluation.paths import measure_path
 from stylegen.generator import Generator
 from stylegen.images import replacing
@@ -45,8 +46,15 @@ def evaluate_generator(
         crop: of path lengths.
         cache: folder of statistics of reals; None keeps none.
         progress: passes batches on and shows how far it is.
+
+    Raises:
+        EvaluationError: a metric does not fit the generator, or wants more images than there are; before any is drawn.
     """
     config = G.config
+    for metric in metrics:  # before anything is measured, which may take hours
+        if metric.kind == "ppl":
+            classes, channels = G.c_dim, G.image_channels
+            check_path(metric, classes=classes, channels=channels, resolution=config.resolution, crop=crop)
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:
@@ -70,8 +78,13 @@ def record_path(run_dir: Path, name: str) -> Path:
 
 
 def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
-    """Add results to the run's files; a line with the same snapshot and the same way of measuring is replaced."""
+    """Add results to the run's files; a line with the same snapshot and the same way of measuring is replaced.
+
+    What is no finite number is left out.
+    """
     for result in results:
+        if not math.isfinite(result.value):
+            continue
         path = record_path(run_dir, result.name)
         line = {"nimg": nimg, "kimg": nimg / 1000, "value": result.value, "measured_by": measured_by(result.provenance)}
         line["provenance"] = result.provenance
@@ -82,13 +95,14 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
             partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
 
-def drop_after(path: Path, nimg: int) -> None:
-    """Leave out the values of later snapshots."""
+def drop_after(path: Path, nimg: int) -> bool:
+    """Leave out the values of later snapshots; whether there were any."""
     lines = read_record(path)
     kept = [line for line in lines if line["nimg"] <= nimg]
     if len(kept) < len(lines):
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return len(kept) < len(lines)
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
@@ -105,20 +119,20 @@ def read_record(path: Path) -> list[dict[str, Any]]:
 
 
 def measured_by(provenance: dict[str, Any]) -> str:
-    """The network behind a number, in a word or two: only numbers by the same can be compared."""
+    """The network behind a number, in a word or two."""
     if "extractor" in provenance:
         return str(provenance["extractor"]["extractor"])
     return str(provenance["distance"]["distance"]) if "distance" in provenance else "pixels"
 
 
 def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a["nimg"] == b["nimg"] and _way(a) == _way(b)
+    return a["nimg"] == b["nimg"] and way(a["provenance"]) == way(b["provenance"])
 
 
-def _way(line: dict[str, Any]) -> str:
-    """How a value was measured, without when and of which snapshot."""
-    made = {name: value for name, value in line["provenance"].items() if name in ("metric", "extractor", "distance")}
-    fakes = line["provenance"].get("fakes", {})
-    made["fakes"] = {name: fakes.get(name) for name in ("psi", "cutoff", "noise", "first_seed", "count")}
-    made["reals"] = line["provenance"].get("reals", {}).get("fingerprint")
+def way(provenance: dict[str, Any]) -> str:
+    """How a value was measured, without when and of which snapshot: only numbers of one way can be compared."""
+    made = {name: value for name, value in provenance.items() if name in ("metric", "extractor", "distance", "crop")}
+    fakes = provenance.get("fakes", {})
+    made["fakes"] = {name: fakes.get(name) for name in ("psi", "cutoff", "noise", "first_seed", "count", "resolution")}
+    made["reals"] = provenance.get("reals", {}).get("fingerprint")
     return json.dumps(made, sort_keys=True)

@@ -1,8 +1,10 @@
 """Metrics during training: measured at times, recorded, plotted, and the best snapshot kept."""
 
 import dataclasses
+import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,10 +12,10 @@ import numpy as np
 from stylegen import schedule
 from stylegen.config import Config
 from stylegen.data.source import ImageSource
-from stylegen.evaluation import EvaluationError, names, plot, reference, runs
+from stylegen.evaluation import EvaluationError, names, paths, plot, reference, runs
 from stylegen.evaluation.measure import Result
 from stylegen.generator import Generator
-from stylegen.loading import save_generator
+from stylegen.loading import load, save_generator
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 
@@ -36,9 +38,7 @@ class RunMetrics:
             WeightsError: weights are missing.
         """
         run = config.run
-        self.metrics = names.parse_list(run.metrics)
-        for metric in self.metrics:
-            _check(metric, config)
+        self.metrics = check(config)
         self._folder, self._source = folder, source
         kinds = {metric.kind for metric in self.metrics}
         weights = run.metrics_weights
@@ -52,10 +52,15 @@ class RunMetrics:
         return now // self._every > before // self._every or before < self._total <= now
 
     def forget_after(self, nimg: int) -> None:
-        """Drop what was recorded beyond ``nimg`` by a run that was killed, and that will be measured again."""
-        for metric in self.metrics:
-            for name in metric.values:
-                runs.drop_after(runs.record_path(self._folder, name), nimg)
+        """Drop what was recorded beyond ``nimg`` by a run that was killed, and that will be measured again.
+
+        The best snapshot goes too if it was one of these: its value is no longer in the record.
+        """
+        values = [name for metric in self.metrics for name in metric.values]
+        dropped = [runs.drop_after(runs.record_path(self._folder, name), nimg) for name in values]
+        best = self._folder / BEST_NAME
+        if any(dropped) and best.exists() and load(best).kimg * 1000 > nimg:
+            best.unlink()
 
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
         """Measure, record, plot, and keep the generator if it is the best by the first metric.
@@ -74,7 +79,7 @@ class RunMetrics:
             results = self._results(G)
             runs.record(self._folder, nimg, results)
             best = self._keep_best(G, nimg, results[0])
-            self._plot()
+            self._plot(results)
         except (MetricError, EvaluationError, OSError) as error:
             return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
         values = ", ".join(f"{result.name} {result.value:.4g}" for result in results)
@@ -93,31 +98,54 @@ class RunMetrics:
             )
 
     def _keep_best(self, G: Generator, nimg: int, result: Result) -> str:
-        """Write the generator if no snapshot measured in the same way is better; what to say of it."""
-        lines = runs.read_record(runs.record_path(self._folder, result.name))
-        alike = [line for line in lines if line["measured_by"] == runs.measured_by(result.provenance)]
+        """Write the generator if no snapshot measured in the same way is better, or none is kept; what to say of it."""
+        if not math.isfinite(result.value):
+            return ""
         sign = 1 if self.metrics[0].lower_is_better else -1
-        best = min(alike, key=lambda line: (sign * line["value"], line["nimg"]))
-        if best["nimg"] != nimg:
+        best = min(self._alike(result), key=lambda line: (sign * line["value"], line["nimg"]))
+        if best["nimg"] != nimg and (self._folder / BEST_NAME).exists():
             return ""
         save_generator(G, self._folder / BEST_NAME)
         return f", the best so far: {BEST_NAME}"
 
-    def _plot(self) -> None:
-        series: dict[str, list[tuple[float, float]]] = {}
-        for metric in self.metrics:
-            for name in metric.values:
-                for line in runs.read_record(runs.record_path(self._folder, name)):
-                    series.setdefault(f"{name} ({line['measured_by']})", []).append((line["kimg"], line["value"]))
+    def _alike(self, result: Result) -> list[dict[str, Any]]:
+        """The lines of the record that can be compared with a result."""
+        lines = runs.read_record(runs.record_path(self._folder, result.name))
+        return [line for line in lines if runs.way(line["provenance"]) == runs.way(result.provenance)]
+
+    def _plot(self, results: list[Result]) -> None:
+        series = {
+            f"{result.name} ({runs.measured_by(result.provenance)})": [
+                (line["kimg"], line["value"]) for line in self._alike(result)
+            ]
+            for result in results
+        }
         plot.save_plot(series, self._folder / PLOT_NAME)
+
+
+def check(config: Config) -> list[names.Metric]:
+    """The metrics that ``run.metrics`` asks for.
+
+    Raises:
+        EvaluationError: a name is no metric, or a metric does not fit the extractor or the generator.
+    """
+    metrics = names.parse_list(config.run.metrics) if config.run.metrics else []
+    for metric in metrics:
+        _check(metric, config)
+    return metrics
 
 
 def _check(metric: names.Metric, config: Config) -> None:
     asked = f"run.metrics = {config.run.metrics!r}: {metric.name}"
     if metric.kind == "is" and config.run.metrics_extractor != "inception":
         raise EvaluationError(f"{asked} needs run.metrics_extractor inception.")
-    if metric.kind == "ppl" and config.num_classes:
-        raise EvaluationError(f"{asked}: path lengths of class-conditional generators are not supported.")
+    if metric.kind == "ppl":
+        try:
+            paths.check(
+                metric, classes=config.num_classes, channels=config.image_channels, resolution=config.resolution
+            )
+        except EvaluationError as error:
+            raise EvaluationError(f"run.metrics = {config.run.metrics!r}: {error}") from error
     if config.image_channels not in (1, 3) and metric.kind != "swd":
         raise EvaluationError(
             f"{asked} takes grey or RGB pictures, and these have {config.image_channels} channels; swd takes any."

@@ -6,7 +6,7 @@ weights, for use without any file and for pictures that are no photographs.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,25 +46,34 @@ class Extractor:
     def __call__(self, images: np.ndarray | Array, output: str = "features") -> np.ndarray:
         """Features [N, size] (or ``logits``) of uint8 [N, h, w, C], C 1 or 3, any N; float32.
 
+        Raises:
+            MetricError: as ``outputs``.
+        """
+        return self.outputs(images, [output])[output]
+
+    def outputs(self, images: np.ndarray | Array, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Several outputs of one pass, by name: features [N, size], logits.
+
         Batches are padded to one size, so that each size of picture is compiled once.
 
         Raises:
             MetricError: wrong pictures, or an output that this network has not.
         """
         check_images(images)
-        parts = []
+        if len(images) == 0:
+            raise MetricError("there are no images.")
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
-            parts.append(np.asarray(self._run(_padded(part, self.batch), output))[: len(part)])
-        if not parts:
-            raise MetricError("there are no images.")
-        return np.concatenate(parts)
+            found = self._run(_padded(part, self.batch))
+            for name in names:
+                if name not in found:
+                    raise MetricError(f"the extractor {self.name} has no {name}; inception has.")
+                parts[name].append(np.asarray(found[name])[: len(part)])
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
-    def _run(self, images: Any, output: str) -> Array:
-        found = self._program(self._placed, jax.device_put(images, self._sharding("data")))
-        if output not in found:
-            raise MetricError(f"the extractor {self.name} has no {output}; inception has.")
-        return found[output]
+    def _run(self, images: Any) -> dict[str, Array]:
+        return self._program(self._placed, jax.device_put(images, self._sharding("data")))
 
     def _sharding(self, *axes: str) -> NamedSharding:
         return NamedSharding(Mesh(np.array(self.devices), ("data",)), PartitionSpec(*axes))

@@ -104,7 +104,7 @@ def path_ends(n: int, z_dim: int, *, sampling: Sampling, seed: int = 0, batch: i
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Points on the great circles from a to b [N, D] at t [N], of length sqrt(D), float64.
 
-    The mapping network sees directions only, so the length is of no consequence.
+    The length is that of a typical latent; a mapping network that normalises its input sees directions only.
     """
     u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     across = v - (u * v).sum(axis=1, keepdims=True) * u

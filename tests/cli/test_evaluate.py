@@ -108,13 +108,13 @@ def test_statistics_of_reals_are_kept(in_a_folder, pictures, monkeypatch):
     np.save("B.npy", pictures[1])
     command = "--images A.npy --reference B.npy --metrics fid --extractor random_vgg --json out.json"
     seen = []
-    original = extractors.Extractor.__call__
+    original = extractors.Extractor.outputs
 
-    def counting(self, images, output="features"):
+    def counting(self, images, names):
         seen.append(len(images))
-        return original(self, images, output)
+        return original(self, images, names)
 
-    monkeypatch.setattr(extractors.Extractor, "__call__", counting)
+    monkeypatch.setattr(extractors.Extractor, "outputs", counting)
     values = []
     for extra in ("", "", " --cache elsewhere"):
         seen.clear()
@@ -182,6 +182,10 @@ def test_path_length(toy_generator, in_a_folder):
         ("--images empty -A --metrics swd", "empty holds no images"),
         ("--images floats.npy -A --metrics swd", r"floats.npy holds float64 \(2, 8, 8, 3\); wanted uint8"),
         ("--images text.npy -A --metrics swd", "text.npy: cannot be read as an array"),
+        ("--images nothing.npy -A --metrics swd", "nothing.npy: cannot be read as an array"),
+        ("--images mixed -A --metrics swd --resolution -5", "--resolution -5: must be a positive number"),
+        ("A-A --metrics swd --resolution 0", "--resolution 0: must be a positive number"),
+        ("--run toy_bedrooms --metrics is10 --cutoff -1 --extractor random_vgg", "cutoff = -1: must be the number"),
         ("--images mixed -A --metrics swd", "not all of one size .* give --resolution"),
         ("--images broken -A --metrics swd", "broken: 0.png cannot be read as an image"),
         ("--images small.npy -A --metrics swd", "swd compares square pictures of one size; these are 8x8x3"),
@@ -197,6 +201,7 @@ def test_wrong_commands(command, message, in_a_folder, pictures, capsys):
     np.save("small.npy", np.zeros((2, 8, 8, 3), np.uint8))
     np.save("floats.npy", np.zeros((2, 8, 8, 3)))
     (in_a_folder / "text.npy").write_text("hello")
+    (in_a_folder / "nothing.npy").write_bytes(b"")
     (in_a_folder / "empty").mkdir()
     write_folder([np.zeros((16, 16, 3), np.uint8), np.zeros((16, 20, 3), np.uint8)], in_a_folder / "mixed")
     (in_a_folder / "broken").mkdir()

@@ -25,3 +25,8 @@ def test_a_speed_gives_hours(capsys):
     assert train.main(["--config", "quickstart", "--dry_run", "--img_per_sec", "2", *whole]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8       stable")]
     assert row.split()[-1] == "1.00"
+
+
+def test_a_dry_run_checks_the_metrics(capsys):
+    assert train.main(["--config", "quickstart", "--dry_run", "--run.metrics", "fud"]) == 2
+    assert capsys.readouterr().err.startswith("error: metric 'fud': there is no such")

@@ -20,7 +20,7 @@ two = extractors.open_extractor("random_vgg")
 one = dataclasses.replace(two, devices=jax.devices()[:1])
 images = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), np.uint8)
 assert two.batch == 8 and one.batch == 4
-assert len(two._run(images[:8], "features").addressable_shards) == 2
+assert len(two._run(images[:8])["features"].addressable_shards) == 2
 np.testing.assert_allclose(two(images), one(images), rtol=1e-4, atol=1e-5)
 
 drawn = GeneratedSet(loading.load("toy_bedrooms"), Drawing()).read(np.arange(5))

@@ -17,6 +17,9 @@ from stylegen.evaluation import EvaluationError, image_sets, names, runs
 from stylegen.evaluation.generated import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import ArraySet, SourceSet
 from stylegen.evaluation.measure import Result, measure
+from stylegen.evaluation.paths import measure_path
+from stylegen.metrics import extractors
+from stylegen.metrics.extractors import Distance
 from stylegen.run_dir import write_config
 from stylegen.schedule import at
 from stylegen.state import init_state
@@ -161,16 +164,52 @@ def test_features_and_pictures_in_one_pass(make_generator):
         """Stands in for an extractor: mean colours."""
 
         name, batch, provenance = "inception", 8, {"extractor": "means"}
+        passes = 0
 
-        def __call__(self, images, output="features"):
+        def outputs(self, images, names):
+            self.passes += 1
             features = np.asarray(images, np.float32).mean(axis=(1, 2))
-            return features * (2 if output == "logits" else 1)
+            return {name: features * (2 if name == "logits" else 1) for name in names}
 
     metrics = names.parse_list("fid12,kid8,is12,swd4,pr,dc", everything=True)
     metrics = [dataclasses.replace(m, fakes=m.fakes or 10, reals=m.reals or 20) for m in metrics]
-    together = measure(metrics, fakes, reals, Means())
-    assert fakes.read_so_far == 12
+    extractor = Means()
+    together = measure(metrics, fakes, reals, extractor)
+    assert fakes.read_so_far == 12 and extractor.passes == 1 + 3, "of the fakes, and of the reals in batches of eight"
     alone = [r for metric in metrics for r in measure([metric], fakes, reals, Means())]
     assert [(r.name, r.value) for r in together] == [(r.name, pytest.approx(r.value, rel=1e-9)) for r in alone]
     assert len(together) == 8
     assert image_sets.shuffled(5).tolist() == np.random.RandomState(0).permutation(5).tolist()
+
+
+def test_path_lengths_of_an_earlier_stage_are_of_enlarged_pictures(make_generator):
+    """As those of a run's first stages are: of 4 pixels the distance's network would see nothing."""
+
+    class Squares(Distance):
+        def __call__(self, a, b):
+            assert a.shape == b.shape == (len(a), 16, 16, 3)
+            np.testing.assert_array_equal(a[:, ::4, ::4], a[:, 3::4, 3::4])
+            return (a - b).__pow__(2).mean((1, 2, 3))
+
+    G = make_generator()
+    (metric,) = names.parse_list("ppl8_wend")
+    early = dataclasses.replace(G, resolution=4)
+    result = measure_path(metric, early, Squares({}, None))
+    assert result.value > 0
+    assert result.provenance["fakes"]["resolution"] == 16 and result.provenance["fakes"]["drawn_at"] == 4
+    assert np.isfinite(measure_path(metric, early, extractors.open_distance("random_vgg")).value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"classes": 3}, "path lengths of class-conditional generators are not supported"),
+        ({"channels": 4}, "sees grey or RGB pictures, not 4 channels"),
+        ({"resolution": 8}, "sees pictures of 16 pixels at least, and these have 8"),
+    ],
+)
+def test_path_lengths_are_refused_before_anything_is_measured(asked, message, make_generator, monkeypatch):
+    monkeypatch.setattr(runs, "measure", lambda *_, **__: pytest.fail("measured"))
+    metrics = names.parse_list("swd16,ppl8_wend")
+    with pytest.raises(EvaluationError, match=message):
+        runs.evaluate_generator(make_generator(**asked), metrics, ToySource(20, 16), extractor=None)

@@ -90,18 +90,20 @@ def measured(tmp_path, monkeypatch, make_generator):
     settings = config(tmp_path, metrics="pr1k3,swd8", metrics_extractor="random_vgg")
     metrics = RunMetrics(settings, tmp_path, ToySource(20, 8))
     values: list = []
+    psi = [1.0]
 
     def results(_):
         value = values.pop(0)
         if isinstance(value, Exception):
             raise value
-        made = {"extractor": {"extractor": "random_vgg"}, "metric": {}}
+        made = {"extractor": {"extractor": "random_vgg"}, "metric": {}, "fakes": {"psi": psi[0]}}
         names = ("pr1k3_precision", "pr1k3_recall", "swd8")
         return [Result(name, number, made) for name, number in zip(names, value, strict=True)]
 
     monkeypatch.setattr(metrics, "_results", results)
 
-    def measure(nimg, *value):
+    def measure(nimg, *value, truncated=1.0):
+        psi[0] = truncated
         values.append(value[0] if isinstance(value[0], Exception) else value)
         return metrics.measure(G, nimg)
 
@@ -120,6 +122,28 @@ def test_the_best_is_of_the_first_metric_in_its_own_direction(measured):
     assert Image.open(folder / training.PLOT_NAME).size == (2 * plot.WIDTH, 2 * plot.HEIGHT)
 
 
+def test_the_best_is_among_those_that_were_measured_alike(measured):
+    """``evaluate`` writes to the same record, perhaps with truncation."""
+    measure, metrics, folder = measured
+    measure(1000, 0.9, 0.1, 9.0, truncated=0.5)
+    (folder / training.BEST_NAME).unlink()
+    measure(1000, 0.3, 0.1, 9.0)
+    _, text = measure(2000, 0.5, 0.1, 9.0)
+    assert "best so far" in text and stylegen.load(folder / training.BEST_NAME).kimg == 2
+    newest = runs.read_record(runs.record_path(folder, "pr1k3_precision"))[-1]
+    alike = metrics._alike(Result("pr1k3_precision", newest["value"], newest["provenance"]))
+    assert [line["value"] for line in alike] == [0.3, 0.5]
+
+
+def test_a_number_that_is_none_is_neither_recorded_nor_the_best(measured):
+    measure, _, folder = measured
+    for nimg, precision in ((1000, np.nan), (2000, 0.3), (3000, np.nan)):
+        _, text = measure(nimg, precision, 0.1, 1.0)
+        assert ("best so far" in text) == (nimg == 2000)
+    assert [line["nimg"] for line in runs.read_record(runs.record_path(folder, "swd8"))] == [1000, 2000, 3000]
+    assert "NaN" not in runs.record_path(folder, "pr1k3_precision").read_text()
+
+
 def test_what_cannot_be_measured_does_not_end_the_run(measured):
     measure, _, folder = measured
     scalars, text = measure(1000, MetricError("features hold numbers that are not finite."))
@@ -133,6 +157,18 @@ def test_values_beyond_the_checkpoint_are_dropped(measured):
         measure(nimg, 0.5, 0.5, 1.0)
     metrics.forget_after(2000)
     assert [line["nimg"] for line in runs.read_record(runs.record_path(folder, "swd8"))] == [1000, 2000]
+    assert stylegen.load(folder / training.BEST_NAME).kimg == 1
+
+
+def test_the_best_goes_with_its_value(measured):
+    """After going back, another one is kept as soon as one is measured."""
+    measure, metrics, folder = measured
+    for nimg, precision in ((1000, 0.4), (2000, 0.3), (3000, 0.9)):
+        measure(nimg, precision, 0.5, 1.0)
+    metrics.forget_after(2000)
+    assert not (folder / training.BEST_NAME).exists()
+    measure(3000, 0.35, 0.5, 1.0)
+    assert stylegen.load(folder / training.BEST_NAME).kimg == 3
 
 
 def test_when(tmp_path):
@@ -144,11 +180,14 @@ def test_when(tmp_path):
     ("changes", "error", "message"),
     [
         ({"metrics": "fud"}, EvaluationError, "metric 'fud': there is no such"),
+        ({"metrics": "ppl1k_wend"}, EvaluationError, "run.metrics = 'ppl1k_wend': .* 16 pixels at least"),
         ({"metrics": "is1k", "metrics_extractor": "random_vgg"}, EvaluationError, "is1k needs run.metrics_extractor"),
         ({"metrics": "fid1k"}, WeightsError, "--download inception"),
     ],
 )
-def test_wrong_settings_leave_nothing_behind(changes, error, message, tmp_path):
+def test_wrong_settings_leave_nothing_behind(changes, error, message, tmp_path, monkeypatch):
+    if error is EvaluationError:  # said before data is prepared, which may take hours
+        monkeypatch.setattr(train_module.data, "open_source", lambda config: pytest.fail("opened"))
     with pytest.raises(error, match=message):
         train(config(tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
