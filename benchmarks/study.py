@@ -47,13 +47,13 @@ FIRST_SEED = 1000  # of weights, latents and noise; the data's order has the sam
 COPIES = 0.05  # of held-out photographs lie nearer to the data than what counts as a copy
 COLUMNS = {
     "fid": ("FID-like", 2, 1),
-    "kid": ("KID x1000", 2, 1000),
-    "precision": ("precision", 3, 1),
-    "recall": ("recall", 3, 1),
-    "held_out_precision": ("precision, held out", 3, 1),
-    "held_out_recall": ("recall, held out", 3, 1),
-    "nearest": ("nearest", 3, 1),
-    "copies": ("copies", 3, 1),
+    "kid": ("KID x1000", 1, 1000),
+    "precision": ("precision", 2, 1),
+    "recall": ("recall", 2, 1),
+    "held_out_precision": ("precision, held out", 2, 1),
+    "held_out_recall": ("recall, held out", 2, 1),
+    "nearest": ("nearest", 2, 1),
+    "copies": ("copies, %", 1, 100),
 }
 
 
@@ -205,17 +205,21 @@ def fake_features(folder: Path, count: int, extractor: Any) -> np.ndarray:
     return extractor(np.concatenate(list(batches)))
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Mean and standard deviation over the seeds, by arm."""
-    rows = []
+def table(found: dict[str, Any]) -> str:
+    """Means over the seeds with the smallest and the largest, by arm; last, held-out photographs instead of samples."""
+    rows, results = [], found["results"]
     for arm in dict.fromkeys(result["arm"] for result in results):
         mine = [result for result in results if result["arm"] == arm]
         row: dict[str, Any] = {"arm": arm, "seeds": len(mine)}
         for key, (_, digits, scale) in COLUMNS.items():
             values = [scale * result[key] for result in mine]
-            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+            spread = f" ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else ""
             row[key] = f"{statistics.mean(values):.{digits}f}{spread}"
         rows.append(row | {"seconds": statistics.mean(result["seconds"] for result in mine)})
+    shown = {key: (digits, scale) for key, (_, digits, scale) in COLUMNS.items()}
+    if "limits" in found:
+        numbers = {key: f"{shown[key][1] * value:.{shown[key][0]}f}" for key, value in found["limits"].items()}
+        rows.append({"arm": "photographs held out", **numbers})
     titles = {key: (title, "s") for key, (title, _, _) in COLUMNS.items()}
     return common.table(rows, {"arm": ("arm", "s"), "seeds": ("seeds", "d"), **titles, "seconds": ("s", ".0f")})
 
@@ -231,7 +235,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         if not a.out.is_file():
             raise common.BenchmarkError(f"--out {a.out}: there are no results yet.")
         found = json.loads(a.out.read_text())
-        print(table(found["results"]))
+        print(table(found))
         return found
     if a.seeds < 1 or a.fakes < 10:
         raise common.BenchmarkError(f"--seeds {a.seeds} --fakes {a.fakes}: at least one seed and ten samples.")
@@ -242,7 +246,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     study, runs = plan(a)
     found = take_up(a.out, study)
     go_on(a, found, runs)
-    print("\n" + table(found["results"]))
+    print("\n" + table(found))
     return found
 
 

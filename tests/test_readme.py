@@ -214,7 +214,7 @@ def test_the_metrics_that_are_listed():
 
 
 def test_python_snippet(make_generator, monkeypatch):
-    (snippet,) = blocks("python")
+    snippet, metrics = blocks("python")
     monkeypatch.setattr(stylegen, "load", lambda run, kimg=None: make_generator())
     names: dict = {}
     exec(snippet, names)
@@ -222,6 +222,11 @@ def test_python_snippet(make_generator, monkeypatch):
     assert names["ws"].shape == (2, 6, 16)
     assert names["table"].shape == (2, 2, 16, 16, 3)
     assert names["path"].shape == (9, 6, 16)
+    asked = {}
+    monkeypatch.setattr("stylegen.evaluation.compare.open_extractor", lambda name: asked.setdefault("name", name))
+    monkeypatch.setattr("stylegen.evaluation.compare.measure", lambda metrics, *_, **__: asked.update(m=metrics) or [])
+    exec(metrics, names | {"reals": names["images"]})
+    assert [metric.name for metric in asked["m"]] == ["fid", "kid", "swd"] and asked["name"] == "random_vgg"
 
 
 def test_make_targets():

@@ -94,9 +94,10 @@ def test_the_table_has_mean_and_spread():
     results = [
         {"arm": arm, "seed": s, **dict.fromkeys(study.COLUMNS, s + 1.0), "seconds": 3.0} for arm in "ab" for s in (0, 1)
     ]
-    lines = study.table(results).splitlines()
-    assert len(lines) == 3 and lines[1].split()[:2] == ["a", "2"]
-    assert "1.50 ± 0.71" in lines[1] and "1500.00 ± 707.11" in lines[1]
+    lines = study.table({"results": results, "limits": {"fid": 0.6, "copies": 0.06}}).splitlines()
+    assert len(lines) == 4 and lines[1].split()[:2] == ["a", "2"]
+    assert "1.50 (1.00 to 2.00)" in lines[1] and "1500.0 (1000.0 to 2000.0)" in lines[1]
+    assert lines[3].split() == ["photographs", "held", "out", "-", "0.60", "-", "-", "-", "-", "-", "-", "6.0", "-"]
 
 
 def test_a_study_runs_and_is_taken_up_again(data, tmp_path, monkeypatch, capsys):
