@@ -18,7 +18,7 @@ KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml constraints.txt; } 2>
 STAMP := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow bench lint format clean
+.PHONY: help venv demo test test-slow reference-metrics bench lint format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ test: venv  ## run all default tests
 
 test-slow: venv  ## run the slow tests
 	"$(BIN)/python" -m pytest -m slow -n $(JOBS) --dist worksteal
+
+reference-metrics: venv  ## compute the numbers of torch-fidelity and pytorch-fid anew (6 GB to install), and compare
+	"$(PYTHON)" -m venv "$(VENV)-torch"
+	"$(VENV)-torch/bin/python" -m pip install --quiet --disable-pip-version-check torch torchvision torch-fidelity pytorch-fid
+	"$(VENV)-torch/bin/python" tests/reference_metrics/make.py
+	"$(BIN)/python" -m pytest -m "slow or not slow" tests/metrics/test_reference_metrics.py
 
 bench: venv  ## run all benchmarks (docs/performance.md), on a machine that is otherwise idle
 	set -e; for name in train_step sample growing input; do \

@@ -1,7 +1,6 @@
 """Compute the numbers of torch-fidelity and pytorch-fid that tests/metrics/test_reference_metrics.py compares with.
 
-    python -m venv ENV
-    ENV/bin/pip install torch torchvision torch-fidelity pytorch-fid
+    make reference-metrics        # or, in an environment with torch, torchvision, torch-fidelity and pytorch-fid:
     ENV/bin/python tests/reference_metrics/make.py
 
 All weights are random and drawn from seeds (``inputs.py``), statistics of batch normalisation included; nothing is
