@@ -52,7 +52,7 @@ class Options:
     """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
     ppl_crop: Literal["none", "face"] = "none"
     """Part of the picture for path lengths; face is that of the original's FFHQ."""
-    psi: float = 1.0  # truncation; metrics are usually of the untruncated generator.
+    psi: float = 1.0  # truncation; metrics are usually of the untruncated generator, path lengths always.
     cutoff: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None  # truncate only so many layers; default: all.
     noise: Literal["random", "const", "none"] = "random"
     """Fine detail of the pictures; path lengths always use const."""
