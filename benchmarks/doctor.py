@@ -30,7 +30,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "r1_gamma 1000": {"loss": {"r1_gamma": 1000.0}},
     "learning rate x20": {"optimizer": {"learning_rate": 0.24}},
     "16 images": {"data": {"num_images": 16}},
-    "augmentation 0.6": {"augment": {"mode": "fixed", "p": 0.6, "speed_kimg": 4.0}},
+    "augmentation 0.6": {"augment": {"mode": "fixed", "p": 0.6, "speed_kimg": 4.0, "paired": False}},
 }
 COLUMNS = {
     "run": ("run", ""),

@@ -110,7 +110,9 @@ class AugmentConfig:
     color: bool = True  # brightness, contrast, luma flip, hue, saturation.
     noise: bool = False  # Gaussian noise in every pixel.
     cutout: bool = False  # a square of zeros, half as wide as the image.
-    paired: bool = False  # a real and the fake of its place in the batch alike, for less noise (the paper: each anew).
+    # A real and the fake of its place in the batch are transformed alike, which is less noise for the discriminator
+    # (docs/quality.md); False draws for each image anew, as the paper's authors.
+    paired: bool = True
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ VARIANTS = {
     "relativistic lazy": {"loss": LossConfig(name="relativistic", r1_gamma=8.0, r1_interval=4)},
     "wgan_gp": {"loss": LossConfig(name="wgan_gp", wgan_lambda=7.0, wgan_epsilon=0.5), "num_classes": 3},
     "bfloat16": {"compute_dtype": "bfloat16"},
-    "ada": {"loss": LossConfig(r1_gamma=8.0), "augment": AugmentConfig("ada", p=0.5, noise=True, cutout=True)},
+    "ada": {
+        "loss": LossConfig(r1_gamma=8.0),
+        "augment": AugmentConfig("ada", p=0.5, noise=True, cutout=True, paired=False),
+    },
 }
 
 
