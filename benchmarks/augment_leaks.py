@@ -173,7 +173,8 @@ def settings(config: Config) -> dict[str, Any]:
     """What a result depends on, in JSON."""
     from stylegen.config_json import to_dict
 
-    return {name: value for name, value in to_dict(config).items() if name not in ("run", "distributed")}
+    made = {name: value for name, value in to_dict(config).items() if name not in ("run", "distributed")}
+    return made if config.augment.mode != "none" else made | {"augment": {"mode": "none"}}
 
 
 def measure_run(options: argparse.Namespace, folder: Path, seed: int, p: float, reader: Reader) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """Read what ``to_json`` wrote.
 
-    Fields that are missing take their defaults, so that a run of an older version still loads.
+    Fields that are missing take their defaults, so that a run of an older version still loads; one that augments
+    images goes on as it began, when there was no ``augment.paired``.
 
     Raises:
         ConfigError: the text is no JSON object, holds an unknown field, or a value is wrong.
@@ -32,6 +33,9 @@ def from_json(text: str) -> Config:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
+    augment = tree.get("augment") if isinstance(tree, dict) else None
+    if isinstance(augment, dict) and augment.get("mode", "none") != "none":
+        augment.setdefault("paired", False)
     return _build(Config, tree, "")
 
 

@@ -13,7 +13,7 @@ from stylegen.metrics.extractors import Distance, open_distance
 from stylegen.pretrained import vgg, weights
 
 PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]
-MIN_SIDE, MAX_SIDE = 16, 256  # pixels that the network sees: its pools need the first, StyleGAN2 uses the second
+MAX_SIDE = 256  # pixels that the network sees (StyleGAN2)
 # Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost and, being
 # random, tell no more of what a picture shows.
 RANDOM_LAYERS = sum(map(len, vgg.STAGES[:3]))
@@ -101,7 +101,7 @@ def _as_network_sees(images: Array) -> Array:
         images = jnp.repeat(images, 3, axis=-1)
     while images.shape[1] > MAX_SIDE:
         images = ops.downsample(images)
-    while images.shape[1] < MIN_SIDE:
+    while images.shape[1] < vgg.MIN_SIDE:
         images = ops.upsample(images)
     return images
 

@@ -165,7 +165,7 @@ def _augmentations(
 
     Those of reals and fakes are independent, or the same if ``augment.paired``. What a batch's chances make of reals
     and not of fakes is noise to a discriminator that can hardly tell them apart; the losses that see one image at a
-    time have the same expectation either way.
+    time have the same expectation either way; relativistic ones and WGAN-GP's blends, which see two, have another.
     """
     if p is None:
         return key, [lambda images: images] * count

@@ -65,6 +65,11 @@ def test_fields_that_an_older_version_did_not_have_take_their_defaults():
     assert config == Config(resolution=64, loss=LossConfig(r1_gamma=3.0))
 
 
+def test_a_run_that_began_before_there_were_paired_augmentations_goes_on_without():
+    assert not from_json('{"augment": {"mode": "fixed", "p": 0.5}}').augment.paired
+    assert from_json('{"augment": {"mode": "none"}}') == Config()
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

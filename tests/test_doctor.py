@@ -159,9 +159,9 @@ def test_overfitting_takes_many_epochs():
     assert said(1000, SICK["overfitting"]) == []  # each image was shown ten times
 
 
-def drifting(num_images, gaps, r_t=0.7, **last):
+def drifting(num_images, gaps, r_t=0.7, config=CONFIG, **last):
     """What is said in a run with these gaps, of which those from the sixth on are of a new stage, as ``last`` says."""
-    d = Doctor(CONFIG, num_images, [])
+    d = Doctor(config, num_images, [])
     lines = [
         {**HEALTHY, "Doctor/r_t": r_t, "Progress/resolution": 8, "Progress/alpha": 1.0, "Doctor/score_gap": gap}
         for gap in gaps
@@ -174,6 +174,9 @@ def test_scores_that_drift_apart_in_one_stage_are_overfitting():
     assert drifting(100, grows) == ["overfitting"]
     assert drifting(1000, grows) == [], "few epochs"
     assert drifting(100, grows, r_t=0.5) == [], "the discriminator does not know the images by heart"
+    adapting = dataclasses.replace(CONFIG, augment=AugmentConfig("ada"))
+    assert drifting(100, grows, config=adapting) == [], "it is held there"
+    assert said(100, SICK["overfitting"], config=adapting) == ["overfitting"]
     assert drifting(100, [4, 2, 1, 1, 1, 1.2, 1.2, 1.2, 1.2, 1.2]) == []
     assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2]) == ["overfitting"]
     assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2], **{"Progress/resolution": 16}) == []

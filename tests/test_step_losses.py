@@ -201,6 +201,15 @@ def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same(
     assert difference < 2 * sum(noise) / 128, "that of two means of 128 is about 1"
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_all_losses_take_paired_augmentations_from_one_place(paired):
+    """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
+    config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))
+    images = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
+    _, (first, second) = train_step._augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
+    assert np.array_equal(first(images), second(images)) == paired and not np.array_equal(first(images), images)
+
+
 def test_the_generator_learns_through_the_augmentation():
     """Its loss falls along the gradient of the augmented loss, at the rate that the gradient says."""
     static, state = make_static("ada"), start("ada")

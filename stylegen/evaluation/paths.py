@@ -15,8 +15,7 @@ from stylegen.evaluation.names import Metric
 from stylegen.generator import Generator
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.path_length import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
-
-SMALLEST = 16  # side of the smallest pictures that reach all stages of the distance's network
+from stylegen.pretrained.vgg import MIN_SIDE
 
 
 def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none") -> None:
@@ -26,9 +25,9 @@ def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop:
     if channels not in (1, 3):
         raise EvaluationError(f"{metric.name}: the distance sees grey or RGB pictures, not {channels} channels.")
     side = resolution // 2 if crop == "face" else resolution
-    if side < SMALLEST:
+    if side < MIN_SIDE:
         raise EvaluationError(
-            f"{metric.name}: the distance sees pictures of {SMALLEST} pixels at least, and these have {side}."
+            f"{metric.name}: the distance sees pictures of {MIN_SIDE} pixels at least, and these have {side}."
         )
 
 

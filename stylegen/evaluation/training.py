@@ -59,7 +59,7 @@ class RunMetrics:
         values = [name for metric in self.metrics for name in metric.values]
         dropped = [runs.drop_after(runs.record_path(self._folder, name), nimg) for name in values]
         best = self._folder / BEST_NAME
-        if any(dropped) and best.exists() and load(best).kimg * 1000 > nimg:
+        if any(dropped) and (self._kept() or 0) > nimg:
             best.unlink()
 
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
@@ -78,7 +78,7 @@ class RunMetrics:
         try:
             results = self._results(G)
             runs.record(self._folder, nimg, results)
-            best = self._keep_best(G, nimg, results[0])
+            best = self._keep_best(G, results[0])
             self._plot(results)
         except (MetricError, EvaluationError, OSError) as error:
             return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
@@ -97,16 +97,22 @@ class RunMetrics:
                 cache=reference.default_folder(),
             )
 
-    def _keep_best(self, G: Generator, nimg: int, result: Result) -> str:
-        """Write the generator if no snapshot measured in the same way is better, or none is kept; what to say of it."""
+    def _keep_best(self, G: Generator, result: Result) -> str:
+        """Write the generator unless one is kept that, measured in the same way, is as good; what to say of it."""
         if not math.isfinite(result.value):
             return ""
         sign = 1 if self.metrics[0].lower_is_better else -1
-        best = min(self._alike(result), key=lambda line: (sign * line["value"], line["nimg"]))
-        if best["nimg"] != nimg and (self._folder / BEST_NAME).exists():
+        values = {line["nimg"]: line["value"] for line in self._alike(result)}
+        kept = self._kept()
+        if kept in values and sign * values[kept] <= sign * result.value:
             return ""
         save_generator(G, self._folder / BEST_NAME)
         return f", the best so far: {BEST_NAME}"
+
+    def _kept(self) -> int | None:
+        """Which snapshot is kept as the best, by images shown."""
+        path = self._folder / BEST_NAME
+        return round(load(path).kimg * 1000) if path.exists() else None
 
     def _alike(self, result: Result) -> list[dict[str, Any]]:
         """The lines of the record that can be compared with a result."""

@@ -16,6 +16,7 @@ from stylegen.pretrained import weights
 from stylegen.pretrained.resizing import resize
 
 SIZE, FEATURES = 224, 4096
+MIN_SIDE = 16  # pixels that are left after the four pools between the stages
 RANDOM_SIZE, RANDOM_FEATURES, RANDOM_SEED = 64, 64, 20260101
 # Channels of the convolutions, a tuple for each resolution; their places in torchvision's list of layers.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

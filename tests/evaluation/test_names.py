@@ -40,9 +40,10 @@ def test_the_rest():
 
 
 def test_everything():
-    assert [(m.name, m.fakes, m.reals) for m in names.parse_list("fid, kid", everything=True)] == [
+    assert [(m.name, m.fakes, m.reals) for m in names.parse_list("fid, kid, pr", everything=True)] == [
         ("fid", None, None),
         ("kid", None, None),
+        ("pr", None, 50_000),
     ]
     assert names.parse("fid1k", everything=True).fakes == 1000
 

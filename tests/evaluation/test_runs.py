@@ -213,3 +213,17 @@ def test_path_lengths_are_refused_before_anything_is_measured(asked, message, ma
     metrics = names.parse_list("swd16,ppl8_wend")
     with pytest.raises(EvaluationError, match=message):
         runs.evaluate_generator(make_generator(**asked), metrics, ToySource(20, 16), extractor=None)
+
+
+def test_several_outputs_of_one_pass():
+    def forward(params, images):
+        mean = images.mean((1, 2))
+        return {"features": mean + params, "logits": mean * 2}
+
+    images = np.random.default_rng(0).integers(0, 256, (extractors.BATCH + 3, 4, 4, 3), np.uint8)
+    extractor = extractors.Extractor("inception", 3, {}, forward, np.float32(1))
+    found = extractor.outputs(images, ["logits", "features"])
+    np.testing.assert_allclose(found["features"], images.mean((1, 2)) + 1, rtol=1e-5)
+    np.testing.assert_allclose(found["logits"], 2 * images.mean((1, 2)), rtol=1e-5)
+    with pytest.raises(extractors.MetricError, match="has no scores"):
+        extractor.outputs(images, ["features", "scores"])

@@ -167,8 +167,17 @@ def test_the_best_goes_with_its_value(measured):
         measure(nimg, precision, 0.5, 1.0)
     metrics.forget_after(2000)
     assert not (folder / training.BEST_NAME).exists()
-    measure(3000, 0.35, 0.5, 1.0)
-    assert stylegen.load(folder / training.BEST_NAME).kimg == 3
+    for nimg, precision, best in ((3000, 0.35, 3), (4000, 0.34, 3), (5000, 0.38, 5), (6000, 0.39, 6)):
+        measure(nimg, precision, 0.5, 1.0)
+        assert stylegen.load(folder / training.BEST_NAME).kimg == best, "of those after it, whatever was before"
+
+
+def test_the_best_at_the_checkpoint_stays(measured):
+    measure, metrics, folder = measured
+    for nimg, precision in ((64_224, 0.4), (80_000, 0.3)):
+        measure(nimg, precision, 0.5, 1.0)
+    metrics.forget_after(64_224)
+    assert round(stylegen.load(folder / training.BEST_NAME).kimg * 1000) == 64_224
 
 
 def test_when(tmp_path):
