@@ -10,6 +10,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+# Here and not where batches are read first: for a moment its import puts another ``builtins.__import__`` in place (that
+# of etils' lazy imports), and what a compiling thread imports just then, as JAX does while it traces, fails.
+import grain  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np

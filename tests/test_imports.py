@@ -159,3 +159,10 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+def test_training_imports_grain_before_it_has_threads():
+    """What replaces ``builtins.__import__`` while it is imported must not be imported while another thread traces."""
+    code = "import sys, stylegen.train\nprint('grain' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True"]
