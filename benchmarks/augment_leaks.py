@@ -104,7 +104,9 @@ def settling(config: Config, options: argparse.Namespace, slower: int) -> Config
     return dataclasses.replace(
         config,
         augment=dataclasses.replace(config.augment, speed_kimg=0.001),
-        optimizer=OptimizerConfig(learning_rate=options.learning_rate / slower, ema_kimg=options.ema_kimg * slower),
+        optimizer=dataclasses.replace(
+            config.optimizer, learning_rate=options.learning_rate / slower, ema_kimg=options.ema_kimg * slower
+        ),
         schedule=ScheduleConfig(start_resolution=config.resolution, total_kimg=options.settle_kimg),
         run=dataclasses.replace(config.run, dir=folder, init_from=str(start), checkpoint_kimg=options.settle_kimg),
     )

@@ -174,7 +174,7 @@ def _source(options: Options, config: Any) -> Any:
 def _extractor(options: Options, metrics: list[Any]) -> Any:
     from stylegen.metrics.extractors import open_extractor
 
-    needed = any(metric.kind not in ("swd", "ppl") for metric in metrics)
+    needed = any(metric.needs_features for metric in metrics)
     return open_extractor(options.extractor, options.weights) if needed else None
 
 

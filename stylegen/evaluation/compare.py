@@ -45,8 +45,7 @@ def compare(
     if any(metric.kind == "ppl" for metric in asked):
         raise EvaluationError("path lengths are of a generator: runs.evaluate_generator measures them.")
     if isinstance(extractor, str):
-        needed = any(metric.kind != "swd" for metric in asked)
-        network = open_extractor(extractor) if needed else None
+        network = open_extractor(extractor) if any(metric.needs_features for metric in asked) else None
     else:
         network = extractor
     fakes = image_set(images, "images")

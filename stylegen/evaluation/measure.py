@@ -189,7 +189,7 @@ def measure(
 def _check(metric: Metric, reals: ImageSet | None, extractor: Extractor | None) -> None:
     if metric.needs_reals and reals is None:
         raise EvaluationError(f"{metric.name} compares with real images; there are none.")
-    if metric.kind != "swd" and extractor is None:
+    if metric.needs_features and extractor is None:
         raise EvaluationError(f"{metric.name} needs a feature extractor.")
     if metric.kind == "is" and extractor is not None and extractor.name != "inception":
         raise EvaluationError(f"{metric.name} needs the classes of inception; {extractor.name} has none.")
@@ -234,7 +234,7 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
         warnings.simplefilter("always")
         values = job.finish()
     made = provenance(job.metric)
-    if job.metric.kind != "swd" and extractor is not None:
+    if job.metric.needs_features and extractor is not None:
         made["extractor"] = extractor.provenance
     made["fakes"] = {**fakes.provenance, "count": job.n_fakes}
     if job.metric.needs_reals and reals is not None:

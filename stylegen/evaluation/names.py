@@ -44,6 +44,11 @@ class Metric:
         return self.kind not in ("is", "ppl")
 
     @property
+    def needs_features(self) -> bool:
+        """Whether it is of an extractor's features."""
+        return self.kind not in ("swd", "ppl")
+
+    @property
     def values(self) -> tuple[str, ...]:
         """Names of the numbers that it gives."""
         parts = {"pr": ("precision", "recall"), "dc": ("density", "coverage")}.get(self.kind)

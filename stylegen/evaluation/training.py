@@ -42,7 +42,8 @@ class RunMetrics:
         self._folder, self._source = folder, source
         kinds = {metric.kind for metric in self.metrics}
         weights = run.metrics_weights
-        self._extractor = open_extractor(run.metrics_extractor, weights) if kinds - {"swd", "ppl"} else None
+        needed = any(metric.needs_features for metric in self.metrics)
+        self._extractor = open_extractor(run.metrics_extractor, weights) if needed else None
         network = "random_vgg" if run.metrics_extractor == "random_vgg" else "vgg16"
         self._distance = open_distance(network) if "ppl" in kinds else None
         self._every, self._total = round(run.metrics_every * 1000), schedule.total_nimg(config)
