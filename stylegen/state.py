@@ -15,6 +15,7 @@ from stylegen.config import Config
 from stylegen.discriminator import Discriminator
 from stylegen.generator import Generator, GeneratorNetwork, split_generator
 from stylegen.layers import Initializer
+from stylegen.losses import penalties
 from stylegen.schedule import Stage
 
 Params = dict[str, Any]  # nested dicts of arrays, keyed by module and parameter name
@@ -61,7 +62,7 @@ def _adam(config: Config, correction: float) -> optax.GradientTransformation:
 
 def regularizes_lazily(config: Config) -> bool:
     """Whether R1 (with the relativistic loss, R1 and R2) is a step of its own, every ``loss.r1_interval`` steps."""
-    return config.loss.name != "wgan_gp" and config.loss.r1_gamma > 0 and config.loss.r1_interval > 1
+    return bool(penalties(config.loss)) and config.loss.r1_interval > 1
 
 
 def lazy_correction(config: Config) -> float:

@@ -197,8 +197,8 @@ def discriminator_loss(
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
     key, sees = _augmentations(key, p, reals.shape, 2, config)
-    see_reals, see_fakes = sees
-    real_scores, fake_scores = score(see_reals(reals)), score(see_fakes(fakes))
+    penalized = losses.penalties(config.loss) if config.loss.r1_interval == 1 else ()
+    (real_scores, fake_scores), sizes = scores_and_penalties(score, (reals, fakes), sees, penalized, config)
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
     if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
@@ -208,40 +208,36 @@ def discriminator_loss(
         metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
+        see_reals, see_fakes = sees
         penalty = losses.gradient_penalty(score, see_reals(reals), see_fakes(fakes), mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
-    elif config.loss.r1_gamma > 0 and config.loss.r1_interval == 1:
-        penalty, sizes = squared_gradients(score, (reals, fakes), sees, config)
-        loss, metrics = loss + config.loss.r1_gamma / 2 * penalty, metrics | sizes
+    for name, size in sizes.items():
+        loss = loss + config.loss.r1_gamma / 2 * size
+        metrics[f"Loss/{name}_penalty"] = jnp.mean(size)
     metrics["Loss/D/loss"] = jnp.mean(loss)
     return metrics["Loss/D/loss"], metrics
 
 
-def uses_r2(config: Config) -> bool:
-    """Whether r1_gamma weighs the squared gradient on fakes too."""
-    return losses.LOSSES[config.loss.name].relativistic
+def scores_and_penalties(
+    score: losses.Score, images: Sequence[Array], sees: Sequence[See], penalized: Sequence[str], config: Config
+) -> tuple[list[Array], dict[str, Array]]:
+    """Scores [N] of each of ``images``, and by name the penalty [N] of the first ones, one pass for both.
 
-
-def squared_gradients(
-    score: losses.Score, images: Sequence[Array], sees: Sequence[See], config: Config
-) -> tuple[Array, Metrics]:
-    """The penalties that r1_gamma/2 weighs: their sum [N] and the mean of each.
-
-    R1 of the first ``images``, reals, and R2 of the second, fakes, if the loss has it; each seen through its
-    augmentation, as in ``discriminator_loss``.
+    Reals come first, then fakes, each seen through its augmentation, as in ``discriminator_loss``.
     """
+    scores, sizes = [], {}
+    for i, (batch, see) in enumerate(zip(images, sees, strict=False)):
 
-    def through(see: See) -> losses.Score:
-        return lambda x: score(see(x))
+        def through(x: Array, see: See = see) -> Array:
+            return score(see(x))
 
-    kinds = {"r1": losses.r1_penalty} | ({"r2": losses.r2_penalty} if uses_r2(config) else {})
-    sizes = {
-        name: penalty(through(see), each, config.resolution)
-        for (name, penalty), each, see in zip(kinds.items(), images, sees, strict=False)
-    }
-    total = functools.reduce(jnp.add, sizes.values())
-    return total, {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+        if i < len(penalized):
+            scored, sizes[penalized[i]] = losses.scores_and_penalty(through, batch, config.resolution)
+        else:
+            scored = through(batch)
+        scores.append(scored)
+    return scores, sizes
 
 
 def lazy_r1_loss(
@@ -255,12 +251,13 @@ def lazy_r1_loss(
 ) -> tuple[Array, Metrics]:
     """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
 
-    ``images`` and ``sees``, the augmentations, are as for ``squared_gradients``.
+    ``images`` and ``sees``, the augmentations, are as for ``scores_and_penalties``.
     """
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    penalty, metrics = squared_gradients(score, images, sees, config)
-    return config.loss.r1_gamma / 2 * config.loss.r1_interval * jnp.mean(penalty), metrics
+    _, sizes = scores_and_penalties(score, images, sees, losses.penalties(config.loss), config)
+    means = {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+    return config.loss.r1_gamma / 2 * config.loss.r1_interval * functools.reduce(jnp.add, means.values()), means
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -388,10 +385,10 @@ def regularize_step(
     config = static.config
     *_, key = _step_keys(state)
     p = augment.strength(state.augment, state.nimg, config.augment)
-    key, sees = _augmentations(key, p, images.shape, 2 if uses_r2(config) else 1, config)
+    key, sees = _augmentations(key, p, images.shape, 2 if "r2" in losses.penalties(config.loss) else 1, config)
     reals, c = _prepare(images, labels, alpha, key, config)
     batch = [reals]
-    if uses_r2(config):
+    if "r2" in losses.penalties(config.loss):
         network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
         fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
         batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])

@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[1]
 TIERS = [
     {"convolution"},
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
-    {"layers", "config_json"},
+    {"layers", "config_json", "losses"},
     {"resampling"},
     {"demodulation", "residual"},
     {"generator", "discriminator"},
-    {"augment", "losses", "schedule", "distributed", "processes", "data", "state"},
+    {"augment", "schedule", "distributed", "processes", "data", "state"},
     {"freezing", "warming"},
     {
         "_checkpoint_files",
