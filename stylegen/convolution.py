@@ -1,10 +1,11 @@
-"""A convolution whose derivatives of every order are its own three forms, which XLA runs well on a CPU.
+"""A convolution whose derivatives of every order are its own three forms, which XLA runs well on every platform.
 
 A convolution is bilinear: with an image x, a weight k and an image y of the result's size, the number <y, conv(x, k)>
 is linear in each of the three. Its derivatives are the convolution, its transpose (by x) and the weight gradient (by
 k), and theirs are the same three again. Differentiating twice, as R1 does, JAX derives the weight gradient of the
-transpose by rules of its own, and XLA runs that one 50 times slower than the equal weight gradient of the convolution
-where there is a stride: 23.5 s of the 31 s of a step at 32 pixels with 512 channels.
+transpose by rules of its own. XLA runs that one 50 times slower than the equal weight gradient of the convolution where
+there is a stride: 23.5 s of the 31 s of a CPU's step at 32 pixels with 512 channels. For a GPU it becomes a convolution
+with a reversed and dilated window of 128x128, which cuDNN is not made for.
 
 Forward-mode derivatives are not defined for these functions.
 """
@@ -18,28 +19,33 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_REDUCED: ContextVar[bool | None] = ContextVar("reduced forms", default=None)
+_PLATFORM: ContextVar[str | None] = ContextVar("platform", default=None)
 
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
 
-def prefers_reduced_forms() -> bool:
-    """Whether the forms with fewer multiplications, which are the faster ones on a CPU, are taken where there are two.
-
-    By the platform that JAX computes on, unless ``reduced_forms`` says otherwise.
-    """
-    chosen = _REDUCED.get()
-    return jax.default_backend() == "cpu" if chosen is None else chosen
+def target_platform() -> str:
+    """The platform that programs are traced for: cpu, gpu or tpu. JAX's own, unless ``tracing_for`` says otherwise."""
+    return _PLATFORM.get() or jax.default_backend()
 
 
 @contextlib.contextmanager
-def reduced_forms(chosen: bool) -> Iterator[None]:
-    """What is traced meanwhile takes the reduced forms, or does not, whatever the platform: to export for several."""
-    token = _REDUCED.set(chosen)
+def tracing_for(platform: str) -> Iterator[None]:
+    """Trace programs for a platform other than JAX's own, to export them or to compile them without the device."""
+    token = _PLATFORM.set(platform)
     try:
         yield
     finally:
-        _REDUCED.reset(token)
+        _PLATFORM.reset(token)
+
+
+def splits_transposes() -> bool:
+    """Whether the transpose of a strided convolution is computed as four small convolutions, as suits a CPU.
+
+    XLA's own form multiplies with the zeros between the pixels there. A GPU has one kernel for the whole transpose,
+    cuDNN's gradient by the image, which reads and writes each image once.
+    """
+    return target_platform() == "cpu"
 
 
 def convolve(x: Array, weight: Array, stride: int, padding: Padding) -> Array:
@@ -57,13 +63,24 @@ def trilinear_convolve(x: Array, weight: Array, stride: int, padding: Padding) -
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _transposed(y: Array, weight: Array, stride: int, padding: Padding, shape: tuple[int, ...]) -> Array:
     """What y contributes to each pixel of x: the transpose of the convolution by x, whose shape is given."""
-    if (stride, padding, weight.shape[:2]) == (2, ((1, 1), (1, 1)), (4, 4)) and shape[1] % 2 == shape[2] % 2 == 0:
-        return _transposed_by_places(y, weight)
-    exact = (stride, padding, weight.shape[:2]) == (2, ((0, 0), (0, 0)), (3, 3)) and shape[1] % 2 == shape[2] % 2 == 1
-    if exact and prefers_reduced_forms():
-        return _spread_by_places(y, weight)
+    if splits_transposes():
+        kind, odd = (stride, padding, weight.shape[:2]), (shape[1] % 2, shape[2] % 2)
+        if (*kind, odd) == (2, ((1, 1), (1, 1)), (4, 4), (0, 0)):
+            return _transposed_by_places(y, weight)
+        if (*kind, odd) == (2, ((0, 0), (0, 0)), (3, 3), (1, 1)):
+            return _spread_by_places(y, weight)
     x = jax.ShapeDtypeStruct(shape, y.dtype)
     return jax.linear_transpose(lambda x: convolve(x, weight, stride, padding), x)(y)[0]
+
+
+def upsampling_convolve(x: Array, weight: Array) -> Array:
+    """The transpose of a 4x4 convolution with stride 2 and padding 1: [N, H, W, C] to [N, 2H, 2W, D].
+
+    Row k of the weight [4, 4, C, D] takes row i of x to row 2i + k - 1 of the result. Derivatives as described above.
+    """
+    n, h, w, _ = x.shape
+    shape = n, 2 * h, 2 * w, weight.shape[3]
+    return _transposed(x, weight.transpose(0, 1, 3, 2), 2, ((1, 1), (1, 1)), shape)
 
 
 def spread_convolve(x: Array, weight: Array) -> Array:
@@ -82,7 +99,7 @@ def _spread_by_places(y: Array, weight: Array) -> Array:
     Row 2i of the result gets from rows i - 1 and i of y through rows 2 and 0 of the weight, row 2i + 1 from row i
     through row 1. Columns likewise. The odd rows are one fewer, so one of zeros is added to them and left out again.
     82 ms of processor time where XLA's own form takes 127 for [8, 64, 64, 64] on two busy EPYC cores, and 172 where it
-    takes 187 for [8, 16, 16, 512]; not measured on other devices.
+    takes 187 for [8, 16, 16, 512].
     """
     n, h, w, _ = y.shape
     turned = weight.transpose(0, 1, 3, 2)[::-1, ::-1]

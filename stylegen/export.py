@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from stylegen import images, loading, model_card, ops, sampling
 from stylegen.config import DataConfig, RunConfig
-from stylegen.convolution import reduced_forms
+from stylegen.convolution import tracing_for
 from stylegen.generator import Generator, broadcast_styles, truncate
 
 Form = Literal["safetensors", "npz", "stablehlo"]
@@ -79,15 +79,15 @@ def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
         # 1.0, and no array, for a finished fade: the image of the block before is then not even computed.
         return ops.to_uint8(network.synthesis(ws, resolution=G.resolution, alpha=float(G.alpha), noise="const"))
 
-    def on(reduced: bool) -> Callable[..., Array]:
+    def on(platform: str) -> Callable[..., Array]:
         def traced(*inputs: Array) -> Array:
-            with reduced_forms(reduced):
+            with tracing_for(platform):
                 return draw(*inputs)
 
         return traced
 
     def program(z: Array, *rest: Array) -> Array:
-        return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on(True), default=on(False))
+        return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on("cpu"), default=on("gpu"))
 
     (n,) = jax.export.symbolic_shape("n")
     inputs = [jax.ShapeDtypeStruct((n, size), jnp.float32) for size in (G.z_dim, G.c_dim) if size]

@@ -4,13 +4,14 @@ Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progress
 (AdaIN), Karras et al. 2020 ("StyleGAN2").
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from stylegen.convolution import Padding, convolve, prefers_reduced_forms, trilinear_convolve
+from stylegen.convolution import Padding, convolve, splits_transposes, target_platform, trilinear_convolve, upsampling_convolve
 
 NORM_EPSILON = 1e-8  # of the original, for pixel norm, instance norm and minibatch standard deviation alike
 LEAKY_SLOPE = 0.2
@@ -54,31 +55,26 @@ def downsample(x: Array) -> Array:
 
 
 def upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
-    """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D].
+    """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D], with 4/9 of the multiplications.
 
-    Borders are padded with zeros, or mirrored (``reflect``).
+    In the form that suits the platform (docs/performance.md). Borders are padded with zeros, or mirrored (``reflect``).
     """
-    if _prefers_reduced_forms():
-        return phased_upsample_conv(x, weight, reflect)
-    return reflected_conv(upsample(x), weight) if reflect else conv(upsample(x), weight)
+    return phased_upsample_conv(x, weight, reflect) if splits_transposes() else whole_upsample_conv(x, weight, reflect)
 
 
-def reflected_conv(x: Array, weight: Array) -> Array:
-    """``conv`` with a 3x3 weight of an image that is mirrored at its borders, about the outermost pixels."""
-    return conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), weight, "VALID")
+def whole_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
+    """``upsample_conv`` as the transpose of one 4x4 convolution with stride 2: a single kernel of cuDNN.
 
-
-def conv_downsample(x: Array, weight: Array) -> Array:
-    """``downsample(conv(x, weight))`` with a 3x3 weight: [N, H, W, C] to [N, H/2, W/2, D]."""
-    return strided_conv_downsample(x, weight) if _prefers_reduced_forms() else downsample(conv(x, weight))
-
-
-def _prefers_reduced_forms() -> bool:
-    """Whether the two forms below, with 4/9 of the multiplications, are the faster ones: on a CPU they are.
-
-    docs/performance.md has the measurements. On other devices they were not measured.
+    Row i of the small image contributes to the rows 2i - 1 to 2i + 2 of the large one, through the last row of the
+    weight, the last two, the first two and the first. Columns likewise. ``reflect`` is as for ``phased_upsample_conv``.
     """
-    return prefers_reduced_forms()
+    if reflect:
+        wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+        return whole_upsample_conv(wider, weight)[:, 2:-2, 2:-2]
+    for axis in (0, 1):
+        first, middle, last = jnp.split(weight, 3, axis)
+        weight = jnp.concatenate([last, middle + last, first + middle, first], axis)
+    return upsampling_convolve(x, weight.astype(x.dtype))
 
 
 def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
@@ -110,19 +106,33 @@ def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Arra
     return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, weight.shape[-1])
 
 
-def strided_conv_downsample(x: Array, weight: Array) -> Array:
-    """``conv_downsample`` as one 4x4 convolution with stride 2: the mean of the weight at four places. Exact."""
+def reflected_conv(x: Array, weight: Array) -> Array:
+    """``conv`` with a 3x3 weight of an image that is mirrored at its borders, about the outermost pixels."""
+    return conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), weight, "VALID")
+
+
+def conv_downsample(x: Array, weight: Array) -> Array:
+    """``downsample(conv(x, weight))`` with a 3x3 weight: [N, H, W, C] to [N, H/2, W/2, D].
+
+    As one 4x4 convolution with stride 2, the mean of the weight at four places: exact, with 4/9 of the multiplications.
+    """
     for axis in (0, 1):
         first, middle, last = jnp.split(weight, 3, axis)
         weight = jnp.concatenate([first, first + middle, middle + last, last], axis) * jnp.asarray(0.5, weight.dtype)
     return trilinear_convolve(x, weight.astype(x.dtype), 2, ((1, 1), (1, 1)))
 
 
+@jax.custom_vjp
 def blur(x: Array) -> Array:
     """Low-pass with the outer product of [1, 2, 1]/4, zero-padded to the same size: [N, H, W, C].
 
-    Written as shifted sums along each axis, which fuse; a depthwise convolution does not.
+    Written as shifted sums, which fuse; a depthwise convolution does not. It is symmetric, so its own derivative.
+    On a CPU the axes are summed in turn; elsewhere, where memory is what costs, all nine pixels are, in one kernel.
     """
+    return _blur_by_axes(x) if target_platform() == "cpu" else _blur_at_once(x)
+
+
+def _blur_by_axes(x: Array) -> Array:
     for axis in (1, 2):
         size = x.shape[axis]
         pad = [(1, 1) if a == axis else (0, 0) for a in range(4)]
@@ -131,6 +141,18 @@ def blur(x: Array) -> Array:
         after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
         x = (before + after) * jnp.asarray(0.25, x.dtype) + x * jnp.asarray(0.5, x.dtype)
     return x
+
+
+def _blur_at_once(x: Array) -> Array:
+    _, h, w, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = ((0, 0.25), (1, 0.5), (2, 0.25))
+    return functools.reduce(
+        jnp.add, [padded[:, i : i + h, j : j + w] * jnp.asarray(a * b, x.dtype) for i, a in taps for j, b in taps]
+    )
+
+
+blur.defvjp(lambda x: (blur(x), None), lambda _, y: (blur(y),))
 
 
 def pixel_norm(x: Array) -> Array:

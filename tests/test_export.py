@@ -109,29 +109,19 @@ def test_every_platform_has_its_forms(make_generator, monkeypatch):
     inputs, expected = drawn(G, [1, 2], 0.7)
     asked = []
 
-    def exchanged(reduced):
-        asked.append(reduced)
-        return convolution.reduced_forms(not reduced)
+    def exchanged(platform):
+        asked.append(platform)
+        return convolution.tracing_for("cpu" if platform == "gpu" else "gpu")
 
     usual = export.sampler(G)
-    monkeypatch.setattr(export, "reduced_forms", exchanged)
+    monkeypatch.setattr(export, "tracing_for", exchanged)
     other = export.sampler(G)
-    assert sorted(asked) == [False, True] and usual.platforms == ("cpu", "cuda", "tpu")
+    assert sorted(asked) == ["cpu", "gpu"] and usual.platforms == ("cpu", "cuda", "tpu")
     count = [jax.jit(e.call).lower(*inputs).compile().as_text().count(" convolution(") for e in (usual, other)]
     assert "conditional(" not in jax.jit(usual.call).lower(*inputs).compile().as_text()
-    assert count[0] > count[1] > 0, "the reduced forms are several convolutions where the others are one"
+    assert count[0] > count[1] > 0, "a CPU has several convolutions where the others have one"
     for exported in (usual, other):
         close_to_the_last_bit(np.asarray(exported.call(*inputs)), expected)
-
-
-def test_the_forms_are_those_of_the_platform_unless_told(monkeypatch):
-    for platform in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
-        assert convolution.prefers_reduced_forms() == (platform == "cpu")
-        for chosen in (True, False):
-            with convolution.reduced_forms(chosen):
-                assert convolution.prefers_reduced_forms() == chosen
-        assert convolution.prefers_reduced_forms() == (platform == "cpu")
 
 
 def test_a_cutoff_that_is_none(make_generator):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen import ops
+from stylegen import convolution, ops
 
 
 def random(*shape, seed=0):
@@ -102,42 +102,94 @@ def test_downsample():
     np.testing.assert_allclose(ops.downsample(ops.upsample(x)), x, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("reduced", "plain", "shape"),
-    [
-        (ops.phased_upsample_conv, lambda x, w: ops.conv(ops.upsample(x), w), (2, 3, 5, 4)),
-        (ops.strided_conv_downsample, lambda x, w: ops.downsample(ops.conv(x, w)), (2, 6, 4, 4)),
-    ],
-)
-def test_reduced_forms_are_the_plain_ones_with_gradients_of_both_orders(reduced, plain, shape):
+def plain_upsample_conv(x, weight):
+    return ops.conv(ops.upsample(x), weight)
+
+
+def plain_conv_downsample(x, weight):
+    return ops.downsample(ops.conv(x, weight))
+
+
+def reflected(x, weight):
+    return ops.reflected_conv(ops.upsample(x), weight)
+
+
+FORMS = [
+    (ops.phased_upsample_conv, plain_upsample_conv, (2, 3, 5, 4)),
+    (ops.whole_upsample_conv, plain_upsample_conv, (2, 3, 5, 4)),
+    (functools.partial(ops.phased_upsample_conv, reflect=True), reflected, (2, 3, 5, 4)),
+    (functools.partial(ops.whole_upsample_conv, reflect=True), reflected, (2, 3, 5, 4)),
+    (ops.conv_downsample, plain_conv_downsample, (2, 6, 4, 4)),
+]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize(("form", "plain", "shape"), FORMS)
+def test_forms_are_the_plain_ones_with_gradients_of_both_orders(form, plain, shape, platform):
     x, v, weight = random(*shape), random(*shape, seed=1), random(3, 3, 4, 3, seed=2)
-    numpy_form = nearest_numpy(x) if reduced is ops.phased_upsample_conv else x
-    expected = conv_numpy(numpy_form, weight)
-    np.testing.assert_allclose(
-        reduced(x, weight), expected if numpy_form is not x else box_numpy(expected), rtol=1e-4, atol=1e-4
-    )
+    numpy_form = {plain_upsample_conv: nearest_numpy(x), plain_conv_downsample: x}.get(plain)
+    if numpy_form is not None:  # the plain forms themselves, but for mirrored borders, against numpy
+        expected = conv_numpy(numpy_form, weight)
+        expected = box_numpy(expected) if plain is plain_conv_downsample else expected
+        np.testing.assert_allclose(plain(x, weight), expected, rtol=1e-4, atol=1e-4)
 
     def penalty(form):
-        """A scalar with a squared input gradient in it, as R1 has; its gradients by x and weight."""
+        """Values and gradients by x and weight, of the form and of a scalar with a squared input gradient, as in R1."""
 
         def value(x, weight):
             gradient = jax.grad(lambda x: jnp.sum(jnp.sin(form(x, weight))))(x)
             return jnp.sum(jnp.square(gradient)) + jnp.vdot(gradient, v)
 
-        return jax.jit(jax.grad(value, argnums=(0, 1)))(x, weight)
+        return [form(x, weight), *jax.jit(jax.grad(value, argnums=(0, 1)))(x, weight)]
 
-    for mine, expected in zip(penalty(reduced), penalty(plain), strict=True):
-        np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    with convolution.tracing_for(platform):
+        mine = penalty(form)
+    for a, b in zip(mine, penalty(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu"])
-def test_forms_agree_on_all_platforms(monkeypatch, platform):
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_each_platform_takes_its_form(monkeypatch, platform):
     monkeypatch.setattr(jax, "default_backend", lambda: platform)
     x, weight = random(1, 4, 4, 2), random(3, 3, 2, 3)
-    up = conv_numpy(nearest_numpy(x), weight)
-    np.testing.assert_allclose(ops.upsample_conv(x, weight), up, rtol=1e-4, atol=1e-4)
-    down = box_numpy(conv_numpy(x, weight))
-    np.testing.assert_allclose(ops.conv_downsample(x, weight), down, rtol=1e-4, atol=1e-4)
+    count = {
+        # A function of its own for each platform: JAX keeps what it has traced.
+        op: str(jax.make_jaxpr(lambda x, weight, op=op: op(x, weight))(x, weight)).count("conv_general_dilated")
+        for op in (ops.upsample_conv, ops.conv_downsample)
+    }
+    assert count == {ops.upsample_conv: 4 if platform == "cpu" else 1, ops.conv_downsample: 1}
+
+
+def test_blur_is_the_same_on_all_platforms_with_gradients_of_both_orders():
+    x, y = random(2, 5, 4, 3), random(2, 5, 4, 3, seed=1)
+
+    def both_orders(x, y):
+        def slope(x):
+            return jax.grad(lambda x: jnp.sum(jnp.sin(ops.blur(x)) * y))(x)
+
+        return ops.blur(x), slope(x), jax.grad(lambda x: jnp.sum(jnp.square(slope(x))))(x)
+
+    def by_convolution(x, y):
+        kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)[:, :, None, None] / 16
+        blur = functools.partial(
+            jax.lax.conv_general_dilated,
+            rhs=np.tile(kernel, (1, 1, 1, 3)),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=3,
+        )
+
+        def slope(x):
+            return jax.grad(lambda x: jnp.sum(jnp.sin(blur(x)) * y))(x)
+
+        return blur(x), slope(x), jax.grad(lambda x: jnp.sum(jnp.square(slope(x))))(x)
+
+    expected = by_convolution(x, y)
+    for platform in ("cpu", "gpu"):
+        with convolution.tracing_for(platform):
+            for a, b in zip(both_orders(x, y), expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_blur():
@@ -291,7 +343,8 @@ def test_noise_is_standard_normal():
         ops.leaky_relu,
         lambda x: ops.conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
         lambda x: ops.phased_upsample_conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
-        lambda x: ops.strided_conv_downsample(x, jnp.ones((3, 3, 3, 2), x.dtype)),
+        lambda x: ops.whole_upsample_conv(x, jnp.ones((3, 3, 3, 2), x.dtype)),
+        lambda x: ops.conv_downsample(x, jnp.ones((3, 3, 3, 2), x.dtype)),
         ops.upsample,
         ops.downsample,
         ops.blur,

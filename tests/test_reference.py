@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen import losses, ops
+from stylegen import convolution, losses, ops
 from stylegen.generator import Generator, broadcast_styles, num_styles, truncate
 from stylegen.sampling import styles, synthesize
 from stylegen.state import abstract_state, build_networks
@@ -162,25 +162,39 @@ def generator_gradients(ref, lod, dtype="float32"):
     return gradients(params)
 
 
+def take_plain_forms(monkeypatch):
+    """Upsampling and downsampling apart from convolutions, and JAX's own derivative of the blur."""
+    monkeypatch.setattr(ops, "upsample_conv", lambda x, w: ops.conv(ops.upsample(x), w))
+    monkeypatch.setattr(ops, "conv_downsample", lambda x, w: ops.downsample(ops.conv(x, w)))
+    monkeypatch.setattr(ops, "blur", ops._blur_by_axes)
+
+
 @pytest.mark.parametrize(("name", "lod"), CASES)
 def test_generator_gradients(name, lod, monkeypatch):
     # In the form that the original computes too: one activation of 32 pixels at lod 1 takes the other slope of its
     # kink in the original's float32 and in this form's, and not in float64, nor in the reduced form's float32, whose
     # gradient of that layer's noise strengths is 0.02918 as in float64 where these have 0.02934.
-    monkeypatch.setattr(ops, "_prefers_reduced_forms", lambda: False)
+    take_plain_forms(monkeypatch)
     ref = load(name)
     check_gradients(ref, lod, "g", ref.generator_paths(prefix=""), generator_gradients(ref, lod))
 
 
 @pytest.mark.parametrize(("name", "lod"), CASES)
-def test_reduced_forms_give_the_same_gradients(name, lod, monkeypatch):
+def test_the_forms_of_all_platforms_give_the_same_gradients(name, lod, monkeypatch):
     ref = load(name)
-    results = []
-    for reduced in (False, True):
-        monkeypatch.setattr(ops, "_prefers_reduced_forms", lambda reduced=reduced: reduced)
+
+    def leaves():
         with jax.enable_x64(True):
-            results.append([np.asarray(leaf) for leaf in jax.tree.leaves(generator_gradients(ref, lod, "float64"))])
-    largest = max(np.abs(gradient).max() for gradient in results[0])
+            return [np.asarray(leaf) for leaf in jax.tree.leaves(generator_gradients(ref, lod, "float64"))]
+
+    results = {}
+    for platform in ("cpu", "gpu"):
+        with convolution.tracing_for(platform):
+            results[platform] = leaves()
+    take_plain_forms(monkeypatch)
+    plain = leaves()
+    largest = max(np.abs(gradient).max() for gradient in plain)
     # The statistics of instance norm are float32 whatever the rest is, and set the floor.
-    for plain, phased in zip(*results, strict=True):
-        np.testing.assert_allclose(phased, plain, rtol=1e-5, atol=1e-6 * largest)
+    for platform, forms in results.items():
+        for a, b in zip(forms, plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * largest, err_msg=platform)
