@@ -18,7 +18,7 @@ KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml constraints.txt; } 2>
 STAMP := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow reference-metrics bench lint format clean
+.PHONY: help venv demo test test-slow reference-metrics compilers bench lint format clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,10 @@ reference-metrics: venv  ## compute the numbers of torch-fidelity and pytorch-fi
 	"$(VENV)-torch/bin/python" -m pip install --quiet --disable-pip-version-check torch torchvision torch-fidelity pytorch-fid
 	"$(VENV)-torch/bin/python" tests/reference_metrics/make.py
 	"$(BIN)/python" -m pytest -m "slow or not slow" tests/metrics/test_reference_metrics.py
+
+compilers: venv  ## fetch XLA's compilers for GPUs and TPUs (0.4 GB), for benchmarks/plan.py and --target; no device needed
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target .compilers \
+	  $$("$(BIN)/python" -c "from stylegen import chips; print(*chips.compilers('gpu'), *chips.compilers('tpu'))")
 
 bench: venv  ## run all benchmarks (docs/performance.md), on a machine that is otherwise idle
 	set -e; for name in train_step sample growing input; do \

@@ -10,25 +10,34 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.numpy as jnp
 
+from stylegen.convolution import target_platform
+
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
-# XLA's own weight gradients of convolutions are slow on a CPU; with this it calls YNNPACK for products and sums.
-# Measured on two EPYC cores with jax 0.10.2 on 2026-11-22: that of a 3x3 convolution of [32, 32, 32, 64] takes 26 ms
-# instead of 574, a step of 32 pixels and 32 channels about half as long. Elementwise fusions are slower there.
-_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+_OPTIONS = {
+    # XLA's own weight gradients of convolutions are slow on a CPU; with this it calls YNNPACK for products and sums.
+    # Measured on two EPYC cores with jax 0.10.2 on 2026-11-22: that of a 3x3 convolution of [32, 32, 32, 64] takes
+    # 26 ms instead of 574, a step of 32 pixels and 32 channels half as long. Elementwise fusions are slower there.
+    "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"},
+    # XLA makes one call of cuDNN of a convolution and what is added to it. That gains nothing here: a leaky ReLU
+    # follows in a kernel of its own anyway, and noise is first written with all channels for that call. In some
+    # versions cuDNN finds no algorithm for it (jax-ml/jax issue 37922).
+    "gpu": {"xla_disable_hlo_passes": "cudnn-fused-convolution-rewriter"},
+}
+
+
+def compiler_options() -> dict[str, str] | None:
+    """XLA options for the platform that is traced for, for ``jax.jit(compiler_options=...)``; None is the defaults."""
+    platform = target_platform()
+    return _known(platform) if platform in _OPTIONS else None
 
 
 @functools.cache
-def compiler_options() -> dict[str, str] | None:
-    """XLA options for this platform and version, for ``jax.jit(compiler_options=...)``; None is the defaults.
-
-    An option that this version of XLA does not know is left out: they come and go, and are never needed to be right.
-    """
-    if jax.default_backend() != "cpu":
-        return None
+def _known(platform: str) -> dict[str, str] | None:
+    """Those that this version of XLA knows: options come and go, and are never needed to be right."""
     known: dict[str, str] = {}
-    for name, value in _CPU_OPTIONS.items():
+    for name, value in _OPTIONS[platform].items():
         try:
             jax.jit(lambda x: x + 1, compiler_options={name: value})(jnp.zeros(()))
         except jax.errors.JaxRuntimeError:

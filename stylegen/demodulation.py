@@ -50,7 +50,7 @@ class ModulatedConv(nnx.Module):
         weight, style = self.weight[...] * self.scale, self.affine(w) + 1
         x = conv(x.astype(self.dtype) * style[:, None, None].astype(self.dtype), weight)
         if self.bias is not None:
-            return x + self.bias[...].astype(x.dtype)
+            return ops.add_bias(x, self.bias[...])
         return x * demodulation(weight, style)[:, None, None].astype(x.dtype)
 
 
@@ -76,7 +76,7 @@ class NoisyActivation(nnx.Module):
 
     def __call__(self, x: Array, noise: Array | None) -> Array:
         x = self.noise(x, noise)
-        return ops.scaled_leaky_relu(x + self.bias[...].astype(x.dtype))
+        return ops.scaled_leaky_relu(ops.add_bias(x, self.bias[...]))
 
 
 class DemodulatedBlock(nnx.Module):

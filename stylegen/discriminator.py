@@ -34,7 +34,7 @@ class DiscriminatorBlock(nnx.Module):
     def __call__(self, x: Array) -> Array:
         x = ops.leaky_relu(self.conv0(x))
         x = self.conv1(ops.blur(x), ops.conv_downsample)
-        return ops.leaky_relu(x + self.bias1[...].astype(x.dtype))
+        return ops.leaky_relu(ops.add_bias(x, self.bias1[...]))
 
 
 class DiscriminatorEpilogue(nnx.Module):
@@ -96,17 +96,22 @@ class Discriminator(nnx.Module):
         if self.num_classes and c is None:
             raise ValueError("A class-conditional discriminator needs labels.")
         fades = self.grows and not (isinstance(alpha, int | float) and alpha == 1)
-        x = self.activation(self.blocks[f"b{resolution}"].fromrgb(images))
+        x = self._features(images)
         for r in reversed([r for r in self.resolutions if r <= resolution]):
             x = self.blocks[f"b{r}"](x)
             if r == resolution > 4 and fades:
-                old = ops.leaky_relu(self.blocks[f"b{r // 2}"].fromrgb(ops.downsample(images)))
+                old = self._features(ops.downsample(images))
                 x = ops.lerp(old, x, jnp.asarray(alpha, x.dtype))
         scores = x.astype(jnp.float32)
         if self.label_mapping is not None:
             # A projection discriminator (Miyato and Koyama 2018, Eq. 3), as StyleGAN2-ADA has it.
             c = self.label_mapping(None, c) / math.sqrt(scores.shape[1])
         return scores[:, 0] if c is None else jnp.sum(scores * c, axis=-1)
+
+    def _features(self, images: Array) -> Array:
+        """FromRGB of the images' resolution, activated."""
+        fromrgb = self.blocks[f"b{images.shape[1]}"].fromrgb
+        return self.activation(fromrgb(images))
 
 
 def _label_mapping(config: Config, features: int, *, init: Initializer) -> MappingNetwork:

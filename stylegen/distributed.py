@@ -5,7 +5,7 @@ written for the whole batch, and the compiler inserts the sums over devices. How
 ``processes``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -33,22 +33,27 @@ def make_mesh(config: Config) -> Mesh:
         fix = "; set run.devices to the smaller number" if fewest < most else ""
         raise ConfigError(f"run.devices = {config.run.devices}: {here} ({jax.devices()[0].platform}){fix}.")
     devices = [device for index in sorted(by_process) for device in by_process[index][:each]]
-    for resolution in config.stage_resolutions:
+    check_splits(config, len(devices), config.stage_resolutions)
+    return Mesh(np.array(devices), ("data",))
+
+
+def check_splits(config: Config, devices: int, resolutions: Iterable[int]) -> None:
+    """Raise ConfigError if the batch of one of these stages cannot be split over so many devices."""
+    for resolution in resolutions:
         batch = config.batch_at(resolution)
         group = min(config.discriminator.mbstd_group_size, batch)
-        if batch % (group * len(devices)):
+        if batch % (group * devices):
             raise ConfigError(
-                f"The batch of {batch} at {resolution} pixels does not split over {len(devices)} devices in "
+                f"The batch of {batch} at {resolution} pixels does not split over {devices} devices in "
                 f"minibatch-std groups of {group}: make data.batch (or schedule.batch) a multiple of "
-                f"{group * len(devices)}, or set run.devices."
+                f"{group * devices}, or set run.devices."
             )
         shrink = config.loss.pl_batch_shrink
-        if config.loss.pl_weight and batch // shrink % len(devices):
+        if config.loss.pl_weight and batch // shrink % devices:
             raise ConfigError(
                 f"loss.pl_batch_shrink = {shrink}: it leaves {batch // shrink} images of the batch of {batch} at "
-                f"{resolution} pixels, which do not split over {len(devices)} devices; make it smaller."
+                f"{resolution} pixels, which do not split over {devices} devices; make it smaller."
             )
-    return Mesh(np.array(devices), ("data",))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -107,7 +107,7 @@ class EqualConv(nnx.Module):
         """x [N, H, W, in] convolved by ``ops.conv``, ``ops.upsample_conv`` or ``ops.conv_downsample``."""
         # The weight stays float32 here: forms that add up parts of it do so before it is rounded.
         x = conv(x.astype(self.dtype), self.weight[...] * self.scale)
-        return x if self.bias is None else x + self.bias[...].astype(self.dtype)
+        return x if self.bias is None else ops.add_bias(x, self.bias[...])
 
 
 class NoiseInjection(nnx.Module):
@@ -124,7 +124,7 @@ class NoiseInjection(nnx.Module):
         """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
         if noise is None:
             return x
-        return x + noise.astype(x.dtype) * self.noise_strength[...].astype(x.dtype)
+        return (x.astype(jnp.float32) + noise * self.noise_strength[...]).astype(x.dtype)
 
 
 class AdaIN(nnx.Module):
@@ -136,9 +136,14 @@ class AdaIN(nnx.Module):
     def __init__(self, w_dim: int, channels: int, *, dtype: DTypeLike = jnp.float32, init: Initializer):
         self.affine = EqualDense(w_dim, 2 * channels, gain=1.0, dtype=dtype, init=init)
 
-    def __call__(self, x: Array, w: Array) -> Array:
+    def style(self, w: Array) -> tuple[Array, Array]:
+        """The scale and the shift of each image and channel, [N, C], of w [N, w_dim]."""
         scale, shift = jnp.split(self.affine(w), 2, axis=-1)
-        return ops.adain(x, shift, scale + 1)
+        return scale + 1, shift
+
+    def __call__(self, x: Array, w: Array) -> Array:
+        scale, shift = self.style(w)
+        return ops.adain(x, shift, scale)
 
 
 class StyledActivation(nnx.Module):
@@ -150,9 +155,8 @@ class StyledActivation(nnx.Module):
         self.adain = AdaIN(w_dim, channels, dtype=dtype, init=init)
 
     def __call__(self, x: Array, w: Array, noise: Array | None) -> Array:
-        x = self.noise(x, noise)
-        x = ops.leaky_relu(x + self.bias[...].astype(x.dtype))
-        return self.adain(x, w)
+        strength = None if noise is None else self.noise.noise_strength[...]
+        return ops.styled_activation(x, noise, strength, self.bias[...], *self.adain.style(w))
 
 
 class MinibatchStd(nnx.Module):

@@ -13,6 +13,7 @@ import pytest
 
 from stylegen import compiling
 from stylegen.compiling import CompileAhead
+from stylegen.convolution import tracing_for
 
 
 def test_the_compiler_takes_the_options():
@@ -21,18 +22,38 @@ def test_the_compiler_takes_the_options():
     assert double(jnp.float32(3)) == 6
 
 
-def test_options_that_the_compiler_does_not_know_are_left_out(monkeypatch):
-    monkeypatch.setattr(compiling, "_CPU_OPTIONS", {"xla_no_such_option": "1", "xla_cpu_enable_fast_math": "False"})
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    find = compiling.compiler_options.__wrapped__  # without the cache, which has seen the real ones
-    assert find() == {"xla_cpu_enable_fast_math": "False"}
-    monkeypatch.setattr(compiling, "_CPU_OPTIONS", {"xla_no_such_option": "1"})
-    assert not find()
+@pytest.fixture
+def options(monkeypatch):
+    """Other options by platform, tried out anew."""
+
+    uncached = compiling._known.__wrapped__
+
+    def use(**by_platform):
+        monkeypatch.setattr(compiling, "_OPTIONS", by_platform)
+        monkeypatch.setattr(compiling, "_known", uncached)
+
+    return use
 
 
-def test_options_are_for_the_cpu_alone(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert compiling.compiler_options.__wrapped__() is None
+def test_options_that_the_compiler_does_not_know_are_left_out(options):
+    options(cpu={"xla_no_such_option": "1", "xla_cpu_enable_fast_math": "False"})
+    assert compiling.compiler_options() == {"xla_cpu_enable_fast_math": "False"}
+    options(cpu={"xla_no_such_option": "1"})
+    assert compiling.compiler_options() is None
+
+
+def test_options_are_those_of_the_platform(options):
+    options(cpu={"xla_cpu_enable_fast_math": "False"}, gpu={"xla_gpu_autotune_level": "0"})
+    with tracing_for("gpu"):
+        assert compiling.compiler_options() == {"xla_gpu_autotune_level": "0"}
+    with tracing_for("tpu"):
+        assert compiling.compiler_options() is None
+
+
+def test_the_compiler_takes_the_options_of_a_gpu_too():
+    with tracing_for("gpu"):
+        known = compiling.compiler_options()
+    assert known == compiling._OPTIONS["gpu"]
 
 
 def test_programs_are_kept_in_the_cache_folder_of_the_user(monkeypatch, tmp_path):

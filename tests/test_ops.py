@@ -330,6 +330,98 @@ def test_fade():
     np.testing.assert_allclose(ops.fade(x, 0.0), nearest_numpy(box_numpy(x)), atol=1e-6)
 
 
+def composed(x, noise, strength, bias, scale, shift):
+    """What ``styled_activation`` is, from its parts and with JAX's own derivatives."""
+    if noise is not None:
+        x = x + noise * strength
+    y = x + bias
+    y = jnp.where(y >= 0, y, 0.2 * y)
+    y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
+    y = y / jnp.sqrt(jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True) + ops.NORM_EPSILON)
+    return y * scale[:, None, None] + shift[:, None, None]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("noises", [2, 1, 0])
+def test_styled_activation_is_its_parts_with_gradients_of_both_orders(noises, platform):
+    noise, strength = (random(noises, 4, 6, 1, seed=1), random(3, seed=2)) if noises else (None, None)
+    arguments = random(2, 4, 6, 3), noise, strength, random(3, seed=3), random(2, 3, seed=4), random(2, 3, seed=5)
+    v = random(2, 4, 6, 3, seed=6)
+
+    def results(function):
+        def first(*arguments):
+            return jnp.sum(jnp.sin(function(*arguments)) * v)
+
+        def second(*arguments):
+            return sum(
+                jnp.sum(jnp.square(g)) for g in jax.tree.leaves(jax.grad(first, argnums=tuple(range(6)))(*arguments))
+            )
+
+        return [
+            function(*arguments),
+            *(jax.jit(jax.grad(f, argnums=tuple(range(6))))(*arguments) for f in (first, second)),
+        ]
+
+    with convolution.tracing_for(platform):
+        mine = results(ops.styled_activation)
+    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(results(composed)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * np.abs(b).max())
+
+
+def test_styled_activation_in_bfloat16_sums_in_float32():
+    """Gradients by styles are sums over more pixels than bfloat16 can count."""
+    x, v = jnp.asarray(random(2, 64, 64, 2), jnp.bfloat16), np.abs(random(2, 64, 64, 2, seed=1))
+    styles = random(2, 2, seed=5), random(2, 2, seed=6)
+
+    def loss(scale, shift):
+        y = ops.styled_activation(x, None, None, np.ones(2, np.float32), scale, shift)
+        return jnp.sum(y.astype(jnp.float32) * v)
+
+    by_scale, by_shift = jax.grad(loss, argnums=(0, 1))(*styles)
+    np.testing.assert_allclose(by_shift, v.sum((1, 2)), rtol=1e-3)
+    normalized = composed(x.astype(jnp.float32), None, None, 1, np.ones((2, 2)), np.zeros((2, 2)))
+    np.testing.assert_allclose(by_scale, (v * normalized).sum((1, 2)), atol=1e-3 * v.sum() / 4)
+
+
+@pytest.mark.parametrize("channels", [(3, 7), (7, 3), (1, 5), (4, 4)])
+def test_a_mixture_of_few_channels_is_the_convolution_with_gradients_of_both_orders(channels):
+    x, weight = random(2, 4, 5, channels[0]), random(1, 1, *channels, seed=1)
+
+    def results(function):
+        def first(x, weight):
+            return jnp.sum(jnp.sin(function(x, weight)))
+
+        def second(x, weight):
+            return jnp.sum(jnp.square(jax.grad(first)(x, weight)))
+
+        return function(x, weight), *(jax.grad(f, argnums=(0, 1))(x, weight) for f in (first, second))
+
+    with convolution.tracing_for("gpu"):
+        assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda x, w: ops.conv(x, w))(x, weight))
+        mine = results(ops.conv)
+    expected = results(functools.partial(convolution.convolve, stride=1, padding="SAME"))
+    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_a_bias_is_a_sum_in_float32():
+    x = jnp.zeros((2, 64, 64, 3), jnp.bfloat16)
+    by_x, by_bias = jax.grad(lambda x, b: jnp.sum(ops.add_bias(x, b).astype(jnp.float32)), argnums=(0, 1))(
+        x, np.ones(3)
+    )
+    assert by_x.dtype == jnp.bfloat16 and by_bias.dtype == jnp.float32
+    np.testing.assert_array_equal(by_bias, 2 * 64 * 64)  # of which bfloat16 can count 256
+
+
+def test_leaky_relu_has_derivatives_of_every_order_in_both_modes():
+    x, t = random(5, 4), random(5, 4, seed=1)
+    slope = np.where(x >= 0, 1, 0.2)
+    np.testing.assert_allclose(jax.grad(lambda x: jnp.sum(ops.leaky_relu(x) * t))(x), slope * t, rtol=1e-6)
+    np.testing.assert_allclose(jax.jvp(ops.leaky_relu, (x,), (t,))[1], slope * t, rtol=1e-6)
+    squares = jax.grad(lambda x: jnp.sum(jnp.square(jax.grad(lambda x: jnp.sum(ops.leaky_relu(x) ** 2))(x))))(x)
+    np.testing.assert_allclose(squares, 8 * x * slope**4, rtol=1e-5)
+
+
 def test_noise_is_standard_normal():
     drawn = np.asarray(ops.noise(jax.random.key(0), (100, 100)))
     assert drawn.dtype == np.float32

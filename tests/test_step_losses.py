@@ -15,6 +15,7 @@ from stylegen.config import (
     Config,
     LossConfig,
 )
+from stylegen.convolution import tracing_for
 from stylegen.state import (
     d_optimizer,
     g_optimizer,
@@ -113,6 +114,37 @@ def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
     np.testing.assert_allclose(metrics["Loss/r2_penalty"], r2.mean(), rtol=1e-4)
     np.testing.assert_allclose(value, (softplus(fake - real) + 8 / 2 * (r1 + r2)).mean(), rtol=1e-4)
     assert min(r1.mean(), r2.mean()) > 0.01 * softplus(fake - real).mean()
+
+
+@pytest.mark.parametrize(("variant", "penalized"), [("logistic", 1), ("relativistic", 2), ("ada", 1)])
+def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, penalized):
+    """R1 needs the gradient by the images, and the backward pass of that one: scores come from the same pass."""
+    static, state = make_static(variant), start(variant)
+    free = dataclasses.replace(
+        static, config=dataclasses.replace(static.config, loss=dataclasses.replace(static.config.loss, r1_gamma=0.0))
+    )
+    reals, fakes = np.zeros((2, N, 8, 8, 3), np.float32)
+    c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
+    p = jnp.float32(0.5) if variant == "ada" else None
+
+    def convolutions(function, *arguments):
+        with tracing_for("tpu"):  # where each is one, whatever its form
+            return str(jax.make_jaxpr(function)(*arguments)).count("conv_general_dilated[")
+
+    def gradients(static):
+        def loss(d):
+            key = jax.random.key(0)
+            return train_step.discriminator_loss(d, reals, fakes, c, jnp.float32(0.5), key, static=static, p=p)[0]
+
+        return jax.grad(loss)
+
+    def score(d):
+        return static.networks.discriminator(d)(reals, c, alpha=jnp.float32(0.5))
+
+    one = convolutions(score, state.d)
+    assert one == 3  # the layers from and to few channels are no convolutions there
+    extra = convolutions(gradients(static), state.d) - convolutions(gradients(free), state.d)
+    assert 2 * penalized * one < extra <= 3 * penalized * one
 
 
 def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():

@@ -1,0 +1,202 @@
+"""Reading a compiled program's text: the kernels that run, what they compute and move, and where they come from.
+
+XLA prints an optimized program as text (HLO). The instructions of its entry computation are what a device runs, one
+after another: fusions, cuDNN's convolutions, copies, sums over devices.
+"""
+
+import collections
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BYTES = {
+    "pred": 1, "s8": 1, "u8": 1, "f8e4m3fn": 1, "f8e5m2": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2,
+    "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8,
+}  # fmt: skip
+FREE = {"parameter", "get-tuple-element", "tuple", "bitcast", "constant", "after-all", "partition-id", "replica-id"}
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+CONVOLUTION = "__cudnn$conv"  # beginning of the names of cuDNN's convolutions
+ODD_WINDOW = 8  # a weight of more pixels a side than this is none that a network of ours has
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An array in a program."""
+
+    dtype: str
+    sizes: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.sizes)
+
+    @property
+    def bytes(self) -> int:
+        return self.elements * BYTES.get(self.dtype, 4)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An instruction that runs."""
+
+    name: str
+    kind: str  # ``fusion loop``, ``__cudnn$convForward``, ``copy``, ...
+    bytes: int  # of its operands and its result, each once
+    flop: float  # of convolutions and matrix products; 0 for all else, whose arithmetic is small beside its memory
+    frame: int  # of the source line, for ``Frames``; 0 is unknown
+    size: str  # pixels a side and channels of an image that results, ``256x64``; else ``-``
+
+    @property
+    def is_convolution(self) -> bool:
+        return self.kind.startswith(CONVOLUTION)
+
+    def seconds(self, bandwidth: float, rate: float) -> float:
+        """The least time that memory (bytes/s) and arithmetic (FLOP/s) allow."""
+        return max(self.bytes / bandwidth, self.flop / rate)
+
+
+def shapes(text: str) -> list[Shape]:
+    """Arrays of a type as XLA writes it, of all members of a tuple."""
+    known = "|".join(BYTES)
+    return [
+        Shape(dtype, tuple(int(size) for size in sizes.split(",") if size))
+        for dtype, sizes in re.findall(rf"\b({known})\[([\d,]*)\]", text)
+    ]
+
+
+def kernels(text: str) -> list[Kernel]:
+    """What runs of a program, in order."""
+    entry = text[text.rfind("\nENTRY ") :]
+    results: dict[str, list[Shape]] = {}
+    found = []
+    for line in entry.splitlines():
+        match = re.match(r"\s+(?:ROOT )?%?([\w.-]+) = (\([^=]*?\)|\S+) ([\w-]+)\((.*)", line)
+        if match is None:
+            continue
+        name, result, operation, rest = match.groups()
+        results[name] = shapes(result)
+        if operation in FREE or operation.endswith("-done"):
+            continue
+        operands = [results.get(operand, []) for operand in re.findall(r"%([\w.-]+)", rest.split("), ")[0])]
+        kind = _kind(operation, rest)
+        moved = sum(shape.bytes for arrays in [results[name], *operands] for shape in arrays)
+        frame = re.search(r"stack_frame_id=(\d+)", rest)
+        flop = _flop(kind, results[name], operands)
+        found.append(Kernel(name, kind, moved, flop, int(frame[1]) if frame else 0, _size(results[name])))
+    return found
+
+
+def _kind(operation: str, rest: str) -> str:
+    if target := re.search(r'custom_call_target="([^"]+)"', rest):
+        return target[1]
+    if operation == "fusion" and (fusion := re.search(r"kind=k(\w+)", rest)):
+        return f"fusion {fusion[1].lower()}"
+    return operation
+
+
+def _flop(kind: str, result: list[Shape], operands: list[list[Shape]]) -> float:
+    """Twice the multiplications of a library's convolution or matrix product, those with padding included."""
+    if len(operands) < 2 or not all(result[:1] + operands[0] + operands[1]):
+        return 0.0
+    first, second, product = operands[0][0], operands[1][0], result[0]
+    if kind.startswith("__cublas"):
+        return 2.0 * product.elements * math.sqrt(first.elements * second.elements / product.elements)
+    if not kind.startswith(CONVOLUTION):
+        return 0.0
+    image, weight = product, second
+    if kind.endswith("BackwardInput"):
+        image = first
+    elif kind.endswith("BackwardFilter"):
+        image, weight = second, product
+    return 2.0 * image.elements / image.sizes[-1] * weight.elements
+
+
+def _size(result: list[Shape]) -> str:
+    sizes = result[0].sizes if result else ()
+    return f"{sizes[1]}x{sizes[3]}" if len(sizes) == 4 and sizes[1] == sizes[2] else "-"
+
+
+def odd_convolutions(text: str) -> int:
+    """Convolutions that cuDNN is not made for, and would be slow: those whose window is as large as an image.
+
+    A weight gradient that XLA does not know as one becomes such a convolution; so does one that is not cuDNN's at all.
+    """
+    odd = text.count(" convolution(") if CONVOLUTION in text else 0
+    for window, target in re.findall(r'window=\{([^}]*)\}.*?custom_call_target="(__cudnn\$[^"]+)"', text):
+        size = re.search(r"size=(\d+)", window)
+        odd += bool(size and int(size[1]) > ODD_WINDOW and not target.endswith("BackwardFilter"))
+    return odd
+
+
+def collectives(text: str) -> dict[str, tuple[int, int]]:
+    """(number, bytes of one device's results) of what devices exchange, by kind, of the kinds that occur."""
+    found = {}
+    for kind in COLLECTIVES:
+        results = re.findall(rf"= (.+?) {kind}(?:-start)?\(", text)
+        if results:
+            found[kind] = len(results), sum(shape.bytes for result in results for shape in shapes(result))
+    return found
+
+
+class Frames:
+    """From which functions the instructions of a program come, by the stack frames in its text."""
+
+    def __init__(self, text: str):
+        functions = {number: name.strip('"') for number, name in _section(text, "FunctionNames").items()}
+        places = _section(text, "FileLocations")
+        self._frames: dict[int, tuple[str, int]] = {}
+        for number, what in _section(text, "StackFrames").items():
+            place = places.get(_number("file_location_id", what), "")
+            # XLA writes a parent one too high: 1 is none.
+            parent = max(_number("parent_frame_id", what) - 1, 0)
+            self._frames[number] = functions.get(_number("function_name_id", place), "?"), parent
+
+    def calls(self, frame: int) -> list[str]:
+        """The functions that called each other down to a frame, outermost first."""
+        chain: list[str] = []
+        while frame in self._frames and len(chain) < 100:
+            name, frame = self._frames[frame]
+            chain.append(name.split(".<locals>")[0])
+        return chain[::-1]
+
+
+def _section(text: str, name: str) -> dict[int, str]:
+    match = re.search(rf"^{name}\n((?:\d+ .*\n)*)", text, re.MULTILINE)
+    lines = (line.split(" ", 1) for line in match[1].splitlines()) if match else ()
+    return {int(number): what for number, what in lines}
+
+
+def _number(name: str, text: str) -> int:
+    match = re.search(rf"{name}=(\d+)", text)
+    return int(match[1]) if match else 0
+
+
+# Functions on the way from a network to an operation that do not say what is computed.
+DULL = {
+    "convolve", "_keep", "EqualConv.__call__", "_convolve_backward", "_transposed_backward", "_by_weight_backward",
+    "__call__", "conv", "trilinear_convolve", "_transposed", "_by_weight", "<module>", "main", "upsampling_convolve",
+    "_blur_at_once", "_blur_by_axes", "<lambda>",
+}  # fmt: skip
+
+
+def place(calls: list[str]) -> tuple[str, str]:
+    """(part of the training step, innermost telling function) of a chain of calls."""
+    names = set(calls)
+    half = "G" if "update_generator" in names else "D" if "update_discriminator" in names else "rest"
+    if "generate" in names:
+        half += ": fakes"
+    elif names & {"descend", "or_as_before"}:
+        half += ": optimizer"
+    telling = [name for name in calls if name not in DULL]
+    return half, telling[-1] if telling else "?"
+
+
+def totals(run: list[Kernel], text: str, bandwidth: float, rate: float) -> Mapping[tuple[str, str, str], float]:
+    """Least seconds by (kind, part of the step, function), largest first."""
+    frames = Frames(text)
+    sums: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    for kernel in run:
+        kind = "convolution" if kernel.is_convolution else kernel.kind
+        sums[(kind, *place(frames.calls(kernel.frame)))] += kernel.seconds(bandwidth, rate)
+    return dict(sums.most_common())
