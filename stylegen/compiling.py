@@ -68,7 +68,7 @@ def default_cache_dir() -> Path:
 
 
 def use_cache(folder: str | None) -> str | None:
-    """Keep compiled programs in a folder (None: the user's cache folder; "": nowhere).
+    """Keep compiled programs in a folder (None: JAX_COMPILATION_CACHE_DIR or the user's cache folder; "": nowhere).
 
     Returns:
         Why it cannot be used, if so: compiling works without.
@@ -76,7 +76,7 @@ def use_cache(folder: str | None) -> str | None:
     if folder == "":
         return None
     try:
-        path = Path(folder) if folder else default_cache_dir()
+        path = Path(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache_dir())
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         return f"compiled programs are not kept: {error}"

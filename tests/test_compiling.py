@@ -43,6 +43,16 @@ def test_programs_are_kept_in_the_cache_folder_of_the_user(monkeypatch, tmp_path
     assert compiling.default_cache_dir() == tmp_path / "home" / ".cache" / "stylegen" / "xla"
 
 
+def test_a_cache_folder_that_jax_was_given_is_kept(monkeypatch, tmp_path):
+    changed = {}
+    monkeypatch.setattr(jax.config, "update", lambda name, value: changed.update({name: value}))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    for folder, kept in ((None, tmp_path / "jax"), (str(tmp_path / "own"), tmp_path / "own")):
+        assert compiling.use_cache(folder) is None
+        assert changed["jax_compilation_cache_dir"] == str(kept)
+
+
 def test_no_folder_is_no_cache(monkeypatch):
     changed = []
     monkeypatch.setattr(jax.config, "update", lambda *setting: changed.append(setting))

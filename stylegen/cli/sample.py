@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen import images, video
+from stylegen import compiling, images, video
 from stylegen.cli import common
 from stylegen.memory import keep_freed_memory
 
@@ -54,7 +54,8 @@ class Options:
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder, or the file of a video; default: out, or out/walk.mp4."""
     overwrite: bool = False  # replace pictures that are there already.
-    batch: Number = None  # pictures drawn at once; default: by resolution.
+    # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
+    batch: Number = None
     scale: Number = None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
     columns: Number = None  # of grid.png; default: about as many as rows.
 
@@ -88,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
 def draw(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     keep_freed_memory()
+    compiling.use_cache(None)
     if options.projections is not None:
         _draw_projections(options)
         return

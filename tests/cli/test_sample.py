@@ -1,5 +1,7 @@
 """The verb ``sample``: what it writes, and that every wrong command ends in one sentence and loses nothing."""
 
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,11 +56,11 @@ def test_a_long_list_makes_a_grid_of_the_first(G, in_a_folder, capsys):
 
 def test_classes_for_all_or_one_each(make_generator, in_a_folder):
     G = make_generator(classes=3)
-    assert run("--run classes.safetensors --seeds 4,5 --labels 2 --out all") == 0
-    np.testing.assert_array_equal(read("all/seed0005.png"), stylegen.sample(G, [5], labels=2)[0])
-    assert run("--run classes.safetensors --seeds 4,4,4 --labels 0-2 --out each") == 0
+    assert run("--run classes.safetensors --seeds 4,5 --labels 2 --batch 4 --out all") == 0
+    np.testing.assert_array_equal(read("all/seed0005.png"), stylegen.sample(G, [5], labels=2, batch=4)[0])
+    assert run("--run classes.safetensors --seeds 4,4,4 --labels 0-2 --batch 4 --out each") == 0
     for label in range(3):
-        expected = stylegen.sample(G, [4], labels=[label])[0]
+        expected = stylegen.sample(G, [4], labels=[label], batch=4)[0]
         np.testing.assert_array_equal(read(f"each/seed0004-class{label}.png"), expected)
 
 
@@ -74,18 +76,20 @@ def test_a_truncation_sweep(G, capsys):
 
 
 def test_a_mixing_table_has_its_sources_along_the_edges(G, in_a_folder, capsys):
-    assert run("--run g.safetensors --mix --rows 1-2 --cols 11-13 --layers 0-3 --psi 0.8 --scale 8 --out out") == 0
+    choices = "--rows 1-2 --cols 11-13 --layers 0-3 --psi 0.8 --scale 8 --batch 4"
+    assert run(f"--run g.safetensors --mix {choices} --out out") == 0
     page = read("out/mix.png")
     left, top = page.shape[1] - 4 * 128 - 8, page.shape[0] - 3 * 128 - 8
-    ws = stylegen.styles(G, stylegen.latents([1, 2, 11, 12, 13], 16), psi=0.8)
+    ws = stylegen.styles(G, stylegen.latents([1, 2, 11, 12, 13], 16), psi=0.8, batch=4)
+    draw = functools.partial(stylegen.synthesize, G, batch=4)  # the same to the bit
 
     def cell(i: int, j: int) -> np.ndarray:
         y, x = top + 128 * i + 8 * (i > 0), left + 128 * j + 8 * (j > 0)
         return page[y : y + 128 : 8, x : x + 128 : 8]
 
-    np.testing.assert_array_equal(cell(2, 0), stylegen.synthesize(G, ws[1]))
-    np.testing.assert_array_equal(cell(0, 3), stylegen.synthesize(G, ws[4]))
-    np.testing.assert_array_equal(cell(2, 3), stylegen.synthesize(G, np.concatenate([ws[4, :4], ws[1, 4:]])))
+    np.testing.assert_array_equal(cell(2, 0), draw(ws[1]))
+    np.testing.assert_array_equal(cell(0, 3), draw(ws[4]))
+    np.testing.assert_array_equal(cell(2, 3), draw(np.concatenate([ws[4, :4], ws[1, 4:]])))
     assert "layers 0-3 of 0-5 from the columns" in capsys.readouterr().out
 
 
