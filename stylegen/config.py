@@ -40,7 +40,9 @@ class DataConfig:
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
     seed: int = 0  # order of the images.
-    workers: int = 2  # reader threads.
+    # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
+    # resolution, by how the images are stored, up to all cores.
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ def _validate_training(config: Config) -> None:
     fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
     check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
-    check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
+    check(data.workers is None or data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
         check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
     if data.source == "toy_bedrooms":

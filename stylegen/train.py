@@ -359,8 +359,15 @@ class _Loop:
             start=nimg,
             seed=recovery.order_seed(self.config.data.seed, len(self.rollbacks)),
             positions=distributed.share(np.array(order)),
-            workers=self.config.data.workers,
+            workers=self.workers(stage.resolution),
         )
+
+    def workers(self, resolution: int) -> int:
+        """Reader threads of a stage: those of the configuration, or as many as keep the devices busy."""
+        if self.config.data.workers is not None:
+            return self.config.data.workers
+        accelerators = [device for device in self.mesh.local_devices if device.platform != "cpu"]
+        return data.choose_workers(self.source, resolution, len(accelerators))
 
     def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
         """The next images and labels, on the devices."""
@@ -375,7 +382,9 @@ class _Loop:
         self.compiled.forget_all_but({(name, *key) for name in self.programs})
         waited = time.monotonic() - started
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
-        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
+        workers = self.workers(key[0])
+        readers = f"{workers} reader thread{'s' * (workers != 1)}"
+        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}, {readers}{compiled}")
         for trouble in self.compiled.trouble():
             self.log.line(f"Preparing this stage in the background failed: {trouble}")
         return steps

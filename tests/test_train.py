@@ -225,6 +225,7 @@ def test_the_run_directory(finished):
     assert 0 < lines[2]["Progress/alpha"] < lines[3]["Progress/alpha"] < 1 == last["Progress/alpha"]
     log = (finished / "log.txt").read_text()
     assert "Finished" in log and "background failed" not in log
+    assert "8x8 pixels, batch 4, 1 reader thread" in log
     assert "Progress/augment" not in last and "augmented.png" not in names
 
 
