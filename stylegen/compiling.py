@@ -87,6 +87,16 @@ def use_cache(folder: str | None) -> str | None:
     return None
 
 
+def compiles_ahead(asked: bool | None) -> bool:
+    """Whether to compile in the background while a program runs on the device; None is by platform.
+
+    Not on a GPU: XLA chooses kernels there by timing candidates on the card. Beside a training step both would be slow,
+    candidates that find no memory left would not be tried, and what is chosen stays for the whole stage and in the
+    caches on disk. The same compilation before the stage begins takes as long, once, on a card that is idle.
+    """
+    return jax.default_backend() != "gpu" if asked is None else asked
+
+
 class CompileAhead(Generic[Key]):
     """Programs by key, compiled in the background before they are needed.
 

@@ -170,7 +170,9 @@ class RunConfig:
     metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
-    compile_ahead: bool = True  # compile the next stage while the present one trains.
+    # Compile the next stage while the present one trains. Default: yes on CPU and TPU; not on a GPU, where compiling
+    # times kernels on the card that trains, so that each stage is compiled when it begins.
+    compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
 

@@ -15,6 +15,13 @@ from stylegen import compiling
 from stylegen.compiling import CompileAhead
 
 
+@pytest.mark.parametrize("platform, ahead", [("cpu", True), ("tpu", True), ("gpu", False)])
+def test_a_gpu_that_trains_is_not_compiled_for_unless_asked(monkeypatch, platform, ahead):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert compiling.compiles_ahead(None) is ahead
+    assert compiling.compiles_ahead(True) is True and compiling.compiles_ahead(False) is False
+
+
 def test_the_compiler_takes_the_options():
     options = compiling.compiler_options()
     double = jax.jit(lambda x: 2 * x, compiler_options=options)

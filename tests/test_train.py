@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 import stylegen
+from stylegen import compiling
 from stylegen import train as train_module
 from stylegen.checkpoint import Checkpointer, available
+from stylegen.compiling import CompileAhead
 from stylegen.config import (
     AugmentConfig,
     Config,
@@ -124,6 +126,28 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
     ours, whole = stats(tmp_path / "run"), stats(finished)
     assert [line["nimg"] for line in ours] == [line["nimg"] for line in whole]
     assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
+
+
+def test_without_compiling_ahead_a_stage_is_compiled_when_it_begins(finished, tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(compiling, "compiles_ahead", lambda asked: False)
+    events = []
+    for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (train_module._Loop, "begin_stage")):
+        monkeypatch.setattr(owner, name, spied(getattr(owner, name), events))
+    folder = train(tiny(tmp_path / "run", cache))
+    names = [name for name, _ in events]
+    assert names[0] == "begin_stage" and names.count("begin_stage") == 2 and "run" not in names
+    assert {key[1] for name, key in events[: names.index("begin_stage", 1)] if name == "start"} == {4}
+    assert "Each stage is compiled when it begins" in (folder / "log.txt").read_text()
+    assert "Each stage is compiled when it begins" not in (finished / "log.txt").read_text()
+    assert_same_run(folder, finished)
+
+
+def spied(method, events):
+    def call(self, argument):
+        events.append((method.__name__, argument))
+        return method(self, argument)
+
+    return call
 
 
 @pytest.mark.slow
