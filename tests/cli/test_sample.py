@@ -65,11 +65,11 @@ def test_classes_for_all_or_one_each(make_generator, in_a_folder):
 
 
 def test_a_truncation_sweep(G, capsys):
-    assert run("--run g.safetensors --seeds 1,2 --psi=-1,0,0.5 --scale 1 --out out") == 0
+    assert run("--run g.safetensors --seeds 1,2 --psi=-1,0,0.5 --scale 1 --batch 4 --out out") == 0
     page = read("out/psi.png")
     for row, seed in enumerate([1, 2]):
         # Labels are wider than these pictures; the columns' places follow from the page's width.
-        expected = stylegen.sample(G, [seed], psi=0.5)[0]
+        expected = stylegen.sample(G, [seed], psi=0.5, batch=4)[0]
         y = page.shape[0] - 32 + 16 * row
         strip = page[y : y + 16]
         assert any(np.array_equal(strip[:, x : x + 16], expected) for x in range(page.shape[1] - 15))
