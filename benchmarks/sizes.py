@@ -103,8 +103,10 @@ def _here(benchmark: Benchmark, a: argparse.Namespace) -> dict[str, Any]:
     """One size, in this process."""
     import jax
 
+    from benchmarks import workload
     from stylegen.compiling import use_cache
 
+    workload.make_config(a)  # wrong sizes are said here, and not by another process
     if a.cache:
         use_cache(a.cache)
     elif not a.only_speed:
