@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen import compiling, images, video
+from stylegen import images, video
 from stylegen.cli import common
 from stylegen.memory import keep_freed_memory
 
@@ -89,7 +89,6 @@ def main(argv: list[str] | None = None) -> int:
 def draw(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     keep_freed_memory()
-    compiling.use_cache(None)
     if options.projections is not None:
         _draw_projections(options)
         return
@@ -251,6 +250,9 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
 
 
 def _load(options: Options) -> Any:
+    from stylegen import compiling  # imports JAX, which a wrong command need not wait for
+
+    compiling.use_cache(None)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

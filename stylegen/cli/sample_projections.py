@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import stylegen
-from stylegen import images, paths, projected, sampling, video
+from stylegen import compiling, images, paths, projected, sampling, video
 from stylegen.cli import common
 from stylegen.generator import truncate
 
@@ -46,6 +46,7 @@ def draw(
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
     loaded = [(part.strip(), projected.load(part.strip())) for part in sources.split(",")]
+    compiling.use_cache(None)
     G = stylegen.load(run, kimg=kimg)
     print(G)
     for source, projection in loaded:

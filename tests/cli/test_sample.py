@@ -1,6 +1,9 @@
 """The verb ``sample``: what it writes, and that every wrong command ends in one sentence and loses nothing."""
 
 import functools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import stylegen
 from stylegen import images
 from stylegen.cli import common, sample
 from stylegen.loading import save_generator
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +222,14 @@ def test_progress_reports_speed_and_time_left(monkeypatch, capsys):
         "20/1,000 images, 2.5 images/s, 7 min left",
         "30/1,000 images, 1.3 images/s, 12 min left",
     ]
+
+
+def test_help_and_wrong_commands_do_not_wait_for_jax():
+    code = (
+        "import sys\n"
+        "from stylegen.cli import sample\n"
+        "status = sample.main(['--run', 'toy_bedrooms', '--seeds', '5-1'])\n"
+        "print('jax' in sys.modules, status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "2"]
