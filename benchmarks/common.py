@@ -3,7 +3,6 @@
 import argparse
 import datetime
 import functools
-import importlib.metadata
 import json
 import os
 import platform
@@ -35,6 +34,8 @@ def machine() -> dict[str, Any]:
     """What was measured on, and when. Imports JAX."""
     import jax
 
+    from stylegen.version import version
+
     device = jax.devices()[0]
     return {
         "processor": _processor(),
@@ -46,7 +47,7 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],  # processes that wanted a core in the last minute: above 1 or so, another's work
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "stylegen": importlib.metadata.version("stylegen"),
+        "stylegen": version(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }

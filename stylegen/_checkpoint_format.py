@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.state import TrainState, by_path
+from stylegen.version import version
 
 FORMAT = 1
 EMA_FIELDS = ("g_ema", "w_avg", "noise_const")  # fields of the state in the ``ema`` item; the others are in ``train``
@@ -75,14 +76,7 @@ def _crc32_of_json(tree: dict[str, Any]) -> int:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that a checkpoint's contents depend on."""
-    return {name: _version(name) for name in ("stylegen", "jax", "orbax-checkpoint")}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"  # run from a checkout that is not installed
+    return {"stylegen": version()} | {name: importlib.metadata.version(name) for name in ("jax", "orbax-checkpoint")}
 
 
 def split(state: TrainState) -> dict[str, dict[str, Any]]:

@@ -77,7 +77,7 @@ def default_cache_dir() -> Path:
 
 
 def use_cache(folder: str | None) -> str | None:
-    """Keep compiled programs in a folder (None: the user's cache folder; "": nowhere).
+    """Keep compiled programs in a folder (None: JAX_COMPILATION_CACHE_DIR or the user's cache folder; "": nowhere).
 
     Returns:
         Why it cannot be used, if so: compiling works without.
@@ -85,7 +85,7 @@ def use_cache(folder: str | None) -> str | None:
     if folder == "":
         return None
     try:
-        path = Path(folder) if folder else default_cache_dir()
+        path = Path(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache_dir())
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         return f"compiled programs are not kept: {error}"
@@ -94,6 +94,16 @@ def use_cache(folder: str | None) -> str | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return None
+
+
+def compiles_ahead(asked: bool | None) -> bool:
+    """Whether to compile in the background while a program runs on the device; None is by platform.
+
+    Not on a GPU: XLA chooses kernels there by timing candidates on the card. Beside a training step both would be slow,
+    candidates that find no memory left would not be tried, and what is chosen stays for the whole stage and in the
+    caches on disk. The same compilation before the stage begins takes as long, once, on a card that is idle.
+    """
+    return jax.default_backend() != "gpu" if asked is None else asked
 
 
 class CompileAhead(Generic[Key]):

@@ -40,7 +40,9 @@ class DataConfig:
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
     seed: int = 0  # order of the images.
-    workers: int = 2  # reader threads.
+    # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
+    # resolution, by how the images are stored, up to all cores.
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,9 @@ class RunConfig:
     metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
-    compile_ahead: bool = True  # compile the next stage while the present one trains.
+    # Compile the next stage while the present one trains. Default: yes on CPU and TPU; not on a GPU, where compiling
+    # times kernels on the card that trains, so that each stage is compiled when it begins.
+    compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
 
@@ -297,7 +301,7 @@ def _validate_training(config: Config) -> None:
     fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
     check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
-    check(data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
+    check(data.workers is None or data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
         check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
     if data.source == "toy_bedrooms":

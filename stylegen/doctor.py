@@ -1,4 +1,4 @@
-"""The training doctor: what the numbers of a run say of its health, and what to try. Host side and pure.
+"""The training doctor: what the numbers of a run say of its health, and what to try.
 
 Once a tick, ``vitals`` makes a few telling numbers of what training measures anyway, and ``Doctor.look`` says in a
 sentence which of them have left their healthy range for several ticks, once until they are back.
@@ -7,9 +7,14 @@ sentence which of them have left their healthy range for several ticks, once unt
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from stylegen import compiling
 from stylegen.config import Config
 from stylegen.state import Params, TrainState, by_path
 
@@ -17,6 +22,7 @@ PATIENCE = 3  # ticks in a row that make a finding, or end one: a single tick ma
 DEAD = 0.01  # standard deviation below which a style is dead, where the normalised features that it scales have 1
 
 Line = dict[str, float]  # the scalars of a tick, by log key
+Weights = dict[str, Any]  # arrays by path
 
 
 def vitals(means: Line, config: Config, state: TrainState, w: np.ndarray, resolution: int) -> Line:
@@ -29,10 +35,8 @@ def vitals(means: Line, config: Config, state: TrainState, w: np.ndarray, resolu
         w: styles of the moving average, [n, w_dim].
         resolution: of the stage: blocks beyond it are not counted.
     """
-    found = {
-        "Doctor/ema_distance": ema_distance(state.g, state.g_ema, resolution),
-        "Doctor/dead_styles": dead_styles(state.g_ema, w, resolution),
-    }
+    distance, dead = of_weights(state.g, state.g_ema, w, resolution)
+    found = {"Doctor/ema_distance": distance, "Doctor/dead_styles": dead}
     if "Loss/signs/real" in means:
         found["Doctor/r_t"] = means["Loss/signs/real"]
     if "Loss/scores/real" in means:
@@ -44,17 +48,39 @@ def vitals(means: Line, config: Config, state: TrainState, w: np.ndarray, resolu
     return found
 
 
+def of_weights(g: Params, g_ema: Params, w: np.ndarray, resolution: int) -> tuple[float, float]:
+    """``ema_distance`` and ``dead_styles``, computed where the weights are: only two numbers leave an accelerator.
+
+    A CPU's weights are in the host's memory already, and numpy has nothing to compile.
+    """
+    if jax.default_backend() == "cpu":
+        return ema_distance(g, g_ema, resolution), dead_styles(g_ema, w, resolution)
+    distance, dead = jax.device_get(_of_weights(_weights(g, resolution), _weights(g_ema, resolution), w))
+    return float(distance), float(dead)
+
+
+@compiling.jit()
+def _of_weights(g: Weights, g_ema: Weights, w: Array) -> tuple[Array, Array]:
+    """One program for each resolution, whose weights are others."""
+    with jax.default_matmul_precision("highest"):  # whether a style is dead is a matter of small differences
+        return _ema_distance(g, g_ema, jnp), _dead_styles(g_ema, w, jnp)
+
+
 def ema_distance(g: Params, g_ema: Params, resolution: int) -> float:
     """How far the generator is from its average: |g - g_ema| / |g_ema| of each weight array in use, averaged.
 
     By array, because their sizes differ by a hundred: the mapping network's weights are stored that much larger.
     """
-    averages = _weights(g_ema, resolution)
+    return float(_ema_distance(_on_host(_weights(g, resolution)), _on_host(_weights(g_ema, resolution)), np))
+
+
+def _ema_distance(g: Weights, g_ema: Weights, xp: Any) -> Any:
+    """``ema_distance`` by numpy or by jax.numpy."""
     distances = [
-        np.linalg.norm(weight - averages[path]) / max(float(np.linalg.norm(averages[path])), 1e-12)
-        for path, weight in _weights(g, resolution).items()
+        xp.linalg.norm(weight - g_ema[path]) / xp.maximum(xp.linalg.norm(g_ema[path]), 1e-12)
+        for path, weight in g.items()
     ]
-    return float(np.mean(distances))
+    return xp.mean(xp.stack(distances))
 
 
 def dead_styles(g_ema: Params, w: np.ndarray, resolution: int) -> float:
@@ -63,23 +89,32 @@ def dead_styles(g_ema: Params, w: np.ndarray, resolution: int) -> float:
     AdaIN gives each channel of a layer, which it has normalised to a standard deviation of 1, a scale and a shift, both
     affine in w. A channel is dead if neither varies over w by more than ``DEAD``: it looks the same in all pictures.
     """
-    dead: list[np.ndarray] = []
-    for path, weight in _weights(g_ema, resolution).items():
+    return float(_dead_styles(_on_host(_weights(g_ema, resolution)), w, np))
+
+
+def _dead_styles(g_ema: Weights, w: Any, xp: Any) -> Any:
+    """``dead_styles`` by numpy or by jax.numpy."""
+    dead = []
+    for path, weight in g_ema.items():
         if path.endswith("affine.weight"):
-            spread = np.std(w @ weight / math.sqrt(weight.shape[0]), axis=0)  # equalized learning rate, gain 1
+            spread = xp.std(w @ weight / math.sqrt(weight.shape[0]), axis=0)  # equalized learning rate, gain 1
             kinds = 2 if ".adain." in path else 1  # scales, then shifts
             dead.append(spread.reshape(kinds, -1).max(0) < DEAD)
-    return float(np.mean(np.concatenate(dead)))
+    return xp.mean(xp.concatenate(dead))
 
 
-def _weights(params: Params, resolution: int) -> dict[str, np.ndarray]:
+def _on_host(weights: Weights) -> Weights:
+    return {path: np.asarray(leaf) for path, leaf in weights.items()}
+
+
+def _weights(params: Params, resolution: int) -> Weights:
     """Arrays of two axes or more, biases left out, of the blocks up to a resolution, by path."""
 
     def in_use(path: str) -> bool:
         blocks = [part[1:] for part in path.split(".") if part[:1] == "b" and part[1:].isdigit()]
         return all(int(block) <= resolution for block in blocks)
 
-    return {path: np.asarray(leaf) for path, leaf in by_path(params).items() if leaf.ndim > 1 and in_use(path)}
+    return {path: leaf for path, leaf in by_path(params).items() if leaf.ndim > 1 and in_use(path)}
 
 
 @dataclass(frozen=True)

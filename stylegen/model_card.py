@@ -11,6 +11,7 @@ from stylegen.config_json import to_dict
 from stylegen.evaluation.runs import read_record
 from stylegen.generator import Generator
 from stylegen.importing import REPORT
+from stylegen.version import version
 
 PSI = 0.7  # truncation of the grid
 
@@ -63,7 +64,7 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
         f"- Data: {data_line(G.config)}.",
         f"- Training: {_training(G, facts)}",
         f"- Licence: {facts.license or 'not stated by who exported it'}.",
-        f"- Written by stylegen {importlib.metadata.version('stylegen')}, jax {importlib.metadata.version('jax')}.",
+        f"- Written by stylegen {version()}, jax {importlib.metadata.version('jax')}.",
         "## Metrics",
         _metrics(facts),
         "## How to load it",

@@ -46,12 +46,13 @@ class Pictures:
         return np.asarray(sampling.styles(G, z, labels=labels))[:, 0]
 
     def rehearse(self, resolution: int) -> None:
-        """Draw a grid of nothing at a resolution, in a fade and after it, so that this is compiled before a tick."""
+        """Draw a grid of nothing at a resolution, in a fade and after it, so that a tick has nothing to compile."""
         blank = blank_state(self._config)
         placed = distributed.put_replicated(self._mesh, {name: getattr(blank, name) for name in DRAWN})
         state = dataclasses.replace(blank, **placed)
         for alpha in (0.5, 1.0):
             self._draw(state, Stage(0, resolution, alpha, 1, 0.0))
+        self.styles(state, Stage(0, resolution, 1.0, 1, 0.0))  # in larger batches than a small grid's
 
     def _grid_shape(self) -> tuple[int, int]:
         """Columns and rows of the grids, fewer where pictures are large."""

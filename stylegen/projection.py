@@ -28,6 +28,7 @@ Start = Literal["nearest", "mean"]
 Progress = Callable[[Iterable[list[float]], int, str], Iterator[list[float]]]
 ADAM = {"b1": 0.9, "b2": 0.999}
 COMPARED_SIDE = 16  # pixels to which pictures are averaged down to find the nearest one to start from
+MAX_BATCH = 16  # targets at once where the options do not say
 CANDIDATES, CANDIDATE_PIXELS, FEWEST_CANDIDATES = 2000, 2000 * 64**2, 64  # fewer of larger pictures
 
 
@@ -108,7 +109,8 @@ def project(
     search = _Search(G, options, distance, frames)
     starts = search.starts(targets, labels)
     rows = len(targets) * options.starts  # a target's starts follow one another
-    size = options.batch or min(rows, sampling.default_batch(G.resolution))
+    # Gradients of the generator and of the distance take several times the memory of sampling.
+    size = options.batch or min(rows, sampling.default_batch(G.resolution), MAX_BATCH)
     groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
 
     def steps() -> Iterator[list[float]]:

@@ -42,12 +42,13 @@ from stylegen.lazy import lazy_steps
 from stylegen.locks import exclusive
 from stylegen.memory import keep_freed_memory
 from stylegen.meters import Clock, Means
-from stylegen.pictures import Pictures
+from stylegen.pictures import NUM_STYLES, Pictures
 from stylegen.progress import duration
 from stylegen.schedule import Stage
 from stylegen.state import (
     TrainState,
     abstract_state,
+    blank_state,
     build_networks,
     init_state,
 )
@@ -196,6 +197,7 @@ class _Loop:
         for name, (step, _) in self.lazy.items():
             self.programs[name] = jit_step(step, self.static, *placement)
         self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
+        self.ahead = compiling.compiles_ahead(config.run.compile_ahead)
         self.rollbacks = recovery.read(self.log.folder)
         self.means = Means()
         self.pictures = Pictures(config, self.static.networks, self.mesh, self.source, self.log)
@@ -232,8 +234,10 @@ class _Loop:
         state, nimg, phase = self.load(restored)
         batches, streaming, fresh = None, None, False
         stage = schedule.at(self.config, max(nimg - 1, 0))
-        if nimg < self.total:
+        if nimg < self.total and self.ahead:
             self.compile_ahead(schedule.at(self.config, nimg))
+        if not self.ahead and self.config.run.compile_ahead is None:
+            self.log.line("Each stage is compiled when it begins: on a GPU, compiling times kernels on the card.")
         if nimg == 0 and processes.is_main():
             self.pictures.save_reals()
             self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
@@ -359,8 +363,15 @@ class _Loop:
             start=nimg,
             seed=recovery.order_seed(self.config.data.seed, len(self.rollbacks)),
             positions=distributed.share(np.array(order)),
-            workers=self.config.data.workers,
+            workers=self.workers(stage.resolution),
         )
+
+    def workers(self, resolution: int) -> int:
+        """Reader threads of a stage: those of the configuration, or as many as keep the devices busy."""
+        if self.config.data.workers is not None:
+            return self.config.data.workers
+        accelerators = [device for device in self.mesh.local_devices if device.platform != "cpu"]
+        return data.choose_workers(self.source, resolution, len(accelerators))
 
     def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
         """The next images and labels, on the devices."""
@@ -375,7 +386,9 @@ class _Loop:
         self.compiled.forget_all_but({(name, *key) for name in self.programs})
         waited = time.monotonic() - started
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
-        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}{compiled}")
+        workers = self.workers(key[0])
+        readers = f"{workers} reader thread{'s' * (workers != 1)}"
+        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}, {readers}{compiled}")
         for trouble in self.compiled.trouble():
             self.log.line(f"Preparing this stage in the background failed: {trouble}")
         return steps
@@ -384,11 +397,18 @@ class _Loop:
         """Begin to compile what follows the stage of ``key``, in the background: its programs, and its grid's."""
         later = [p for p in schedule.phases(self.config) if nimg < p.start < self.total]
         upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
-        if upcoming and self.config.run.compile_ahead:
+        if upcoming and self.ahead:
             self.compile_ahead(upcoming[0])
             self.compiled.run(functools.partial(self.warm_up, upcoming[0].resolution, upcoming[0].batch_size))
             if upcoming[0].resolution != key[0] and processes.is_main():
-                self.compiled.run(functools.partial(self.pictures.rehearse, upcoming[0].resolution))
+                self.compiled.run(functools.partial(self.rehearse, upcoming[0].resolution))
+
+    def rehearse(self, resolution: int) -> None:
+        """Compute what a tick does at a resolution, on zeros, so that it is compiled before."""
+        self.pictures.rehearse(resolution)
+        if jax.default_backend() != "cpu":  # where the doctor compiles nothing
+            g = distributed.local(distributed.put_replicated(self.mesh, blank_state(self.config).g))
+            doctor.of_weights(g, g, np.zeros((NUM_STYLES, self.config.generator.w_dim), np.float32), resolution)
 
     def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
         """Begin to compile the programs of a stage in the background."""

@@ -14,10 +14,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # A training step of a tiny network compiles in 2 s instead of 18 like this. XLA aborts at a flag that it does not know,
 # so only where they are known to exist.
-if importlib.metadata.version("jax").startswith(("0.10.", "0.12.")):
+if importlib.metadata.version("jax").startswith(("0.10.", "0.11.", "0.12.")):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 if importlib.metadata.version("jax").startswith("0.10."):
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+
+# Tests start processes of their own, and on an accelerator the first would take three quarters of its memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import jax.numpy as jnp

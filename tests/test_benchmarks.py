@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -125,6 +126,17 @@ def test_all_costs_are_measured(monkeypatch):
     used = result["train_img_per_s"] * result["train_gflop_per_img"] / 1000
     assert result["train_peak_fraction"] == pytest.approx(used)
     assert result["compile_s"] > result["lower_s"] > 0 and result["program_gib"] > 0
+
+
+def test_other_processes_are_done_before_this_one_takes_the_accelerators_memory(monkeypatch):
+    order = []
+    monkeypatch.setattr(common, "run_json", lambda command: order.append(command[-1]) or {"compile_s": 1.5})
+    monkeypatch.setattr(common, "device_name", lambda: order.append("device") or "gpu")
+    benchmark = dataclasses.replace(train_benchmark.BENCHMARK, measure=lambda a: order.append("measure") or {})
+    monkeypatch.setattr(jax.config, "update", lambda *setting: None)
+    result = sizes.main(benchmark, sizes.parse(None, ["--resolution", "8"]))
+    assert order[:2] == ["--compile-only"] * 2 and {"device", "measure"} <= set(order[2:])
+    assert result["compile_cached_s"] == 1.5
 
 
 def test_a_ratio_is_ours_over_theirs_pair_by_pair(capsys, tmp_path):

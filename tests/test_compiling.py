@@ -16,6 +16,13 @@ from stylegen.compiling import CompileAhead
 from stylegen.convolution import tracing_for
 
 
+@pytest.mark.parametrize("platform, ahead", [("cpu", True), ("tpu", True), ("gpu", False)])
+def test_a_gpu_that_trains_is_not_compiled_for_unless_asked(monkeypatch, platform, ahead):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert compiling.compiles_ahead(None) is ahead
+    assert compiling.compiles_ahead(True) is True and compiling.compiles_ahead(False) is False
+
+
 def test_the_compiler_takes_the_options():
     options = compiling.compiler_options()
     double = jax.jit(lambda x: 2 * x, compiler_options=options)
@@ -62,6 +69,16 @@ def test_programs_are_kept_in_the_cache_folder_of_the_user(monkeypatch, tmp_path
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert compiling.default_cache_dir() == tmp_path / "home" / ".cache" / "stylegen" / "xla"
+
+
+def test_a_cache_folder_that_jax_was_given_is_kept(monkeypatch, tmp_path):
+    changed = {}
+    monkeypatch.setattr(jax.config, "update", lambda name, value: changed.update({name: value}))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    for folder, kept in ((None, tmp_path / "jax"), (str(tmp_path / "own"), tmp_path / "own")):
+        assert compiling.use_cache(folder) is None
+        assert changed["jax_compilation_cache_dir"] == str(kept)
 
 
 def test_no_folder_is_no_cache(monkeypatch):

@@ -90,6 +90,25 @@ def test_vitals_come_from_what_was_measured(state):
     assert set(doctor.vitals({}, config, state, W, 8)) == {"Doctor/ema_distance", "Doctor/dead_styles"}
 
 
+def test_an_accelerator_computes_the_same_and_keeps_the_weights(state, monkeypatch):
+    rng = np.random.default_rng(1)
+    g = jax.tree.map(lambda x: x + 0.1 * rng.standard_normal(x.shape, np.float32), state.g)
+    blocks(g)["b4"]["act0"]["adain"]["affine"]["weight"][:, [0, 4]] = 0
+    blocks(g)["b8"]["act1"]["adain"]["affine"]["weight"][:] *= 1e-3
+    expected = {r: (doctor.ema_distance(state.g, g, r), doctor.dead_styles(g, W, r)) for r in (4, 8)}
+    assert expected[4][1] == pytest.approx(1 / 8) and expected[8][1] > expected[4][1]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for name in ("_on_host", "ema_distance", "dead_styles"):
+        monkeypatch.setattr(doctor, name, None)
+    on_device = jax.device_put(dataclasses.replace(state, g_ema=g))
+    for resolution in (4, 8):
+        found = doctor.vitals({}, CONFIG, on_device, W, resolution)
+        numbers = found["Doctor/ema_distance"], found["Doctor/dead_styles"]
+        assert all(type(number) is float for number in numbers)
+        assert numbers == pytest.approx(expected[resolution], rel=1e-5)
+    assert doctor._of_weights.jitted._cache_size() == 2, "a program for each resolution"
+
+
 def looks(values, patch):
     """What is said at ticks with these values of a finding that holds above 1."""
     patch.setattr(doctor, "FINDINGS", {"test": lambda p: "it is high" if p.line["x"] > 1 else None})

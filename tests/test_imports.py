@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # "style_transfer" and "cli" are whole folders.
 TIERS = [
     {"convolution"},
-    {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress"},
+    {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress", "version"},
     {"layers", "config_json", "losses"},
     {"resampling"},
     {"demodulation", "residual"},

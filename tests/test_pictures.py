@@ -32,6 +32,7 @@ def test_grids_are_compiled_before_they_are_needed(tmp_path):
         state = distributed.put_replicated(mesh, init_state(config))
         for alpha in (0.25, 1.0):
             pictures.save_fakes(state, Stage(1, 8, alpha, 4, 0.001), 4)
+            pictures.styles(state, Stage(1, 8, alpha, 4, 0.001))
     assert compiled() == rehearsed
     with Image.open(tmp_path / "fakes.png") as grid:
         assert grid.size == (24, 16)

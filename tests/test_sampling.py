@@ -99,13 +99,17 @@ def test_random_noise_has_the_statistics_of_the_networks_own(make_generator):
     np.testing.assert_allclose(ours.mean(0), theirs.mean(0), atol=0.15 * theirs.std(0).max())
 
 
-def test_a_picture_does_not_depend_on_the_others(make_generator):
+def test_an_image_does_not_depend_on_the_others(make_generator):
     G = make_generator()
-    together = stylegen.sample(G, range(21), psi=0.7)
-    for seed in (0, 13, 20):
-        np.testing.assert_array_equal(stylegen.sample(G, [seed], psi=0.7)[0], together[seed])
+    together = stylegen.sample(G, range(21), psi=0.7, batch=4)
+    for seeds in ([0], [13, 20], range(7, 21)):
+        np.testing.assert_array_equal(stylegen.sample(G, seeds, psi=0.7, batch=4), together[list(seeds)])
     in_fours = stylegen.sample(G, range(21), psi=0.7, batch=4, as_float=True)
-    np.testing.assert_allclose(stylegen.sample(G, range(21), psi=0.7, as_float=True), in_fours, atol=1e-5)
+    for seeds in ([0], [13, 20], range(7, 21), range(21)):  # programs of other sizes: the same to rounding
+        here = stylegen.sample(G, seeds, psi=0.7, as_float=True)
+        np.testing.assert_allclose(here, in_fours[list(seeds)], atol=1e-5)
+        levels = stylegen.sample(G, seeds, psi=0.7).astype(int) - together[list(seeds)]
+        assert abs(levels).max() <= 1 and (levels != 0).mean() < 1e-3
 
 
 def test_any_number_of_pictures_compiles_once(make_generator):
@@ -115,6 +119,91 @@ def test_any_number_of_pictures_compiles_once(make_generator):
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
     assert (sampling._synthesize.jitted._cache_size(), sampling._styles.jitted._cache_size()) == compiled
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Inputs of the synthesis program, in the order of its calls."""
+    seen = []
+
+    def recorded(params, noise_const, alpha, ws, seeds, **options):
+        seen.append(ws)
+        return synthesize(params, noise_const, alpha, ws, seeds, **options)
+
+    synthesize = sampling._synthesize
+    monkeypatch.setattr(sampling, "_synthesize", recorded)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "n, sizes",
+    [
+        (1, [1]),
+        (2, [2]),
+        (3, [4]),
+        (5, [8]),
+        (9, [16]),
+        (16, [16]),
+        (17, [16, 1]),
+        (20, [16, 4]),
+        (64, [16] * 4),
+        (60, [16] * 4),  # a program of its own is not worth 4 rows in 60
+        (69, [16] * 5),
+        (33, [16, 16, 1]),
+    ],
+)
+def test_a_few_images_cost_a_few_images(make_generator, batches, n, sizes):
+    G = make_generator(stage=4)
+    images = {
+        "sample": stylegen.sample(G, range(n)),
+        "synthesize": stylegen.synthesize(G, stylegen.styles(G, stylegen.latents(range(n), 16))),
+    }
+    assert [len(ws) for ws in batches] == 2 * sizes and all(len(x) == n for x in images.values())
+    batches.clear()
+    assert len(stylegen.sample(G, range(n), batch=16)) == n
+    assert [len(ws) for ws in batches] == [16] * -(-n // 16), "a batch that is given is kept"
+
+
+def test_all_numbers_of_images_together_have_few_programs(make_generator):
+    G = make_generator()
+    sizes = {part.size for n in range(1, 300) for part in sampling._parts(G, n, None)}
+    assert sizes == {1, 2, 4, 8, 16}
+    for n in range(1, 300):
+        parts = sampling._parts(G, n, None)
+        assert len({part.size for part in parts}) <= 2
+        assert sum(part.size for part in parts) < max(2 * n, 2) and sum(part.count for part in parts) == n
+
+
+def test_walks_run_in_full_batches(make_generator, batches):
+    for space in ("w", "z"):
+        batches.clear()
+        frames = list(stylegen.walk(make_generator(stage=4), [1, 2, 3], space=space, frames=10))
+        assert len(frames) == 21 and [len(ws) for ws in batches] == [16, 8]
+
+
+def test_styles_stay_on_the_device_between_mapping_and_synthesis(make_generator, batches):
+    stylegen.sample(make_generator(), range(20))
+    list(stylegen.walk(make_generator(), [1, 2], space="z", frames=5))
+    assert len(batches) == 3 and all(isinstance(ws, jax.Array) for ws in batches)
+
+
+def test_a_batch_is_computed_while_the_one_before_is_fetched(make_generator, batches):
+    stream = stylegen.stream(make_generator(), range(12), batch=4)
+    next(stream)
+    assert len(batches) == 2
+
+
+@pytest.mark.parametrize(
+    "platform, sizes",
+    [
+        ("cpu", {8: 16, 128: 16, 256: 4, 512: 1, 1024: 1}),
+        ("gpu", {8: 64, 256: 64, 512: 16, 1024: 4}),
+        ("tpu", {8: 64, 256: 64, 512: 16, 1024: 4}),
+    ],
+)
+def test_the_batch_fits_the_platform(monkeypatch, platform, sizes):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert {resolution: sampling.default_batch(resolution) for resolution in sizes} == sizes
 
 
 def test_a_generator_from_the_middle_of_a_fade_draws_what_training_saw(make_generator):
@@ -139,10 +228,10 @@ def test_stream_is_sample_in_bounded_batches(make_generator):
 def test_leading_dimensions_are_kept(make_generator):
     G = make_generator()
     ws = stylegen.styles(G, stylegen.latents(range(6), 16))
-    table = stylegen.synthesize(G, ws.reshape(2, 3, 6, 16))
+    table = stylegen.synthesize(G, ws.reshape(2, 3, 6, 16), batch=4)
     assert table.shape == (2, 3, 16, 16, 3)
-    np.testing.assert_array_equal(table.reshape(6, 16, 16, 3), stylegen.synthesize(G, ws))
-    np.testing.assert_array_equal(stylegen.synthesize(G, ws[4]), table[1, 1])
+    np.testing.assert_array_equal(table.reshape(6, 16, 16, 3), stylegen.synthesize(G, ws, batch=4))
+    np.testing.assert_array_equal(stylegen.synthesize(G, ws[4], batch=4), table[1, 1])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -190,9 +279,9 @@ def test_mix_takes_layers_from_the_columns():
 def test_mixing_all_or_no_layers_gives_the_sources(make_generator):
     G = make_generator()
     ws = stylegen.styles(G, stylegen.latents(range(5), 16))
-    images = stylegen.synthesize(G, ws)
-    nothing = stylegen.synthesize(G, stylegen.mix(ws[:2], ws[2:], layers=[]))
-    everything = stylegen.synthesize(G, stylegen.mix(ws[:2], ws[2:], layers=range(6)))
+    images = stylegen.synthesize(G, ws, batch=4)
+    nothing = stylegen.synthesize(G, stylegen.mix(ws[:2], ws[2:], layers=[]), batch=4)
+    everything = stylegen.synthesize(G, stylegen.mix(ws[:2], ws[2:], layers=range(6)), batch=4)
     np.testing.assert_array_equal(nothing, np.repeat(images[:2, None], 3, axis=1))
     np.testing.assert_array_equal(everything, np.repeat(images[None, 2:], 2, axis=0))
 
@@ -200,11 +289,11 @@ def test_mixing_all_or_no_layers_gives_the_sources(make_generator):
 @pytest.mark.parametrize("space", ["z", "w"])
 def test_a_walk_meets_its_seeds(make_generator, space):
     G = make_generator()
-    frames = list(stylegen.walk(G, [3, 1, 2], space=space, frames=4, psi=0.8))
+    frames = list(stylegen.walk(G, [3, 1, 2], space=space, frames=4, psi=0.8, batch=4))
     assert len(frames) == 9 and frames[0].shape == (16, 16, 3) and frames[0].dtype == np.uint8
-    np.testing.assert_array_equal(np.stack(frames[::4]), stylegen.sample(G, [3, 1, 2], psi=0.8))
+    np.testing.assert_array_equal(np.stack(frames[::4]), stylegen.sample(G, [3, 1, 2], psi=0.8, batch=4))
     assert len({frame.tobytes() for frame in frames}) == 9
-    loop = list(stylegen.walk(G, [3, 1, 2], space=space, frames=4, psi=0.8, loop=True))
+    loop = list(stylegen.walk(G, [3, 1, 2], space=space, frames=4, psi=0.8, loop=True, batch=4))
     assert len(loop) == 12
     np.testing.assert_array_equal(np.stack(loop[:9]), np.stack(frames))
 
@@ -230,8 +319,8 @@ def test_random_noise_stays_the_same_throughout_a_walk(make_generator):
 
 def test_a_walk_between_classes_is_one_in_w(make_generator):
     G = make_generator(classes=3)
-    frames = list(stylegen.walk(G, [1, 2], frames=2, labels=[0, 2]))
-    np.testing.assert_array_equal(np.stack(frames[::2]), stylegen.sample(G, [1, 2], labels=[0, 2]))
+    frames = list(stylegen.walk(G, [1, 2], frames=2, labels=[0, 2], batch=4))
+    np.testing.assert_array_equal(np.stack(frames[::2]), stylegen.sample(G, [1, 2], labels=[0, 2], batch=4))
     with pytest.raises(SamplingError, match="one class"):
         stylegen.walk(G, [1, 2], space="z", labels=[0, 2])
     assert len(list(stylegen.walk(G, [1, 2], space="z", frames=2, labels=[2, 2]))) == 3

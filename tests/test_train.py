@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 import stylegen
+from stylegen import compiling
 from stylegen import train as train_module
 from stylegen.checkpoint import Checkpointer, available
+from stylegen.compiling import CompileAhead
 from stylegen.config import (
     AugmentConfig,
     Config,
@@ -126,6 +128,28 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
     assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
 
 
+def test_without_compiling_ahead_a_stage_is_compiled_when_it_begins(finished, tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(compiling, "compiles_ahead", lambda asked: False)
+    events = []
+    for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (train_module._Loop, "begin_stage")):
+        monkeypatch.setattr(owner, name, spied(getattr(owner, name), events))
+    folder = train(tiny(tmp_path / "run", cache))
+    names = [name for name, _ in events]
+    assert names[0] == "begin_stage" and names.count("begin_stage") == 2 and "run" not in names
+    assert {key[1] for name, key in events[: names.index("begin_stage", 1)] if name == "start"} == {4}
+    assert "Each stage is compiled when it begins" in (folder / "log.txt").read_text()
+    assert "Each stage is compiled when it begins" not in (finished / "log.txt").read_text()
+    assert_same_run(folder, finished)
+
+
+def spied(method, events):
+    def call(self, argument):
+        events.append((method.__name__, argument))
+        return method(self, argument)
+
+    return call
+
+
 @pytest.mark.slow
 def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch):
     """Killed between two adjustments of the strength: what has been counted so far is in the checkpoint."""
@@ -225,6 +249,7 @@ def test_the_run_directory(finished):
     assert 0 < lines[2]["Progress/alpha"] < lines[3]["Progress/alpha"] < 1 == last["Progress/alpha"]
     log = (finished / "log.txt").read_text()
     assert "Finished" in log and "background failed" not in log
+    assert "8x8 pixels, batch 4, 1 reader thread" in log
     assert "Progress/augment" not in last and "augmented.png" not in names
 
 

@@ -54,7 +54,8 @@ class Options:
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder, or the file of a video; default: out, or out/walk.mp4."""
     overwrite: bool = False  # replace pictures that are there already.
-    batch: Number = None  # pictures drawn at once; default: by resolution.
+    # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
+    batch: Number = None
     scale: Number = None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
     columns: Number = None  # of grid.png; default: about as many as rows.
 
@@ -249,6 +250,9 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
 
 
 def _load(options: Options) -> Any:
+    from stylegen import compiling  # imports JAX, which a wrong command need not wait for
+
+    compiling.use_cache(None)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

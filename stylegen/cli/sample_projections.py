@@ -1,5 +1,6 @@
 """What ``sample --from`` does: projections drawn again, restyled with seeds, and walks between them."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import stylegen
-from stylegen import images, paths, projected, video
+from stylegen import compiling, images, paths, projected, sampling, video
 from stylegen.cli import common
 from stylegen.generator import truncate
 
@@ -45,6 +46,7 @@ def draw(
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
     loaded = [(part.strip(), projected.load(part.strip())) for part in sources.split(",")]
+    compiling.use_cache(None)
     G = stylegen.load(run, kimg=kimg)
     print(G)
     for source, projection in loaded:
@@ -114,15 +116,16 @@ def _walk(
     if not overwrite:
         common.refuse_existing(video.existing(path))
     total = paths.path_length(len(ws), frames, loop)
+    size = min(sampling.default_batch(G.resolution), total)
 
-    def drawn() -> Iterator[list[np.ndarray]]:
+    def drawn() -> Iterator[np.ndarray]:
         styles = paths.path(ws, frames, loop, "lerp")
         # White noise stays white on a great circle, not on a straight line.
         noises = None if projection.noise is None else paths.path(projection.noise, frames, loop, "slerp")
-        for point in styles:
-            noise: Any = "const" if noises is None else next(noises)[None]
-            yield [stylegen.synthesize(G, point[None], noise=noise, batch=1)[0]]
+        while points := list(itertools.islice(styles, size)):
+            noise: Any = "const" if noises is None else np.stack(list(itertools.islice(noises, len(points))))
+            yield stylegen.synthesize(G, np.stack(points), noise=noise, batch=size)
 
-    shown = (batch[0] for batch in common.with_progress(drawn(), total, "frames"))
+    shown = itertools.chain.from_iterable(common.with_progress(drawn(), total, "frames"))
     count = video.save_video(shown, path, fps, scale)
     print(f"{path}: {count} frames, {count / fps:.1f} s at {fps:g} frames a second.")

@@ -5,11 +5,15 @@ the resolution or the number of processes, so the clock of a run is all that has
 """
 
 import functools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from stylegen.data.source import Batch, DataError, ImageSource
+from stylegen.data.source import Batch, DataError, ImageSource, usable_cores
+
+FEWEST_WORKERS = 2
+HEADROOM = 1.5  # of what readers deliver over what training takes
 
 
 class EpochOrder:
@@ -36,6 +40,26 @@ class EpochOrder:
         return np.concatenate(parts)
 
 
+def images_per_second(resolution: int) -> float:
+    """Images that an H100 takes in training, about: 30,000 of 8 pixels, 800 of 64, 300 of 256 and more.
+
+    That is 40 % of its peak in bfloat16 over the operations of a full-width step (benchmarks/flops.py).
+    """
+    return 300 + 2e6 / resolution**2
+
+
+def choose_workers(source: ImageSource, resolution: int, accelerators: int) -> int:
+    """Reader threads that keep up with training: between 2 and all cores that this process may use.
+
+    Args:
+        source: what is read.
+        resolution: pixels a side of the batches.
+        accelerators: that this process feeds; 0 where training is on the CPU, which is slower than two readers.
+    """
+    wanted = HEADROOM * accelerators * images_per_second(resolution) * source.read_seconds(resolution)
+    return max(FEWEST_WORKERS, min(math.ceil(wanted), usable_cores()))
+
+
 def make_pipeline(
     source: ImageSource,
     resolution: int,
@@ -44,8 +68,8 @@ def make_pipeline(
     start: int = 0,
     seed: int = 0,
     positions: np.ndarray | None = None,
-    workers: int = 2,
-    prefetch: int = 8,
+    workers: int = FEWEST_WORKERS,
+    prefetch: int | None = None,
 ) -> Iterator[Batch]:
     """Stream shuffled batches for ever, without repeats within an epoch.
 
@@ -58,7 +82,7 @@ def make_pipeline(
         positions: int [n], which of every global batch this process reads, and in which order; None is the whole batch
             as it comes. Processes that divide a permutation of the batch among them read that batch together.
         workers: reader threads; 0 reads in the calling thread.
-        prefetch: batches read ahead.
+        prefetch: batches read ahead; None: 8, or two more than there are workers, each of which reads a batch.
 
     Returns:
         A grain iterator with ``close()``, which stops its threads. Its elements are dicts with ``image`` uint8
@@ -82,5 +106,5 @@ def make_pipeline(
 
     # A whole batch is one element: grain's cost of some 50 us an element is then paid once a batch.
     steps = grain.MapDataset.range(2**62 // batch).map(read)
-    buffer = prefetch if workers else 0
+    buffer = (max(8, workers + 2) if prefetch is None else prefetch) if workers else 0
     return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=workers, prefetch_buffer_size=buffer)))

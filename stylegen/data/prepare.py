@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from stylegen.data.manifest import (
     write_json,
 )
 from stylegen.data.origin import Origin
-from stylegen.data.source import DataError
+from stylegen.data.source import DataError, usable_cores
 from stylegen.data.writer import WORK_FOLDER, Job, ShardResult
 from stylegen.locks import exclusive
 from stylegen.progress import Progress, Rate, size
@@ -131,7 +130,7 @@ def prepare(
         _check_space(job, results, progress)
         try:
             origin.unpack(out / WORK_FOLDER, progress)
-            _write_shards(job, results, workers or _cores(), progress)
+            _write_shards(job, results, workers or usable_cores(), progress)
         except KeyboardInterrupt:
             progress.say("stopped; what is done is kept, and the same command continues")
             raise
@@ -222,10 +221,6 @@ def _measure(job: Job) -> dict[int, int]:
         for r, encoding in settings.encodings.items():
             stored[r] = int(r * r * settings.image_channels * (0.15 if encoding == "jpeg" else 1.0))
     return {r: n * job.origin.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progress: Progress) -> None:

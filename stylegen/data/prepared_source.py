@@ -39,6 +39,11 @@ class PreparedSource(ImageSource):
                 image[i] = imaging.decode_stored(data, self.channels)
         return {"image": image, "label": np.array([label for _, label in found], np.int32)}
 
+    def read_seconds(self, resolution: int) -> float:
+        """As ``ImageSource``; decoding takes 2 to 3 times as long as unpacking what is raw."""
+        stored = max(resolution, self.resolutions[0])
+        return super().read_seconds(resolution) * (1 if self.manifest.settings.encodings[stored] == "raw" else 3)
+
     def _reader(self, resolution: int) -> records.ShardReader:
         with self._lock:
             if resolution not in self._readers:

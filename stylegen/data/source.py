@@ -1,6 +1,7 @@
 """What an image source is: pictures by index, at several resolutions, as uint8 arrays."""
 
 import abc
+import os
 
 import numpy as np
 
@@ -46,9 +47,21 @@ class ImageSource(abc.ABC):
             batch["image"] = box_mean(batch["image"], resolution)
         return batch
 
+    def read_seconds(self, resolution: int) -> float:
+        """About what it takes one core to read an image: here one that is stored raw.
+
+        Measured on an EPYC core, 2026-11-22 (docs/performance.md).
+        """
+        return 40e-6 + 7e-9 * max(resolution, self.resolutions[0]) ** 2
+
     @abc.abstractmethod
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
         """As ``read``, at one of ``resolutions``."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def box_mean(images: np.ndarray, resolution: int) -> np.ndarray:

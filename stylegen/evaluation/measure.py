@@ -21,6 +21,7 @@ from stylegen.metrics import kernel, neighbours, sliced_wasserstein
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.frechet import frechet_distance
 from stylegen.metrics.inception_score import SPLITS, inception_score
+from stylegen.version import version
 
 SEED = 0  # of KID's subsets, of patches and directions of SWD, of the latents of PPL
 
@@ -250,12 +251,8 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
 
 def provenance(metric: Metric) -> dict[str, Any]:
     """What every result says: the metric, versions, the time."""
-    try:
-        version = importlib.metadata.version("stylegen")
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
     return {
         "metric": {name: value for name, value in dataclasses.asdict(metric).items() if value not in (0, None)},
-        "versions": {"stylegen": version, "jax": importlib.metadata.version("jax"), "numpy": np.__version__},
+        "versions": {"stylegen": version(), "jax": importlib.metadata.version("jax"), "numpy": np.__version__},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

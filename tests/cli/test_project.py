@@ -37,6 +37,11 @@ def read(path) -> np.ndarray:
         return np.asarray(image)
 
 
+def assert_alike(image: np.ndarray, other: np.ndarray) -> None:
+    """Up to rounding: one is drawn alone, the other with others."""
+    assert abs(image.astype(int) - other).max() <= 1
+
+
 def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -55,7 +60,7 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert names(in_a_folder / "mixed") == ["grid.png", "photo-seed0007.png", "photo-seed0008.png"]
     seven = stylegen.styles(G, stylegen.latents([7], G.z_dim))[0]
     expected = stylegen.synthesize(G, np.concatenate([found.ws[0, :4], seven[4:]]))
-    np.testing.assert_array_equal(read("mixed/photo-seed0007.png"), expected)
+    assert_alike(read("mixed/photo-seed0007.png"), expected)
 
     assert call(sample, "--run out/tuned.safetensors --from out/projection.npz --out again") == 0
     np.testing.assert_array_equal(read("again/photo.png"), read("out/projected.png"))
@@ -63,7 +68,8 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     both = "out/projection.npz,out/projection.npz"
     assert call(sample, f"--run g.safetensors --from {both} --interpolate --frames 3 --out walk") == 0
     assert len(list((in_a_folder / "walk").glob("frame*.png"))) == 4
-    np.testing.assert_array_equal(read("walk/frame00001.png"), projected.draw(G, found)[0])
+    for path in (in_a_folder / "walk").glob("frame*.png"):
+        assert_alike(read(path), projected.draw(G, found)[0])
 
     assert call(edit, "--run g.safetensors --discover 3 --samples 100 --out edits") == 0
     command = (

@@ -1,5 +1,10 @@
 """The verb ``sample``: what it writes, and that every wrong command ends in one sentence and loses nothing."""
 
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +13,8 @@ import stylegen
 from stylegen import images
 from stylegen.cli import common, sample
 from stylegen.loading import save_generator
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -54,38 +61,40 @@ def test_a_long_list_makes_a_grid_of_the_first(G, in_a_folder, capsys):
 
 def test_classes_for_all_or_one_each(make_generator, in_a_folder):
     G = make_generator(classes=3)
-    assert run("--run classes.safetensors --seeds 4,5 --labels 2 --out all") == 0
-    np.testing.assert_array_equal(read("all/seed0005.png"), stylegen.sample(G, [5], labels=2)[0])
-    assert run("--run classes.safetensors --seeds 4,4,4 --labels 0-2 --out each") == 0
+    assert run("--run classes.safetensors --seeds 4,5 --labels 2 --batch 4 --out all") == 0
+    np.testing.assert_array_equal(read("all/seed0005.png"), stylegen.sample(G, [5], labels=2, batch=4)[0])
+    assert run("--run classes.safetensors --seeds 4,4,4 --labels 0-2 --batch 4 --out each") == 0
     for label in range(3):
-        expected = stylegen.sample(G, [4], labels=[label])[0]
+        expected = stylegen.sample(G, [4], labels=[label], batch=4)[0]
         np.testing.assert_array_equal(read(f"each/seed0004-class{label}.png"), expected)
 
 
 def test_a_truncation_sweep(G, capsys):
-    assert run("--run g.safetensors --seeds 1,2 --psi=-1,0,0.5 --scale 1 --out out") == 0
+    assert run("--run g.safetensors --seeds 1,2 --psi=-1,0,0.5 --scale 1 --batch 4 --out out") == 0
     page = read("out/psi.png")
     for row, seed in enumerate([1, 2]):
         # Labels are wider than these pictures; the columns' places follow from the page's width.
-        expected = stylegen.sample(G, [seed], psi=0.5)[0]
+        expected = stylegen.sample(G, [seed], psi=0.5, batch=4)[0]
         y = page.shape[0] - 32 + 16 * row
         strip = page[y : y + 16]
         assert any(np.array_equal(strip[:, x : x + 16], expected) for x in range(page.shape[1] - 15))
 
 
 def test_a_mixing_table_has_its_sources_along_the_edges(G, in_a_folder, capsys):
-    assert run("--run g.safetensors --mix --rows 1-2 --cols 11-13 --layers 0-3 --psi 0.8 --scale 8 --out out") == 0
+    choices = "--rows 1-2 --cols 11-13 --layers 0-3 --psi 0.8 --scale 8 --batch 4"
+    assert run(f"--run g.safetensors --mix {choices} --out out") == 0
     page = read("out/mix.png")
     left, top = page.shape[1] - 4 * 128 - 8, page.shape[0] - 3 * 128 - 8
-    ws = stylegen.styles(G, stylegen.latents([1, 2, 11, 12, 13], 16), psi=0.8)
+    ws = stylegen.styles(G, stylegen.latents([1, 2, 11, 12, 13], 16), psi=0.8, batch=4)
+    draw = functools.partial(stylegen.synthesize, G, batch=4)  # the same to the bit
 
     def cell(i: int, j: int) -> np.ndarray:
         y, x = top + 128 * i + 8 * (i > 0), left + 128 * j + 8 * (j > 0)
         return page[y : y + 128 : 8, x : x + 128 : 8]
 
-    np.testing.assert_array_equal(cell(2, 0), stylegen.synthesize(G, ws[1]))
-    np.testing.assert_array_equal(cell(0, 3), stylegen.synthesize(G, ws[4]))
-    np.testing.assert_array_equal(cell(2, 3), stylegen.synthesize(G, np.concatenate([ws[4, :4], ws[1, 4:]])))
+    np.testing.assert_array_equal(cell(2, 0), draw(ws[1]))
+    np.testing.assert_array_equal(cell(0, 3), draw(ws[4]))
+    np.testing.assert_array_equal(cell(2, 3), draw(np.concatenate([ws[4, :4], ws[1, 4:]])))
     assert "layers 0-3 of 0-5 from the columns" in capsys.readouterr().out
 
 
@@ -213,3 +222,14 @@ def test_progress_reports_speed_and_time_left(monkeypatch, capsys):
         "20/1,000 images, 2.5 images/s, 7 min left",
         "30/1,000 images, 1.3 images/s, 12 min left",
     ]
+
+
+def test_help_and_wrong_commands_do_not_wait_for_jax():
+    code = (
+        "import sys\n"
+        "from stylegen.cli import sample\n"
+        "status = sample.main(['--run', 'toy_bedrooms', '--seeds', '5-1'])\n"
+        "print('jax' in sys.modules, status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "2"]

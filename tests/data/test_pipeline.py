@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from stylegen.data import DataError, ImageSource, make_pipeline
+from stylegen.data import DataError, ImageSource, make_pipeline, pipeline
 from stylegen.data.pipeline import EpochOrder
 from stylegen.data.toy_source import ToySource
 
@@ -45,7 +45,7 @@ def test_every_epoch_is_a_new_permutation():
 
 def test_the_order_does_not_depend_on_the_batch_size_or_the_threads():
     expected = shown(300, batch=1)
-    for batch, workers in ((4, 0), (7, 1), (64, 3), (200, 2)):
+    for batch, workers in ((4, 0), (7, 1), (64, 3), (200, 2), (5, 12)):
         np.testing.assert_array_equal(shown(300, batch, workers=workers), expected)
 
 
@@ -54,6 +54,58 @@ def test_resuming_twice_at_odd_positions_with_other_batch_sizes_is_exact():
     first, second = shown(13, batch=8), shown(118, batch=6, start=13)
     third = shown(400 - 131, batch=32, start=131)
     np.testing.assert_array_equal(np.concatenate([first, second, third]), expected)
+
+
+def test_resuming_with_another_number_of_workers_is_exact():
+    expected = shown(300, batch=10, workers=1)
+    parts = [shown(50, batch=10, workers=11), shown(120, batch=10, start=50, workers=2)]
+    np.testing.assert_array_equal(np.concatenate([*parts, shown(130, batch=10, start=170, workers=0)]), expected)
+
+
+def test_all_workers_read_at_once():
+    everybody = threading.Barrier(12)
+
+    class Waiting(Numbered):
+        def _read(self, indices, resolution):
+            everybody.wait(timeout=20)  # until twelve batches are being read
+            return super()._read(indices, resolution)
+
+    pipeline = make_pipeline(Waiting(37), 8, 4, workers=12)
+    np.testing.assert_array_equal(next(pipeline)["label"], shown(4, batch=4))
+    pipeline.close()
+
+
+class Costly(Numbered):
+    resolutions = (8, 1024)
+
+    def __init__(self, factor):
+        super().__init__(5)
+        self.factor = factor
+
+    def read_seconds(self, resolution):
+        return self.factor * super().read_seconds(resolution)
+
+
+@pytest.mark.parametrize(
+    "factor, resolution, accelerators, cores, workers",
+    [
+        (3, 1024, 1, 16, 11),  # JPEG
+        (3, 1024, 2, 64, 21),
+        (3, 1024, 8, 16, 16),  # never more than cores,
+        (3, 1024, 1, 1, 2),  # but two
+        (3, 1024, 0, 16, 2),  # a CPU trains more slowly than two can read
+        (3, 512, 1, 16, 3),
+        (3, 256, 1, 16, 2),
+        (1, 1024, 1, 16, 4),  # raw
+        (1, 256, 1, 16, 2),
+        (1, 8, 8, 64, 16),
+    ],
+)
+def test_the_number_of_workers_follows_the_cost_of_the_data(
+    monkeypatch, factor, resolution, accelerators, cores, workers
+):
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
+    assert pipeline.choose_workers(Costly(factor), resolution, accelerators) == workers
 
 
 def test_a_position_far_into_a_long_run_is_reached_at_once():

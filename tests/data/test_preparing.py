@@ -39,6 +39,16 @@ def small_shards(monkeypatch):
     monkeypatch.setattr("stylegen.data.prepare._IMAGES_PER_SHARD", (4, 4))
 
 
+def test_what_reading_costs_follows_how_images_are_stored(make_lsun, photo_bytes, tmp_path):
+    costs = {}
+    for encoding in ("raw", "jpeg", "lossless"):
+        prepare(LsunOrigin(make_lsun(photo_bytes(2))), tmp_path / encoding, Options(16, encoding=encoding), workers=1)
+        source = PreparedSource(tmp_path / encoding)
+        costs[encoding] = source.read_seconds(16)
+        assert source.read_seconds(4) == source.read_seconds(8) < source.read_seconds(16)  # 8 is the smallest stored
+    assert costs["raw"] < costs["jpeg"] and costs["raw"] < costs["lossless"]
+
+
 def test_an_lsun_archive_becomes_a_pyramid(make_lsun, photo_bytes, tmp_path):
     values = photo_bytes(6, (90, 70))
     out = tmp_path / "out"

@@ -8,6 +8,7 @@ import pytest
 
 from stylegen.data import toy_bedrooms as toy
 from stylegen.data.toy_shapes import Canvas, bands, box, ellipse, rounded_box, trapezoid
+from stylegen.data.toy_source import ToySource
 
 # A plain room: nothing hides the wall, the floor or the bed.
 BARE = {
@@ -363,3 +364,17 @@ def test_bands_are_averaged_over_the_pixel():
     # Each pixel is 1.7 periods wide: what it holds of a band of width 0.3, against counting points.
     points = (np.arange(30)[:, None] + (np.arange(20000)[None] + 0.5) / 20000) * 1.7
     np.testing.assert_allclose(bands(fine, 0.3)[:, 0], (points % 1.0 < 0.3).mean(1), atol=1e-3)
+
+
+def test_labels_are_those_of_the_factors_and_read_together(monkeypatch):
+    source = ToySource(40, 8, labelled=True)
+    indices = np.array([7, 3, 39, 3])
+    expected = [toy.factors(i).bed_class for i in indices.tolist()]
+    monkeypatch.setattr(toy, "factors", None)  # one by one takes as long as drawing the rooms
+    for _ in range(2):
+        np.testing.assert_array_equal(source.read(indices, 8)["label"], expected)
+
+
+def test_drawing_costs_more_for_large_rooms():
+    drawn = ToySource(4, 256)
+    assert drawn.read_seconds(8) == drawn.read_seconds(64) < drawn.read_seconds(128) < drawn.read_seconds(256)
