@@ -144,7 +144,8 @@ def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, 
     one = convolutions(score, state.d)
     assert one == 3  # the layers from and to few channels are no convolutions there
     extra = convolutions(gradients(static), state.d) - convolutions(gradients(free), state.d)
-    assert 2 * penalized * one < extra <= 3 * penalized * one
+    # One more is the weight gradient of the strided convolution, which is traced with its transpose, and not run.
+    assert 2 * penalized * one < extra <= penalized * (3 * one + 1)
 
 
 def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
