@@ -5,8 +5,9 @@ memory the step takes and what the devices exchange. They do not say how fast it
 """
 
 import dataclasses
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import distributed, hlo
+from stylegen import distributed, hlo, schedule
 from stylegen.chips import Target
 from stylegen.compiling import compiler_options
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
 from stylegen.lazy import lazy_steps
+from stylegen.progress import duration
 from stylegen.state import abstract_state, build_networks
 from stylegen.train_step import Static, jit_step, train_step
 
@@ -175,3 +177,80 @@ def with_batch(config: Config, resolution: int, batch: int) -> Config:
     """The configuration with another batch at a resolution."""
     schedule = dataclasses.replace(config.schedule, batch={**config.schedule.batch, resolution: batch})
     return dataclasses.replace(config, schedule=schedule)
+
+
+def describe(config: Config, target: Target, resolution: int | None = None, log: Callable[[str], None] = print) -> str:
+    """What a stage costs on a target, as text: does it fit, the batch that would, the least time, what is exchanged.
+
+    Args:
+        config: of the run.
+        target: the devices.
+        resolution: of the stage; the full one by default.
+        log: told what is being compiled, which takes minutes.
+
+    Raises:
+        TargetError, ConfigError: as of ``make_plan``.
+    """
+    resolution = resolution or config.resolution
+    batch = config.batch_at(resolution)
+    names = {"train": 1, **{name: interval for name, (_, interval) in lazy_steps(config).items()}}
+    plans = {name: _logged(config, resolution, batch, target, name, log) for name in names}
+    largest = max(plans.values(), key=lambda plan: plan.memory)
+    unit = min(config.discriminator.mbstd_group_size, batch) * target.count
+    # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
+    other = 2 * batch if largest.memory <= largest.usable or batch <= unit else max(batch // 2 // unit, 1) * unit
+    second = _logged(config, resolution, other, target, largest.name, log)
+    return _report(config, plans, names, largest, second, unit)
+
+
+def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:
+    log(f"Compiling {name} at {resolution} pixels for {batch} images on {target.name} ...")
+    plan = make_plan(config, resolution, batch, target, name)
+    log(f"  in {duration(plan.trace_s + plan.compile_s)}")
+    return plan
+
+
+def largest_batch(one: Plan, other: Plan, unit: int) -> int | None:
+    """The largest multiple of ``unit`` images whose step fits, by the memory of two batches; None is no bound."""
+    image = (other.memory - one.memory) / (other.batch - one.batch)
+    fixed = one.memory - image * one.batch
+    if image <= 0 or not math.isfinite(one.usable):
+        return None
+    return max(int((one.usable - fixed) / image / unit), 0) * unit
+
+
+def _report(
+    config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], largest: Plan, second: Plan, unit: int
+) -> str:
+    train, target = plans["train"], largest.target
+    chip, count = target.chip, target.count
+    step = sum(plan.seconds / names[name] for name, plan in plans.items())
+    lines = [
+        f"{count} x {chip.name}, {train.resolution}x{train.resolution} pixels, batch {train.batch} "
+        f"({train.batch // count} a device), {config.compute_dtype}. The compiler's counts; nothing has run."
+    ]
+    share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if target.platform == "gpu" else ""
+    fits = "fits" if largest.memory <= largest.usable else "DOES NOT FIT"
+    gib = 2**30
+    room = f" of {largest.usable / gib:.1f}{share}: {fits}" if math.isfinite(largest.usable) else ""
+    lines.append(f"memory of a device  {largest.memory / gib:.2f} GiB{room}")
+    most = largest_batch(largest, second, unit)
+    if most is not None:
+        lines.append(f"largest batch       {most:,}, predicted from the memory of {train.batch} and {second.batch}")
+    lines.append(f"a step              {train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device")
+    if step > 0 and math.isfinite(chip.bandwidth):
+        kimg = 1000 / train.batch * step
+        total = sum(
+            max(min(phase.end, schedule.total_nimg(config)) - phase.start, 0)
+            for phase in schedule.phases(config)
+            if phase.resolution == train.resolution
+        )
+        lines.append(
+            f"least time          {1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the "
+            f"{total / 1000:,.0f} kimg at {train.resolution} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
+        )
+    if train.collectives:
+        kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
+        rate = "" if not math.isfinite(chip.link) else f", at least {1e3 * train.exchange_seconds:.2f} ms"
+        lines.append(f"exchanged           {kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}")
+    return "\n".join(lines)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # "stylegen" is the package's own __init__; "data", "pretrained", "metrics", "evaluation",
 # "style_transfer" and "cli" are whole folders.
 TIERS = [
-    {"convolution"},
+    {"convolution", "hlo", "chips"},
     {"config", "ops", "paths", "images", "compiling", "locks", "memory", "meters", "progress", "version"},
     {"layers", "config_json", "losses"},
     {"resampling"},
@@ -37,7 +37,7 @@ TIERS = [
         "run_dir",
         "train_step",
     },
-    {"sampling", "loading", "importing", "video", "metrics", "targets"},
+    {"plan", "sampling", "loading", "importing", "video", "metrics", "targets"},
     {"evaluation", "pictures", "transfer", "style_transfer", "projected", "projection_loss"},
     {"projection", "directions", "model_card"},
     {"pivotal_tuning", "editing", "export"},

@@ -23,11 +23,16 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
       --schedule.start_resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done
   train --config configs/lsun_bedroom_256.py --dry_run --img_per_sec 120
+  # Does it fit eight H100, which batch would, how long it takes at least; compiled for them here, without them
+  train --config configs/lsun_bedroom_256.py --dry_run --target h100x8
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...)
   --dry_run           print the resolved configuration, the schedule and the parameters, and stop
   --img_per_sec N     with --dry_run: speed at full resolution, to show hours
+  --target DEVICES    with --dry_run: compile the step for devices that need not be here: h100, h100x8, a100x4, t4,
+                      tpu:v5e:2x4, v4-8, v5p-8; takes minutes, and XLA's compiler for them (it says how to get that)
+  --stage PIXELS      with --target: the stage to compile; default: full resolution
 Defaults below are those of the experiment named by --config.
 """
 
@@ -42,12 +47,16 @@ def _train(argv: list[str]) -> None:
     parser.add_argument("--config")
     parser.add_argument("--dry_run", "--dry-run", action="store_true")
     parser.add_argument("--img_per_sec", "--img-per-sec", type=float)
+    parser.add_argument("--target")
+    parser.add_argument("--stage", type=int)
     ours, overrides = parser.parse_known_args(argv)
     speed = ours.img_per_sec
     if speed is not None and not (0 < speed < math.inf):
         raise common.UsageError(f"--img_per_sec {speed:g}: must be a positive number of images a second.")
     if speed is not None and not ours.dry_run:
         raise common.UsageError("--img_per_sec goes with --dry_run alone: training measures its speed itself.")
+    if (ours.target or ours.stage) and not (ours.dry_run and ours.target):
+        raise common.UsageError("--target goes with --dry_run, and --stage with --target: nothing is trained there.")
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")
@@ -61,6 +70,9 @@ def _train(argv: list[str]) -> None:
             config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
             use_underscores=True,
         )
+    if ours.target:
+        _describe_target(config, ours.target, ours.stage)
+        return
     if ours.dry_run:
         from stylegen.describe import describe
         from stylegen.evaluation.training import check
@@ -75,6 +87,18 @@ def _train(argv: list[str]) -> None:
     from stylegen.train import train
 
     train(config)
+
+
+def _describe_target(config: Config, name: str, stage: int | None) -> None:
+    from stylegen import chips
+
+    target = chips.parse(name)
+    if stage is not None and stage not in config.stage_resolutions:
+        raise common.UsageError(f"--stage {stage}: the stages are {', '.join(map(str, config.stage_resolutions))}.")
+    chips.prepare_environment()
+    from stylegen import plan
+
+    print(plan.describe(config, target, stage, log=lambda line: print(line, flush=True)))
 
 
 def _by_resolution() -> tyro.constructors.ConstructorRegistry:
