@@ -40,7 +40,7 @@ def num_styles(resolution: int) -> int:
 
 
 class MappingNetwork(nnx.Module):
-    """z [N, z_dim] (and one-hot labels c [N, c_dim]) to w [N, w_dim], float32 throughout.
+    """z [N, z_dim] (and one-hot labels c [N, c_dim]) to w [N, w_dim], float32 whatever ``config.compute_dtype`` says.
 
     Labels are embedded and concatenated to z *before* the normalisation, as in the original, or after it with the
     blocks of StyleGAN2. The latter's discriminator has one too, of labels alone (``z_dim`` 0).
@@ -286,3 +286,18 @@ def split_generator(config: Config, init: Initializer) -> tuple[Any, dict[str, A
     network = GeneratorNetwork(config, init=init)
     params, noise_const = nnx.state(network, nnx.Param), nnx.state(network, NoiseConst)
     return nnx.graphdef(network), nnx.to_pure_dict(params), nnx.to_pure_dict(noise_const)
+
+
+def structure(config: Config) -> Any:
+    """The graphdef of the configured network; nothing is computed."""
+    return nnx.graphdef(nnx.eval_shape(lambda: GeneratorNetwork(config, init=Initializer(None))))
+
+
+def in_float32(G: Generator) -> Generator:
+    """The same generator, computing in float32 at the highest precision whatever it was trained in.
+
+    Metrics and projection use it. They look at differences between images that bfloat16 and TF32 round away: a step of
+    1e-4, as path lengths take, is below the resolution of bfloat16.
+    """
+    config = dataclasses.replace(G.config, compute_dtype="float32", precision="highest")
+    return dataclasses.replace(G, config=config, graphdef=structure(config))

@@ -81,7 +81,7 @@ def styles(
     if cutoff is not None and cutoff < 0:
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
     c = one_hot(G, labels, len(z))
-    run = functools.partial(_styles, G.params, G.noise_const, G.w_avg, np.float32(psi))
+    run = functools.partial(_styles.at(G.config.precision), G.params, G.noise_const, G.w_avg, np.float32(psi))
     run = functools.partial(run, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=cutoff)
     return _collect(_in_batches(run, _checked_batch(G, batch), z, *([] if c is None else [c])))
 
@@ -330,7 +330,7 @@ def _drawn(
         raise SamplingError(f"{len(extra)} {what} for {len(rows)} pictures: give one for each.")
     # None rather than 1.0 for a finished fade: the old image is then not even computed.
     alpha = None if G.alpha == 1 else np.float32(G.alpha)
-    run = functools.partial(_synthesize, G.params, G.noise_const, alpha)
+    run = functools.partial(_synthesize.at(G.config.precision), G.params, G.noise_const, alpha)
     run = functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=mode, as_float=as_float)
     return _in_batches(run, _checked_batch(G, batch), rows, extra)
 
