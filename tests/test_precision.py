@@ -21,6 +21,7 @@ from stylegen.lazy import lazy_steps
 from stylegen.metrics import extractors
 from stylegen.state import abstract_state, build_networks
 from stylegen.train_step import Static, jit_step, train_step
+from tests.reference import Reference
 from tests.stepping import make_static
 from tests.test_stylegan2 import make_config
 
@@ -147,6 +148,18 @@ def test_projection_is_exact(make_generator, lowered, monkeypatch):
 def test_exported_programs_are_exact(make_generator):
     text = export.sampler(of_precision(make_generator(), "default")).mlir_module()
     assert precisions(text) == {("HIGHEST", "HIGHEST")}
+
+
+def test_bfloat16_images_are_those_of_float32_to_its_resolution():
+    """Features that are 1 and a little noise, as those of the first block, would lose the noise."""
+    ref = Reference("stylegan1_32")
+    images = {}
+    for dtype in ("float32", "bfloat16"):
+        networks = build_networks(dataclasses.replace(ref.config, compute_dtype=dtype))
+        g = networks.generator(ref.params(ref.generator_paths()), ref.noise_const())
+        images[dtype] = np.asarray(jax.jit(lambda ws, g=g: g.synthesis(ws, resolution=32))(ref["out/dlatents"]))
+    difference = np.linalg.norm(images["bfloat16"] - images["float32"]) / np.linalg.norm(images["float32"])
+    assert 1e-3 < difference < 0.04
 
 
 def in_bfloat16(G):
