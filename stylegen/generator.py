@@ -98,7 +98,8 @@ class SynthesisBlock(nnx.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, resolution: int, config: Config, *, init: Initializer):
-        dtype = jnp.dtype("float32" if resolution == 4 else config.compute_dtype)
+        dtype = jnp.dtype(config.compute_dtype)
+        dtype = jnp.promote_types(dtype, jnp.float32) if resolution == 4 else dtype
         w_dim = config.generator.w_dim
         if resolution == 4:
             self.const = nnx.Param(jnp.ones((1, 4, 4, channels)))

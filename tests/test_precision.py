@@ -2,21 +2,25 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from stylegen import compiling, distributed, export, projection, projection_loss, sampling
+from stylegen import compiling, distributed, export, losses, ops, projection, projection_loss, sampling
 from stylegen.config import Config
 from stylegen.config_json import differences, from_json, to_json
 from stylegen.convolution import reduced_forms, trilinear_convolve
+from stylegen.demodulation import ModulatedConv, NoisyActivation
 from stylegen.evaluation import generated, names, runs
 from stylegen.evaluation.measure import Result
 from stylegen.evaluation.paths import measure_path
 from stylegen.generator import in_float32
+from stylegen.layers import EqualConv, Initializer
 from stylegen.lazy import lazy_steps
 from stylegen.metrics import extractors
 from stylegen.state import abstract_state, build_networks
@@ -160,6 +164,48 @@ def test_bfloat16_images_are_those_of_float32_to_its_resolution():
         images[dtype] = np.asarray(jax.jit(lambda ws, g=g: g.synthesis(ws, resolution=32))(ref["out/dlatents"]))
     difference = np.linalg.norm(images["bfloat16"] - images["float32"]) / np.linalg.norm(images["float32"])
     assert 1e-3 < difference < 0.04
+
+
+def test_bfloat16_gradients_are_those_of_float32_to_its_resolution():
+    """The gradient of a bias is a sum over images and pixels; bfloat16 numbers must not be summed in bfloat16."""
+    ref = Reference("stylegan1_32")
+    reals, fakes = ops.to_float(ref.images("in/lod0/reals_uint8")), jnp.asarray(ref.images("out/lod0/images"))
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        networks = build_networks(dataclasses.replace(ref.config, compute_dtype=dtype))
+
+        def loss(d, networks=networks):
+            score = networks.discriminator(d)
+            return jnp.mean(losses.logistic_discriminator(score(reals), score(fakes)))
+
+        leaves = jax.tree.leaves(jax.jit(jax.grad(loss))(ref.params(ref.discriminator_paths())))
+        found[dtype] = np.concatenate([np.ravel(leaf) for leaf in leaves])
+    difference = np.linalg.norm(found["bfloat16"] - found["float32"]) / np.linalg.norm(found["float32"])
+    assert 1e-3 < difference < 0.08
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda init: EqualConv(3, 2, dtype="bfloat16", init=init),
+        lambda init: ModulatedConv(3, 2, w_dim=4, demodulate=False, dtype="bfloat16", init=init),
+        lambda init: NoisyActivation(3, 64, init=init),
+    ],
+)
+def test_the_gradient_of_a_bias_is_a_sum_in_float32(layer):
+    """A sum of ones in bfloat16 ends at 256."""
+    structure, params, rest = nnx.split(layer(Initializer(0)), nnx.Param, ...)
+    x, extra = jnp.ones((4, 64, 64, 3), jnp.bfloat16), jnp.zeros((4, 4))
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        module = nnx.merge(structure, params, rest)
+        second = {EqualConv: (), NoisyActivation: (None,)}.get(type(module), (extra,))
+        return jnp.sum(module(x, *second).astype(jnp.float32))
+
+    slope = math.sqrt(2) if type(layer(Initializer(0))) is NoisyActivation else 1.0
+    np.testing.assert_allclose(gradient(params)["bias"][...], 4 * 64 * 64 * slope, rtol=5e-3)
 
 
 def in_bfloat16(G):
