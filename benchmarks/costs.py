@@ -30,6 +30,7 @@ import jax.numpy as jnp  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
 from stylegen import distributed  # noqa: E402
+from stylegen.compiling import at_precision  # noqa: E402
 from stylegen.config import Config  # noqa: E402
 from stylegen.state import TrainState, abstract_state, build_networks, count_parameters  # noqa: E402
 from stylegen.train_step import Static, discriminator_loss, generator_loss, train_step  # noqa: E402
@@ -61,7 +62,7 @@ def lowered_step(config: Config, resolution: int, batch: int, mesh: Mesh) -> jax
     whole, split = distributed.replicated(mesh), distributed.split_batch(mesh)
     static = Static(config, build_networks(config), distributed.split_latents(mesh))
     step = jax.jit(
-        functools.partial(train_step, static=static),
+        functools.partial(at_precision(config.precision)(train_step), static=static),
         donate_argnums=0,
         in_shardings=(whole, split, split, whole, whole),
         out_shardings=(whole, whole),

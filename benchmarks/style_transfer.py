@@ -74,7 +74,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
         features = networks.encode(encoder, stages, images.astype(jnp.float32) / 255)[-1]
         return transfer.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
 
-    run = compiling.jit()(forward)
+    run = compiling.jit(precision=None)(forward)
     encoder, decoder = jax.device_put((encoder, decoder))
     return lambda images: jax.block_until_ready(run(encoder, decoder, images))
 

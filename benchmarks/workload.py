@@ -105,11 +105,11 @@ class Sampling:
         self.weights = G.params, G.noise_const
         start = time.perf_counter()
         z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
-        styles = sampling._styles.jitted.lower(
+        styles = sampling._styles.at(config.precision).lower(
             *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
         )
         form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
-        synthesize = sampling._synthesize.jitted.lower(*self.weights, None, ws, self.seeds, **form)
+        synthesize = sampling._synthesize.at(config.precision).lower(*self.weights, None, ws, self.seeds, **form)
         self.programs = styles.compile(), synthesize.compile()
         self.compile_s = time.perf_counter() - start
 

@@ -19,6 +19,7 @@ from stylegen.config import Config, DataConfig, RunConfig, ScheduleConfig
 def get_config() -> Config:
     return Config(
         resolution=1024,
+        compute_dtype="bfloat16",  # ours, for GPUs and TPUs; the original computes in float32
         data=DataConfig(source="images", mirror=True),
         schedule=ScheduleConfig(
             total_kimg=25_000,

@@ -28,6 +28,7 @@ from stylegen.config import (
 def get_config() -> Config:
     return Config(
         resolution=1024,
+        compute_dtype="bfloat16",  # ours, for GPUs and TPUs; the original computes in float32
         data=DataConfig(source="images", mirror=True),
         # Twice the channels of StyleGAN from 64 pixels up: what makes F of E.
         generator=GeneratorConfig(block="demod", channel_base=32_768),

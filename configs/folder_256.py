@@ -20,6 +20,7 @@ from stylegen.config import Config, DataConfig, RunConfig, ScheduleConfig
 def get_config() -> Config:
     return Config(
         resolution=256,
+        compute_dtype="bfloat16",  # for GPUs and TPUs
         data=DataConfig(source="images"),
         schedule=ScheduleConfig(
             batch={8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8},

@@ -19,6 +19,7 @@ from stylegen.config import Config, DataConfig, RunConfig, ScheduleConfig
 def get_config() -> Config:
     return Config(
         resolution=256,
+        compute_dtype="bfloat16",  # ours, for GPUs and TPUs; the original computes in float32
         data=DataConfig(source="lsun", category="bedroom"),  # mirror stays off: bedrooms were not mirrored
         schedule=ScheduleConfig(
             total_kimg=70_000,

@@ -29,6 +29,7 @@ from stylegen.config import (
 def get_config() -> Config:
     return Config(
         resolution=256,
+        compute_dtype="bfloat16",  # ours, for GPUs and TPUs; the original computes in float32
         data=DataConfig(source="lsun", category="bedroom"),
         generator=GeneratorConfig(block="demod", channel_base=32_768),
         discriminator=DiscriminatorConfig(channel_base=32_768),

@@ -21,6 +21,7 @@ from stylegen.config import Config, DataConfig, RunConfig, ScheduleConfig
 def get_config() -> Config:
     return Config(
         resolution=512,
+        compute_dtype="bfloat16",  # ours, for GPUs and TPUs; the original computes in float32
         # mirror stays off: cars were not mirrored
         data=DataConfig(source="lsun", category="car", crop="center-crop-wide"),
         schedule=ScheduleConfig(

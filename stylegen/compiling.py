@@ -1,4 +1,4 @@
-"""How programs are compiled: options by platform, the cache on disk, and compiling ahead in the background."""
+"""How programs are compiled: precision, options by platform, the cache on disk, compiling ahead in the background."""
 
 import functools
 import os
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from stylegen.convolution import target_platform
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
@@ -46,29 +47,62 @@ def _known(platform: str) -> dict[str, str] | None:
     return known or None
 
 
+def at_precision(precision: str) -> Callable[[Function], Function]:
+    """Decorator for a function that is traced: the precision of all its float32 products and convolutions.
+
+    It stands below ``jax.jit`` and takes effect while the function is traced, so a call costs nothing. Derivatives
+    taken inside the function have the same precision, those by the rules of ``convolution`` too.
+
+    Args:
+        precision: a name that ``jax.default_matmul_precision`` knows, such as one of ``config.Config.precision``.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            with jax.default_matmul_precision(precision):
+                return function(*args, **kwargs)
+
+        return traced  # type: ignore[return-value]
+
+    return decorate
+
+
 class Jitted(Generic[Result]):
-    """A function under ``jax.jit`` with ``compiler_options()``, made at the first call.
+    """A function under ``jax.jit`` with a precision and ``compiler_options()``, made at the first call.
 
     Not before, because the options are known only when the devices are, and importing must not start them.
     """
 
-    def __init__(self, function: Callable[..., Result], options: dict[str, Any]):
+    def __init__(self, function: Callable[..., Result], precision: str | None, options: dict[str, Any]):
         functools.update_wrapper(self, function)
         self._function = function
+        self._precision = precision
         self._options = options
+        self._made: dict[str | None, Any] = {}
 
-    @functools.cached_property
+    @property
     def jitted(self) -> Any:
         """What ``jax.jit`` gives."""
-        return jax.jit(self._function, compiler_options=compiler_options(), **self._options)
+        return self.at(self._precision)
+
+    def at(self, precision: str | None) -> Any:
+        """The same function at another precision; None is that of JAX's own settings."""
+        if precision not in self._made:
+            function = self._function if precision is None else at_precision(precision)(self._function)
+            self._made[precision] = jax.jit(function, compiler_options=compiler_options(), **self._options)
+        return self._made[precision]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         return self.jitted(*args, **kwargs)
 
 
-def jit(**options: Any) -> Callable[[Callable[..., Result]], Jitted[Result]]:
-    """Decorator: ``jax.jit`` with these options of its own and the compiler options of the platform."""
-    return lambda function: Jitted(function, options)
+def jit(*, precision: str | None = "highest", **options: Any) -> Callable[[Callable[..., Result]], Jitted[Result]]:
+    """Decorator: ``jax.jit`` with these options of its own, a precision and the compiler options of the platform.
+
+    The precision is that of ``at_precision``; with None, JAX's own settings decide.
+    """
+    return lambda function: Jitted(function, precision, options)
 
 
 def default_cache_dir() -> Path:

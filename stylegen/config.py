@@ -195,8 +195,15 @@ class Config:
     resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
     image_channels: int = 3  # 1 grey, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
-    # Of convolutions and activations; parameters, statistics and losses stay float32.
+    # Number format of convolutions and activations. bfloat16 is faster and takes half the memory on GPUs and TPUs.
+    # Parameters, optimizer, mapping network, statistics, losses and metrics stay float32.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    # Precision of products and convolutions of float32 numbers. highest keeps all their bits, as StyleGAN2-ADA does.
+    # default rounds the operands first, because the accelerator is faster then: to TF32 (10 bits of mantissa) on NVIDIA
+    # GPUs since Ampere, to bfloat16 (7 bits) on TPUs. An H100 multiplies TF32 numbers 7 times as fast as float32 ones
+    # (data sheet), so choose bfloat16 or default for a large float32 run. The setting does not change bfloat16 layers,
+    # nor anything on a CPU. Metrics and projection always use highest.
+    precision: Literal["highest", "default"] = "highest"
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()

@@ -89,8 +89,9 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
     return kind(value)
 
 
-# What may change between two sittings of one run: where things lie and how often it reports, and how long it goes on.
-RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg")
+# What may change between two sessions of one run: where things lie, how often it reports, how long it goes on, and with
+# which precision it computes.
+RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg", "precision")
 # Of these, what makes another run nevertheless.
 DECISIVE = ("run.seed", "run.init_from", "run.freeze")
 
@@ -103,7 +104,7 @@ def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) 
     """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
 
     Left out are fields that begin with one of ``ignored``, but for the ``DECISIVE`` ones; by default those that do not
-    change what has been computed so far: paths, processes, reporting, and the run's length.
+    change what has been computed so far: paths, processes, reporting, precision, and the run's length.
     """
     # A table that is empty in one of them has no entries to name, and is not a field of its own.
     a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))

@@ -48,10 +48,11 @@ class ModulatedConv(nnx.Module):
     def __call__(self, x: Array, w: Array, conv: Callable[[Array, Array], Array] = ops.conv) -> Array:
         """x [N, H, W, in] and w [N, w_dim] to [N, H, W, out], or twice the size with ``resampling.upsample_conv``."""
         weight, style = self.weight[...] * self.scale, self.affine(w) + 1
-        x = conv(x.astype(self.dtype) * style[:, None, None].astype(self.dtype), weight)
+        x = x.astype(self.dtype)
+        x = conv(x * ops.spread(style[:, None, None], x), weight)
         if self.bias is not None:
-            return ops.add_bias(x, self.bias[...])
-        return x * demodulation(weight, style)[:, None, None].astype(x.dtype)
+            return x + ops.spread(self.bias[...], x)
+        return x * ops.spread(demodulation(weight, style)[:, None, None], x)
 
 
 def demodulation(weight: Array, style: Array) -> Array:
@@ -76,7 +77,7 @@ class NoisyActivation(nnx.Module):
 
     def __call__(self, x: Array, noise: Array | None) -> Array:
         x = self.noise(x, noise)
-        return ops.scaled_leaky_relu(ops.add_bias(x, self.bias[...]))
+        return ops.scaled_leaky_relu(x + ops.spread(self.bias[...], x))
 
 
 class DemodulatedBlock(nnx.Module):
@@ -110,8 +111,8 @@ class DemodulatedBlock(nnx.Module):
             noise: of both layers, [N or 1, r, r, 1]; the first is not used at 4 pixels.
         """
         if x is None:
-            const = self.const[...].astype(self.dtype)
-            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape[1:]))
+            const = self.const[...]
+            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape[1:])).astype(self.dtype)
         else:
             x = self.act0(self.conv0(x, ws[:, -3], resampling.upsample_conv), noise[0])
         return self.act1(self.conv1(x, ws[:, -2]), noise[1])

@@ -34,7 +34,7 @@ class DiscriminatorBlock(nnx.Module):
     def __call__(self, x: Array) -> Array:
         x = ops.leaky_relu(self.conv0(x))
         x = self.conv1(ops.blur(x), ops.conv_downsample)
-        return ops.leaky_relu(ops.add_bias(x, self.bias1[...]))
+        return ops.leaky_relu(x + ops.spread(self.bias1[...], x))
 
 
 class DiscriminatorEpilogue(nnx.Module):

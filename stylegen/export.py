@@ -21,6 +21,7 @@ from flax import nnx
 from jax import Array, lax
 
 from stylegen import images, loading, model_card, ops, sampling
+from stylegen.compiling import at_precision
 from stylegen.config import DataConfig, RunConfig
 from stylegen.convolution import tracing_for
 from stylegen.generator import Generator, broadcast_styles, truncate
@@ -86,6 +87,7 @@ def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
 
         return traced
 
+    @at_precision("highest")
     def program(z: Array, *rest: Array) -> Array:
         return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on("cpu"), default=on("gpu"))
 

@@ -79,7 +79,7 @@ class EqualDense(nnx.Module):
     def __call__(self, x: Array) -> Array:
         x = x.astype(self.dtype) @ (self.weight[...] * self.scale).astype(self.dtype)
         if self.bias is not None:
-            x = x + (self.bias[...] * self.lr_multiplier).astype(self.dtype)
+            x = x + ops.spread(self.bias[...] * self.lr_multiplier, x)
         return x
 
 
@@ -107,7 +107,7 @@ class EqualConv(nnx.Module):
         """x [N, H, W, in] convolved by ``ops.conv``, ``ops.upsample_conv`` or ``ops.conv_downsample``."""
         # The weight stays float32 here: forms that add up parts of it do so before it is rounded.
         x = conv(x.astype(self.dtype), self.weight[...] * self.scale)
-        return x if self.bias is None else ops.add_bias(x, self.bias[...])
+        return x if self.bias is None else x + ops.spread(self.bias[...], x)
 
 
 class NoiseInjection(nnx.Module):
@@ -124,7 +124,7 @@ class NoiseInjection(nnx.Module):
         """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
         if noise is None:
             return x
-        return (x.astype(jnp.float32) + noise * self.noise_strength[...]).astype(x.dtype)
+        return x + ops.spread(noise * self.noise_strength[...], x)
 
 
 class AdaIN(nnx.Module):

@@ -15,7 +15,7 @@ from flax import nnx
 from jax import Array
 
 from stylegen import compiling, projection_loss, sampling
-from stylegen.generator import Generator, NoiseMode
+from stylegen.generator import Generator, NoiseMode, in_float32
 from stylegen.metrics.extractors import Distance
 from stylegen.projected import Projection, ProjectionError, fingerprint
 from stylegen.projection import ADAM, Program, check_targets
@@ -59,7 +59,8 @@ def tune(
         progress: as in ``projection.project``.
 
     Returns:
-        the tuned generator, and the projection, which goes with it now as well.
+        the tuned generator, which computes in float32 as the tuning did, and the projection, which goes with it now as
+        well.
 
     Raises:
         ProjectionError: what is given does not fit together.
@@ -71,6 +72,7 @@ def tune(
     for name, low in (("steps", 1), ("learning_rate", 0), ("locality", 0), ("reach", 0)):
         if not getattr(options, name) >= low:
             raise ProjectionError(f"{name} = {getattr(options, name)}: must be at least {low}.")
+    G = in_float32(G)
     tuned = dict(G.params)
     losses = _descend(G, projection, targets, options, distance, labels, tuned)
     for _ in losses if progress is None else progress(losses, options.steps, "steps"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stylegen import sampling
-from stylegen.generator import Generator
+from stylegen.generator import Generator, in_float32
 from stylegen.images import replacing
 from stylegen.state import by_path
 
@@ -61,6 +61,7 @@ def check(projection: Projection, G: Generator, source: str) -> None:
 
 def draw(G: Generator, projection: Projection, ws: np.ndarray | None = None) -> np.ndarray:
     """The pictures of a projection, uint8 [N, r, r, C], or of others ws [N, ..., num_ws, w_dim] with its noise."""
+    G = in_float32(G)  # as ``projection`` computes
     ws = projection.ws if ws is None else ws
     if projection.noise is None:
         return sampling.synthesize(G, ws)

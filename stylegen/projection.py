@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 
 from stylegen import compiling, ops, projection_loss, sampling
-from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_styles
+from stylegen.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_styles
 from stylegen.metrics.extractors import Distance
 from stylegen.projected import Projection, ProjectionError, fingerprint
 from stylegen.projection_loss import Weights
@@ -86,7 +86,8 @@ def project(
 ) -> Result:
     """Find the styles of pictures.
 
-    A result does not depend on the other targets, and is the same for the same seed (on a CPU, to the last bit).
+    A result does not depend on the other targets, and is the same for the same seed (on a CPU, to the last bit). The
+    generator computes in float32 at highest precision, whatever it was trained in.
 
     Args:
         G: the generator.
@@ -106,7 +107,7 @@ def project(
     targets = np.asarray(targets)
     check_targets(G, targets)
     check_options(G, options)
-    search = _Search(G, options, distance, frames)
+    search = _Search(in_float32(G), options, distance, frames)
     starts = search.starts(targets, labels)
     rows = len(targets) * options.starts  # a target's starts follow one another
     # Gradients of the generator and of the distance take several times the memory of sampling.

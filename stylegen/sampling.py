@@ -329,7 +329,7 @@ def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Arra
         raise SamplingError(f"psi = {psi}: must be a finite number; 1 is no truncation.")
     if cutoff is not None and cutoff < 0:
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
-    run = functools.partial(_styles, G.params, G.noise_const, G.w_avg, np.float32(psi))
+    run = functools.partial(_styles.at(G.config.precision), G.params, G.noise_const, G.w_avg, np.float32(psi))
     return functools.partial(run, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=cutoff)
 
 
@@ -337,7 +337,7 @@ def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool
     """The function of ws [n, num_ws, w_dim], and seeds [n] or given noise, that gives images."""
     # None rather than 1.0 for a finished fade: the old image is then not even computed.
     alpha = None if G.alpha == 1 else np.float32(G.alpha)
-    run = functools.partial(_synthesize, G.params, G.noise_const, alpha)
+    run = functools.partial(_synthesize.at(G.config.precision), G.params, G.noise_const, alpha)
     return functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=noise, as_float=as_float)
 
 

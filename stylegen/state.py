@@ -13,7 +13,7 @@ from jax import Array
 from stylegen.augment import Controller, init_controller
 from stylegen.config import Config
 from stylegen.discriminator import Discriminator
-from stylegen.generator import Generator, GeneratorNetwork, split_generator
+from stylegen.generator import Generator, GeneratorNetwork, split_generator, structure
 from stylegen.layers import Initializer
 from stylegen.losses import penalties
 from stylegen.schedule import Stage
@@ -94,13 +94,8 @@ def d_optimizer(config: Config) -> optax.GradientTransformation:
 
 def build_networks(config: Config) -> Networks:
     """The structure of the configured networks; nothing is computed."""
-
-    def structure() -> tuple[nnx.Module, nnx.Module]:
-        init = Initializer(None)
-        return GeneratorNetwork(config, init=init), Discriminator(config, init=init)
-
-    g, d = nnx.eval_shape(structure)
-    return Networks(g=nnx.graphdef(g), d=nnx.graphdef(d))
+    d = nnx.eval_shape(lambda: Discriminator(config, init=Initializer(None)))
+    return Networks(g=structure(config), d=nnx.graphdef(d))
 
 
 def init_state(config: Config, seed: int | None = None) -> TrainState:

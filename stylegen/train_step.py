@@ -17,7 +17,7 @@ import optax
 from jax import Array, lax, random
 
 from stylegen import augment, losses, ops
-from stylegen.compiling import compiler_options
+from stylegen.compiling import at_precision, compiler_options
 from stylegen.config import Config
 from stylegen.freezing import without_frozen
 from stylegen.generator import GeneratorNetwork, broadcast_styles, num_styles
@@ -426,9 +426,10 @@ def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: A
     """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
+    Products and convolutions have the precision that the configuration names.
     """
     return jax.jit(
-        functools.partial(step, static=static),
+        functools.partial(at_precision(static.config.precision)(step), static=static),
         donate_argnums=0,
         in_shardings=(replicated, split, split, replicated, replicated),
         out_shardings=(replicated, replicated),

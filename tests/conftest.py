@@ -12,6 +12,9 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.par
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+# Tests compare float32 numbers; at JAX's default precision a GPU would compute them in TF32 and a TPU in bfloat16.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+
 # A training step of a tiny network compiles in 2 s instead of 18 like this. XLA aborts at a flag that it does not know,
 # so only where they are known to exist.
 if importlib.metadata.version("jax").startswith(("0.10.", "0.11.", "0.12.")):

@@ -9,11 +9,23 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import stylegen
-from benchmarks import against, augment_leaks, common, directions, flops, growing, projection, sizes, workload
+from benchmarks import (
+    against,
+    augment_leaks,
+    common,
+    directions,
+    flops,
+    growing,
+    precision,
+    projection,
+    sizes,
+    workload,
+)
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
@@ -46,7 +58,11 @@ def printing(**result) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["train_step", "sample", "growing", "input", "style_transfer", "projection", "directions", "augment_leaks"]
+    "name",
+    [
+        *("train_step", "sample", "growing", "input", "style_transfer", "projection", "directions", "augment_leaks"),
+        "precision",
+    ],
 )
 def test_help_says_how_to_run_it(name):
     done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
@@ -114,6 +130,37 @@ def test_the_path_length_of_all_layers_is_that_of_w(make_generator):
         space="w",
     )
     assert some[0] == pytest.approx(ws.mean, rel=1e-3) and 0 < some[1] < some[0]
+
+
+def test_operands_are_rounded_in_derivatives_too():
+    rng = np.random.default_rng(0)
+    x, y, weight = (jnp.asarray(rng.standard_normal((3, 3)), jnp.float32) for _ in range(3))
+
+    def loss(x):
+        return jnp.sum(jax.jit(jnp.matmul)(x, y) * weight)
+
+    def low(x):
+        return np.asarray(x.astype(jnp.bfloat16), np.float64)
+
+    product, gradient = precision.rounded(jnp.matmul, 7)(x, y), precision.rounded(jax.grad(loss), 7)(x)
+    np.testing.assert_allclose(product, low(x) @ low(y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, low(weight) @ low(y).T, rtol=1e-5, atol=1e-6)
+
+
+def test_what_rounding_does_is_measured(make_generator):
+    exact, tf32, *_, low = precision.all_ways()
+    drawn = precision.compared({way.name: precision.drawn(way, make_generator(), 3, 3) for way in (exact, tf32)})
+    gradients = precision.compared({way.name: precision.gradients(way, "demod", 8, 4) for way in (exact, low)})
+    for rows, columns in ((drawn, precision.DRAWN), (gradients, precision.GRADIENTS)):
+        assert [set(row) for row in rows] == [set(columns)] * 2
+    assert drawn[0]["levels_largest"] == 0 and drawn[0]["ppl_zend"] != drawn[1]["ppl_zend"]
+    assert gradients[0]["d_difference"] == 0 < gradients[1]["d_difference"] < 0.1 and gradients[1]["d_cosine"] > 0.99
+
+
+@pytest.mark.slow
+def test_agreement_is_measured():
+    exact, *others = [precision.agreement(way, "stylegan1_16_labels", "0.6") for way in precision.all_ways()]
+    assert max(exact.values()) < 1e-4 < min(max(found.values()) for found in others)
 
 
 @pytest.mark.slow

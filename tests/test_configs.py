@@ -82,7 +82,7 @@ def test_bedrooms_are_trained_as_in_the_original():
     assert (g.w_avg_beta, g.style_mixing_prob, d.mbstd_group_size) == (0.995, 0.9, 4)
     assert (adam.beta1, adam.beta2, adam.epsilon, adam.ema_kimg) == (0, 0.99, 1e-8, 10)
     assert (config.loss.name, config.loss.r1_gamma, config.loss.r1_interval) == ("logistic", 10, 1)
-    assert not config.data.mirror and config.data.category == "bedroom" and config.compute_dtype == "float32"
+    assert not config.data.mirror and config.data.category == "bedroom" and config.compute_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(("name", "gamma"), [("ffhq_1024_sg2", 10), ("lsun_bedroom_256_sg2", 100)])

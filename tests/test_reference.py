@@ -172,7 +172,7 @@ def take_plain_forms(monkeypatch):
 @pytest.mark.parametrize(("name", "lod"), CASES)
 def test_generator_gradients(name, lod, monkeypatch):
     # In the form that the original computes too: one activation of 32 pixels at lod 1 takes the other slope of its
-    # kink in the original's float32 and in this form's, and not in float64, nor in the reduced form's float32, whose
+    # kink in the original's float32 and in this form's, and not in float64, nor in the CPU form's float32, whose
     # gradient of that layer's noise strengths is 0.02918 as in float64 where these have 0.02934.
     take_plain_forms(monkeypatch)
     ref = load(name)

@@ -128,10 +128,11 @@ def batches(monkeypatch):
 
     def recorded(params, noise_const, alpha, ws, seeds, **options):
         seen.append(ws)
-        return synthesize(params, noise_const, alpha, ws, seeds, **options)
+        return synthesize.jitted(params, noise_const, alpha, ws, seeds, **options)
 
     synthesize = sampling._synthesize
-    monkeypatch.setattr(sampling, "_synthesize", recorded)
+    assert synthesize.jitted  # made before its maker is replaced
+    monkeypatch.setattr(synthesize, "at", lambda precision: recorded)
     return seen
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import stylegen
 from stylegen import compiling, images, paths, projected, sampling, video
 from stylegen.cli import common
-from stylegen.generator import truncate
+from stylegen.generator import in_float32, truncate
 
 
 def draw(
@@ -47,7 +47,7 @@ def draw(
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
     loaded = [(part.strip(), projected.load(part.strip())) for part in sources.split(",")]
     compiling.use_cache(None)
-    G = stylegen.load(run, kimg=kimg)
+    G = in_float32(stylegen.load(run, kimg=kimg))  # as project computes
     print(G)
     for source, projection in loaded:
         projected.check(projection, G, source)

@@ -196,6 +196,7 @@ def train(settings: Settings, progress: Callable[[int, int, float], None] | None
     adam = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, total))
     state = adam.init(params)
 
+    @compiling.at_precision("highest")
     def update(params: Any, state: Any, *batch: Array) -> tuple[Any, Any, Array]:
         value, gradient = jax.value_and_grad(loss)(params, *batch)
         change, state = adam.update(gradient, state, params)

@@ -12,9 +12,10 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stylegen import ops, sampling
+from stylegen.compiling import at_precision
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet
-from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
+from stylegen.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_noise, truncate
 
 MAX_BATCH, BATCH_PIXELS = 32, 2**23  # pictures a device at once; eight of 1024 pixels
 
@@ -30,7 +31,7 @@ class Drawing:
 
 
 class GeneratedSet(ImageSet):
-    """Pictures of consecutive seeds; the same that ``stylegen.sample`` draws, to rounding."""
+    """Images of consecutive seeds: those of ``stylegen.sample`` to rounding, drawn in float32 at highest precision."""
 
     count = None
     batch: int
@@ -55,6 +56,7 @@ class GeneratedSet(ImageSet):
             raise EvaluationError(f"cutoff = {drawing.cutoff}: must be the number of layers to truncate, from 0 on.")
         if not np.isfinite(drawing.psi):
             raise EvaluationError(f"psi = {drawing.psi}: must be a finite number; 1 is no truncation.")
+        G = in_float32(G)
         self._G, self._drawing, self._labels = G, drawing, labels
         size = resolution or G.resolution
         self.resolution, self.channels = (size, size), G.image_channels
@@ -73,6 +75,8 @@ class GeneratedSet(ImageSet):
             "drawn_at": G.resolution,
             "alpha": float(G.alpha),
             "channels": self.channels,
+            "compute_dtype": G.config.compute_dtype,
+            "precision": G.config.precision,
             "first_seed": self._drawing.first_seed,
             "psi": self._drawing.psi,
             "cutoff": self._drawing.cutoff,
@@ -104,6 +108,7 @@ class GeneratedSet(ImageSet):
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "resolution", "enlarge", "cutoff", "noise"))
+@at_precision("highest")
 def _draw(
     params: Any,
     noise_const: Any,

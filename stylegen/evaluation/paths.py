@@ -12,7 +12,7 @@ from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.collect import Progress
 from stylegen.evaluation.measure import SEED, Result, provenance
 from stylegen.evaluation.names import Metric
-from stylegen.generator import Generator
+from stylegen.generator import Generator, in_float32
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.path_length import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
 from stylegen.pretrained.vgg import MIN_SIDE
@@ -37,7 +37,8 @@ def measure_path(
     """One of ppl_zfull, ppl_zend, ppl_wfull, ppl_wend.
 
     Noise is the network's own, the same at both ends of a step; there is no truncation. Pictures of an earlier stage
-    are enlarged to the full size, as for the other metrics.
+    are enlarged to the full size, as for the other metrics. They are drawn in float32 at highest precision: a step of
+    1e-4 is below the resolution of bfloat16.
 
     Raises:
         EvaluationError: as ``check``.
@@ -45,6 +46,7 @@ def measure_path(
     resolution = G.config.resolution
     check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop)
     assert metric.fakes is not None
+    G = in_float32(G)
     # Both ends of a step lie in one batch, so that rounding is the same for both.
     pairs = max(1, sampling.default_batch(resolution) // 2)
     enlarge = resolution // G.resolution
@@ -77,6 +79,8 @@ def measure_path(
             "drawn_at": G.resolution,
             "alpha": float(G.alpha),
             "count": metric.fakes,
+            "compute_dtype": G.config.compute_dtype,
+            "precision": G.config.precision,
             "latent_seed": SEED,
             "psi": 1.0,
             "noise": "const",

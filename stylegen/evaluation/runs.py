@@ -19,6 +19,9 @@ from stylegen.images import replacing
 from stylegen.metrics.extractors import Distance, Extractor
 from stylegen.metrics.path_length import Crop
 
+# How generated images were drawn. A value recorded before it named its precision does not compare with newer ones.
+DRAWN_BY = ("psi", "cutoff", "noise", "first_seed", "count", "resolution", "compute_dtype", "precision")
+
 
 def evaluate_generator(
     G: Generator,
@@ -133,6 +136,6 @@ def way(provenance: dict[str, Any]) -> str:
     """How a value was measured, without when and of which snapshot: only numbers of one way can be compared."""
     made = {name: value for name, value in provenance.items() if name in ("metric", "extractor", "distance", "crop")}
     fakes = provenance.get("fakes", {})
-    made["fakes"] = {name: fakes.get(name) for name in ("psi", "cutoff", "noise", "first_seed", "count", "resolution")}
+    made["fakes"] = {name: fakes.get(name) for name in DRAWN_BY}
     made["reals"] = provenance.get("reals", {}).get("fingerprint")
     return json.dumps(made, sort_keys=True)

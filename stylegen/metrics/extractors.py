@@ -85,6 +85,7 @@ class Extractor:
 
     @functools.cached_property
     def _program(self) -> Callable[..., dict[str, Array]]:
+        @compiling.at_precision("highest")
         def program(params: Any, images: Array) -> dict[str, Array]:
             rgb = jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
             return self.forward(params, rgb)
@@ -197,6 +198,7 @@ class Distance:
 
 
 @jax.jit
+@compiling.at_precision("highest")
 def _distance(params: Any, linear: Any, a: Array, b: Array) -> Array:
     a, b = (jnp.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in (a, b))
     return vgg.perceptual_distance(params, linear, a, b)

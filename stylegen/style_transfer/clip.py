@@ -78,7 +78,7 @@ def estimate_motion(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     return np.asarray(_motion(jnp.asarray(before), jnp.asarray(now)))
 
 
-@compiling.jit()
+@compiling.jit(precision=None)
 def _motion(before: Array, now: Array) -> Array:
     a, b = (image.astype(jnp.float32) @ _LUMA for image in (before, now))
     small = [_shrunk(_shrunk(image)) for image in (a, b)]
@@ -141,7 +141,7 @@ def warp(image: Array, motion: Array) -> Array:
     return top * (1 - ty) + (image[high[0], low[1]] * (1 - tx) + image[high[0], high[1]] * tx) * ty
 
 
-@compiling.jit()
+@compiling.jit(precision=None)
 def _blend(
     before: Array, now: Array, alone: Array, single: Array, last: Array, motion: Array, blend: float
 ) -> tuple[Array, Array, list[Array]]:

@@ -42,7 +42,7 @@ def against_alpha(
     return points
 
 
-@compiling.jit(static_argnames=("stages", "variance"))
+@compiling.jit(precision=None, static_argnames=("stages", "variance"))
 def _losses(
     encoder: Params, result: Array, content: Array, style: Array, *, stages: Stages, variance: losses.Variance
 ) -> Any:

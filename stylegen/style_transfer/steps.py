@@ -66,7 +66,7 @@ def encoder_loss(
     return total, {"error": error, "recognised": right}
 
 
-@compiling.jit(static_argnames="stages", donate_argnames="training")
+@compiling.jit(precision=None, static_argnames="stages", donate_argnames="training")
 def encoder_step(
     training: Training, images: Array, labels: Array, rate: float, recognition: float, *, stages: Stages
 ) -> Any:
@@ -103,7 +103,7 @@ def decoder_loss(
     return total, {"content": content_loss, "style": style_loss}
 
 
-@compiling.jit(static_argnames=("stages", "variance"), donate_argnames="training")
+@compiling.jit(precision=None, static_argnames=("stages", "variance"), donate_argnames="training")
 def decoder_step(
     training: Training,
     encoder: Params,
@@ -131,7 +131,7 @@ def _part(params: Params, prefix: str) -> Params:
     return {name.removeprefix(prefix): x for name, x in params.items() if name.startswith(prefix)}
 
 
-@compiling.jit(static_argnames="stages")
+@compiling.jit(precision=None, static_argnames="stages")
 def mean_activations(encoder: Params, images: Array, *, stages: Stages) -> list[Array]:
     """Mean [C] over squares and positions of what every convolution of the encoder gives after its ReLU."""
     return [jnp.mean(x, axis=(0, 1, 2)) for x in networks.activations(encoder, stages, as_float(images))]

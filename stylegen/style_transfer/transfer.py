@@ -26,12 +26,12 @@ SMALLEST = 16  # pixels a side: fewer leave nothing to reflect at the last stage
 _SUM_TOLERANCE = 1e-3  # of weights that are to be 1: decimals such as 0.333
 
 
-@compiling.jit(static_argnames="stages")
+@compiling.jit(precision=None, static_argnames="stages")
 def _encode(params: Params, images: Array, *, stages: Stages) -> Array:
     return networks.encode(params, stages, images.astype(jnp.float32) / 255)[-1]
 
 
-@compiling.jit(static_argnames="stages")
+@compiling.jit(precision=None, static_argnames="stages")
 def _decode(params: Params, features: Array, *, stages: Stages) -> Array:
     return to_uint8(networks.decode(params, stages, features))
 
@@ -111,12 +111,12 @@ def style_of(model: StyleModel, style: np.ndarray, tile: int = TILE) -> Style:
     return Style(np.asarray(mean[0]), np.asarray(std[0]))
 
 
-@compiling.jit(static_argnames="variance")
+@compiling.jit(precision=None, static_argnames="variance")
 def _statistics(features: Array, *, variance: losses.Variance) -> tuple[Array, Array]:
     return losses.statistics(features, variance)
 
 
-@compiling.jit(static_argnames="variance")
+@compiling.jit(precision=None, static_argnames="variance")
 def _restyle(
     features: Array, mean: Array, std: Array, shares: Array, alpha: float, *, variance: losses.Variance
 ) -> Array:
@@ -125,7 +125,7 @@ def _restyle(
     return features * (1 - alpha) + target * alpha
 
 
-@compiling.jit(static_argnames="variance")
+@compiling.jit(precision=None, static_argnames="variance")
 def _restyle_regions(
     features: Array, mean: Array, std: Array, regions: Array, alpha: float, *, variance: losses.Variance
 ) -> Array:

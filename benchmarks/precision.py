@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""What TF32 and bfloat16 do to numbers, images and path lengths, compared with float32 at highest precision.
+
+    python benchmarks/precision.py
+    python benchmarks/precision.py --block demod --json out/precision.json
+
+TF32 and bfloat16 products are emulated on every machine: the operands of each product and convolution, in derivatives
+too, are rounded to 10 or 7 bits of mantissa, and sums are float32. On an accelerator there is one more row, "default",
+which is its own fast choice (precision = default). "compute_dtype" is bfloat16 in all convolutions and activations.
+
+The first table has the largest differences from the numbers of StyleGAN's published code (tests/reference.py), relative
+to the largest of them; of gradients, those of the norms by layer relative to the norm of the whole. The second one has
+the samples of the generator that comes with the package, in grey levels, and its perceptual path lengths. The third one
+has gradients of a network of 64 pixels with random weights: the difference from float32 relative to the norm, and the
+cosine. The last line is one JSON object.
+"""
+
+import argparse
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
+from benchmarks import common
+
+NETWORK, LOD = "stylegan1_32", "0.4"  # of the stored numbers: in the middle of a fade
+GAMMA = 10.0  # of R1
+AGREEMENT = {
+    "way": ("", ""),
+    "images": ("images", ".1e"),
+    "scores": ("scores", ".1e"),
+    "r1": ("R1", ".1e"),
+    "d_gradient": ("D gradient", ".1e"),
+    "g_gradient": ("G gradient", ".1e"),
+}
+DRAWN = {
+    "way": ("", ""),
+    "levels_mean": ("mean difference", ".3f"),
+    "levels_largest": ("largest", ""),
+    "ppl_zend": ("ppl zend", ",.1f"),
+    "ppl_wend": ("ppl wend", ",.1f"),
+}
+GRADIENTS = {
+    "way": ("", ""),
+    "d_difference": ("D with R1", ".1e"),
+    "d_cosine": ("cosine", ".6f"),
+    "g_difference": ("G", ".1e"),
+    "g_cosine": ("cosine", ".6f"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How networks are computed: the dtype that they are built with, and what is done to a function of them."""
+
+    name: str
+    change: Callable[[Callable[..., Any]], Callable[..., Any]]
+    dtype: str = "float32"
+
+    def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, computed in this way and compiled."""
+        import jax
+
+        from stylegen.compiling import compiler_options
+
+        return jax.jit(self.change(function), compiler_options=compiler_options())
+
+
+def all_ways() -> list[Way]:
+    """Float32 at highest precision, which the others are compared with, and the others."""
+    import jax
+
+    from stylegen.compiling import at_precision
+
+    exact = at_precision("highest")
+    found = [
+        Way("float32", exact),
+        Way("TF32, emulated", functools.partial(rounded, mantissa_bits=10)),
+        Way("bfloat16 products, emulated", functools.partial(rounded, mantissa_bits=7)),
+        Way("compute_dtype bfloat16", exact, "bfloat16"),
+    ]
+    if jax.default_backend() != "cpu":
+        found.insert(1, Way(f"default of {common.device_name()}", at_precision("default")))
+    return found
+
+
+def rounded(function: Callable[..., Any], mantissa_bits: int) -> Callable[..., Any]:
+    """The function with all float32 operands of its products and convolutions rounded, those of derivatives too."""
+    import jax
+
+    from stylegen.compiling import at_precision
+
+    def run(*args: Any) -> Any:
+        closed, results = jax.make_jaxpr(at_precision("highest")(function), return_shape=True)(*args)
+        values = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), mantissa_bits)
+        return jax.tree.unflatten(jax.tree.structure(results), values)
+
+    return run
+
+
+def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], mantissa_bits: int) -> list[Any]:
+    """The results of a traced function, operation by operation; calls of functions are entered."""
+    import jax
+    from jax.extend.core import ClosedJaxpr, Literal
+
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+    for equation in jaxpr.eqns:
+        values = [x.val if isinstance(x, Literal) else known[x] for x in equation.invars]
+        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+        if isinstance(inner, ClosedJaxpr) and len(inner.jaxpr.invars) == len(values):
+            results = _evaluate(inner.jaxpr, inner.consts, values, mantissa_bits)
+        else:
+            if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+                values = [jax.lax.reduce_precision(x, 8, mantissa_bits) if x.dtype == "float32" else x for x in values]
+            results = equation.primitive.bind(*values, **equation.params)
+            results = results if equation.primitive.multiple_results else [results]
+        known |= zip(equation.outvars, results, strict=True)
+    return [x.val if isinstance(x, Literal) else known[x] for x in jaxpr.outvars]
+
+
+def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, float]:
+    """Largest relative differences from the stored numbers of the published code."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from stylegen import losses, ops
+    from stylegen.generator import broadcast_styles, num_styles
+    from stylegen.state import build_networks
+    from stylegen.train_step import prepare_reals
+    from tests.reference import Reference, get
+
+    ref = Reference(network)
+    resolution, alpha = ref.stage(lod)
+    networks = build_networks(dataclasses.replace(ref.config, compute_dtype=way.dtype))
+    noise, g, d = ref.noise_const(), ref.params(ref.generator_paths()), ref.params(ref.discriminator_paths())
+    order = np.array(ops.minibatch_std_order(len(ref["in/z"]), ref.config.discriminator.mbstd_group_size))
+    c = None if ref.labels is None else ref.labels[order]
+    factor = ref.config.resolution // resolution
+    reals = prepare_reals(ref.images(f"in/lod{lod}/reals_uint8"), alpha, False, jax.random.key(0))[order]
+    fakes = ref.images(f"out/lod{lod}/images")[order][:, ::factor, ::factor]
+
+    def score(d: Any) -> Callable[[Any], Any]:
+        return functools.partial(networks.discriminator(d), c=c, alpha=alpha)
+
+    def draw(g: Any, ws: Any) -> Any:
+        return networks.generator(g, noise).synthesis(ws, resolution=resolution, alpha=alpha)
+
+    def d_loss(d: Any) -> tuple[Any, Any]:
+        real, penalty = losses.scores_and_penalty(score(d), reals, ref.config.resolution)
+        loss = losses.logistic_discriminator(real, score(d)(fakes))
+        return jnp.mean(loss + GAMMA / 2 * penalty), (real, jnp.mean(penalty))
+
+    def g_loss(g: Any) -> Any:
+        w = networks.generator(g, noise).mapping(ref["in/z"][order], c)
+        return jnp.mean(losses.logistic_generator(score(d)(draw(g, broadcast_styles(w, num_styles(resolution))))))
+
+    def relative(actual: Any, expected: Any) -> float:
+        expected = np.asarray(expected, np.float64)
+        return float(np.abs(np.asarray(actual, np.float64) - expected).max() / np.abs(expected).max())
+
+    def norms(side: str, gradient: Any, paths: dict[str, tuple[str, ...]]) -> float:
+        stored = {name: float(ref[f"out/lod{lod}/{side}_grad_l2/{name}"]) for name in paths}
+        ours = {name: np.linalg.norm(get(gradient, path).astype(np.float64)) for name, path in paths.items()}
+        largest = max(abs(ours[name] - stored[name]) for name in paths)
+        return float(largest / np.linalg.norm([*stored.values()]))
+
+    d_gradient, (real, penalty) = way.jit(jax.grad(d_loss, has_aux=True))(d)
+    expected = (ref[f"out/lod{lod}/d_loss"].mean() - ref[f"out/lod{lod}/d_loss_without_r1"].mean()) / (GAMMA / 2)
+    return {
+        "images": relative(
+            way.jit(draw)(g, ref["out/dlatents"]), ref.images(f"out/lod{lod}/images")[:, ::factor, ::factor]
+        ),
+        "scores": relative(real, ref[f"out/lod{lod}/real_scores"][order][:, 0]),
+        "r1": relative(penalty, expected),
+        "d_gradient": norms("d", d_gradient, ref.discriminator_paths(prefix="")),
+        "g_gradient": norms("g", way.jit(jax.grad(g_loss))(g), ref.generator_paths(prefix="")),
+    }
+
+
+def drawn(way: Way, G: Any, samples: int, pairs: int) -> dict[str, Any]:
+    """Samples of a generator, uint8 [samples, r, r, C], and its path lengths by ``pairs`` pairs of latents."""
+    import numpy as np
+
+    from stylegen import ops, sampling
+    from stylegen.generator import broadcast_styles
+    from stylegen.metrics.extractors import open_distance
+    from stylegen.metrics.path_length import path_ends, path_length
+    from stylegen.state import build_networks
+
+    config = dataclasses.replace(G.config, compute_dtype=way.dtype)
+    network = build_networks(config).generator(G.params, G.noise_const)
+    mapping = way.jit(lambda z: network.mapping(z))
+    draw = way.jit(lambda w: network.synthesis(broadcast_styles(w, G.num_ws), resolution=G.resolution, noise="const"))
+    size = max(1, min(8, pairs))
+
+    def images(z: np.ndarray) -> np.ndarray:
+        return np.asarray(ops.to_uint8(draw(mapping(z))))
+
+    z = sampling.latents(range(samples), G.z_dim)
+    found: dict[str, Any] = {"samples": np.concatenate([images(z[i : i + size]) for i in range(0, samples, size)])}
+    distance = open_distance("random_vgg")
+    for space in ("z", "w"):
+        ends = path_ends(pairs, G.z_dim, sampling="end", batch=size)
+        length = path_length(lambda z: np.asarray(mapping(z.astype(np.float32))), draw, distance, ends, space=space)
+        found[f"ppl_{space}end"] = length.mean
+    return found
+
+
+def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4) -> dict[str, Any]:
+    """Gradients [n] of the discriminator's loss with R1 and of the generator's, of new networks."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from stylegen import losses, ops
+    from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+    from stylegen.data import toy_bedrooms
+    from stylegen.generator import broadcast_styles, num_styles
+    from stylegen.state import build_networks, init_state
+
+    config = Config(
+        resolution=resolution,
+        generator=GeneratorConfig(block=block, channel_max=width),  # type: ignore[arg-type]
+        discriminator=DiscriminatorConfig(channel_max=width),
+        schedule=ScheduleConfig(start_resolution=resolution),
+    )
+    state = init_state(config)
+    networks = build_networks(dataclasses.replace(config, compute_dtype=way.dtype))  # type: ignore[arg-type]
+    reals = ops.to_float(toy_bedrooms.render(range(2 * batch), resolution))
+    reals, fakes = reals[:batch], reals[batch:, ::-1]  # other images, upside down
+    z = np.random.default_rng(0).standard_normal((batch, config.generator.z_dim), np.float32)
+
+    def d_loss(d: Any) -> Any:
+        score = networks.discriminator(d)
+        real, penalty = losses.scores_and_penalty(score, reals, resolution)
+        return jnp.mean(losses.logistic_discriminator(real, score(fakes)) + GAMMA / 2 * penalty)
+
+    def g_loss(g: Any) -> Any:
+        network = networks.generator(g, state.noise_const)
+        images = network.synthesis(broadcast_styles(network.mapping(z), num_styles(resolution)), resolution=resolution)
+        return jnp.mean(losses.logistic_generator(networks.discriminator(state.d)(images)))
+
+    found = {"d": way.jit(jax.grad(d_loss))(state.d), "g": way.jit(jax.grad(g_loss))(state.g)}
+    return {
+        side: np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(gradient)])
+        for side, gradient in found.items()
+    }
+
+
+def compared(results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the second and third table: samples and gradients of each way against those of float32."""
+    import numpy as np
+
+    first = next(iter(results.values()))
+    rows = []
+    for name, found in results.items():
+        row: dict[str, Any] = {"way": name} | {key: x for key, x in found.items() if key.startswith("ppl")}
+        if "samples" in found:
+            levels = np.abs(found["samples"].astype(int) - first["samples"])
+            row |= {"levels_mean": float(levels.mean()), "levels_largest": int(levels.max())}
+        for side in ("d", "g") if "d" in found else ():
+            a, b = found[side], first[side]
+            norm = float(np.linalg.norm(b))
+            row[f"{side}_difference"] = float(np.linalg.norm(a - b)) / norm
+            row[f"{side}_cosine"] = float(a @ b) / (float(np.linalg.norm(a)) * norm)
+        rows.append(row)
+    return rows
+
+
+def run() -> dict[str, Any]:
+    p = common.parser(__doc__)
+    p.add_argument("--run", default="toy_bedrooms", help="generator without classes")
+    p.add_argument("--samples", type=int, default=64)
+    p.add_argument("--pairs", type=int, default=100, help="of latents, for path lengths")
+    p.add_argument("--block", choices=("adain", "demod"), default="adain", help="of the third table's networks")
+    p.add_argument("--resolution", type=int, default=64, help="of them")
+    p.add_argument("--width", type=int, default=64, help="their greatest width")
+    return measure(p.parse_args())
+
+
+def measure(a: argparse.Namespace) -> dict[str, Any]:
+    """All three tables, printed; written where ``a.json`` says, and returned."""
+    import stylegen
+
+    ways = all_ways()
+    machine = common.machine()
+    print(common.describe(machine))
+    found = [{"way": way.name} | agreement(way) for way in ways]
+    print(f"\ndifferences from the published code's numbers, {NETWORK}, lod {LOD}")
+    print(common.table(found, AGREEMENT), flush=True)
+    G = stylegen.load(a.run)
+    images = compared({way.name: drawn(way, G, a.samples, a.pairs) for way in ways})
+    print(f"\n{a.samples} samples and path lengths ({a.pairs} pairs, random_vgg), {G}")
+    print(common.table(images, DRAWN), flush=True)
+    rows = compared({way.name: gradients(way, a.block, a.resolution, a.width) for way in ways})
+    print(f"\ngradients, {a.block} at {a.resolution} pixels, width {a.width}: differences from float32")
+    print(common.table(rows, GRADIENTS), flush=True)
+    result = {"machine": machine, "agreement": found, "drawn": images, "gradients": rows}
+    common.write_json(a.json, result)
+    return result
+
+
+if __name__ == "__main__":
+    common.main(run)
