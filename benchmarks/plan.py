@@ -7,8 +7,9 @@
     python benchmarks/plan.py --config configs/ffhq_1024.py --target tpu:v5e:2x4 --resolutions 64 1024
 
 "least" is a bound and no prediction: for each kernel of a GPU the larger of what it reads and writes over the memory's
-rate and its convolutions over the arithmetic's, summed; for a TPU, XLA's own sum of the same kind. "memory" is the
-compiler's account of one device. "odd" are convolutions that cuDNN is not made for. The last line is one JSON object.
+rate and its convolutions over the arithmetic's, summed; for a TPU the larger of all bytes and all operations. "memory"
+is the compiler's account of one device. "odd" are convolutions that cuDNN is not made for. The last line is one JSON
+object.
 """
 
 import argparse

@@ -44,7 +44,7 @@ class Plan:
     odd_convolutions: int
     flop: float
     bytes: float
-    seconds: float  # the least: for each kernel what its memory or its arithmetic takes, summed
+    seconds: float  # the least: what memory or arithmetic takes, for each kernel of a GPU, else for all together
     convolution_seconds: float  # the share of convolutions in it; 0 where it is not known
     arguments: int  # bytes of the state and the batch
     temporary: int  # bytes
@@ -140,8 +140,7 @@ def make_plan(
     else:
         cost = compiled.cost_analysis() or {}
         flop, moved = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
-        # A TPU's compiler has the sum over kernels itself.
-        seconds = max(cost.get("optimal_seconds", 0.0), flop / rate, moved / chip.bandwidth)
+        seconds = max(flop / rate, moved / chip.bandwidth)
     return Plan(
         name=name,
         target=target,

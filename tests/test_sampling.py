@@ -128,11 +128,10 @@ def batches(monkeypatch):
 
     def recorded(params, noise_const, alpha, ws, seeds, **options):
         seen.append(ws)
-        return synthesize.jitted(params, noise_const, alpha, ws, seeds, **options)
+        return program(params, noise_const, alpha, ws, seeds, **options)
 
-    synthesize = sampling._synthesize
-    assert synthesize.jitted  # made before its maker is replaced
-    monkeypatch.setattr(synthesize, "at", lambda precision: recorded)
+    program = sampling._synthesize.at("highest")
+    monkeypatch.setattr(sampling._synthesize, "at", lambda precision: recorded)
     return seen
 
 
