@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+INFINITE = float("inf")
 COMPILERS = Path(__file__).resolve().parents[1] / ".compilers"  # where ``make compilers`` puts them
 
 
@@ -154,7 +155,7 @@ def parse(text: str) -> Target:
         kind, count = match[1], int(match[2] or 1)
         if kind == "cpu" and 1 <= count <= 64:
             # No rates are known, so there is no least time.
-            return Target(text, "cpu", Chip("cpu", *[float("inf")] * 5), count)
+            return Target(text, "cpu", Chip("cpu", INFINITE, INFINITE, INFINITE, INFINITE, INFINITE), count)
         if kind in GPUS and 1 <= count <= 8:
             return Target(text, "gpu", GPUS[kind], count)
     slice_name = SLICES.get(name, name.removeprefix("tpu:"))

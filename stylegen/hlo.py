@@ -195,8 +195,8 @@ def place(calls: list[str]) -> tuple[str, str]:
 def totals(run: list[Kernel], text: str, bandwidth: float, rate: float) -> Mapping[tuple[str, str, str], float]:
     """Least seconds by (kind, part of the step, function), largest first."""
     frames = Frames(text)
-    sums: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    sums: collections.defaultdict[tuple[str, str, str], float] = collections.defaultdict(float)
     for kernel in run:
         kind = "convolution" if kernel.is_convolution else kernel.kind
         sums[(kind, *place(frames.calls(kernel.frame)))] += kernel.seconds(bandwidth, rate)
-    return dict(sums.most_common())
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))

@@ -28,7 +28,9 @@ from stylegen.train_step import Static, jit_step, train_step
 
 GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
 # Machine code is not wanted, only the program.
-CHEAP = {"gpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
+CHEAP: dict[str, dict[str, str | bool | int]] = {
+    "gpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def make_plan(
     compiled = lowered.compile(compiler_options={**ours, **CHEAP.get(target.platform, {}), **(options or {})})
     ended = time.monotonic()
     text, memory = compiled.as_text(), compiled.memory_analysis()
+    assert text is not None and memory is not None
     chip, run = target.chip, hlo.kernels(text)
     rate = chip.bfloat16 if config.compute_dtype == "bfloat16" else chip.float32
     if target.platform == "gpu":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stylegen import resampling
-from stylegen.convolution import spread_convolve
+from stylegen.convolution import spread_convolve, tracing_for
 
 TAPS = np.array([1, 3, 3, 1]) / 8
 
@@ -48,6 +48,38 @@ def images():
 @pytest.fixture(scope="module")
 def weight():
     return np.random.default_rng(1).standard_normal((3, 3, 3, 5), np.float32)
+
+
+@pytest.fixture(autouse=True, params=["cpu", "gpu"])
+def platform(request):
+    """Everything in the forms of both kinds of platforms."""
+    with tracing_for(request.param):
+        yield
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: resampling.smooth(x, 1, gain=2), lambda x: resampling.smooth(x, 2), resampling.upsample]
+    + [resampling.downsample],
+)
+def test_derivatives_are_those_of_the_matrix(images, operation):
+    """The operation is linear: its matrix gives its gradient, and that one's gradient, which R1 needs."""
+    shape = operation(images).shape
+    columns = np.eye(images[0].size, dtype=np.float32).reshape(-1, *images.shape[1:])
+    matrix = np.stack([np.ravel(operation(column[None])) for column in columns], -1)
+    flat = images.reshape(2, -1)
+    outputs = np.random.default_rng(2).standard_normal(shape).astype(np.float32).reshape(2, -1)
+
+    def first(x):
+        return jnp.sum(jnp.square(operation(x)) * outputs.reshape(shape))
+
+    def second(x):
+        return jnp.sum(jax.grad(first)(x) ** 2)
+
+    gradient = (2 * (flat @ matrix.T) * outputs) @ matrix
+    np.testing.assert_allclose(np.reshape(jax.grad(first)(images), (2, -1)), gradient, rtol=1e-3, atol=1e-4)
+    twice = 2 * ((2 * (gradient @ matrix.T) * outputs) @ matrix)
+    np.testing.assert_allclose(np.reshape(jax.grad(second)(images), (2, -1)), twice, rtol=1e-3, atol=1e-3)
 
 
 def test_smooth(images):
