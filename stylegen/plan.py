@@ -28,10 +28,9 @@ from stylegen.train_step import Static, jit_step, train_step
 
 GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
 # Machine code is not wanted, only the program.
-CHEAP: dict[str, dict[str, str | bool | int]] = {
-    "gpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+CHEAP: dict[str, dict[str, str | bool]] = {
+    "gpu": {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 }
-
 
 @dataclass(frozen=True)
 class Plan:
