@@ -80,4 +80,4 @@ format: venv  ## put style and formatting right
 	"$(BIN)/ruff" format .
 
 clean:  ## delete .venv and caches; runs and pictures stay
-	rm -rf "$(VENV)" .pytest_cache .ruff_cache .mypy_cache build dist
+	rm -rf "$(VENV)" .compilers .pytest_cache .ruff_cache .mypy_cache build dist

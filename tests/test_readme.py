@@ -93,6 +93,9 @@ def test_train(arguments, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     if "runs/nvidia-bedroom" in arguments:  # which is not here; tests/test_export.py starts from one that is
         monkeypatch.setattr("stylegen.transfer.describe", lambda config: config.run.init_from)
+    if "--target" in arguments:  # which takes a compiler and minutes; tests/test_plan.py compiles
+        monkeypatch.setattr("stylegen.chips.prepare_environment", lambda: None)
+        monkeypatch.setattr("stylegen.plan.describe", lambda config, target, *_, **__: f"generator: all {target.name}")
     assert train.main([*arguments, "--dry_run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
