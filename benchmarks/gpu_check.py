@@ -61,7 +61,7 @@ def profile(check: Runner, a: argparse.Namespace) -> None:
     """The step, and for comparison the same step as it is compiled without the card."""
     card = check.measure("profile", 200).result.get("name") or ("cpu" if check.tiny else None)
     if card:
-        gpu_runs.plan(check, *((16, 4) if check.tiny else (256, 32)), card)
+        gpu_runs.plan(check, *((8, 4) if check.tiny else (256, 32)), card)
 
 
 def variants(check: Runner, a: argparse.Namespace) -> None:

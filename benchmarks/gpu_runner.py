@@ -123,6 +123,11 @@ class Runner:
     def patience(self) -> int:
         return PATIENCE if self.tiny else 1
 
+    @property
+    def cache(self) -> str:
+        """Folder of compiled programs."""
+        return os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(self.work / "programs")
+
     def left(self) -> float:
         """Seconds that the step has."""
         return self._step_end - time.monotonic()
@@ -234,7 +239,7 @@ class Runner:
         seconds = min(limit * self.patience, self.left()) - 2
         command = [sys.executable, str(ROOT / "benchmarks" / "gpu_steps.py"), verb, *arguments]
         command += ["--step", self.step, "--results", str(self.results), "--seconds", f"{max(seconds, 1):.0f}"]
-        command += ["--cache", str(self.work / "programs"), *(["--tiny"] if self.tiny else [])]
+        command += ["--cache", self.cache, *(["--tiny"] if self.tiny else [])]
         return self.run(verb, command, limit)
 
 

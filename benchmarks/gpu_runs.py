@@ -30,7 +30,12 @@ TESTS = [
     "tests/test_train_step.py", "tests/test_step_losses.py", "tests/test_sampling.py", "tests/test_checkpoint.py",
     "tests/test_recovery.py",
 ]  # fmt: skip
+SPEED = (
+    "resolution", "batch", "amp", "train_img_per_s", "sample_img_per_s", "train_gflop_per_img", "program_gib",
+    "peak_gpu_gib", "lower_s", "compile_s",
+)  # fmt: skip
 TRAINING = ["--config", str(ROOT / "benchmarks" / "gpu_training.py")]
+SMALL = ["--resolution", "8", "--schedule.start_resolution", "8"]
 NARROW = [
     "--generator.channel_base", "1024", "--generator.channel_max", "64",
     "--discriminator.channel_base", "1024", "--discriminator.channel_max", "64",
@@ -52,7 +57,7 @@ def other_program(given: str | None) -> str | None:
 def speed(check: Runner, resolution: int, batches: tuple[int, ...], torch: str | None) -> None:
     """The step and sampling in bfloat16, alone and then in turn with the other program, in each of its forms."""
     if check.tiny:
-        resolution, batches = (16, batches[:1]) if resolution == 256 else (8, batches[:1])
+        resolution, batches = 8, (4,)
     command = other_program(torch)
     if command is None:
         check.record("comparison", skipped="no program to compare with: --torch")
@@ -72,8 +77,8 @@ def options(check: Runner, resolution: int, batch: int) -> list[str]:
     """The command line of train_step.py."""
     steps = ("2", "1") if check.tiny else ("10", "3")
     widths = TINY_WIDTHS if check.tiny else WIDTHS
-    size = ["--resolution", str(resolution), "--batch", str(batch if not check.tiny else 4), *widths]
-    return [*size, "--steps", steps[0], "--warmup", steps[1], "--only-speed", "--cache", str(check.work / "programs")]
+    size = ["--resolution", str(resolution), "--batch", str(batch), *widths]
+    return [*size, "--steps", steps[0], "--warmup", steps[1], "--only-speed", "--cache", check.cache]
 
 
 def ours(check: Runner, resolution: int, batch: int) -> bool:
@@ -82,8 +87,7 @@ def ours(check: Runner, resolution: int, batch: int) -> bool:
         command = script("train_step", *options(check, resolution, batch), *amp)
         ended = check.run(f"ours {resolution} {batch} {way}".strip(), command, 240, environment=environment)
         if ended.ok:
-            found = {key: value for key, value in ended.result.items() if key not in ("train_times_s", "machine")}
-            check.record("speed", way=way or "as it is", **found)
+            check.record("speed", way=way or "as it is", **{key: ended.result.get(key) for key in SPEED})
         if ended.status != "failed":
             return ended.ok and way == ""
     return False
@@ -111,6 +115,8 @@ def resume(check: Runner) -> None:
     folders = {name: check.work / "resume" / name for name in ("whole", "killed", "again")}
     shutil.rmtree(check.work / "resume", ignore_errors=True)
     flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()}
+    if not check.tiny:  # each process is to come to the same program by itself
+        flags["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     commands = {name: short_run(check.tiny, folder) for name, folder in folders.items()}
     pause = random.uniform(0, 0.5)
 
@@ -138,11 +144,21 @@ def resume(check: Runner) -> None:
 
 
 def short_run(tiny: bool, folder: Path) -> list[str]:
-    """The command of a run of some seconds, with a checkpoint after every sixth of it; nothing comes from a cache."""
+    """The command of a run of some seconds, with a checkpoint after every sixth of it."""
     total = 0.384 if tiny else 4.8
     often = str(total / 6)
-    size = ["--resolution", "8" if tiny else "16", "--schedule.start_resolution", "8" if tiny else "16"]
-    size += ["--data.batch", "8", "--data.num_images", "500", "--compute_dtype", "float32", "--augment.mode", "none"]
+    size = SMALL if tiny else ["--resolution", "16", "--schedule.start_resolution", "16"]
+    size = [
+        *size,
+        "--data.batch",
+        "8",
+        "--data.num_images",
+        "500",
+        "--compute_dtype",
+        "float32",
+        "--augment.mode",
+        "none",
+    ]
     size += ["--generator.z_dim", "64", "--generator.w_dim", "64", "--generator.mapping_layers", "4"]
     size += ["--schedule.total_kimg", str(total), "--run.tick_kimg", often, "--run.checkpoint_kimg", often]
     return [sys.executable, "train.py", *TRAINING, *size, *NARROW, "--run.grid", "4", "2", "--run.dir", str(folder)]
@@ -157,11 +173,11 @@ def train64(check: Runner, data: str | None) -> None:
     """Training at 64 pixels with ADA in bfloat16 for up to three minutes, then SIGTERM, which saves it."""
     run = check.work / "train64"
     shutil.rmtree(run, ignore_errors=True)
-    seconds = 60 if check.tiny else min(180, check.left() - 45)
+    seconds = 30 if check.tiny else min(180, check.left() - 45)
     if seconds < 30:
         check.record("training", skipped="no time left")
         return
-    size = [*NARROW, "--data.batch", "4", "--run.tick_kimg", "0.02"] if check.tiny else []
+    size = [*NARROW, *SMALL, "--data.batch", "4", "--run.tick_kimg", "0.02"] if check.tiny else []
     command = [sys.executable, "train.py", *TRAINING, *data_options(check, data), *size, "--run.dir", str(run)]
     ended = check.run("training", command, seconds + 42, stop_after=seconds)
     for name in ("fakes.png", "reals.png"):
@@ -169,13 +185,13 @@ def train64(check: Runner, data: str | None) -> None:
             shutil.copyfile(run / name, check.out / f"train64_{name}")
     stats = run / "stats.jsonl"
     ticks = [json.loads(line) for line in stats.read_text().splitlines()] if stats.is_file() else []
-    if ticks:
-        speeds = [tick["Timing/img_per_sec"] for tick in ticks]
-        last = {key: value for key, value in ticks[-1].items() if key.startswith(("Loss/", "Progress/"))}
-        stopped = any(text in ended.output for text in ("Stopped; the same command goes on", "Finished"))
-        check.record("training", ticks=len(ticks), img_per_s=statistics.median(speeds), saved=stopped, last=last)
-        check.record("tick", img_per_s=speeds)
-        check.say(f"training: {statistics.median(speeds):.0f} img/s in the loop, saved: {stopped}")
+    speeds = [tick["Timing/img_per_sec"] for tick in ticks]
+    last = {key: value for key, value in (ticks or [{}])[-1].items() if key.startswith(("Loss/", "Progress/"))}
+    fields: dict[str, Any] = {"ticks": len(ticks), "img_per_s": statistics.median(speeds) if speeds else None}
+    fields["saved"] = any(text in ended.output for text in ("Stopped; the same command goes on", "Finished"))
+    check.record("training", **fields, last=last)
+    check.record("tick", img_per_s=speeds)
+    check.say(f"training: {fields}")
 
 
 def data_options(check: Runner, given: str | None) -> list[str]:

@@ -27,7 +27,7 @@ from benchmarks.gpu_runner import Records, short
 PACKAGES = r"(jax|flax|optax|orbax|nvidia|cuda|torch|triton|numpy|grain|tensorflow|tensorstore|tyro|pytest|array)"
 LARGEST = ("256:256", "512:128", "1024:56")  # PIXELS:BATCH that an H100's compiler expects to fit
 CARD = 72 * 2**30  # bytes that JAX takes of it
-TINY = {"resolution": 16, "batch": 4, "base": 64, "max": 8, "sizes": ["16:8"]}
+TINY = {"resolution": 8, "batch": 4, "base": 64, "max": 8, "sizes": ["8:8"]}
 
 
 def environment(a: argparse.Namespace, records: Records) -> None:

@@ -88,7 +88,9 @@ def changed(
 def make_config(a: Any, dtype: str | None = None, precision: str | None = None, loss: Any = None) -> Config:
     """The benchmarks' configuration at the options' size."""
     config = workload.make_config(type(a)(**{**vars(a), "block": "adain", "amp": not a.float32}))
-    config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, **(loss or {})))
+    narrow = {"z_dim": 32, "w_dim": 32, "mapping_layers": 2} if a.tiny else {}
+    generator = dataclasses.replace(config.generator, **narrow)
+    config = dataclasses.replace(config, generator=generator, loss=dataclasses.replace(config.loss, **(loss or {})))
     return with_dtype(config, dtype or config.compute_dtype, precision)
 
 
