@@ -23,7 +23,14 @@ from benchmarks.common import ROOT
 RESERVE = 8  # seconds at the end that are kept for the table
 LEAST = 5.0  # a command is not started with fewer seconds
 PATIENCE = 6  # how much longer limits are with --tiny, for a CPU that others use too
-DETAILS = ("command", "convolution", "options", "versions", "tick")  # kinds that the table shows only with an error
+DETAILS = (
+    "command",
+    "convolution",
+    "options",
+    "versions",
+    "tick",
+    "card",
+)  # kinds that the table shows only with an error
 
 
 class Records:

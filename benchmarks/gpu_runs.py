@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT, script
-from benchmarks.gpu_runner import Runner
+from benchmarks.gpu_runner import Runner, rounded
 
 WIDTHS, TINY_WIDTHS = ("--base", "16384", "--max", "512"), ("--base", "64", "--max", "8")
 TORCH, DATA = ROOT / ".gpu" / "torch_baseline.py", ROOT / ".gpu" / "data"
@@ -70,7 +70,8 @@ def speed(check: Runner, resolution: int, batches: tuple[int, ...], torch: str |
         works = ours(check, resolution, batch)
         for form in forms if i == 0 else forms[:1]:
             if works and command and check.left() > 20:
-                against(check, resolution, batch, command + form, pairs=2 if form == "" and i == 0 else 1)
+                pairs = 2 if form == "" and i == 0 and not check.tiny else 1
+                against(check, resolution, batch, command + form, pairs)
 
 
 def options(check: Runner, resolution: int, batch: int) -> list[str]:
@@ -96,15 +97,22 @@ def ours(check: Runner, resolution: int, batch: int) -> bool:
 def against(check: Runner, resolution: int, batch: int, command: str, pairs: int) -> None:
     """Our speed over the other program's, in turn."""
     form = " ".join(re.findall(r"--(?:amp|channels-last|compile)\b", command)) or command[:60]
-    arguments = [*options(check, resolution, batch), "--amp", "--against", command, "--pairs", str(pairs)]
-    ended = check.run(f"against {resolution} {batch} {form}", script("train_step", *arguments), 240)
-    if found := ended.result.get("against") if ended.ok else None:
-        ratios = {key: [ratio["median"], ratio["min"], ratio["max"]] for key, ratio in found["ratios"].items()}
-        theirs = {key: found[key] for key in ratios}
-        check.record(
-            "comparison", resolution=resolution, batch=batch, form=form, pairs=pairs, ratio=ratios, theirs=theirs
-        )
-        check.say(f"{resolution} pixels, batch {batch}, ours over {form}: {json.dumps(ratios)}")
+    path = check.work / "against.json"
+    path.unlink(missing_ok=True)
+    arguments = [*options(check, resolution, batch), "--amp", "--pairs", str(pairs), "--json", str(path)]
+    ended = check.run(
+        f"against {resolution} {batch} {form}", script("train_step", *arguments, "--against", command), 240
+    )
+    size = {"resolution": resolution, "batch": batch, "form": form}
+    if not ended.ok:
+        seen = [line for line in ended.output.splitlines() if line.startswith("pair ")]
+        check.record("comparison", **size, error=ended.status, pairs=seen)
+        return
+    found, runs = ended.result["against"], json.loads(path.read_text())["sizes"][0]["runs"]
+    ratios = {key: [ratio[name] for name in ("median", "min", "max")] for key, ratio in found["ratios"].items()}
+    peaks = [max(run.get("peak_gpu_gib") or 0 for run in runs[name]) for name in ("ours", "theirs")]
+    check.record("comparison", **size, ratio=ratios, theirs={key: found[key] for key in ratios}, peak_gib=peaks)
+    check.say(f"{resolution} pixels, batch {batch}, ours over {form}: {json.dumps(rounded(ratios))}")
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -118,7 +126,7 @@ def resume(check: Runner) -> None:
     if not check.tiny:  # each process is to come to the same program by itself
         flags["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     commands = {name: short_run(check.tiny, folder) for name, folder in folders.items()}
-    pause = random.uniform(0, 0.5)
+    pause = 0.0 if check.tiny else random.uniform(0, 0.5)
 
     def two_saved() -> bool:
         if len(saved(folders["killed"])) < 2:
@@ -145,7 +153,7 @@ def resume(check: Runner) -> None:
 
 def short_run(tiny: bool, folder: Path) -> list[str]:
     """The command of a run of some seconds, with a checkpoint after every sixth of it."""
-    total = 0.384 if tiny else 4.8
+    total = 0.192 if tiny else 4.8
     often = str(total / 6)
     size = SMALL if tiny else ["--resolution", "16", "--schedule.start_resolution", "16"]
     size = [
@@ -173,8 +181,8 @@ def train64(check: Runner, data: str | None) -> None:
     """Training at 64 pixels with ADA in bfloat16 for up to three minutes, then SIGTERM, which saves it."""
     run = check.work / "train64"
     shutil.rmtree(run, ignore_errors=True)
-    seconds = 30 if check.tiny else min(180, check.left() - 45)
-    if seconds < 30:
+    seconds = 25 if check.tiny else min(180, check.left() - 45)
+    if seconds < 20:
         check.record("training", skipped="no time left")
         return
     size = [*NARROW, *SMALL, "--data.batch", "4", "--run.tick_kimg", "0.02"] if check.tiny else []
@@ -198,7 +206,8 @@ def data_options(check: Runner, given: str | None) -> list[str]:
     """Where training finds images: an LSUN archive, prepared data, a folder or archive of images; else drawn rooms."""
     found = Path(given) if given else None
     if found is None and DATA.is_dir():
-        found = next((path for path in sorted(DATA.iterdir()) if path.is_dir() or path.suffix == ".zip"), None)
+        paths = sorted(DATA.iterdir(), key=lambda path: (not path.is_dir(), path.name))  # prepared data first
+        found = next((path for path in paths if path.is_dir() or path.suffix == ".zip"), None)
     if found is None or not found.exists():
         check.say(f"training on drawn rooms{f', because {given} is not there' if given else ''}")
         return ["--data.source", "toy_bedrooms"]
@@ -226,7 +235,7 @@ def growing(check: Runner) -> None:
     """Gaps where the resolution grows: compiled at the boundary, as GPUs do by default, and compiled ahead."""
     size = ["--steps", "5", "--resolution", "16"] if check.tiny else ["--steps", "60", "--resolution", "32"]
     for ahead in ("no", "yes"):
-        ended = check.run(f"growing {ahead}", script("growing", *size, "--compile-ahead", ahead), 110)
+        ended = check.run(f"growing {ahead}", script("growing", *size, "--compile-ahead", ahead), 150)
         if ended.ok:
             keep = ("resolution", "step_ms", "gap_ms", "longest_ms", "gap_parts")
             rows: list[dict[str, Any]] = [{key: row[key] for key in keep} for row in ended.result["growing"]]
