@@ -181,16 +181,7 @@ class Runner:
         path = self.work / f"{re.sub(r'[^a-zA-Z0-9]+', '-', f'{self.step} {name}')[:80]}.txt"
         begin, status = time.monotonic(), "failed"
         try:
-            with path.open("wb") as file:
-                self.child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=self.environment() | (environment or {}),
-                    cwd=ROOT,
-                    start_new_session=True,
-                )
+            self.child = self._start(command, path, environment or {})
             status = self._wait(self.child, limit, stop_after, kill_when)
         except OSError as error:
             path.write_text(f"{command[0]} cannot be started: {error}\n")
@@ -199,6 +190,18 @@ class Runner:
         ended = Ended(status, path.read_text(errors="replace"))
         self._report(name, command, ended, code, time.monotonic() - begin)
         return ended
+
+    def _start(self, command: Sequence[str], output: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=self.environment() | environment,
+                cwd=ROOT,
+                start_new_session=True,
+            )
 
     def _wait(
         self,

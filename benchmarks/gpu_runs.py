@@ -41,6 +41,8 @@ NARROW = [
     "--discriminator.channel_base", "1024", "--discriminator.channel_max", "64",
 ]  # fmt: skip
 
+TOY = [*NARROW, *SMALL, "--data.batch", "4", "--run.tick_kimg", "0.02", "--schedule.total_kimg", "0.06"]
+
 
 # --- speed ----------------------------------------------------------------------------------------------------------
 
@@ -181,11 +183,11 @@ def train64(check: Runner, data: str | None) -> None:
     """Training at 64 pixels with ADA in bfloat16 for up to three minutes, then SIGTERM, which saves it."""
     run = check.work / "train64"
     shutil.rmtree(run, ignore_errors=True)
-    seconds = 25 if check.tiny else min(180, check.left() - 45)
+    seconds = 200 if check.tiny else min(180, check.left() - 45)
     if seconds < 20:
         check.record("training", skipped="no time left")
         return
-    size = [*NARROW, *SMALL, "--data.batch", "4", "--run.tick_kimg", "0.02"] if check.tiny else []
+    size = TOY if check.tiny else []
     command = [sys.executable, "train.py", *TRAINING, *data_options(check, data), *size, "--run.dir", str(run)]
     ended = check.run("training", command, seconds + 42, stop_after=seconds)
     for name in ("fakes.png", "reals.png"):
@@ -214,7 +216,14 @@ def data_options(check: Runner, given: str | None) -> list[str]:
     manifest = found / "prepared.json"
     is_lsun = '"origin": "lsun"' in manifest.read_text() if manifest.is_file() else "lmdb" in found.name
     source = "lsun" if is_lsun else "images"
-    return ["--data.source", source, "--data.path", str(found.resolve()), "--data.prepared", str(check.work / "data64")]
+    return [
+        "--data.source",
+        source,
+        "--data.path",
+        str(found.resolve()),
+        "--data.prepared",
+        str(check.work / f"data-{found.stem}"),
+    ]
 
 
 # --- other commands -------------------------------------------------------------------------------------------------

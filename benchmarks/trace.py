@@ -4,7 +4,7 @@ import collections
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,42 +77,68 @@ def report(found: Sequence[Event], text: str, steps: int, chip: chips.Chip | Non
         instruction's, ``by_part`` of the step, ``places`` [kind, part, function, ms, least ms] and the ``slowest``
         instructions [name, kind, size, function, ms, least ms].
     """
-    kernels, frames = {kernel.name: kernel for kernel in hlo.kernels(text)}, hlo.Frames(text)
+    kernels = {kernel.name: kernel for kernel in hlo.kernels(text)}
     times: collections.Counter[str] = collections.Counter()
     for event in found:
         times[_instruction(event, kernels)] += event.duration / 1e6 / steps
-    sums: dict[str, collections.Counter[Any]] = {name: collections.Counter() for name in ("kind", "part", "place")}
-    least: collections.Counter[tuple[str, str, str]] = collections.Counter()
-    slowest = []
-    for name, ms in times.most_common():
-        kernel = kernels.get(name)
-        kind = _kind(kernel) if kernel else library_kind(name)
-        place = hlo.place(frames.calls(kernel.frame)) if kernel else ("?", "?")
-        bound = 1e3 * kernel.seconds(chip.bandwidth, rate) if kernel and chip else 0.0
-        sums["kind"][kind] += ms
-        sums["part"][place[0]] += ms
-        sums["place"][(kind, *place)] += ms
-        least[(kind, *place)] += bound
-        slowest.append([name[:60], kind, kernel.size if kernel else "-", place[1], ms, bound])
+    rows = _rows(times, kernels, hlo.Frames(text), chip, rate)
+    kinds, parts = (_sums(rows, lambda row, i=i: row.place[i]) for i in (0, 1))
+    places, least = _sums(rows, lambda row: row.place), _sums(rows, lambda row: row.place, lambda row: row.least)
     span = (max(e.start + e.duration for e in found) - min(e.start for e in found)) / 1e6 / steps
-    total, by_kind = sum(times.values()), sums["kind"]
-    busy = covered((e.start, e.start + e.duration) for e in found) / 1e6 / steps
-    heavy = by_kind["convolution"] + by_kind["product"]
+    total, busy = sum(times.values()), covered((e.start, e.start + e.duration) for e in found) / 1e6 / steps
     return {
         "span_ms": span,
         "kernels_ms": total,
         "kernels": len(found) / steps,
         "least_ms": sum(least.values()) if chip else None,
         "idle": 1 - busy / span,
-        "convolutions": by_kind["convolution"] / span,
-        "products": by_kind["product"] / span,
-        "memory_bound": (total - heavy) / span,
+        "convolutions": kinds["convolution"] / span,
+        "products": kinds["product"] / span,
+        "memory_bound": (total - kinds["convolution"] - kinds["product"]) / span,
         "unknown": sum(ms for name, ms in times.items() if name not in kernels) / total,
-        "by_part": dict(sums["part"].most_common()),
-        "by_kind": dict(by_kind.most_common(16)),
-        "places": [[*place, ms, least[place]] for place, ms in sums["place"].most_common(40)],
-        "slowest": slowest[:50],
+        "by_part": dict(parts.most_common()),
+        "by_kind": dict(kinds.most_common(16)),
+        "places": [[*place, ms, least[place]] for place, ms in places.most_common(40)],
+        "slowest": [[r.name[:60], r.place[0], r.size, r.place[2], r.ms, r.least] for r in rows[:50]],
     }
+
+
+@dataclass(frozen=True)
+class Row:
+    """An instruction of the program in a step."""
+
+    name: str
+    place: tuple[str, str, str]  # kind, part of the step, function
+    size: str
+    ms: float
+    least: float  # ms; 0 is not known
+
+
+def _rows(
+    times: collections.Counter[str],
+    kernels: dict[str, hlo.Kernel],
+    frames: hlo.Frames,
+    chip: chips.Chip | None,
+    rate: float,
+) -> list[Row]:
+    rows = []
+    for name, ms in times.most_common():
+        if kernel := kernels.get(name):
+            least = 1e3 * kernel.seconds(chip.bandwidth, rate) if chip else 0.0
+            place = _kind(kernel), *hlo.place(frames.calls(kernel.frame))
+            rows.append(Row(name, place, kernel.size, ms, least))
+        else:
+            rows.append(Row(name, (library_kind(name), "?", "?"), "-", ms, 0.0))
+    return rows
+
+
+def _sums(
+    rows: list[Row], key: Callable[[Row], Any], value: Callable[[Row], float] = lambda row: row.ms
+) -> collections.Counter[Any]:
+    sums: collections.Counter[Any] = collections.Counter()
+    for row in rows:
+        sums[key(row)] += value(row)
+    return sums
 
 
 def _instruction(event: Event, kernels: dict[str, Any]) -> str:
