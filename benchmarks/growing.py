@@ -130,7 +130,7 @@ def measured_loop(clock: Clock) -> type:
     return MeasuredLoop
 
 
-def short_config(steps: int, folder: str, resolution: int) -> Any:
+def short_config(steps: int, folder: str, resolution: int, compile_ahead: bool | None = None) -> Any:
     """The quickstart with ``steps`` steps in each phase, and a tick in the middle of each."""
     from configs import quickstart
 
@@ -142,7 +142,12 @@ def short_config(steps: int, folder: str, resolution: int) -> Any:
         config.schedule, total_kimg=total, stable_kimg_at=length, fade_kimg_at={r: length[r] for r in stages[1:]}
     )
     run = dataclasses.replace(
-        config.run, dir=folder, tick_kimg=0.7 * min(length.values()), checkpoint_kimg=total, compilation_cache=""
+        config.run,
+        dir=folder,
+        tick_kimg=0.7 * min(length.values()),
+        checkpoint_kimg=total,
+        compilation_cache="",
+        compile_ahead=compile_ahead,
     )
     # Few rooms, soon drawn: where the real run grows, it has drawn all of its own.
     data = dataclasses.replace(config.data, num_images=256)
@@ -229,7 +234,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     if a.steps < 5:
         raise common.BenchmarkError(f"--steps {a.steps}: must be at least 5.")
     with tempfile.TemporaryDirectory() as folder:
-        config = short_config(a.steps, folder, a.resolution)
+        config = short_config(a.steps, folder, a.resolution, {"yes": True, "no": False}.get(a.compile_ahead))
         clock = grow(config)
         host = dispatch(config, a.steps)
     host |= loop_cost(clock, host["dispatch_ms"])
@@ -253,6 +258,7 @@ def main() -> dict[str, Any]:
     p = common.parser(__doc__)
     p.add_argument("--steps", type=int, default=60, help="steps in each phase: 8 stable, 16 fading, 16 stable, ...")
     p.add_argument("--resolution", type=int, default=32, choices=(16, 32), help="grow up to here")
+    p.add_argument("--compile-ahead", choices=("yes", "no"), help="run.compile_ahead; default: by platform")
     return run(p.parse_args())
 
 

@@ -1,0 +1,126 @@
+"""The training step in other forms and with other options, for ``gpu_steps.py``."""
+
+import contextlib
+import dataclasses
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+
+from benchmarks import common, workload
+from benchmarks.gpu_forms import moments_of_two_passes, styled_by_parts
+from benchmarks.gpu_runner import Records
+from stylegen import ops, train_step
+from stylegen.compiling import compiler_options
+from stylegen.config import Config
+from stylegen.convolution import tracing_for
+
+
+def stable_step(state: Any, images: Any, labels: Any, alpha: Any, rate: Any, *, static: Any) -> Any:
+    """The step with an alpha that the compiler knows to be 1."""
+    return train_step.train_step(state, images, labels, 1.0, rate, static=static)
+
+
+def undonated(step: Callable[..., Any], static: Any, replicated: Any, split: Any) -> Any:
+    """``train_step.jit_step`` whose state is kept."""
+    shardings = (replicated, split, split, replicated, replicated)
+    function = functools.partial(step, static=static)
+    made = train_step.compiler_options()
+    return jax.jit(function, in_shardings=shardings, out_shardings=(replicated, replicated), compiler_options=made)
+
+
+# By name, what is other: arguments of ``changed``, and ``loss`` and ``dtype`` of the configuration. In order of worth.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "forms of a CPU": {"platform": "cpu"},
+    "fused bias": {"options": {"xla_disable_hlo_passes": ""}},
+    "styled activation from its parts": {"patches": [(ops, "styled_activation", styled_by_parts)]},
+    "RGB by convolutions": {"patches": [(ops, "FEW_CHANNELS", 0)]},
+    "stable": {"patches": [(workload, "train_step", stable_step)]},
+    "no R1": {"loss": {"r1_gamma": 0.0}},
+    "lazy R1, its own step": {
+        "loss": {"r1_interval": 16},
+        "patches": [(workload, "train_step", train_step.regularize_step)],
+    },
+    "float32": {"dtype": "float32", "precision": "default"},
+    "float32, highest": {"dtype": "float32", "precision": "highest"},
+    "autotune level 0": {"options": {"xla_gpu_autotune_level": 0}},
+    "no command buffers": {"options": {"xla_gpu_graph_min_graph_size": 100_000}},
+    "deterministic": {"options": {"xla_gpu_deterministic_ops": True}},
+    "blur by axes": {"patches": [(ops, "_blur_at_once", ops._blur_by_axes)]},
+    "norm in two passes": {"patches": [(ops, "_moments", moments_of_two_passes)]},
+    "rbg": {"random": "rbg"},
+    "latency hiding scheduler": {"options": {"xla_gpu_enable_latency_hiding_scheduler": True}},
+    "no Triton products": {"options": {"xla_gpu_enable_triton_gemm": False}},
+    "not donated": {"patches": [(workload, "jit_step", undonated)]},
+    "NCHW": {"options": {"xla_gpu_force_conv_nchw": True}},
+}
+
+
+@contextlib.contextmanager
+def changed(
+    platform: str = "gpu",
+    options: dict[str, Any] | None = None,
+    patches: Any = (),
+    precision: str | None = None,
+    random: str = "threefry2x32",
+) -> Iterator[None]:
+    """Trace and compile the step otherwise: forms, XLA options, functions, precision of products, random numbers."""
+    merged = {**(compiler_options() or {}), **(options or {})}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(train_step, "compiler_options", lambda: merged))
+        stack.enter_context(tracing_for(platform))
+        for module, name, value in patches:
+            stack.enter_context(mock.patch.object(module, name, value))
+        if precision is not None:
+            stack.enter_context(jax.default_matmul_precision(precision))
+        before = jax.config.jax_default_prng_impl
+        stack.callback(jax.config.update, "jax_default_prng_impl", before)
+        jax.config.update("jax_default_prng_impl", random)
+        jax.clear_caches()  # a function that was traced in one form is not to be found in another
+        yield
+
+
+def make_config(a: Any, dtype: str | None = None, precision: str | None = None, loss: Any = None) -> Config:
+    """The benchmarks' configuration at the options' size."""
+    config = workload.make_config(type(a)(**{**vars(a), "block": "adain", "amp": not a.float32}))
+    narrow = {"z_dim": 32, "w_dim": 32, "mapping_layers": 2} if a.tiny else {}
+    generator = dataclasses.replace(config.generator, **narrow)
+    config = dataclasses.replace(config, generator=generator, loss=dataclasses.replace(config.loss, **(loss or {})))
+    return with_dtype(config, dtype or config.compute_dtype, precision)
+
+
+def with_dtype(config: Config, dtype: str, precision: str | None) -> Config:
+    """Networks that compute in a dtype, and in a precision where configurations have such a field."""
+    fields = {"compute_dtype": dtype, "precision": precision}
+    known = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{k: v for k, v in fields.items() if v is not None and k in known})
+
+
+def variants(a: Any, records: Records) -> None:
+    """The step in other forms and with other options, one compilation each, until time is up."""
+    names = [name for name in VARIANTS if not a.only or any(part in name for part in a.only.split(","))]
+    longest, first = 0.0, None
+    for name in names:
+        if records.skips("variant", 1.25 * longest + 12, what=name):
+            continue
+        begin = time.monotonic()
+        change = dict(VARIANTS[name])
+        config = make_config(a, change.pop("dtype", None), change.get("precision"), change.pop("loss", None))
+        with records.guarded("variant", what=name), changed(**change):
+            step = workload.Training(config, a.resolution, 0.5)
+            step.start()
+            ms = 1e3 * statistics.median(common.timed(step, 8, 2))
+            first = first or ms
+            memory = common.program_gib(step.program)
+            records.add(
+                "variant", what=name, ms=ms, img_per_s=1e3 * step.batch / ms, against_first=first / ms,
+                compile_s=step.compile_s, program_gib=memory,
+            )  # fmt: skip
+            step.stop()
+            del step
+        longest = max(longest, time.monotonic() - begin)
