@@ -94,10 +94,10 @@ def timed(function: Callable[[], Any], steps: int, warmup: int) -> list[float]:
     return times
 
 
-def matmul_peak(dtype: str = "float32") -> float:
+def matmul_peak(dtype: str = "float32", precision: str = "highest") -> float:
     """FLOP/s of the best of several large matrix products: what the networks' products are measured against.
 
-    With the compiler options of the programs and without, at the highest precision, as the timed networks.
+    With the compiler options of the programs and without; at highest precision, as the timed networks.
     """
     import jax
     import jax.numpy as jnp
@@ -108,7 +108,7 @@ def matmul_peak(dtype: str = "float32") -> float:
     for n in (1024, 2048) if jax.default_backend() == "cpu" else (4096, 8192):
         x = jnp.full((n, n), 1e-3, dtype)
         for options in (None, compiler_options()):
-            product = jax.jit(at_precision("highest")(jnp.matmul), compiler_options=options).lower(x, x).compile()
+            product = jax.jit(at_precision(precision)(jnp.matmul), compiler_options=options).lower(x, x).compile()
             best = max(best, 2 * n**3 / min(timed(functools.partial(product, x, x), 8, 2)))
     return best
 

@@ -78,7 +78,8 @@ def plain_conv(x: Any, weight: Any) -> Any:
 
 
 def conv_bias(x: Any, weight: Any, bias: Any) -> Any:
-    return ops.leaky_relu(ops.add_bias(ops.conv(x, weight), bias))
+    y = ops.conv(x, weight)
+    return ops.leaky_relu(y + ops.spread(bias, y))
 
 
 def depthwise_blur(x: Any) -> Any:

@@ -66,18 +66,15 @@ def changed(
     platform: str = "gpu",
     options: dict[str, Any] | None = None,
     patches: Any = (),
-    precision: str | None = None,
     random: str = "threefry2x32",
 ) -> Iterator[None]:
-    """Trace and compile the step otherwise: forms, XLA options, functions, precision of products, random numbers."""
+    """Trace and compile the step otherwise: forms, XLA options, functions, random numbers."""
     merged = {**(compiler_options() or {}), **(options or {})}
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(train_step, "compiler_options", lambda: merged))
         stack.enter_context(tracing_for(platform))
         for module, name, value in patches:
             stack.enter_context(mock.patch.object(module, name, value))
-        if precision is not None:
-            stack.enter_context(jax.default_matmul_precision(precision))
         before = jax.config.jax_default_prng_impl
         stack.callback(jax.config.update, "jax_default_prng_impl", before)
         jax.config.update("jax_default_prng_impl", random)
@@ -91,14 +88,9 @@ def make_config(a: Any, dtype: str | None = None, precision: str | None = None, 
     narrow = {"z_dim": 32, "w_dim": 32, "mapping_layers": 2} if a.tiny else {}
     generator = dataclasses.replace(config.generator, **narrow)
     config = dataclasses.replace(config, generator=generator, loss=dataclasses.replace(config.loss, **(loss or {})))
-    return with_dtype(config, dtype or config.compute_dtype, precision)
-
-
-def with_dtype(config: Config, dtype: str, precision: str | None) -> Config:
-    """Networks that compute in a dtype, and in a precision where configurations have such a field."""
-    fields = {"compute_dtype": dtype, "precision": precision}
-    known = {field.name for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in fields.items() if v is not None and k in known})
+    return dataclasses.replace(
+        config, compute_dtype=dtype or config.compute_dtype, precision=precision or config.precision
+    )
 
 
 def variants(a: Any, records: Records) -> None:
@@ -110,7 +102,7 @@ def variants(a: Any, records: Records) -> None:
             continue
         begin = time.monotonic()
         change = dict(VARIANTS[name])
-        config = make_config(a, change.pop("dtype", None), change.get("precision"), change.pop("loss", None))
+        config = make_config(a, change.pop("dtype", None), change.pop("precision", None), change.pop("loss", None))
         with records.guarded("variant", what=name), changed(**change):
             step = workload.Training(config, a.resolution, 0.5)
             step.start()

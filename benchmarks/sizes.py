@@ -54,6 +54,12 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
         "--block", choices=("adain", "demod"), default="adain", help="the networks' blocks; demod: StyleGAN2"
     )
     p.add_argument("--amp", action="store_true", help="compute in bfloat16 instead of float32")
+    p.add_argument(
+        "--precision",
+        choices=("highest", "default"),
+        default="highest",
+        help="of float32 products and convolutions; default is TF32 on a GPU, as PyTorch's convolutions are",
+    )
     p.add_argument("--only-speed", action="store_true", help="leave out compile times and the machine's peak")
     p.add_argument("--cache", metavar="FOLDER", help="keep compiled programs there; compile times are then not cold")
     p.add_argument("--compile-only", action="store_true", help="measure how long compiling takes, and nothing else")
@@ -65,6 +71,7 @@ def arguments(a: argparse.Namespace) -> list[str]:
     """The options of one size as a command line."""
     words = [text for name in OPTIONS for text in (f"--{name}", str(getattr(a, name)))]
     words += [f"--{name.replace('_', '-')}" for name in ("amp", "only_speed") if getattr(a, name)]
+    words += ["--precision", a.precision]
     return words + (["--cache", a.cache] if a.cache else [])
 
 

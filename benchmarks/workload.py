@@ -36,6 +36,7 @@ def make_config(a: argparse.Namespace) -> Config:
         return Config(
             resolution=a.resolution,
             compute_dtype="bfloat16" if a.amp else "float32",
+            precision=getattr(a, "precision", "highest"),
             data=DataConfig(source="images", batch=a.batch),
             generator=GeneratorConfig(block=a.block, channel_base=a.base, channel_max=a.max),
             discriminator=DiscriminatorConfig(channel_base=a.base, channel_max=a.max),

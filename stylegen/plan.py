@@ -32,6 +32,7 @@ CHEAP: dict[str, dict[str, str | bool]] = {
     "gpu": {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 }
 
+
 @dataclass(frozen=True)
 class Plan:
     """A compiled step, as its compiler accounts for it; all numbers are one device's."""

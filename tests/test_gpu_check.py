@@ -269,7 +269,7 @@ def test_variants_are_other_programs():
     for name, change in gpu_variants.VARIANTS.items():
         if set(change) & {"options", "loss"}:
             continue
-        rest = {key: value for key, value in change.items() if key != "dtype"}
+        rest = {key: value for key, value in change.items() if key not in ("dtype", "precision")}
         step = object.__new__(workload.Training)
         step.config = gpu_variants.make_config(a, change.get("dtype"), change.get("precision"))
         step.resolution, step.batch, step.mesh = 8, 4, distributed.make_mesh(step.config)
