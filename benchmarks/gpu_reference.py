@@ -7,6 +7,10 @@ from benchmarks.gpu_runner import Records
 from benchmarks.precision import Way, agreement
 from stylegen.compiling import at_precision
 
+# Largest difference that is a matter of rounding: ten times what a CPU has, or by emulation would have
+# (docs/performance.md, "Precision").
+LIMITS = {("float32", "highest"): 4e-4, ("float32", "default"): 2.5e-2, ("bfloat16", "highest"): 0.25}
+
 
 def reference(a: argparse.Namespace, records: Records) -> None:
     """Largest differences from the original's numbers, by precision of products."""
@@ -15,7 +19,7 @@ def reference(a: argparse.Namespace, records: Records) -> None:
         ("stylegan1_32", "2.25", "float32", "highest"),
         ("stylegan1_16_labels", "0.6", "float32", "highest"),
         ("stylegan1_32", "0.4", "float32", "default"),
-        ("stylegan1_32", "0.4", "bfloat16", "default"),
+        ("stylegan1_32", "0.4", "bfloat16", "highest"),
     ]
     longest = 0.0
     for network, lod, dtype, precision in cases[:1] if a.tiny else cases:
@@ -25,5 +29,6 @@ def reference(a: argparse.Namespace, records: Records) -> None:
         begin = time.monotonic()
         with records.guarded("reference", **fields):
             found = agreement(Way(precision, at_precision(precision), dtype), network, lod)
-            records.add("reference", **fields, largest=max(found.values()), **found)
+            largest = max(found.values())
+            records.add("reference", **fields, ok=largest < LIMITS[dtype, precision], largest=largest, **found)
         longest = max(longest, time.monotonic() - begin)

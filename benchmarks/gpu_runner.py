@@ -151,7 +151,7 @@ class Runner:
         """What every command gets."""
         found = dict(os.environ)
         found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), found.get("PYTHONPATH", "")]))
-        found |= {"PYTHONUNBUFFERED": "1", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.90", "TF_CPP_MIN_LOG_LEVEL": "1"}
+        found |= {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "1"}
         return found | ({"JAX_PLATFORMS": "cpu"} if self.tiny else {})
 
     def run(
@@ -280,7 +280,19 @@ def table(records: list[dict[str, Any]], length: int = 11_000) -> str:
         text = ", ".join(f"{key} {_brief(value)}" for key, value in shown.items())
         lines.append(f"{record.get('step', '')}: {kind}: {text}"[:420])
         lines += [f"    {' | '.join(map(str, place))}" for place in record.get("places", [])[:14]]
-    return "\n".join(lines)[-length:]
+    return "\n".join(lines)[-length:] + "\n" + verdict(records)
+
+
+def verdict(records: list[dict[str, Any]]) -> str:
+    """What is wrong, by step: wrong numbers, errors, commands that failed or took too long."""
+    wrong = [
+        f"{record.get('step', '')}: {record.get('kind', '?')} {record.get('name', record.get('what', ''))}".strip()
+        for record in records
+        if record.get("ok") is False or record.get("equal") is False or record.get("error")
+    ]
+    return (
+        f"== {len(wrong)} not as it should be: {'; '.join(dict.fromkeys(wrong))[:2000]}" if wrong else "== all is well"
+    )
 
 
 def _brief(value: Any) -> str:

@@ -104,6 +104,7 @@ def variants(a: Any, records: Records) -> None:
         change = dict(VARIANTS[name])
         config = make_config(a, change.pop("dtype", None), change.pop("precision", None), change.pop("loss", None))
         with records.guarded("variant", what=name), changed(**change):
+            step = None  # what a failed one holds
             step = workload.Training(config, a.resolution, 0.5)
             step.start()
             ms = 1e3 * statistics.median(common.timed(step, 8, 2))
@@ -114,5 +115,4 @@ def variants(a: Any, records: Records) -> None:
                 compile_s=step.compile_s, program_gib=memory,
             )  # fmt: skip
             step.stop()
-            del step
         longest = max(longest, time.monotonic() - begin)

@@ -103,7 +103,7 @@ LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir"
 def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) -> list[str]:
     """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
 
-    Left out are fields that begin with one of ``ignored``, but for the ``DECISIVE`` ones; by default those that do not
+    Fields that begin with one of ``ignored`` are left out, except the ``DECISIVE`` ones; by default those that do not
     change what has been computed so far: paths, processes, reporting, precision, and the run's length.
     """
     # A table that is empty in one of them has no entries to name, and is not a field of its own.

@@ -59,11 +59,10 @@ def of_weights(g: Params, g_ema: Params, w: np.ndarray, resolution: int) -> tupl
     return float(distance), float(dead)
 
 
-@compiling.jit()
+@compiling.jit()  # at highest precision: whether a style is dead is a matter of small differences
 def _of_weights(g: Weights, g_ema: Weights, w: Array) -> tuple[Array, Array]:
     """One program for each resolution, whose weights are others."""
-    with jax.default_matmul_precision("highest"):  # whether a style is dead is a matter of small differences
-        return _ema_distance(g, g_ema, jnp), _dead_styles(g_ema, w, jnp)
+    return _ema_distance(g, g_ema, jnp), _dead_styles(g_ema, w, jnp)
 
 
 def ema_distance(g: Params, g_ema: Params, resolution: int) -> float:

@@ -306,4 +306,6 @@ def in_float32(G: Generator) -> Generator:
     1e-4, as path lengths take, is below the resolution of bfloat16.
     """
     config = dataclasses.replace(G.config, compute_dtype="float32", precision="highest")
+    if config == G.config:
+        return G
     return dataclasses.replace(G, config=config, graphdef=structure(config))

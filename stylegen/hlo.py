@@ -66,8 +66,9 @@ def shapes(text: str) -> list[Shape]:
 
 
 def kernels(text: str) -> list[Kernel]:
-    """What runs of a program, in order."""
-    entry = text[text.rfind("\nENTRY ") :]
+    """The kernels of a program, in order."""
+    # XLA numbers the members of a long tuple in comments.
+    entry = re.sub(r"/\*index=\d+\*/", "", text[text.rfind("\nENTRY ") :])
     results: dict[str, list[Shape]] = {}
     found = []
     for line in entry.splitlines():
@@ -82,7 +83,7 @@ def kernels(text: str) -> list[Kernel]:
         kind = _kind(operation, rest)
         moved = sum(shape.bytes for arrays in [results[name], *operands] for shape in arrays)
         frame = re.search(r"stack_frame_id=(\d+)", rest)
-        flop = _flop(kind, results[name], operands)
+        flop = _flop(kind, results[name], operands, rest)
         found.append(Kernel(name, kind, moved, flop, int(frame[1]) if frame else 0, _size(results[name])))
     return found
 
@@ -95,9 +96,9 @@ def _kind(operation: str, rest: str) -> str:
     return operation
 
 
-def _flop(kind: str, result: list[Shape], operands: list[list[Shape]]) -> float:
+def _flop(kind: str, result: list[Shape], operands: list[list[Shape]], rest: str) -> float:
     """Twice the multiplications of a library's convolution or matrix product, those with padding included."""
-    if len(operands) < 2 or not all(result[:1] + operands[0] + operands[1]):
+    if not result or len(operands) < 2 or not operands[0] or not operands[1]:
         return 0.0
     first, second, product = operands[0][0], operands[1][0], result[0]
     if kind.startswith("__cublas"):
@@ -109,7 +110,9 @@ def _flop(kind: str, result: list[Shape], operands: list[list[Shape]]) -> float:
         image = first
     elif kind.endswith("BackwardFilter"):
         image, weight = second, product
-    return 2.0 * image.elements / image.sizes[-1] * weight.elements
+    labels = re.search(r"dim_labels=\w+->(\w+)", rest)
+    channels = image.sizes[labels[1].index("f") if labels else -1]
+    return 2.0 * image.elements / channels * weight.elements
 
 
 def _size(result: list[Shape]) -> str:

@@ -59,19 +59,42 @@ def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
     In the dtype of x, whatever that of the weight is.
     """
     if weight.shape[:2] == (1, 1) and min(weight.shape[2:]) <= FEW_CHANNELS and target_platform() != "cpu":
-        return _mix_channels(x, weight)
+        return _mix_channels(x, weight[0, 0])
     return convolve(x, weight.astype(x.dtype), 1, padding)
 
 
+@jax.custom_vjp
 def _mix_channels(x: Array, weight: Array) -> Array:
-    """A convolution with a 1x1 weight that has a few channels on one side, an image's, as sums over these.
+    """The product of [N, H, W, C] and [C, D], one of which is an image's few channels, as sums over these.
 
     On accelerators such a layer costs what it reads and writes, and a sum fuses with what comes before and after it.
+    Longer sums are float32 whatever x is; as in ``convolution``, the three forms are each other's derivatives.
     """
-    w = weight[0, 0].astype(x.dtype)
+    w = weight.astype(x.dtype)
     if w.shape[0] <= FEW_CHANNELS:
         return functools.reduce(jnp.add, [x[..., i, None] * w[i] for i in range(w.shape[0])])
-    return jnp.stack([jnp.sum(x * w[:, i], axis=-1) for i in range(w.shape[1])], axis=-1)
+    sums = [jnp.sum((x * w[:, i]).astype(jnp.float32), axis=-1) for i in range(w.shape[1])]
+    return jnp.stack(sums, axis=-1).astype(x.dtype)
+
+
+@jax.custom_vjp
+def _mix_gradient(x: Array, y: Array) -> Array:
+    """The gradient of ``_mix_channels`` by its weight, float32 [C, D]: of x [N, H, W, C] and y [N, H, W, D]."""
+    return jnp.einsum("nhwc,nhwd->cd", x, y, preferred_element_type=jnp.float32)
+
+
+def _mix_backward(kept: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
+    x, weight = kept
+    return _mix_channels(y, weight.T), _mix_gradient(x, y).astype(weight.dtype)
+
+
+def _mix_gradient_backward(kept: tuple[Array, Array], weight: Array) -> tuple[Array, Array]:
+    x, y = kept
+    return _mix_channels(y, weight.T), _mix_channels(x, weight)
+
+
+_mix_channels.defvjp(lambda x, weight: (_mix_channels(x, weight), (x, weight)), _mix_backward)
+_mix_gradient.defvjp(lambda x, y: (_mix_gradient(x, y), (x, y)), _mix_gradient_backward)
 
 
 def upsample(x: Array) -> Array:

@@ -58,12 +58,12 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes."""
+        """Bytes that a step needs on one device."""
         return self.arguments + self.temporary
 
     @property
     def usable(self) -> float:
-        """Bytes that there are for it."""
+        """Bytes available on one device."""
         return self.target.chip.memory * (GPU_SHARE if self.target.platform == "gpu" else 1)
 
     @property
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def exchange_seconds(self) -> float:
-        """What a sum in a ring takes at the links' rate: 2 (N - 1)/N times its bytes."""
+        """What sums in a ring take at the links' rate, 2 (N - 1)/N times their bytes: an estimate."""
         n = self.target.count
         return 2 * (n - 1) / n * self.exchanged / self.target.chip.link
 
@@ -136,7 +136,7 @@ def make_plan(
     text, memory = compiled.as_text(), compiled.memory_analysis()
     assert text is not None and memory is not None
     chip, run = target.chip, hlo.kernels(text)
-    rate = chip.bfloat16 if config.compute_dtype == "bfloat16" else chip.float32
+    rate = target.rate(config.compute_dtype, config.precision)
     if target.platform == "gpu":
         flop, moved = sum(kernel.flop for kernel in run), float(sum(kernel.bytes for kernel in run))
         seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in run)
@@ -196,13 +196,22 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
     resolution = resolution or config.resolution
     batch = config.batch_at(resolution)
     names = {"train": 1, **{name: interval for name, (_, interval) in lazy_steps(config).items()}}
-    plans = {name: _logged(config, resolution, batch, target, name, log) for name in names}
-    largest = max(plans.values(), key=lambda plan: plan.memory)
     unit = min(config.discriminator.mbstd_group_size, batch) * target.count
+    if config.loss.pl_weight:
+        unit = math.lcm(unit, config.loss.pl_batch_shrink * target.count)
+    try:
+        plans = {name: _logged(config, resolution, batch, target, name, log) for name in names}
+    except jax.errors.JaxRuntimeError as error:
+        # A TPU's compiler refuses what does not fit.
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        refusal = str(error).splitlines()[0][:300]
+        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT. Try a smaller one. XLA: {refusal}"
+    largest = max(plans.values(), key=lambda plan: plan.memory)
     # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
-    other = 2 * batch if largest.memory <= largest.usable or batch <= unit else max(batch // 2 // unit, 1) * unit
-    second = _logged(config, resolution, other, target, largest.name, log)
-    return _report(config, plans, names, largest, second, unit)
+    other = batch // 2 // unit * unit
+    second = _logged(config, resolution, other, target, largest.name, log) if other else None
+    return _report(config, plans, names, second, unit)
 
 
 def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:
@@ -221,23 +230,25 @@ def largest_batch(one: Plan, other: Plan, unit: int) -> int | None:
     return max(int((one.usable - fixed) / image / unit), 0) * unit
 
 
-def _report(
-    config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], largest: Plan, second: Plan, unit: int
-) -> str:
-    train, target = plans["train"], largest.target
+def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], second: Plan | None, unit: int) -> str:
+    train, largest = plans["train"], max(plans.values(), key=lambda plan: plan.memory)
+    target = train.target
     chip, count = target.chip, target.count
     step = sum(plan.seconds / names[name] for name, plan in plans.items())
+    dtype = config.compute_dtype
+    if dtype == "float32":
+        dtype += f" at {config.precision} precision"
     lines = [
         f"{count} x {chip.name}, {train.resolution}x{train.resolution} pixels, batch {train.batch} "
-        f"({train.batch // count} a device), {config.compute_dtype}. The compiler's counts; nothing has run."
+        f"({train.batch // count} a device), {dtype}. The compiler's counts; nothing has run."
     ]
     share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if target.platform == "gpu" else ""
     fits = "fits" if largest.memory <= largest.usable else "DOES NOT FIT"
     gib = 2**30
     room = f" of {largest.usable / gib:.1f}{share}: {fits}" if math.isfinite(largest.usable) else ""
     lines.append(f"memory of a device  {largest.memory / gib:.2f} GiB{room}")
-    most = largest_batch(largest, second, unit)
-    if most is not None:
+    most = largest_batch(largest, second, unit) if second else None
+    if second and most is not None:
         lines.append(f"largest batch       {most:,}, predicted from the memory of {train.batch} and {second.batch}")
     lines.append(f"a step              {train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device")
     if step > 0 and math.isfinite(chip.bandwidth):
@@ -253,6 +264,6 @@ def _report(
         )
     if train.collectives:
         kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
-        rate = "" if not math.isfinite(chip.link) else f", at least {1e3 * train.exchange_seconds:.2f} ms"
+        rate = "" if not math.isfinite(chip.link) else f", about {1e3 * train.exchange_seconds:.2f} ms"
         lines.append(f"exchanged           {kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}")
     return "\n".join(lines)

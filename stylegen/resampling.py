@@ -70,7 +70,12 @@ def downsample(x: Array) -> Array:
     """[N, H, W, C] to [N, H/2, W/2, C]: the filter at every other place, its middle between the pixels of a square.
 
     Its derivative is a quarter of ``upsample``. The pixels are summed as in ``smooth``.
+
+    Raises:
+        ValueError: a side has an odd number of pixels.
     """
+    if x.shape[1] % 2 or x.shape[2] % 2:
+        raise ValueError(f"images have shape {x.shape}; to halve them, both sides must be even.")
     if target_platform() != "cpu":
         h, w = x.shape[1:3]
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

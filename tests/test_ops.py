@@ -404,6 +404,23 @@ def test_a_mixture_of_few_channels_is_the_convolution_with_gradients_of_both_ord
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [(3, 2), (2, 3), (3, 40), (40, 3)])
+def test_gradients_of_a_mixture_in_bfloat16_are_sums_in_float32(channels):
+    """bfloat16 can count to 256."""
+    x, weight = jnp.ones((4, 64, 64, channels[0]), jnp.bfloat16), np.ones((1, 1, *channels), np.float32)
+
+    def loss(x, weight):
+        return jnp.sum(ops.conv(x, weight).astype(jnp.float32))
+
+    with convolution.tracing_for("gpu"):
+        by_x, by_weight = jax.grad(loss, argnums=(0, 1))(x, weight)
+        # What R1 needs: the gradient by the weight of the gradient by the image.
+        twice = jax.grad(lambda w: jnp.sum(jax.grad(loss)(x, w).astype(jnp.float32)))(weight)
+    assert by_x.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(by_weight, 4 * 64 * 64)
+    np.testing.assert_array_equal(twice, 4 * 64 * 64)
+
+
 def test_leaky_relu_has_derivatives_of_every_order_in_both_modes():
     x, t = random(5, 4), random(5, 4, seed=1)
     slope = np.where(x >= 0, 1, 0.2)

@@ -60,6 +60,7 @@ ENTRY %main (x: bf16[2,8,8,4], w: bf16[5,4,4,4], b: f32[3]) -> (bf16[2,4,4,5], f
   %conv.1 = (bf16[2,4,4,5]{3,2,1,0}, u8[16]{0}) custom-call(%loop, %w), WINDOW, TARGET, metadata={stack_frame_id=4}
   %y = bf16[2,4,4,5]{3,2,1,0} get-tuple-element(%conv.1), index=0
   %odd = (bf16[2,8,8,4]{3,2,1,0}, u8[0]{0}) custom-call(%loop, %w), window={size=128x128 rhs_dilate=2x2}, TARGET
+  %six = (f32[3]{0}, f32[3]{0}, f32[3]{0}, f32[3]{0}, f32[3]{0}, /*index=5*/f32[3]{0}) fusion(%b), kind=kInput, calls=%f
   %sum = (f32[3]{0}, f32[5]{0}) all-reduce-start(%b, %b), replica_groups={}
   %done = (f32[3]{0}, f32[5]{0}) all-reduce-done(%sum)
   %total = f32[3]{0} get-tuple-element(%done), index=0
@@ -72,12 +73,20 @@ IMAGE, WEIGHT, RESULT = 2 * 8 * 8 * 4 * 2, 5 * 4 * 4 * 4 * 2, 2 * 4 * 4 * 5 * 2 
 
 
 def test_kernels_of_a_program_with_what_they_move_and_compute():
-    loop, conv, odd, total = hlo.kernels(PROGRAM)
+    loop, conv, odd, six, total = hlo.kernels(PROGRAM)
+    assert (six.kind, six.bytes) == ("fusion input", 7 * 12), "XLA numbers the members of long tuples"
     assert (loop.name, loop.kind, loop.bytes, loop.flop) == ("loop", "fusion loop", 2 * IMAGE, 0)
     assert conv.is_convolution and conv.size == "4x5" and conv.bytes == IMAGE + WEIGHT + RESULT + 16
     assert conv.flop == 2 * (2 * 4 * 4) * (5 * 4 * 4 * 4)  # a multiplication for each place and number of the weight
     assert odd.is_convolution and total.kind == "all-reduce-start"
     assert conv.seconds(bandwidth=1, rate=1e9) == conv.bytes and conv.seconds(bandwidth=1e9, rate=1) == conv.flop
+
+
+def test_the_operations_of_a_convolution_do_not_depend_on_the_layout():
+    """cuDNN's other layout, as for a T4: channels before pixels."""
+    other = PROGRAM.replace("pad=1_1x1_1}", "pad=1_1x1_1}, dim_labels=bf01_oi01->bf01")
+    other = other.replace("%conv.1 = (bf16[2,4,4,5]{3,2,1,0}", "%conv.1 = (bf16[2,5,4,4]{3,2,1,0}")
+    assert hlo.kernels(other)[1].flop == hlo.kernels(PROGRAM)[1].flop
 
 
 def test_convolutions_that_no_library_is_made_for_are_counted():
@@ -199,15 +208,43 @@ def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
 
     monkeypatch.setattr(plan, "make_plan", make_plan)
     lines = []
+    with_second = dataclasses.replace(tiny(), data=DataConfig(source="images", batch=16))
+    assert "largest batch       56, predicted from the memory of 16 and 8" in plan.describe(
+        with_second, target, log=str
+    )
+    assert asked.pop() == ("train", 8)
+    asked.clear()
     text = plan.describe(tiny(), target, log=lines.append)
-    assert asked == [("train", 8), ("regularize", 8), ("train", 16)] and "Compiling train at 8 pixels" in lines[0]
-    assert "2 x a card, 8x8 pixels, batch 8 (4 a device), float32" in text
+    assert asked == [("train", 8), ("regularize", 8)] and "Compiling train at 8 pixels" in lines[0]
+    assert "2 x a card, 8x8 pixels, batch 8 (4 a device), float32 at highest precision" in text
     assert "9.00 GiB of 59.3 (75% of the card, which JAX takes): fits" in text
-    assert "largest batch       56, predicted from the memory of 8 and 16" in text
+    assert "largest batch" not in text, "half the batch does not split over two devices"
     # A step is 0.1 s, and every second one 0.2 s more: 0.2 s for 8 images, so 25 s for 1,000.
     assert "200.0 ms a step, so a kimg takes at least 25.00 s, and the 25,000 kimg at 8 pixels at least 173.6 h" in text
     # Two devices: each sends and receives half of the 9 MB twice, at 450 GB/s.
-    assert "2 all-reduce: 9 MB a step, at least 0.02 ms" in text
+    assert "2 all-reduce: 9 MB a step, about 0.02 ms" in text
+
+
+def test_a_step_that_the_compiler_refuses_is_said(monkeypatch):
+    def make_plan(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm.\nmuch more")
+
+    monkeypatch.setattr(plan, "make_plan", make_plan)
+    text = plan.describe(tiny(), chips.parse("v5e-8"), log=str)
+    assert "batch 8 at 8 pixels DOES NOT FIT" in text and "much more" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "precision", "rate"),
+    [
+        ("h100", "bfloat16", "highest", 790e12),
+        ("h100", "float32", "default", 395e12),
+        ("h100", "float32", "highest", 67e12),
+        ("v5e-8", "float32", "highest", 197e12 / 6),
+    ],
+)
+def test_the_rate_is_that_of_the_precision(name, dtype, precision, rate):
+    assert chips.parse(name).rate(dtype, precision) == pytest.approx(rate)
 
 
 def test_targets_need_a_dry_run(capsys):

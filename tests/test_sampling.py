@@ -123,8 +123,9 @@ def test_any_number_of_pictures_compiles_once(make_generator):
 
 @pytest.fixture
 def batches(monkeypatch):
-    """Inputs of the synthesis program, in the order of its calls."""
+    """Inputs of the synthesis program, in the order of its calls, with a CPU's largest batch."""
     seen = []
+    monkeypatch.setattr(sampling, "default_batch", lambda resolution: 16)
 
     def recorded(params, noise_const, alpha, ws, seeds, **options):
         seen.append(ws)
@@ -164,7 +165,8 @@ def test_a_few_images_cost_a_few_images(make_generator, batches, n, sizes):
     assert [len(ws) for ws in batches] == [16] * -(-n // 16), "a batch that is given is kept"
 
 
-def test_all_numbers_of_images_together_have_few_programs(make_generator):
+def test_all_numbers_of_images_together_have_few_programs(make_generator, monkeypatch):
+    monkeypatch.setattr(sampling, "default_batch", lambda resolution: 16)
     G = make_generator()
     sizes = {part.size for n in range(1, 300) for part in sampling._parts(G, n, None)}
     assert sizes == {1, 2, 4, 8, 16}

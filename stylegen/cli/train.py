@@ -57,6 +57,8 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--img_per_sec goes with --dry_run alone: training measures its speed itself.")
     if (ours.target or ours.stage) and not (ours.dry_run and ours.target):
         raise common.UsageError("--target goes with --dry_run, and --stage with --target: nothing is trained there.")
+    if ours.target and speed is not None:
+        raise common.UsageError("--img_per_sec gives the hours of a dry run without --target, which bounds them.")
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")
