@@ -235,7 +235,7 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
     target = train.target
     chip, count = target.chip, target.count
     step = sum(plan.seconds / names[name] for name, plan in plans.items())
-    dtype = config.compute_dtype
+    dtype: str = config.compute_dtype
     if dtype == "float32":
         dtype += f" at {config.precision} precision"
     lines = [
