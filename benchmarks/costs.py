@@ -14,9 +14,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
-import math
 import os
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -29,23 +27,11 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
-from stylegen import distributed  # noqa: E402
+from stylegen import distributed, hlo  # noqa: E402
 from stylegen.compiling import at_precision  # noqa: E402
 from stylegen.config import Config  # noqa: E402
 from stylegen.state import TrainState, abstract_state, build_networks, count_parameters  # noqa: E402
 from stylegen.train_step import Static, discriminator_loss, generator_loss, train_step  # noqa: E402
-
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
-
-
-def all_reduces(program: str) -> tuple[int, int]:
-    """(number, bytes of one device's operands) of the sums over devices in a compiled program's text."""
-    number, total = 0, 0
-    for result in re.findall(r"= (.+?) all-reduce(?:-start)?\(", program):
-        number += 1
-        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", result):
-            total += BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
-    return number, total
 
 
 def state_bytes(config: Config) -> int:
@@ -116,7 +102,7 @@ def compiled(config: Config, resolution: int, batch: int) -> dict[str, float]:
     begin = time.monotonic()
     program = lowered_step(config, resolution, batch, Mesh(jax.devices(), ("data",))).compile()
     memory = program.memory_analysis()
-    number, summed = all_reduces(program.as_text())
+    number, summed = hlo.collectives(program.as_text() or "").get("all-reduce", (0, 0))
     return {
         "batch_per_device": batch,
         "arguments_bytes": memory.argument_size_in_bytes,
