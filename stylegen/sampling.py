@@ -1,4 +1,4 @@
-"""Seeds to z to w to pictures: sampling, truncation, mixing and walks with a ``Generator``.
+"""Seeds to z to w to images: sampling, truncation, mixing and walks with a ``Generator``.
 
 Everything takes and returns numpy arrays. Work goes through the network in batches, so that memory stays bounded. With
 ``batch`` every one of them has that size, the last one padded: any number of images compiles once, and an image is the
@@ -23,7 +23,7 @@ from jax import Array
 from stylegen import compiling, ops, paths
 from stylegen.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
 
-Labels = int | Sequence[int] | np.ndarray | None  # one class for all pictures, or one each; None for no classes
+Labels = int | Sequence[int] | np.ndarray | None  # one class for all images, or one each; None for no classes
 
 NOISE_MODES = ("const", "random", "none")
 MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
@@ -72,8 +72,8 @@ def styles(
     Args:
         G: the generator.
         z: [N, z_dim].
-        labels: class of each picture, or one for all; needed by a class-conditional generator, refused by another.
-        psi: truncation: 1 is none, 0 gives the mean picture, between them variety is traded for fidelity.
+        labels: class of each image, or one for all; needed by a class-conditional generator, refused by another.
+        psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity.
         cutoff: layers that are truncated, counted from the coarsest; None is all.
         batch: latents mapped at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 
@@ -104,14 +104,14 @@ def synthesize(
     as_float: bool = False,
     batch: int | None = None,
 ) -> np.ndarray:
-    """Draw the pictures of some styles, at the resolution (and fade) that the generator was taken at.
+    """Draw the images of some styles, at the resolution (and fade) that the generator was taken at.
 
     Args:
         G: the generator.
         ws: [..., num_ws, w_dim], with any leading dimensions; layers beyond num_ws are not used.
-        noise: const is the network's own, the same for all pictures; random is drawn from ``noise_seeds``; or none; or
-            the noise itself, [N, num_noise], a row for each picture in order.
-        noise_seeds: for random noise, a seed for each picture in order; 0, 1, 2, ... if None.
+        noise: const is the network's own, the same for all images; random is drawn from ``noise_seeds``; or none; or
+            the noise itself, [N, num_noise], a row for each image in order.
+        noise_seeds: for random noise, a seed for each image in order; 0, 1, 2, ... if None.
         as_float: give float32 around [-1, 1], unclipped, instead of uint8.
         batch: images drawn at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 
@@ -146,7 +146,7 @@ def sample(
     as_float: bool = False,
     batch: int | None = None,
 ) -> np.ndarray:
-    """The pictures of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
+    """The images of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
 
     A seed gives the same image whatever else is in the list, random noise included, which is drawn from the seed too:
     to the bit with the same ``batch``, to rounding without. Arguments and errors are those of ``styles`` and
@@ -261,7 +261,7 @@ def walk(
 
 
 def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
-    """Labels of ``n`` pictures as float32 [n, c_dim], or None for a generator without classes.
+    """Labels of ``n`` images as float32 [n, c_dim], or None for a generator without classes.
 
     Raises:
         SamplingError: labels are missing, unexpected, too few, too many or no class of the generator.
@@ -276,7 +276,7 @@ def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
     if numbers.ndim == 0:
         numbers = np.repeat(numbers, n)
     if numbers.shape != (n,):
-        raise SamplingError(f"{numbers.size} labels for {n} pictures: give one for each, or a single one for all.")
+        raise SamplingError(f"{numbers.size} labels for {n} images: give one for each, or a single one for all.")
     for label in numbers.tolist():
         if not isinstance(label, int) or not 0 <= label < G.c_dim:
             raise SamplingError(f"label {label!r} is no class of this generator: its {G.c_dim} are 0 to {G.c_dim - 1}.")
@@ -317,7 +317,7 @@ def _synthesize(
     network = nnx.merge(graphdef, params, noise_const).synthesis
     inputs: NoiseMode | Array = seeds if noise == "given" else noise
     if noise == "random":
-        # From a key of its own for each picture, so that its place in the batch does not matter.
+        # From a key of its own for each image, so that its place in the batch does not matter.
         inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
     images = network(ws, resolution=resolution, alpha=1.0 if alpha is None else alpha, noise=inputs)
     return images if as_float else ops.to_uint8(images)
@@ -356,7 +356,7 @@ def _noise_inputs(
             raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {num_noise(G.resolution)}].")
     if len(extra) != n:
         what = "noise seeds" if isinstance(noise, str) else "rows of noise"
-        raise SamplingError(f"{len(extra)} {what} for {n} pictures: give one for each.")
+        raise SamplingError(f"{len(extra)} {what} for {n} images: give one for each.")
     return mode, extra
 
 

@@ -256,7 +256,7 @@ def test_classes_change_the_picture(make_generator):
     "classes, labels, words",
     [
         (3, None, "give labels, each from 0 to 2"),
-        (3, [0, 1], "2 labels for 3 pictures"),
+        (3, [0, 1], "2 labels for 3 images"),
         (3, [0, 1, 3], "label 3 is no class"),
         (3, -1, "label -1 is no class"),
         (3, [0.5, 1, 2], "label 0.5 is no class"),
