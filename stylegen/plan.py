@@ -199,19 +199,28 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
     unit = min(config.discriminator.mbstd_group_size, batch) * target.count
     if config.loss.pl_weight:
         unit = math.lcm(unit, config.loss.pl_batch_shrink * target.count)
+    plans: dict[str, Plan] = {}
     try:
-        plans = {name: _logged(config, resolution, batch, target, name, log) for name in names}
+        for name in names:
+            plans[name] = _logged(config, resolution, batch, target, name, log)
     except jax.errors.JaxRuntimeError as error:
-        # A TPU's compiler refuses what does not fit.
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        refusal = str(error).splitlines()[0][:300]
-        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT. Try a smaller one. XLA: {refusal}"
+        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT; try a smaller one. {_refusal(error)}"
     largest = max(plans.values(), key=lambda plan: plan.memory)
     # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
-    other = batch // 2 // unit * unit
-    second = _logged(config, resolution, other, target, largest.name, log) if other else None
+    second: Plan | None = None
+    try:
+        other = batch // 2 // unit * unit or 2 * batch
+        second = _logged(config, resolution, other, target, largest.name, log)
+    except jax.errors.JaxRuntimeError as error:
+        log(f"  {other} images do not fit. {_refusal(error)}")
     return _report(config, plans, names, second, unit)
+
+
+def _refusal(error: jax.errors.JaxRuntimeError) -> str:
+    """A TPU's compiler refuses what does not fit: its first line. Another error is raised again."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    return f"XLA: {str(error).splitlines()[0][:300]}"
 
 
 def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:

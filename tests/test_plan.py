@@ -208,30 +208,33 @@ def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
 
     monkeypatch.setattr(plan, "make_plan", make_plan)
     lines = []
-    with_second = dataclasses.replace(tiny(), data=DataConfig(source="images", batch=16))
-    assert "largest batch       56, predicted from the memory of 16 and 8" in plan.describe(
-        with_second, target, log=str
-    )
-    assert asked.pop() == ("train", 8)
-    asked.clear()
     text = plan.describe(tiny(), target, log=lines.append)
-    assert asked == [("train", 8), ("regularize", 8)] and "Compiling train at 8 pixels" in lines[0]
+    assert asked == [("train", 8), ("regularize", 8), ("train", 16)] and "Compiling train at 8 pixels" in lines[0]
     assert "2 x a card, 8x8 pixels, batch 8 (4 a device), float32 at highest precision" in text
     assert "9.00 GiB of 59.3 (75% of the card, which JAX takes): fits" in text
-    assert "largest batch" not in text, "half the batch does not split over two devices"
+    assert "largest batch       56, predicted from the memory of 8 and 16" in text
     # A step is 0.1 s, and every second one 0.2 s more: 0.2 s for 8 images, so 25 s for 1,000.
     assert "200.0 ms a step, so a kimg takes at least 25.00 s, and the 25,000 kimg at 8 pixels at least 173.6 h" in text
     # Two devices: each sends and receives half of the 9 MB twice, at 450 GB/s.
     assert "2 all-reduce: 9 MB a step, about 0.02 ms" in text
 
 
-def test_a_step_that_the_compiler_refuses_is_said(monkeypatch):
-    def make_plan(*_, **__):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm.\nmuch more")
+def test_a_step_that_the_compiler_refuses_is_said(small, monkeypatch):
+    def make_plan(config, resolution, batch, target, name="train"):
+        if batch > fits:
+            raise jax.errors.JaxRuntimeError(f"{why}: Ran out of memory in memory space hbm.\nmuch more")
+        return dataclasses.replace(small, name=name, target=target, batch=batch)
 
     monkeypatch.setattr(plan, "make_plan", make_plan)
-    text = plan.describe(tiny(), chips.parse("v5e-8"), log=str)
+    fits, why, lines, target = 4, "RESOURCE_EXHAUSTED", [], chips.parse("v5e-8")
+    text = plan.describe(tiny(), target, log=lines.append)
     assert "batch 8 at 8 pixels DOES NOT FIT" in text and "much more" not in text
+    fits = 8
+    text = plan.describe(tiny(), target, log=lines.append)
+    assert "largest batch" not in text and "16 images do not fit. XLA: RESOURCE_EXHAUSTED" in lines[-1]
+    fits, why = 4, "INTERNAL"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        plan.describe(tiny(), target, log=lines.append)
 
 
 @pytest.mark.parametrize(
