@@ -23,7 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import gpu_runs
-from benchmarks.gpu_runner import Runner, read, short, table
+from benchmarks.gpu_runner import Runner, short
+from benchmarks.gpu_table import read, table
 
 GPU = "name,memory.total,driver_version,clocks.sm,clocks.max.sm,power.draw,power.limit,temperature.gpu"
 

@@ -23,14 +23,6 @@ from benchmarks.common import ROOT
 RESERVE = 8  # seconds at the end that are kept for the table
 LEAST = 5.0  # a command is not started with fewer seconds
 PATIENCE = 6  # how much longer limits are with --tiny, for a CPU that others use too
-DETAILS = (
-    "command",
-    "convolution",
-    "options",
-    "versions",
-    "tick",
-    "card",
-)  # kinds that the table shows only with an error
 
 
 class Records:
@@ -257,45 +249,3 @@ def tail(text: str, length: int) -> str:
     """The end of a text, its long lines cut."""
     lines = [line if len(line) < 1000 else f"{line[:700]} [...] {line[-250:]}" for line in text.splitlines()]
     return "\n".join(lines)[-length:]
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a file; a line that was cut off is left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
-
-
-def table(records: list[dict[str, Any]], length: int = 11_000) -> str:
-    """A short line for each record; at most so many characters, the last ones."""
-    lines = []
-    for record in records:
-        kind = record.get("kind", "?")
-        if kind in DETAILS and not (record.get("error") or record.get("skipped")):
-            continue
-        left_out = ("step", "kind", "code", "places", "slowest", "by_kind")
-        shown = {key: value for key, value in record.items() if key not in left_out and value is not None}
-        text = ", ".join(f"{key} {_brief(value)}" for key, value in shown.items())
-        lines.append(f"{record.get('step', '')}: {kind}: {text}"[:420])
-        lines += [f"    {' | '.join(map(str, place))}" for place in record.get("places", [])[:14]]
-    return "\n".join(lines)[-length:] + "\n" + verdict(records)
-
-
-def verdict(records: list[dict[str, Any]]) -> str:
-    """What is wrong, by step: wrong numbers, errors, commands that failed or took too long."""
-    wrong = [
-        f"{record.get('step', '')}: {record.get('kind', '?')} {record.get('name', record.get('what', ''))}".strip()
-        for record in records
-        if record.get("ok") is False or record.get("equal") is False or record.get("error")
-    ]
-    return (
-        f"== {len(wrong)} not as it should be: {'; '.join(dict.fromkeys(wrong))[:2000]}" if wrong else "== all is well"
-    )
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, str):
-        return value.strip().splitlines()[-1][:160] if value.strip() else "-"
-    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)

@@ -73,14 +73,14 @@ def _mix_channels(x: Array, weight: Array) -> Array:
     w = weight.astype(x.dtype)
     if w.shape[0] <= FEW_CHANNELS:
         return functools.reduce(jnp.add, [x[..., i, None] * w[i] for i in range(w.shape[0])])
-    sums = [jnp.sum((x * w[:, i]).astype(jnp.float32), axis=-1) for i in range(w.shape[1])]
+    sums = [jnp.sum(_wide(x * w[:, i]), axis=-1) for i in range(w.shape[1])]
     return jnp.stack(sums, axis=-1).astype(x.dtype)
 
 
 @jax.custom_vjp
 def _mix_gradient(x: Array, y: Array) -> Array:
     """The gradient of ``_mix_channels`` by its weight, float32 [C, D]: of x [N, H, W, C] and y [N, H, W, D]."""
-    return jnp.einsum("nhwc,nhwd->cd", x, y, preferred_element_type=jnp.float32)
+    return jnp.einsum("nhwc,nhwd->cd", x, y, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _mix_backward(kept: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
@@ -218,18 +218,23 @@ def pixel_norm(x: Array) -> Array:
 
 
 def instance_norm(x: Array, epsilon: float = NORM_EPSILON) -> Array:
-    """Zero mean and unit (biased) variance per image and channel: [N, H, W, C]. Statistics are float32."""
+    """Zero mean and unit (biased) variance per image and channel: [N, H, W, C]. Statistics are float32 at least."""
     mean, variance = _moments(x)
-    return ((x.astype(jnp.float32) - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
+    return ((_wide(x) - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
+
+
+def _wide(x: Array) -> Array:
+    """x in float32, in which statistics and long sums are computed; float64 stays as it is."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance per image and channel of [N, H, W, C]: two of [N, 1, 1, C], float32.
+    """Mean and biased variance per image and channel of [N, H, W, C]: two of [N, 1, 1, C], float32 at least.
 
     Those of bfloat16 come from one pass, as mean of squares less square of the mean. What this loses where the mean is
     large against the deviation, about 1e-7 of its square, is less than what bfloat16 numbers lose by their rounding.
     """
-    y = x.astype(jnp.float32)
+    y = _wide(x)
     mean = _kept_apart(jnp.mean(y, axis=(1, 2), keepdims=True))
     if x.dtype == jnp.bfloat16:
         square = jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True)
@@ -308,7 +313,7 @@ def _styled_forward(x, noise, strength, bias, scale, shift):
     activation = noisy_leaky_relu(x, noise, strength, bias)
     mean, variance = _moments(activation)
     inverse = lax.rsqrt(variance + NORM_EPSILON)
-    normalized = ((activation.astype(jnp.float32) - mean) * inverse).astype(x.dtype)
+    normalized = ((_wide(activation) - mean) * inverse).astype(x.dtype)
     result = normalized * scale[:, None, None].astype(x.dtype) + shift[:, None, None].astype(x.dtype)
     return result, (x, noise, strength, bias, scale, shift, mean, inverse)
 
@@ -317,15 +322,15 @@ def _styled_backward(kept, gradient):
     x, noise, strength, bias, scale, shift, mean, inverse = kept
     # Computed again; XLA would find that the activation was computed before, and write and read it instead.
     activation = noisy_leaky_relu(_written(x), noise, strength, bias)
-    normalized = (activation.astype(jnp.float32) - mean) * inverse
-    gradient = gradient.astype(jnp.float32)
+    normalized = (_wide(activation) - mean) * inverse
+    gradient = _wide(gradient)
     by_shift = jnp.sum(gradient, axis=(1, 2), keepdims=True)
     by_scale = jnp.sum(gradient * normalized, axis=(1, 2), keepdims=True)
     pixels = x.shape[1] * x.shape[2]
-    factor = inverse * scale[:, None, None].astype(jnp.float32)
+    factor = inverse * _wide(scale)[:, None, None]
     y = factor * (gradient - (by_shift + normalized * by_scale) / pixels)  # by the activation
     rounded = _written((y * _slope(activation)).astype(x.dtype))  # by x and what is added to it
-    y = rounded.astype(jnp.float32)
+    y = _wide(rounded)
     by_noise = by_strength = None
     if noise is not None and strength is not None:
         by_strength = jnp.sum(y * noise, axis=(0, 1, 2)).astype(strength.dtype)

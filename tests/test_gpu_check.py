@@ -10,7 +10,8 @@ import time
 import pytest
 
 from benchmarks import common, gpu_check, gpu_forms, gpu_runs, gpu_variants, trace, workload
-from benchmarks.gpu_runner import Ended, Records, Runner, read, table
+from benchmarks.gpu_runner import Ended, Records, Runner
+from benchmarks.gpu_table import read, table, verdict
 from stylegen import chips, distributed
 from stylegen.state import build_networks
 from stylegen.train_step import Static
@@ -201,7 +202,11 @@ def test_records_are_short_and_survive(tmp_path, capsys):
     assert second == {"step": "s", "kind": "second", "value": 0.33333, "bad": "nan", "many": [0.14286], "shape": [1, 2]}
     assert third["skipped"] == "no time left"
     lines = table([first, second, third, {"step": "s", "kind": "command", "name": "n"}]).splitlines()
-    assert len(lines) == 3 and "0.3333" in lines[1] and max(map(len, lines)) <= 420
+    assert len(lines) == 4 and "0.3333" in lines[1] and max(map(len, lines)) <= 420
+    assert lines[-1] == "== 1 not as it should be: s: first"
+    assert verdict([second, {"ok": True}]) == "== nothing wrong was found"
+    wrong = [{"step": "a", "kind": "reference", "ok": False}, {"step": "f", "kind": "compare", "equal": False}]
+    assert verdict(wrong) == "== 2 not as it should be: a: reference; f: compare"
     assert Ended("ok", 'a\n{"n": 1}\n[2]\n{broken').result == {"n": 1} and Ended("ok", "").result == {}
 
 
