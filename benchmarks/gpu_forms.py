@@ -145,7 +145,8 @@ def kinds() -> dict[str, tuple[Form, tuple[tuple[int, ...], ...]]]:
 def smoke(a: Any, records: Records) -> None:
     """Every kind of convolution in bfloat16 and float32, first and second order: does it compile and run."""
     bad, good = [], 0
-    dtypes = ("bfloat16",) if a.tiny else ("bfloat16", "float32")
+    # XLA for CPUs lacks the product of bfloat16 numbers with a float32 sum, in which RGB layers have their gradients.
+    dtypes = ("float32",) if a.tiny else ("bfloat16", "float32")
     for dtype, (name, (form, shapes)), order in itertools.product(dtypes, kinds().items(), (1, 2)):
         what = f"{name}, {dtype}, order {order}"
         if records.skips("convolution", 5, what=what):
