@@ -59,7 +59,7 @@ test-slow: venv  ## run the slow tests
 reference-metrics: venv  ## compute the numbers of torch-fidelity and pytorch-fid anew (6 GB to install), and compare
 	"$(PYTHON)" -m venv "$(VENV)-torch"
 	"$(VENV)-torch/bin/python" -m pip install --quiet --disable-pip-version-check torch torchvision torch-fidelity pytorch-fid
-	"$(VENV)-torch/bin/python" tests/reference_metrics/make.py
+	"$(VENV)-torch/bin/python" tests/references/make_metrics.py
 	"$(BIN)/python" -m pytest -m "slow or not slow" tests/metrics/test_reference_metrics.py
 
 compilers: venv  ## fetch XLA's compilers for GPUs and TPUs (0.4 GB), for benchmarks/plan.py and --target; no device needed

@@ -102,7 +102,7 @@ def matmul_peak(dtype: str = "float32", precision: str = "highest") -> float:
     import jax
     import jax.numpy as jnp
 
-    from stylegen.compiling import at_precision, compiler_options
+    from stylegen.runtime.compilation import at_precision, compiler_options
 
     best = 0.0
     for n in (1024, 2048) if jax.default_backend() == "cpu" else (4096, 8192):

@@ -27,11 +27,11 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
-from stylegen import distributed, hlo  # noqa: E402
-from stylegen.compiling import at_precision  # noqa: E402
 from stylegen.config import Config  # noqa: E402
-from stylegen.state import TrainState, abstract_state, build_networks, count_parameters  # noqa: E402
-from stylegen.train_step import Static, discriminator_loss, generator_loss, train_step  # noqa: E402
+from stylegen.runtime import hlo, sharding  # noqa: E402
+from stylegen.runtime.compilation import at_precision  # noqa: E402
+from stylegen.training.state import TrainState, abstract_state, build_networks, count_parameters  # noqa: E402
+from stylegen.training.step import Static, discriminator_loss, generator_loss, train_step  # noqa: E402
 
 
 def state_bytes(config: Config) -> int:
@@ -45,8 +45,8 @@ def _counts(leaf: jax.ShapeDtypeStruct) -> bool:
 
 def lowered_step(config: Config, resolution: int, batch: int, mesh: Mesh) -> jax.stages.Lowered:
     """A stage's training step for ``batch`` images on each device, not compiled yet."""
-    whole, split = distributed.replicated(mesh), distributed.split_batch(mesh)
-    static = Static(config, build_networks(config), distributed.split_latents(mesh))
+    whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    static = Static(config, build_networks(config), sharding.split_latents(mesh))
     step = jax.jit(
         functools.partial(at_precision(config.precision)(train_step), static=static),
         donate_argnums=0,

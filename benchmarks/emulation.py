@@ -8,7 +8,7 @@ def rounded(function: Callable[..., Any], mantissa_bits: int) -> Callable[..., A
     """The function with all float32 operands of its products and convolutions rounded, those of derivatives too."""
     import jax
 
-    from stylegen.compiling import at_precision
+    from stylegen.runtime.compilation import at_precision
 
     def run(*args: Any) -> Any:
         closed, results = jax.make_jaxpr(at_precision("highest")(function), return_shape=True)(*args)

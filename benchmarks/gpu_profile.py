@@ -13,7 +13,7 @@ import jax
 from benchmarks import common, flops, trace, workload
 from benchmarks.gpu_runner import Records
 from benchmarks.gpu_variants import changed, make_config
-from stylegen import hlo
+from stylegen.runtime import hlo
 
 
 def profile(a: argparse.Namespace, records: Records) -> None:

@@ -1,11 +1,11 @@
-"""How far networks are from the numbers of the original implementation (``tests/data/reference``)."""
+"""How far networks are from the numbers of the original implementation (``tests/references/networks``)."""
 
 import argparse
 import time
 
 from benchmarks.gpu_runner import Records
 from benchmarks.precision import Way, agreement
-from stylegen.compiling import at_precision
+from stylegen.runtime.compilation import at_precision
 
 # Largest difference that is a matter of rounding: ten times what a CPU has, or by emulation would have
 # (docs/performance.md, "Precision").

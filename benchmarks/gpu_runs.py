@@ -25,10 +25,10 @@ TRIES = (
 )
 # Tests that need no network and that a GPU could fail; those of numbers first.
 TESTS = [
-    "tests/test_reference.py", "tests/test_reference2.py", "tests/test_ops.py", "tests/test_convolution.py",
-    "tests/test_generator.py", "tests/test_discriminator.py", "tests/test_layers.py", "tests/test_losses.py",
-    "tests/test_train_step.py", "tests/test_step_losses.py", "tests/test_sampling.py", "tests/test_checkpoint.py",
-    "tests/test_recovery.py",
+    "tests/networks/test_reference_stylegan1.py", "tests/networks/test_reference_stylegan2.py", "tests/test_ops.py", "tests/test_convolution.py",
+    "tests/networks/test_generator.py", "tests/networks/test_discriminator.py", "tests/networks/test_layers.py", "tests/training/test_losses.py",
+    "tests/training/test_step.py", "tests/training/test_step_losses.py", "tests/sampling/test_generate.py", "tests/runs/test_checkpoint.py",
+    "tests/runs/test_rollback.py",
 ]  # fmt: skip
 SPEED = (
     "resolution", "batch", "amp", "train_img_per_s", "sample_img_per_s", "train_gflop_per_img", "program_gib",
@@ -231,7 +231,7 @@ def data_options(check: Runner, given: str | None) -> list[str]:
 
 def tests(check: Runner) -> None:
     """Tests that a GPU could fail, with float32 products at highest precision."""
-    names = [name for name in (["tests/test_schedule.py"] if check.tiny else TESTS) if (ROOT / name).is_file()]
+    names = [name for name in (["tests/training/test_schedule.py"] if check.tiny else TESTS) if (ROOT / name).is_file()]
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     ended = check.run("pytest", [*command, *names], 240, environment=environment)

@@ -78,7 +78,7 @@ def sampling(a: argparse.Namespace, records: Records) -> None:
     """``stylegen.sample`` to images on the host: by default, and in larger batches."""
     from benchmarks import workload
     from benchmarks.gpu_variants import make_config
-    from stylegen.sampling import default_batch, sample
+    from stylegen.sampling.generate import default_batch, sample
 
     G = workload.Sampling(make_config(a)).G
     default = default_batch(a.resolution)
@@ -151,7 +151,7 @@ def export(a: argparse.Namespace, records: Records) -> None:
     import numpy as np
 
     import stylegen
-    from stylegen.export import sampler
+    from stylegen.export.files import sampler
 
     G = stylegen.load("toy_bedrooms")
     exported = sampler(G)
@@ -176,8 +176,8 @@ def compare(a: argparse.Namespace, records: Records) -> None:
     import jax
     import numpy as np
 
-    from stylegen.checkpoint import load_state
-    from stylegen.state import by_path
+    from stylegen.runs.checkpoint import load_state
+    from stylegen.training.state import by_path
 
     (_, meta, one), (_, other_meta, other) = map(load_state, a.runs)
     states = [dataclasses.replace(state, key=jax.random.key_data(state.key)) for state in (one, other)]
@@ -225,7 +225,7 @@ def main() -> None:
         vars(a).update(TINY)
     records = Records(a.results, a.step or a.verb, a.seconds)
     if a.cache:
-        from stylegen.compiling import use_cache
+        from stylegen.runtime.compilation import use_cache
 
         use_cache(os.path.abspath(a.cache))
     getattr(importlib.import_module(f"benchmarks.{VERBS[a.verb]}"), a.verb)(a, records)

@@ -14,10 +14,11 @@ import jax
 from benchmarks import common, workload
 from benchmarks.gpu_forms import moments_of_two_passes, styled_by_parts
 from benchmarks.gpu_runner import Records
-from stylegen import ops, train_step
-from stylegen.compiling import compiler_options
+from stylegen import ops
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
+from stylegen.runtime.compilation import compiler_options
+from stylegen.training import step as train_step
 
 
 def stable_step(state: Any, images: Any, labels: Any, alpha: Any, rate: Any, *, static: Any) -> Any:

@@ -198,13 +198,13 @@ def dispatch(config: Any, steps: int) -> dict[str, Any]:
     import jax
 
     from benchmarks import workload
-    from stylegen import distributed
+    from stylegen.runtime import sharding
 
     training = workload.Training(config, config.schedule.start_resolution)
     training.start()
     step = statistics.median(common.timed(training, steps, 3))
     names = list(training()[1])
-    state, batch = distributed.replicated(training.mesh), distributed.split_batch(training.mesh)
+    state, batch = sharding.replicated(training.mesh), sharding.split_batch(training.mesh)
     nothing = jax.jit(
         lambda state, images, labels, alpha, rate: (state, dict.fromkeys(names, alpha)),
         donate_argnums=0,

@@ -89,7 +89,7 @@ def read(name: str, encoding: str, source: Any, resolution: int, a: argparse.Nam
 def read_toy(resolution: int, a: argparse.Namespace) -> list[Reading]:
     """Drawn rooms: in the first epoch, when they are drawn, and after it, when small ones are kept."""
     from stylegen.data import make_pipeline
-    from stylegen.data.toy_source import ToySource
+    from stylegen.data.toy.source import ToySource
 
     source = ToySource(a.images, resolution)
     if resolution not in source._cache:
@@ -106,8 +106,8 @@ def read_toy(resolution: int, a: argparse.Namespace) -> list[Reading]:
 
 def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a: argparse.Namespace) -> dict[str, Any]:
     """Prepare raw data with one process; the time is that of its shards, which all cores share when there are more."""
-    from stylegen.data import prepare as preparing
-    from stylegen.data.origins import open_origin
+    from stylegen.data.prepared import prepare as preparing
+    from stylegen.data.raw.opening import open_origin
 
     origin = open_origin(kind, path, max_images=a.images)
     seconds, write_shard = 0.0, preparing.writer.write_shard
@@ -140,7 +140,7 @@ def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a:
 def measure(folder: Path, a: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Reading]]:
     """Prepare and read everything: rows of preparing, and readings."""
     from benchmarks import pictures
-    from stylegen.data.prepared_source import PreparedSource
+    from stylegen.data.prepared.source import PreparedSource
 
     print("making pictures", file=sys.stderr)
     lsun = a.lsun or pictures.write_lsun(folder, a.images)
@@ -167,7 +167,7 @@ def measure(folder: Path, a: argparse.Namespace) -> tuple[list[dict[str, Any]], 
 
 def read_tfds(prepared: Path, folder: Path, resolution: int, a: argparse.Namespace) -> list[Reading]:
     """A TFDS data set of pictures of ``resolution`` pixels, which are decoded and resized whenever they are read."""
-    from stylegen.data.manifest import resolution_folder
+    from stylegen.data.prepared.manifest import resolution_folder
     from stylegen.data.tfds_source import TfdsSource
 
     (folder / "images").mkdir(parents=True)
@@ -206,7 +206,7 @@ def supply(config: Any, resolution: int, readings: list[Reading]) -> Reading | N
 def stages(readings: list[Reading], a: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for every stage of every config: what the pipeline delivers on all cores, and what the step takes."""
     from benchmarks import flops
-    from stylegen.cli.configs import load_config
+    from stylegen.cli.experiments import load_config
 
     peak = common.matmul_peak()
     rows = []

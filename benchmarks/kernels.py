@@ -135,7 +135,7 @@ def seconds(product: Product, repeats: int) -> float:
     import jax
     import numpy as np
 
-    from stylegen.compiling import compiler_options
+    from stylegen.runtime.compilation import compiler_options
 
     dtype = {"f32": "float32", "bf16": "bfloat16", "f64": "float64"}[product.dtype]
     arrays = [jax.numpy.asarray(np.full(s, 1e-3, "float32"), dtype) for s in (product.left, product.right)]

@@ -35,10 +35,9 @@ def best_rate(run: Callable[[np.ndarray], object], images: np.ndarray, rounds: i
 
 
 def ours() -> dict[str, Callable[[np.ndarray], object]]:
-    import inputs
-
     from stylegen.metrics.extractors import Extractor, open_extractor
     from stylegen.pretrained import inception
+    from tests.references import inputs
 
     def forward(params, images):
         return {"features": inception.features(params, inception.preprocess(images))}
@@ -66,8 +65,8 @@ def others() -> dict[str, Callable[[np.ndarray], object]]:
 
 
 def whole_fid(n: int, resolution: int) -> None:
-    from stylegen.data.toy_source import ToySource
-    from stylegen.evaluation import names
+    from stylegen.data.toy.source import ToySource
+    from stylegen.evaluation import metric_names
     from stylegen.evaluation.image_sets import SourceSet
     from stylegen.evaluation.measure import measure
 
@@ -75,7 +74,7 @@ def whole_fid(n: int, resolution: int) -> None:
     images = SourceSet(source, resolution, False, "center-crop")
     for name, extractor in ours().items():
         started = time.perf_counter()
-        (result,) = measure([names.parse(f"fid{n}")], images, images, extractor)  # type: ignore[arg-type]
+        (result,) = measure([metric_names.parse(f"fid{n}")], images, images, extractor)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         print(f"{name:<26} FID of {n} images against {n}: {seconds:.1f} s (to itself: {result.value:.2g})")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stylegen.data import toy_bedrooms
-from stylegen.data.cifar10 import Cifar10Origin
+from stylegen.data.raw.cifar10 import Cifar10Origin
+from stylegen.data.toy import bedrooms
 
 _NOISE = 14  # of 255: a picture of 341x256 pixels then has the 14 kB that one of LSUN's bedrooms has on average
 
 
 def draw(index: int, width: int, height: int) -> Image.Image:
     """A drawn room with noise, which makes it as hard to store as a photograph."""
-    room = Image.fromarray(toy_bedrooms.render([index], 256)[0]).resize((width, height), Image.Resampling.BICUBIC)
+    room = Image.fromarray(bedrooms.render([index], 256)[0]).resize((width, height), Image.Resampling.BICUBIC)
     noise = np.random.default_rng(index).integers(-_NOISE, _NOISE, (height // 2, width // 2, 1), np.int16)
     noise = noise.repeat(2, 0).repeat(2, 1)
     pixels = np.asarray(room, np.int16)
@@ -56,7 +56,7 @@ def write_images(folder: Path, count: int, side: int) -> Path:
 def write_cifar10(folder: Path, count: int) -> Path:
     """An archive in CIFAR-10's binary form, of drawn rooms."""
     path = folder / "cifar-10-binary.tar.gz"
-    planes = toy_bedrooms.render(range(count), 32).transpose(0, 3, 1, 2).reshape(count, -1)
+    planes = bedrooms.render(range(count), 32).transpose(0, 3, 1, 2).reshape(count, -1)
     labels = (np.arange(count) % len(Cifar10Origin.class_names)).astype(np.uint8)[:, None]
     records = np.concatenate([labels, planes], axis=1)
     with tarfile.open(path, "w:gz") as archive:

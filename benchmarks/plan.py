@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
-from stylegen import chips
+from stylegen.runtime import chips
 
 COLUMNS = {
     "target": ("target", "s"),
@@ -63,7 +63,7 @@ def size_parser() -> argparse.ArgumentParser:
 def configs(a: argparse.Namespace) -> list[tuple[Any, int, int]]:
     """(configuration, resolution, batch) of each row."""
     from benchmarks import workload
-    from stylegen.cli.configs import load_config
+    from stylegen.cli.experiments import load_config
 
     rows = []
     given = load_config(a.config) if a.config else None
@@ -84,8 +84,8 @@ def configs(a: argparse.Namespace) -> list[tuple[Any, int, int]]:
 def run(a: argparse.Namespace) -> dict[str, Any]:
     """Compile all that was asked for, print a table, and give the rows."""
     from stylegen.config import ConfigError
-    from stylegen.lazy import lazy_steps
-    from stylegen.plan import make_plan
+    from stylegen.training.plan import make_plan
+    from stylegen.training.regularization import lazy_steps
 
     rows: list[dict[str, Any]] = []
     result = {"machine": common.machine(), "rows": rows}

@@ -8,7 +8,7 @@ TF32 and bfloat16 products are emulated on every machine: the operands of each p
 too, are rounded to 10 or 7 bits of mantissa, and sums are float32. On an accelerator there is one more row, "default",
 which is its own fast choice (precision = default). "compute_dtype" is bfloat16 in all convolutions and activations.
 
-The first table has the largest differences from the numbers of StyleGAN's published code (tests/reference.py), relative
+The first table has the largest differences from the numbers of StyleGAN's published code (tests/support/reference.py), relative
 to the largest of them; of gradients, those of the norms by layer relative to the norm of the whole. The second one has
 the samples of the generator that comes with the package, in grey levels, and its perceptual path lengths. The third one
 has gradients of a network of 64 pixels with random weights: the difference from float32 relative to the norm, and the
@@ -65,7 +65,7 @@ class Way:
         """The function, computed in this way and compiled."""
         import jax
 
-        from stylegen.compiling import compiler_options
+        from stylegen.runtime.compilation import compiler_options
 
         return jax.jit(self.change(function), compiler_options=compiler_options())
 
@@ -74,7 +74,7 @@ def all_ways() -> list[Way]:
     """Float32 at highest precision, which the others are compared with, and the others."""
     import jax
 
-    from stylegen.compiling import at_precision
+    from stylegen.runtime.compilation import at_precision
 
     exact = at_precision("highest")
     found = [
@@ -94,11 +94,12 @@ def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, flo
     import jax.numpy as jnp
     import numpy as np
 
-    from stylegen import losses, ops
-    from stylegen.generator import broadcast_styles, num_styles
-    from stylegen.state import build_networks
-    from stylegen.train_step import prepare_reals
-    from tests.reference import Reference, get
+    from stylegen import ops
+    from stylegen.networks.generator import broadcast_styles, num_styles
+    from stylegen.training import losses
+    from stylegen.training.state import build_networks
+    from stylegen.training.step import prepare_reals
+    from tests.support.reference import Reference, get
 
     ref = Reference(network)
     resolution, alpha = ref.stage(lod)
@@ -153,10 +154,10 @@ def drawn(way: Way, G: Any, samples: int, pairs: int) -> dict[str, Any]:
     import numpy as np
 
     from stylegen import ops, sampling
-    from stylegen.generator import broadcast_styles
     from stylegen.metrics.extractors import open_distance
-    from stylegen.metrics.path_length import path_ends, path_length
-    from stylegen.state import build_networks
+    from stylegen.metrics.ppl import path_ends, path_length
+    from stylegen.networks.generator import broadcast_styles
+    from stylegen.training.state import build_networks
 
     config = dataclasses.replace(G.config, compute_dtype=way.dtype)
     network = build_networks(config).generator(G.params, G.noise_const)
@@ -183,11 +184,12 @@ def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4)
     import jax.numpy as jnp
     import numpy as np
 
-    from stylegen import losses, ops
+    from stylegen import ops
     from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-    from stylegen.data import toy_bedrooms
-    from stylegen.generator import broadcast_styles, num_styles
-    from stylegen.state import build_networks, init_state
+    from stylegen.data.toy import bedrooms
+    from stylegen.networks.generator import broadcast_styles, num_styles
+    from stylegen.training import losses
+    from stylegen.training.state import build_networks, init_state
 
     config = Config(
         resolution=resolution,
@@ -197,7 +199,7 @@ def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4)
     )
     state = init_state(config)
     networks = build_networks(dataclasses.replace(config, compute_dtype=way.dtype))  # type: ignore[arg-type]
-    reals = ops.to_float(toy_bedrooms.render(range(2 * batch), resolution))
+    reals = ops.to_float(bedrooms.render(range(2 * batch), resolution))
     reals, fakes = reals[:batch], reals[batch:, ::-1]  # other images, upside down
     z = np.random.default_rng(0).standard_normal((batch, config.generator.z_dim), np.float32)
 

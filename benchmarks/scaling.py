@@ -29,10 +29,10 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
     import jax
     import numpy as np
 
-    from stylegen import distributed
     from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-    from stylegen.state import build_networks, init_state
-    from stylegen.train_step import Static, jit_step, train_step
+    from stylegen.runtime import sharding
+    from stylegen.training.state import build_networks, init_state
+    from stylegen.training.step import Static, jit_step, train_step
 
     config = Config(
         resolution=resolution,
@@ -41,14 +41,14 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
         discriminator=DiscriminatorConfig(channel_max=width),
         schedule=ScheduleConfig(start_resolution=resolution),
     )
-    mesh = distributed.make_mesh(config)
-    static = Static(config, build_networks(config), distributed.split_latents(mesh))
+    mesh = sharding.make_mesh(config)
+    static = Static(config, build_networks(config), sharding.split_latents(mesh))
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), np.uint8)
-    mine = {"image": distributed.share(images), "label": distributed.share(np.zeros(batch, np.int32))}
-    placed = distributed.put_batch(mesh, mine)
-    state = distributed.put_replicated(mesh, init_state(config))
+    mine = {"image": sharding.share(images), "label": sharding.share(np.zeros(batch, np.int32))}
+    placed = sharding.put_batch(mesh, mine)
+    state = sharding.put_replicated(mesh, init_state(config))
     arguments = placed["image"], placed["label"], np.float32(1), np.float32(0.001)
-    step = jit_step(train_step, static, distributed.replicated(mesh), distributed.split_batch(mesh))
+    step = jit_step(train_step, static, sharding.replicated(mesh), sharding.split_batch(mesh))
     begin = time.perf_counter()
     step = step.lower(state, *arguments).compile()
     compiled = time.perf_counter() - begin
@@ -61,7 +61,7 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
         if len(times) == 1:
             # Of the first step: rounding, which differs by layout, grows from step to step.
             loss = float(metrics["Loss/D/loss"])
-    vote = distributed.StopVote(mesh, lambda: False)
+    vote = sharding.StopVote(mesh, lambda: False)
     vote()
     begin = time.perf_counter()
     for _ in range(VOTES):
@@ -80,8 +80,8 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
 
 def work(options: argparse.Namespace) -> None:
     """One process of a layout; process 0 writes what it measured."""
-    from stylegen import processes
     from stylegen.config import DistributedConfig
+    from stylegen.runtime import processes
 
     alone = options.processes == 1
     config = DistributedConfig() if alone else DistributedConfig(options.worker, options.processes, options.index)

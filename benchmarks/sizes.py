@@ -111,7 +111,7 @@ def _here(benchmark: Benchmark, a: argparse.Namespace) -> dict[str, Any]:
     import jax
 
     from benchmarks import workload
-    from stylegen.compiling import use_cache
+    from stylegen.runtime.compilation import use_cache
 
     workload.make_config(a)  # wrong sizes are said here, and not by another process
     if a.cache:

@@ -62,8 +62,8 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
     import jax
     import jax.numpy as jnp
 
-    from stylegen import compiling
-    from stylegen.style_transfer import losses, networks, transfer
+    from stylegen.runtime import compilation
+    from stylegen.style_transfer import losses, networks, stylize
 
     stages = NETWORKS[a.network]
     encoder = networks.random_params(networks.encoder_shapes(stages), 0)
@@ -72,9 +72,9 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
 
     def forward(encoder: Any, decoder: Any, images: Any) -> Any:
         features = networks.encode(encoder, stages, images.astype(jnp.float32) / 255)[-1]
-        return transfer.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
+        return stylize.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
 
-    run = compiling.jit(precision=None)(forward)
+    run = compilation.jit(precision=None)(forward)
     encoder, decoder = jax.device_put((encoder, decoder))
     return lambda images: jax.block_until_ready(run(encoder, decoder, images))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegen import chips, hlo
+from stylegen.runtime import chips, hlo
 
 WORDS = {"memcpy": "copy", "memset": "set", "gemm": "product", "fprop": "convolution", "dgrad": "convolution",
          "wgrad": "convolution", "conv": "convolution", "nchw": "layout", "nhwc": "layout"}  # fmt: skip

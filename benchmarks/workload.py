@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common import BenchmarkError
-from stylegen import distributed, sampling
-from stylegen.compiling import compiler_options
+from stylegen import sampling
 from stylegen.config import (
     Config,
     ConfigError,
@@ -20,10 +19,12 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
-from stylegen.memory import keep_freed_memory
-from stylegen.schedule import Stage
-from stylegen.state import abstract_state, build_networks, ema_generator, init_state
-from stylegen.train_step import Static, jit_step, train_step
+from stylegen.runtime import sharding
+from stylegen.runtime.compilation import compiler_options
+from stylegen.runtime.memory import keep_freed_memory
+from stylegen.training.schedule import Stage
+from stylegen.training.state import abstract_state, build_networks, ema_generator, init_state
+from stylegen.training.step import Static, jit_step, train_step
 
 
 def make_config(a: argparse.Namespace) -> Config:
@@ -53,8 +54,8 @@ class Training:
     def __init__(self, config: Config, resolution: int, alpha: float = 1.0):
         keep_freed_memory()  # as train() does
         self.config, self.resolution, self.batch = config, resolution, config.batch_at(resolution)
-        self.mesh = distributed.make_mesh(config)
-        self.static = Static(config, build_networks(config), distributed.split_latents(self.mesh))
+        self.mesh = sharding.make_mesh(config)
+        self.static = Static(config, build_networks(config), sharding.split_latents(self.mesh))
         compiler_options()  # tries the options out, once: not a part of the step's own compilation
         start = time.perf_counter()
         self.lowered = self._lower()
@@ -64,7 +65,7 @@ class Training:
         self.scalars = np.asarray(alpha, np.float32), np.asarray(config.learning_rate_at(resolution), np.float32)
 
     def _lower(self) -> Any:
-        placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
+        placement = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
         images = jax.ShapeDtypeStruct(self._image_shape(), jnp.uint8)
         labels, scalar = jax.ShapeDtypeStruct((self.batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         step = jit_step(train_step, self.static, *placement)
@@ -75,10 +76,10 @@ class Training:
 
     def start(self) -> None:
         """Put a state and a batch of random pictures on the device."""
-        self.state = distributed.put_replicated(self.mesh, init_state(self.config))
+        self.state = sharding.put_replicated(self.mesh, init_state(self.config))
         pictures = np.random.default_rng(0).integers(0, 256, self._image_shape(), np.uint8)
         batch = {"image": pictures, "label": np.zeros(self.batch, np.int32)}
-        placed = distributed.put_batch(self.mesh, batch)
+        placed = sharding.put_batch(self.mesh, batch)
         self.images, self.labels = placed["image"], placed["label"]
 
     def stop(self) -> None:
@@ -106,11 +107,11 @@ class Sampling:
         self.weights = G.params, G.noise_const
         start = time.perf_counter()
         z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
-        styles = sampling._styles.at(config.precision).lower(
+        styles = sampling.generate._styles.at(config.precision).lower(
             *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
         )
         form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
-        synthesize = sampling._synthesize.at(config.precision).lower(*self.weights, None, ws, self.seeds, **form)
+        synthesize = sampling.generate._synthesize.at(config.precision).lower(*self.weights, None, ws, self.seeds, **form)
         self.programs = styles.compile(), synthesize.compile()
         self.compile_s = time.perf_counter() - start
 

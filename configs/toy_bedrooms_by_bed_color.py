@@ -8,7 +8,7 @@ Result: beds have the colour asked for in 94 % of 1,000 pictures, yellow most an
 Classes 0 to 5 are red, yellow, green, teal, blue and purple beds. A row of each, and how often the colour asked for is
 the one drawn:
     python sample.py --run runs/by_bed_color --seeds 0-5 --labels 0-5 --out out/by_bed_color
-    python benchmarks/toy_factors.py --run runs/by_bed_color
+    python studies/toy_factors.py --run runs/by_bed_color
 
 The settings are the quickstart's, without its last stage. prepare.py toy_bedrooms stores the same labels.
 """

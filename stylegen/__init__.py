@@ -7,17 +7,17 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "load": "loading",
+    "load": "runs.load",
     "latents": "sampling",
     "styles": "sampling",
     "synthesize": "sampling",
     "sample": "sampling",
     "stream": "sampling",
     "mix": "sampling",
-    "lerp": "paths",
-    "slerp": "paths",
+    "lerp": "sampling.interpolation",
+    "slerp": "sampling.interpolation",
     "walk": "sampling",
-    "Generator": "generator",
+    "Generator": "networks.generator",
     "Config": "config",
 }
 

@@ -355,7 +355,7 @@ def spread(y: Array, x: Array) -> Array:
 
     The gradient of y is then a sum in float32. Where x is bfloat16 and y is converted before it is broadcast, as
     ``x + bias.astype(x.dtype)`` does, it would be a sum of bfloat16 numbers over images and pixels: off by two thirds
-    for the biases at 32 pixels of the network in tests/data/reference/stylegan1_32.npz on a CPU.
+    for the biases at 32 pixels of the network in tests/references/networks/stylegan1_32.npz on a CPU.
     """
     return jnp.broadcast_to(y, x.shape).astype(x.dtype)
 

@@ -18,46 +18,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import (
-    compiling,
-    data,
-    distributed,
-    doctor,
-    freezing,
-    ops,
-    processes,
-    recovery,
-    run_dir,
-    schedule,
-    transfer,
-    warming,
-)
-from stylegen.checkpoint import Checkpointer, Restored, available
+from stylegen import data, ops
 from stylegen.config import Config
-from stylegen.describe import seconds_left
-from stylegen.doctor import Doctor
-from stylegen.evaluation.training import RunMetrics
-from stylegen.evaluation.training import check as check_metrics
-from stylegen.lazy import lazy_steps
-from stylegen.locks import exclusive
-from stylegen.memory import keep_freed_memory
-from stylegen.meters import Clock, Means
-from stylegen.pictures import NUM_STYLES, Pictures
-from stylegen.progress import duration
-from stylegen.schedule import Stage
-from stylegen.state import (
-    TrainState,
-    abstract_state,
-    blank_state,
-    build_networks,
-    init_state,
-)
-from stylegen.train_step import (
-    Static,
-    jit_step,
-    reset_optimizers,
-    train_step,
-)
+from stylegen.evaluation.during_training import RunMetrics
+from stylegen.evaluation.during_training import check as check_metrics
+from stylegen.io.files import exclusive
+from stylegen.io.progress import duration
+from stylegen.runs import directory, init_from, rollback
+from stylegen.runs.checkpoint import Checkpointer, Restored, available
+from stylegen.runs.pictures import NUM_STYLES, Pictures
+from stylegen.runtime import compilation, processes, sharding
+from stylegen.runtime.memory import keep_freed_memory
+from stylegen.training import doctor, freeze, schedule, warmup
+from stylegen.training.doctor import Doctor
+from stylegen.training.meters import Clock, Means
+from stylegen.training.regularization import lazy_steps
+from stylegen.training.schedule import Stage
+from stylegen.training.state import TrainState, abstract_state, blank_state, build_networks, init_state
+from stylegen.training.step import Static, jit_step, reset_optimizers, train_step
+from stylegen.training.summary import seconds_left
 
 TICKS = 200  # in a run, where run.tick_kimg does not say
 TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
@@ -93,39 +72,39 @@ def train(config: Config) -> Path:
 
 def _train(config: Config) -> Path:
     keep_freed_memory()
-    cache_trouble = compiling.use_cache(config.run.compilation_cache)
+    cache_trouble = compilation.use_cache(config.run.compilation_cache)
     processes.check_same_config(config)
     check_metrics(config)
-    mesh = distributed.make_mesh(config)
+    mesh = sharding.make_mesh(config)
     main = processes.is_main()
-    folder = run_dir.check_run(config) if main else Path(config.run.dir)
+    folder = directory.check_run(config) if main else Path(config.run.dir)
     with processes.main_first():  # the one that prepares what is raw
         source = data.open_source(config)
     if source.fingerprint != processes.from_main(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
-        freezing.frozen(config)
+        freeze.frozen(config)
     resumes = processes.from_main(str(not config.run.overwrite and bool(available(folder))) if main else "") == "True"
-    taken = transfer.read(config) if config.run.init_from and not resumes else None
+    taken = init_from.read(config) if config.run.init_from and not resumes else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
-            run_dir.clear_run(folder)
-        processes.check_shared(folder, run_dir.SHARED)
+            directory.clear_run(folder)
+        processes.check_shared(folder, directory.SHARED)
         keep_every = config.run.keep_every_kimg
         every = round(keep_every * 1000) if keep_every else None
         with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=every) as checkpointer:
             notes = [cache_trouble] if cache_trouble else []
-            restored = checkpointer.restore(distributed.replicated(mesh), log=notes.append)
+            restored = checkpointer.restore(sharding.replicated(mesh), log=notes.append)
             if restored and restored.meta.extra.get("data") != source.fingerprint:
-                raise run_dir.RunError(
+                raise directory.RunError(
                     f"{folder} was trained on other data than {source.description} is now, and would not be the same "
                     "run. Give the data that it began with, or another --run.dir."
                 )
             if main:
-                run_dir.write_config(folder, config)
+                directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with run_dir.RunLog(folder, nimg) if main else run_dir.Log(folder) as log, _stop_requested() as asked:
+            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, _stop_requested() as asked:
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
@@ -134,7 +113,7 @@ def _train(config: Config) -> Path:
                     log.line(taken.text)
                 if metrics is not None:
                     metrics.forget_after(nimg)
-                stop = distributed.StopVote(mesh, asked.is_set)
+                stop = sharding.StopVote(mesh, asked.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics, taken)
                 with processes.computing():
                     loop.run(restored)
@@ -144,7 +123,7 @@ def _train(config: Config) -> Path:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder, run_dir.RunError(f"{folder} is in use: another process trains there.")):
+    with exclusive(folder, directory.RunError(f"{folder} is in use: another process trains there.")):
         yield
 
 
@@ -177,28 +156,28 @@ class _Loop:
     mesh: Mesh
     source: data.ImageSource
     checkpointer: Checkpointer
-    log: run_dir.Log
-    stop: distributed.StopVote
+    log: directory.Log
+    stop: sharding.StopVote
     metrics: RunMetrics | None
-    taken: transfer.Transfer | None
+    taken: init_from.Transfer | None
 
     def __post_init__(self) -> None:
         config = self.config
-        self.static = Static(config, build_networks(config), distributed.split_latents(self.mesh))
+        self.static = Static(config, build_networks(config), sharding.split_latents(self.mesh))
         self.total = schedule.total_nimg(config)
         tick = config.run.tick_kimg
         self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)
         every = config.run.checkpoint_kimg
         default = min(self.tick * TICKS_PER_CHECKPOINT, MAX_CHECKPOINT_NIMG)
         self.checkpoint_every = max(round(every * 1000) if every else default, 1)
-        placement = distributed.replicated(self.mesh), distributed.split_batch(self.mesh)
+        placement = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
         self.programs = {"train": jit_step(train_step, self.static, *placement)}
         self.lazy = lazy_steps(config)
         for name, (step, _) in self.lazy.items():
             self.programs[name] = jit_step(step, self.static, *placement)
-        self.compiled = compiling.CompileAhead[tuple[str, int, int]](self._lower)
-        self.ahead = compiling.compiles_ahead(config.run.compile_ahead)
-        self.rollbacks = recovery.read(self.log.folder)
+        self.compiled = compilation.CompileAhead[tuple[str, int, int]](self._lower)
+        self.ahead = compilation.compiles_ahead(config.run.compile_ahead)
+        self.rollbacks = rollback.read(self.log.folder)
         self.means = Means()
         self.pictures = Pictures(config, self.static.networks, self.mesh, self.source, self.log)
 
@@ -213,17 +192,17 @@ class _Loop:
         """The state with Adam's moments forgotten, on the devices."""
         forgotten = reset_optimizers(state)
         moments = {"g_opt": forgotten.g_opt, "d_opt": forgotten.d_opt}
-        return dataclasses.replace(state, **distributed.put_replicated(self.mesh, moments))
+        return dataclasses.replace(state, **sharding.put_replicated(self.mesh, moments))
 
     def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
         """Where to go on, at a checkpoint or at the beginning: (state, nimg, phase of the last step taken)."""
         extra = restored.meta.extra if restored else {}
         state = restored.state if restored else None
         if state is None:
-            state = distributed.put_replicated(self.mesh, transfer.apply(init_state(self.config), self.taken))
+            state = sharding.put_replicated(self.mesh, init_from.apply(init_state(self.config), self.taken))
         if len(self.rollbacks) > extra.get("rollbacks", 0):
-            key = recovery.other_key(distributed.local(state.key), len(self.rollbacks))
-            state = dataclasses.replace(state, key=distributed.put_replicated(self.mesh, key))
+            key = rollback.other_key(sharding.local(state.key), len(self.rollbacks))
+            state = dataclasses.replace(state, key=sharding.put_replicated(self.mesh, key))
         nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
         self.means = Means(extra.get("skipped", 0))
         self.doctor = Doctor(self.config, self.source.num_images, self.log.stats())
@@ -301,17 +280,17 @@ class _Loop:
         why = (
             f"{self.config.run.max_skipped} updates in a row were skipped, for losses or gradients that are not finite"
         )
-        rollbacks = [*self.rollbacks, recovery.Rollback(nimg, newest)]
-        if recovery.in_vain(rollbacks) > self.config.run.max_rollbacks:
-            raise TrainingError(recovery.advice(why, rollbacks, self.log.folder))
+        rollbacks = [*self.rollbacks, rollback.Rollback(nimg, newest)]
+        if rollback.in_vain(rollbacks) > self.config.run.max_rollbacks:
+            raise TrainingError(rollback.advice(why, rollbacks, self.log.folder))
         if self.rollbacks and self.rollbacks[-1].to == newest and self.checkpointer.abandon(newest):
-            rollbacks[-1] = recovery.Rollback(nimg, self.checkpointer.latest or 0)
+            rollbacks[-1] = rollback.Rollback(nimg, self.checkpointer.latest or 0)
         self.rollbacks = rollbacks
         notes: list[str] = []
-        restored = self.checkpointer.restore(distributed.replicated(self.mesh), log=notes.append)
+        restored = self.checkpointer.restore(sharding.replicated(self.mesh), log=notes.append)
         back = restored.meta.nimg if restored else 0
         if processes.is_main():
-            recovery.write(self.log.folder, rollbacks)
+            rollback.write(self.log.folder, rollbacks)
         self.log.rewind(back)
         if self.metrics is not None:
             self.metrics.forget_after(back)
@@ -361,8 +340,8 @@ class _Loop:
             stage.resolution,
             stage.batch_size,
             start=nimg,
-            seed=recovery.order_seed(self.config.data.seed, len(self.rollbacks)),
-            positions=distributed.share(np.array(order)),
+            seed=rollback.order_seed(self.config.data.seed, len(self.rollbacks)),
+            positions=sharding.share(np.array(order)),
             workers=self.workers(stage.resolution),
         )
 
@@ -376,7 +355,7 @@ class _Loop:
     def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
         """The next images and labels, on the devices."""
         batch = next(batches)
-        placed = distributed.put_batch(self.mesh, {name: batch[name] for name in ("image", "label")})
+        placed = sharding.put_batch(self.mesh, {name: batch[name] for name in ("image", "label")})
         return placed["image"], placed["label"]
 
     def begin_stage(self, key: tuple[int, int]) -> dict[str, Any]:
@@ -407,7 +386,7 @@ class _Loop:
         """Compute what a tick does at a resolution, on zeros, so that it is compiled before."""
         self.pictures.rehearse(resolution)
         if jax.default_backend() != "cpu":  # where the doctor compiles nothing
-            g = distributed.local(distributed.put_replicated(self.mesh, blank_state(self.config).g))
+            g = sharding.local(sharding.put_replicated(self.mesh, blank_state(self.config).g))
             doctor.of_weights(g, g, np.zeros((NUM_STYLES, self.config.generator.w_dim), np.float32), resolution)
 
     def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
@@ -419,7 +398,7 @@ class _Loop:
         """Run the programs of a stage once, if they are compiled."""
         programs = [self.compiled.ready((name, resolution, batch)) for name in self.programs]
         if None not in programs:
-            warming.warm_up(self.config, self.mesh, programs, resolution, batch)
+            warmup.warm_up(self.config, self.mesh, programs, resolution, batch)
 
     def report(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """What happens at a tick: scalars, the progress line, a grid of samples, what the doctor says."""
@@ -430,7 +409,7 @@ class _Loop:
         speed = clock.speed(nimg)
         phase_left, run_left = seconds_left(self.config, nimg, stage.resolution, speed)
         w = self.pictures.styles(state, stage)
-        means |= doctor.vitals(means, self.config, distributed.local(state), w, stage.resolution)
+        means |= doctor.vitals(means, self.config, sharding.local(state), w, stage.resolution)
         scalars = means | {
             "Progress/skipped": self.means.skipped,
             "Progress/kimg": nimg / 1000,

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen import schedule, train_step
-from stylegen.cli.configs import load_config
+from stylegen.cli.experiments import load_config
 from stylegen.config import DataConfig, RunConfig, ScheduleConfig
 from stylegen.config_json import from_json, to_json
-from stylegen.lazy import lazy_steps
-from stylegen.state import abstract_state, build_networks, count_parameters, init_state
-from stylegen.train_step import Static
+from stylegen.training import schedule
+from stylegen.training import step as train_step
+from stylegen.training.regularization import lazy_steps
+from stylegen.training.state import abstract_state, build_networks, count_parameters, init_state
+from stylegen.training.step import Static
 
 # Of generators; style_transfer.py is another kind, and has its own tests.
 FILES = sorted(p for p in (Path(__file__).parents[1] / "configs").glob("*.py") if p.stem != "style_transfer")

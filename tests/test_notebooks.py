@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stylegen.checkpoint import Checkpointer
 from stylegen.config_json import to_json
-from stylegen.schedule import Stage
-from stylegen.state import init_state
+from stylegen.runs.checkpoint import Checkpointer
+from stylegen.training.schedule import Stage
+from stylegen.training.state import init_state
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -45,7 +45,7 @@ def check_outputs(outputs: list[dict], loaded: str = "Generator(32x32") -> None:
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory) -> Path:
     """A folder with an untrained run at the place of the quickstart's, as ``train`` would have left it."""
-    from stylegen.cli.configs import load_config
+    from stylegen.cli.experiments import load_config
 
     folder = tmp_path_factory.mktemp("with-run")
     run, config = folder / "runs" / "quickstart", load_config("quickstart")

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import stylegen
-from stylegen import images, importing, projected
 from stylegen.cli import (
-    configs,
     convert,
     edit,
     evaluate,
+    experiments,
     prepare,
     project,
     sample,
@@ -23,9 +22,12 @@ from stylegen.cli import (
     train,
     train_style,
 )
-from stylegen.data.prepare import Options
-from stylegen.evaluation import names
+from stylegen.data.prepared.prepare import Options
+from stylegen.evaluation import metric_names as names
+from stylegen.io import images
+from stylegen.nvidia import importing
 from stylegen.pretrained import weights
+from stylegen.projection import result
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -91,11 +93,13 @@ def test_every_command_is_of_a_known_kind():
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
 def test_train(arguments, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    if "runs/nvidia-bedroom" in arguments:  # which is not here; tests/test_export.py starts from one that is
-        monkeypatch.setattr("stylegen.transfer.describe", lambda config: config.run.init_from)
-    if "--target" in arguments:  # which takes a compiler and minutes; tests/test_plan.py compiles
-        monkeypatch.setattr("stylegen.chips.prepare_environment", lambda: None)
-        monkeypatch.setattr("stylegen.plan.describe", lambda config, target, *_, **__: f"generator: all {target.name}")
+    if "runs/nvidia-bedroom" in arguments:  # which is not here; tests/export/test_export.py starts from one that is
+        monkeypatch.setattr("stylegen.runs.init_from.describe", lambda config: config.run.init_from)
+    if "--target" in arguments:  # which takes a compiler and minutes; tests/training/test_plan.py compiles
+        monkeypatch.setattr("stylegen.runtime.chips.prepare_environment", lambda: None)
+        monkeypatch.setattr(
+            "stylegen.training.plan.describe", lambda config, target, *_, **__: f"generator: all {target.name}"
+        )
     assert train.main([*arguments, "--dry_run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
@@ -155,9 +159,9 @@ def test_project_and_edit(arguments, make_generator, monkeypatch, tmp_path):
 def write_projections(G):
     """A photograph, and what project makes of it, where the commands look for them."""
     images.save_image(np.zeros((8, 16, 3), np.uint8), "photo.jpg")
-    found = projected.Projection(np.zeros((1, G.num_ws, G.w_dim), np.float32), ("photo",), (projected.fingerprint(G),))
+    found = result.Projection(np.zeros((1, G.num_ws, G.w_dim), np.float32), ("photo",), (result.fingerprint(G),))
     for folder in ("out", "out2"):
-        projected.save(found, f"{folder}/projection.npz")
+        result.save(found, f"{folder}/projection.npz")
 
 
 @pytest.mark.parametrize("arguments", EVALUATE, ids=ids(EVALUATE))
@@ -204,8 +208,8 @@ def test_stylize(arguments, monkeypatch, tmp_path):
 def test_train_style(monkeypatch):
     (arguments,) = of_verb("train_style", readme_commands())
     ran = []
-    monkeypatch.setattr("stylegen.style_transfer.training.train_style", ran.append)
-    monkeypatch.setattr("stylegen.compiling.use_cache", lambda folder: None)
+    monkeypatch.setattr("stylegen.style_transfer.train.train_style", ran.append)
+    monkeypatch.setattr("stylegen.runtime.compilation.use_cache", lambda folder: None)
     monkeypatch.chdir(ROOT)
     assert train_style.main(arguments) == 0 and ran[0].run.dir
 
@@ -251,7 +255,7 @@ def test_experiments_are_listed():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
 def test_experiments_say_what_to_expect(experiment):
-    config = configs.load_config(experiment.stem)
+    config = experiments.load_config(experiment.stem)
     docstring = experiment.read_text().split('"""')[1]
     for heading in ("Hardware:", "Hours:", "Result:"):
         assert f"\n{heading}" in docstring

@@ -17,10 +17,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import compiling
 from stylegen import train as train_module
-from stylegen.checkpoint import Checkpointer, available
-from stylegen.compiling import CompileAhead
 from stylegen.config import (
     AugmentConfig,
     Config,
@@ -32,10 +29,13 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.config_json import to_json
-from stylegen.locks import exclusive
-from stylegen.meters import Means
-from stylegen.run_dir import RunError
+from stylegen.io.files import exclusive
+from stylegen.runs.checkpoint import Checkpointer, available
+from stylegen.runs.directory import RunError
+from stylegen.runtime import compilation
+from stylegen.runtime.compilation import CompileAhead
 from stylegen.train import train
+from stylegen.training.meters import Means
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,7 +73,7 @@ def finished(tmp_path_factory, cache):
 
 
 def final_state(folder: Path):
-    config = stylegen.checkpoint.read_config(folder)
+    config = stylegen.runs.checkpoint.read_config(folder)
     with Checkpointer(folder, config, keep_last=10) as checkpointer:
         return checkpointer.restore()
 
@@ -129,7 +129,7 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
 
 
 def test_without_compiling_ahead_a_stage_is_compiled_when_it_begins(finished, tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(compiling, "compiles_ahead", lambda asked: False)
+    monkeypatch.setattr(compilation, "compiles_ahead", lambda asked: False)
     events = []
     for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (train_module._Loop, "begin_stage")):
         monkeypatch.setattr(owner, name, spied(getattr(owner, name), events))

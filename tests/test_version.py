@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stylegen import model_card, version
-from stylegen._checkpoint_format import versions
+from stylegen import version
 from stylegen.evaluation import measure
-from stylegen.evaluation.names import parse
+from stylegen.evaluation.metric_names import parse
+from stylegen.export import model_card
+from stylegen.runs.checkpoint_layout import versions
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import stylegen.loading
+import stylegen.runs.load
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +87,8 @@ def run(environment, tmp_path):
 def generators(make_generator, tmp_path_factory) -> list[str]:
     """A tiny generator as a file, and those that come with the package."""
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
-    stylegen.loading.save_generator(make_generator(), path)
-    return [str(path), *stylegen.loading.shipped()]
+    stylegen.runs.load.save_generator(make_generator(), path)
+    return [str(path), *stylegen.runs.load.shipped()]
 
 
 def test_contents(wheel):
@@ -97,8 +97,8 @@ def test_contents(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"stylegen"}
     assert "stylegen/py.typed" in names
     assert [n for n in names if n.startswith("stylegen/configs/")] == [f"stylegen/configs/{e}.py" for e in EXPERIMENTS]
-    assert "toy_bedrooms" in stylegen.loading.shipped()
-    for generator in stylegen.loading.shipped():
+    assert "toy_bedrooms" in stylegen.runs.load.shipped()
+    for generator in stylegen.runs.load.shipped():
         assert f"stylegen/pretrained/{generator}.safetensors" in names
     assert "stylegen/pretrained/style_transfer/small.safetensors" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -136,7 +136,7 @@ def test_sampling_imports_nothing_for_training(run, generators, tmp_path):
 
 def test_every_declared_dependency_is_used(run):
     """The loop and the data import with what is declared, and without what only the tests have."""
-    modules = "stylegen.train, stylegen.data.prepared_source, stylegen.data.origins, stylegen.data.tfds_source"
-    run("python", "-c", f"import {modules}, stylegen.video, imageio_ffmpeg, stylegen.run_dir, tensorboardX")
+    modules = "stylegen.train, stylegen.data.prepared.source, stylegen.data.raw.opening, stylegen.data.tfds_source"
+    run("python", "-c", f"import {modules}, stylegen.io.video, imageio_ffmpeg, stylegen.runs.directory, tensorboardX")
     for absent in ("pytest", "cv2", "matplotlib", "IPython"):
         run("python", "-c", f"import {absent}", status=1)

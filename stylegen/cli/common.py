@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from stylegen.progress import duration
+from stylegen.io.progress import duration
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C

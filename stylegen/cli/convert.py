@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from stylegen import importing
 from stylegen.cli import common
-from stylegen.loading import is_exported, load, shipped
-from stylegen.pretrained.mapping import Imported
+from stylegen.nvidia import importing
+from stylegen.nvidia.weight_table import Imported
+from stylegen.runs.load import is_exported, load, shipped
 
 if TYPE_CHECKING:
-    from stylegen.generator import Generator
+    from stylegen.networks.generator import Generator
 
 DESCRIPTION = """Convert generators from and to other forms.
 
@@ -96,25 +96,25 @@ def _note(imported: Imported) -> str:
 
 
 def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) -> None:
-    from stylegen import export  # here, because jax.export and metrics are not needed to import
+    from stylegen.export import files  # here, because jax.export and metrics are not needed to import
 
     out = _check_export(options, form)
     single = out.suffix == f".{form}"
-    names, folder = (export.names_beside(out), out.parent) if single else (export.folder_names(form), out)
+    names, folder = (files.names_beside(out), out.parent) if single else (files.folder_names(form), out)
     common.refuse_in(folder, names, options.overwrite)
-    export.check_license(options.license)
-    hub: Any = None if options.push_to_hub is None else export.check_hub(options.push_to_hub, options.license)
+    files.check_license(options.license)
+    hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":
-        export.check_serializer()
-    G: Generator = export.without_paths(load(options.source, options.kimg))
-    facts = export.facts_of(str(options.source), G, options.license)
+        files.check_serializer()
+    G: Generator = files.without_paths(load(options.source, options.kimg))
+    facts = files.facts_of(str(options.source), G, options.license)
     if single:
-        export.save_beside(G, form, out, facts, options.cutoff)
+        files.save_beside(G, form, out, facts, options.cutoff)
     else:
-        export.save_folder(G, form, out, facts, options.cutoff)
+        files.save_folder(G, form, out, facts, options.cutoff)
     print(f"{G}\n{folder}: {', '.join(names)}")
     if hub is not None and options.push_to_hub is not None:
-        print(f"uploaded to {export.push(hub, out, options.push_to_hub, names)}")
+        print(f"uploaded to {files.push(hub, out, options.push_to_hub, names)}")
 
 
 def _check_export(options: Options, form: str) -> Path:

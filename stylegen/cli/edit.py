@@ -12,9 +12,9 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen import images
 from stylegen.cli import common
-from stylegen.memory import keep_freed_memory
+from stylegen.io import images
+from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Find directions in which pictures change, and move pictures along them.
 
@@ -145,13 +145,13 @@ def parse_ranges(text: str, num_ws: int) -> dict[str, list[int]]:
 
 
 def _find(options: Options, strengths: list[float]) -> None:
-    from stylegen import directions, editing
-    from stylegen.projected import fingerprint
+    from stylegen.editing import directions, discovery
+    from stylegen.projection.result import fingerprint
 
     methods = [part.strip() for part in options.method.split(",")]
     if unknown := set(methods) - {"pca", "sefa"}:
         raise common.UsageError(f"--method {options.method}: {min(unknown)!r} is neither pca nor sefa.")
-    scores = editing.read_scores(options.probe) if options.probe is not None else None
+    scores = discovery.read_scores(options.probe) if options.probe is not None else None
     G = _load(options)
     ranges = parse_ranges(options.ranges, G.num_ws)
     found: list[Any] = []
@@ -160,18 +160,18 @@ def _find(options: Options, strengths: list[float]) -> None:
         w = stylegen.styles(G, stylegen.latents(scores[0], G.z_dim), labels=labels)[:, 0]
         for name, values in scores[1].items():
             for suffix, layers in ranges.items():
-                probe = editing.attribute_direction(w, values, layers, _clean(name) + suffix)
+                probe = discovery.attribute_direction(w, values, layers, _clean(name) + suffix)
                 found.append(probe.direction)
             print(
                 f"{name}: {probe.kind} {probe.quality:.3f} on the samples left out ({probe.baseline:.3f} by guessing)"
             )
     else:
-        w = editing.sample_w(G, options.samples, options.seed, _single_label(options))
+        w = discovery.sample_w(G, options.samples, options.seed, _single_label(options))
         for suffix, layers in ranges.items():
             if "pca" in methods:
-                found += editing.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)
+                found += discovery.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)
             if "sefa" in methods:
-                found += editing.factorized(G, w, options.discover or 1, layers, "sefa{}" + suffix)
+                found += discovery.factorized(G, w, options.discover or 1, layers, "sefa{}" + suffix)
     path = _file(options)
     kept = _kept(options, path, G, [direction.name for direction in found])
     names = [f"{direction.name}.png" for direction in found]
@@ -185,7 +185,7 @@ def _find(options: Options, strengths: list[float]) -> None:
 
 def _kept(options: Options, path: Path, G: Any, names: list[str]) -> Any:
     """Directions that are there already; those of the same names only go if that was asked for."""
-    from stylegen import directions
+    from stylegen.editing import directions
 
     if not path.is_file():
         return None
@@ -198,7 +198,7 @@ def _kept(options: Options, path: Path, G: Any, names: list[str]) -> Any:
 
 
 def _rename(options: Options) -> None:
-    from stylegen import directions
+    from stylegen.editing import directions
 
     path = _file(options)
     kept = directions.load(path)
@@ -218,7 +218,8 @@ def _rename(options: Options) -> None:
 
 
 def _apply(options: Options, name: str, strengths: list[float]) -> None:
-    from stylegen import directions, projected
+    from stylegen.editing import directions
+    from stylegen.projection import result
 
     path = _file(options)
     single = options.projection is not None and len(strengths) == 1
@@ -230,24 +231,25 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
     if single and options.projection is not None:
         from dataclasses import replace
 
-        projection = projected.load(options.projection)
+        projection = result.load(options.projection)
         moved = directions.move(projection.ws, direction, strengths[0], _layers(options))
         about = {**projection.about, "moved": [*projection.about.get("moved", []), [direction.name, strengths[0]]]}
         edited = replace(projection, ws=moved, z=None, about=about)
-        projected.save(edited, options.out / "edited.npz")
-        for target, picture in zip(edited.names, projected.draw(G, edited), strict=True):
+        result.save(edited, options.out / "edited.npz")
+        for target, picture in zip(edited.names, result.draw(G, edited), strict=True):
             images.save_image(picture, options.out / f"edited-{target}.png")
     print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:.3g}' for s in strengths)}.")
 
 
 def _picture(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:
     """Rows of pictures, columns of strengths."""
-    from stylegen import directions, projected
+    from stylegen.editing import directions
+    from stylegen.projection import result
 
     layers = _layers(options)
     if options.projection is not None:
-        projection = projected.load(options.projection)
-        projected.check(projection, G, str(options.projection))
+        projection = result.load(options.projection)
+        result.check(projection, G, str(options.projection))
         ws, rows = projection.ws, list(projection.names)
     else:
         seeds = common.parse_numbers("--seeds: seed list", options.seeds)
@@ -255,7 +257,7 @@ def _picture(options: Options, G: Any, direction: Any, strengths: list[float], p
         labels = common.parse_labels(options.labels, len(seeds), "seeds")
         ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=options.psi)
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
-    table = stylegen.synthesize(G, moved) if projection is None else projected.draw(G, projection, moved)
+    table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
     scale = options.scale or images.comfortable_scale(G.resolution)
     page = images.labelled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
     images.save_image(page, path)

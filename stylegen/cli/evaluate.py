@@ -102,9 +102,9 @@ def _check(options: Options) -> None:
 
 
 def _of_images(options: Options) -> Found:
-    from stylegen.evaluation import image_sets, measure, names
+    from stylegen.evaluation import image_sets, measure, metric_names
 
-    metrics = names.parse_list(options.metrics or "", everything=True)
+    metrics = metric_names.parse_list(options.metrics or "", everything=True)
     if any(metric.kind == "ppl" for metric in metrics):
         raise common.UsageError("path lengths are of a generator: give --run.")
     if options.reference is None and any(metric.needs_reals for metric in metrics):
@@ -120,13 +120,13 @@ def _of_images(options: Options) -> Found:
 
 def _of_run(options: Options) -> Found:
     import stylegen
-    from stylegen import checkpoint, loading
-    from stylegen.evaluation import names, runs
-    from stylegen.evaluation.generated import Drawing
+    from stylegen.evaluation import evaluate_run, metric_names
+    from stylegen.evaluation.generated_set import Drawing
+    from stylegen.runs import checkpoint, load
 
     assert options.run is not None
-    metrics = names.parse_list(options.metrics or "")
-    is_run = (Path(options.run) / "config.json").is_file() and not loading.is_exported(options.run)
+    metrics = metric_names.parse_list(options.metrics or "")
+    is_run = (Path(options.run) / "config.json").is_file() and not load.is_exported(options.run)
     folder = Path(options.run) if is_run else None
     if options.all and folder is None:
         raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
@@ -143,7 +143,7 @@ def _of_run(options: Options) -> Found:
         print(G)
         if source is None and any(metric.needs_reals for metric in metrics) or (G.c_dim and source is None):
             source = _source(options, G.config)
-        results = runs.evaluate_generator(
+        results = evaluate_run.evaluate_generator(
             G,
             metrics,
             source,
@@ -155,7 +155,7 @@ def _of_run(options: Options) -> Found:
             progress=common.with_progress,
         )
         if folder is not None:
-            runs.record(folder, round(G.kimg * 1000), results)
+            evaluate_run.record(folder, round(G.kimg * 1000), results)
         _print(results)
         found.append((G.kimg, results))
     return found
@@ -186,7 +186,7 @@ def _distance(options: Options, metrics: list[Any]) -> Any:
 
 
 def _cache(options: Options) -> Path | None:
-    from stylegen.evaluation.reference import default_folder
+    from stylegen.evaluation.reference_cache import default_folder
 
     return default_folder() if options.cache is None else Path(options.cache) if options.cache else None
 
@@ -200,7 +200,7 @@ def _download(name: str) -> None:
 
 
 def _print(results: list[Any]) -> None:
-    from stylegen.evaluation.runs import measured_by
+    from stylegen.evaluation.evaluate_run import measured_by
 
     for result in results:
         counts = [
@@ -211,7 +211,7 @@ def _print(results: list[Any]) -> None:
 
 def _write(path: Path, found: Found, several: bool) -> None:
     """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
-    from stylegen.images import replacing
+    from stylegen.io.images import replacing
 
     tree: dict[str, Any] = {}
     for kimg, results in found:

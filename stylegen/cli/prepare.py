@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from stylegen.cli import common
-from stylegen.data.origins import ToyOrigin, open_origin
-from stylegen.data.prepare import Options, prepare
+from stylegen.data.prepared.prepare import Options, prepare
+from stylegen.data.raw.opening import ToyOrigin, open_origin
 from stylegen.data.source import DataError
 
 _DESCRIPTION = """Prepare images for training: crop them square, make every resolution from 8 pixels up, and store each

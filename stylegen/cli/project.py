@@ -8,9 +8,9 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen import images, video
 from stylegen.cli import common
-from stylegen.memory import keep_freed_memory
+from stylegen.io import images, video
+from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Find the styles with which a trained generator draws your picture.
 
@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def project(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
-    from stylegen import projection, projection_loss, targets
+    from stylegen.projection import loss, targets
+    from stylegen.projection import search as projection
 
     keep_freed_memory()
     for name, least in (("frames", 0), ("tune", 0), ("scale", 1)):
@@ -93,7 +94,7 @@ def project(options: Options) -> None:
         print(target.note)
     distance = None
     if options.perceptual_weight:
-        distance = projection_loss.open_perceptual(options.perceptual, options.vgg, options.lpips)
+        distance = loss.open_perceptual(options.perceptual, options.vgg, options.lpips)
     print("compared by " + _compared(options, distance))
     pictures = np.stack([target.image for target in found])
     result = projection.project(
@@ -136,8 +137,8 @@ def _outputs(options: Options, single: bool) -> list[str]:
 
 
 def _write(options: Options, G: Any, pictures: np.ndarray, result: Any, distance: Any) -> None:
-    from stylegen import projected
-    from stylegen.loading import save_generator
+    from stylegen.projection import result as projected
+    from stylegen.runs.load import save_generator
 
     projection, out = result.projection, options.out
     drawn = {"target": pictures, "start": result.started, "projected": projected.draw(G, projection)}
@@ -163,8 +164,8 @@ def _write(options: Options, G: Any, pictures: np.ndarray, result: Any, distance
 
 
 def _tune(options: Options, G: Any, pictures: np.ndarray, projection: Any, distance: Any) -> tuple[Any, Any]:
-    from stylegen import pivotal_tuning
-    from stylegen.projection import Weights
+    from stylegen.projection import pivotal_tuning
+    from stylegen.projection.search import Weights
 
     labels = common.parse_labels(options.labels, len(pictures), "targets")
     settings = pivotal_tuning.Options(

@@ -10,9 +10,9 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen import images, video
 from stylegen.cli import common
-from stylegen.memory import keep_freed_memory
+from stylegen.io import images, video
+from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Draw pictures with a trained generator.
 
@@ -237,7 +237,7 @@ def _draw_walk(options: Options) -> None:
         batch=options.batch,
         **_truncation(options),
     )
-    total = stylegen.paths.path_length(len(seeds), options.frames, options.loop)
+    total = stylegen.sampling.interpolation.path_length(len(seeds), options.frames, options.loop)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale)
     print(f"{path}: {count} frames, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
@@ -250,9 +250,9 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
 
 
 def _load(options: Options) -> Any:
-    from stylegen import compiling  # imports JAX, which a wrong command need not wait for
+    from stylegen.runtime import compilation  # imports JAX, which a wrong command need not wait for
 
-    compiling.use_cache(None)
+    compilation.use_cache(None)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

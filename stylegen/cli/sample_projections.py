@@ -9,9 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import stylegen
-from stylegen import compiling, images, paths, projected, sampling, video
+from stylegen import sampling
 from stylegen.cli import common
-from stylegen.generator import in_float32, truncate
+from stylegen.io import images, video
+from stylegen.networks.generator import in_float32, truncate
+from stylegen.projection import result
+from stylegen.runtime import compilation
+from stylegen.sampling import interpolation
 
 
 def draw(
@@ -45,12 +49,12 @@ def draw(
     """
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
-    loaded = [(part.strip(), projected.load(part.strip())) for part in sources.split(",")]
-    compiling.use_cache(None)
+    loaded = [(part.strip(), result.load(part.strip())) for part in sources.split(",")]
+    compilation.use_cache(None)
     G = in_float32(stylegen.load(run, kimg=kimg))  # as project computes
     print(G)
     for source, projection in loaded:
-        projected.check(projection, G, source)
+        result.check(projection, G, source)
     everything = _joined([projection for _, projection in loaded])
     ws = np.asarray(truncate(jnp.asarray(everything.ws), G.w_avg, psi, cutoff))
     if walk is not None:
@@ -67,13 +71,11 @@ def draw(
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
     files = [[_name(name, number) for number in numbers] for name in everything.names]
     common.refuse_in(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
-    pictures = projected.draw(G, everything, mixed)
+    pictures = result.draw(G, everything, mixed)
     for row, drawn in zip(files, pictures, strict=True):
         for file, picture in zip(row, drawn, strict=True):
             images.save_image(picture, folder / file)
-    table = (
-        pictures if seeds is None else np.concatenate([projected.draw(G, everything, ws)[:, None], pictures], axis=1)
-    )
+    table = pictures if seeds is None else np.concatenate([result.draw(G, everything, ws)[:, None], pictures], axis=1)
     page = images.labelled_grid(table, everything.names, columns, scale or images.comfortable_scale(G.resolution))
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
@@ -83,7 +85,7 @@ def _name(name: str, seed: int | None) -> str:
     return f"{name}.png" if seed is None else f"{name}-seed{seed:04d}.png"
 
 
-def _joined(projections: list[projected.Projection]) -> projected.Projection:
+def _joined(projections: list[result.Projection]) -> result.Projection:
     """All as one, with names that differ."""
     names: list[str] = []
     for name in (name for projection in projections for name in projection.names):
@@ -93,7 +95,7 @@ def _joined(projections: list[projected.Projection]) -> projected.Projection:
     given = [noise for noise in noises if noise is not None]
     if given and len(given) < len(noises):
         raise common.UsageError("--from: some of these have noise of their own (space w+noise) and some have not.")
-    return projected.Projection(
+    return result.Projection(
         ws=np.concatenate([projection.ws for projection in projections]),
         names=tuple(names),
         generators=projections[0].generators,
@@ -103,7 +105,7 @@ def _joined(projections: list[projected.Projection]) -> projected.Projection:
 
 def _walk(
     G: Any,
-    projection: projected.Projection,
+    projection: result.Projection,
     ws: np.ndarray,
     walk: tuple[int, bool, float],
     path: Path,
@@ -115,13 +117,13 @@ def _walk(
     video.check_path(path)
     if not overwrite:
         common.refuse_existing(video.existing(path))
-    total = paths.path_length(len(ws), frames, loop)
+    total = interpolation.path_length(len(ws), frames, loop)
     size = min(sampling.default_batch(G.resolution), total)
 
     def drawn() -> Iterator[np.ndarray]:
-        styles = paths.path(ws, frames, loop, "lerp")
+        styles = interpolation.path(ws, frames, loop, "lerp")
         # White noise stays white on a great circle, not on a straight line.
-        noises = None if projection.noise is None else paths.path(projection.noise, frames, loop, "slerp")
+        noises = None if projection.noise is None else interpolation.path(projection.noise, frames, loop, "slerp")
         while points := list(itertools.islice(styles, size)):
             noise: Any = "const" if noises is None else np.stack(list(itertools.islice(noises, len(points))))
             yield stylegen.synthesize(G, np.stack(points), noise=noise, batch=size)

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from stylegen import compiling, images
 from stylegen.cli import common
-from stylegen.memory import keep_freed_memory
+from stylegen.io import images
+from stylegen.runtime import compilation
+from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Give a picture the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
 
@@ -83,7 +84,7 @@ def stylize(options: Options) -> None:
         _download(options.download)
         return
     _check(options)
-    from stylegen import video
+    from stylegen.io import video
 
     assert options.content is not None
     if options.content.is_dir():
@@ -127,10 +128,10 @@ def _check(options: Options) -> None:
 
 
 def _folder(options: Options) -> list[tuple[Path, Path]]:
-    from stylegen.style_transfer import pictures
+    from stylegen.style_transfer import training_images
 
     assert options.content is not None and options.out is not None
-    files = pictures.picture_files(options.content)
+    files = training_images.picture_files(options.content)
     if not files:
         raise common.UsageError(f"--content {options.content}: no pictures in this folder.")
     if options.out.exists() and not options.out.is_dir():
@@ -156,8 +157,8 @@ def _out_file(options: Options) -> Path:
 
 
 def _pictures(options: Options, jobs: list[tuple[Path, Path]]) -> None:
-    from stylegen.style_transfer import pictures
-    from stylegen.style_transfer.transfer import SMALLEST
+    from stylegen.style_transfer import training_images
+    from stylegen.style_transfer.stylize import SMALLEST
 
     work = _Work(options)
     if len(jobs) == 1:
@@ -165,7 +166,7 @@ def _pictures(options: Options, jobs: list[tuple[Path, Path]]) -> None:
 
     def results() -> Iterator[list[np.ndarray]]:
         for path, out in jobs:
-            content, masks = work.sized(pictures.read(path, SMALLEST))
+            content, masks = work.sized(training_images.read(path, SMALLEST))
             images.save_image(work.transfer(content, masks), out)
             yield [content]
 
@@ -176,8 +177,8 @@ def _pictures(options: Options, jobs: list[tuple[Path, Path]]) -> None:
 
 
 def _video(options: Options) -> None:
-    from stylegen import video
-    from stylegen.style_transfer import clip
+    from stylegen.io import video
+    from stylegen.style_transfer import video as clip
 
     assert options.content is not None and options.out is not None
     source = video.open_video(options.content)
@@ -208,15 +209,17 @@ class _Work:
 
     def __init__(self, options: Options):
         from stylegen.style_transfer import model as models
-        from stylegen.style_transfer import pictures, transfer
+        from stylegen.style_transfer import stylize as transfer
+        from stylegen.style_transfer import training_images
 
         keep_freed_memory()
-        compiling.use_cache(None)
+        compilation.use_cache(None)
         self.options = options
         paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
-            _resized(pictures.read(path, transfer.SMALLEST), options.style_size or 0, grow=False) for path in paths
+            _resized(training_images.read(path, transfer.SMALLEST), options.style_size or 0, grow=False)
+            for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
         self.masks = [_grey(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
@@ -228,21 +231,21 @@ class _Work:
             self._measure()
 
     def _measure(self) -> None:
-        from stylegen.style_transfer import transfer
+        from stylegen.style_transfer import stylize as transfer
 
         self.styles = [transfer.style_of(self.model, style, self.options.tile) for style in self.styles]
 
     def fix_colours(self, first: np.ndarray) -> None:
         """Give the styles the colours of a video's first frame: those of each frame by itself would flicker."""
-        from stylegen.style_transfer import colours
+        from stylegen.style_transfer import color
 
         if self.options.preserve_color == "coral" and isinstance(self.styles[0], np.ndarray):
-            self.styles = [colours.coral(style, first) for style in self.styles]
+            self.styles = [color.coral(style, first) for style in self.styles]
             self._measure()
 
     def sized(self, content: np.ndarray) -> tuple[np.ndarray, list[np.ndarray] | None]:
         """Content and masks, checked to be alike, at the size that was asked for."""
-        from stylegen.style_transfer import transfer
+        from stylegen.style_transfer import stylize as transfer
 
         if self.masks is not None:  # before resizing: a mask is drawn over the picture as it is
             transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scale)
@@ -252,7 +255,7 @@ class _Work:
 
     def transfer(self, content: np.ndarray, masks: list[np.ndarray] | None) -> np.ndarray:
         """One picture."""
-        from stylegen.style_transfer import transfer
+        from stylegen.style_transfer import stylize as transfer
 
         keep = self.options.preserve_color
         if keep == "coral" and not isinstance(self.styles[0], np.ndarray):
@@ -296,9 +299,9 @@ def _grey(path: Path) -> np.ndarray:
     """A mask as uint8 [h, w]."""
     from PIL import Image
 
-    from stylegen.style_transfer import pictures
+    from stylegen.style_transfer import training_images
 
-    return np.asarray(Image.fromarray(pictures.read(path, smallest=1)).convert("L"))
+    return np.asarray(Image.fromarray(training_images.read(path, smallest=1)).convert("L"))
 
 
 def _download(name: str) -> None:

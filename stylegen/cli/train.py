@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from stylegen.cli import common
-from stylegen.cli.configs import load_config
+from stylegen.cli.experiments import load_config
 from stylegen.config import Config
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
@@ -76,15 +76,15 @@ def _train(argv: list[str]) -> None:
         _describe_target(config, ours.target, ours.stage)
         return
     if ours.dry_run:
-        from stylegen.describe import describe
-        from stylegen.evaluation.training import check
+        from stylegen.evaluation.during_training import check
+        from stylegen.training.summary import describe
 
         check(config)
         print(describe(config, ours.img_per_sec))
         if config.run.init_from:
-            from stylegen import transfer
+            from stylegen.runs import init_from
 
-            print(transfer.describe(config))
+            print(init_from.describe(config))
         return
     from stylegen.train import train
 
@@ -92,13 +92,13 @@ def _train(argv: list[str]) -> None:
 
 
 def _describe_target(config: Config, name: str, stage: int | None) -> None:
-    from stylegen import chips
+    from stylegen.runtime import chips
 
     target = chips.parse(name)
     if stage is not None and stage not in config.stage_resolutions:
         raise common.UsageError(f"--stage {stage}: the stages are {', '.join(map(str, config.stage_resolutions))}.")
     chips.prepare_environment()
-    from stylegen import plan
+    from stylegen.training import plan
 
     print(plan.describe(config, target, stage, log=lambda line: print(line, flush=True)))
 

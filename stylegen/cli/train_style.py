@@ -5,9 +5,9 @@ import sys
 
 import tyro
 
-from stylegen import compiling
 from stylegen.cli import common
-from stylegen.cli.configs import load_config
+from stylegen.cli.experiments import load_config
+from stylegen.runtime import compilation
 from stylegen.style_transfer.config import StyleConfig
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
@@ -44,9 +44,9 @@ def _train(argv: list[str]) -> None:
         config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
         use_underscores=True,
     )
-    from stylegen.memory import keep_freed_memory
-    from stylegen.style_transfer.training import train_style
+    from stylegen.runtime.memory import keep_freed_memory
+    from stylegen.style_transfer.train import train_style
 
     keep_freed_memory()
-    compiling.use_cache(None)
+    compilation.use_cache(None)
     train_style(config)

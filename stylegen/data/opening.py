@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from stylegen.config import Config, DataConfig
-from stylegen.data.manifest import MANIFEST_NAME, read_manifest
+from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
 from stylegen.data.source import DataError, ImageSource
 
 
@@ -21,7 +21,7 @@ def open_source(config: Config) -> ImageSource:
     source: ImageSource
     # Imported where used: TFDS alone takes longer to import than a toy run to draw its first rooms.
     if data.source == "toy_bedrooms":
-        from stylegen.data.toy_source import ToySource
+        from stylegen.data.toy.source import ToySource
 
         source = ToySource(data.num_images, config.resolution, labelled=config.num_classes > 0)
     elif data.source == "tfds":
@@ -30,7 +30,7 @@ def open_source(config: Config) -> ImageSource:
         assert data.tfds_name is not None  # checked by Config
         source = TfdsSource(data.tfds_name, data.path, data.split, config.resolution, config.image_channels, data.crop)
     else:
-        from stylegen.data.prepared_source import PreparedSource
+        from stylegen.data.prepared.source import PreparedSource
 
         folder = _prepared_folder(config)
         _check_prepared(data, folder)
@@ -64,8 +64,8 @@ def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
 
 
 def _prepare(config: Config, path: Path, out: Path) -> None:
-    from stylegen.data.origins import open_origin
-    from stylegen.data.prepare import Options, prepare
+    from stylegen.data.prepared.prepare import Options, prepare
+    from stylegen.data.raw.opening import open_origin
 
     data = config.data
     labelled = config.num_classes > 0

@@ -9,7 +9,7 @@ import numpy as np
 from stylegen.evaluation.image_sets import ImageSet
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.moments import Moments
-from stylegen.metrics.sliced_wasserstein import PatchSampler
+from stylegen.metrics.swd import PatchSampler
 
 DEFAULT_BATCH = 64  # images read at once, where neither the set nor the extractor says
 

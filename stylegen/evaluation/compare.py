@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.evaluation import EvaluationError, names
+from stylegen.evaluation import EvaluationError, metric_names
 from stylegen.evaluation.collect import Progress
 from stylegen.evaluation.image_sets import ArraySet, ImageSet, open_images
 from stylegen.evaluation.measure import measure
@@ -41,7 +41,7 @@ def compare(
         MetricError: there is no such extractor.
         WeightsError: its weights are missing.
     """
-    asked = names.parse_list(metrics, everything=True)
+    asked = metric_names.parse_list(metrics, everything=True)
     if any(metric.kind == "ppl" for metric in asked):
         raise EvaluationError("path lengths are of a generator: runs.evaluate_generator measures them.")
     if isinstance(extractor, str):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.image_files import ImageFilesOrigin
+from stylegen.data.raw.image_files import ImageFilesOrigin
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
 

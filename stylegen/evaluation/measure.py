@@ -15,11 +15,11 @@ import numpy as np
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.collect import Collector, MomentsCollector, PatchCollector, Progress, RowsCollector, collect
 from stylegen.evaluation.image_sets import ImageSet
-from stylegen.evaluation.names import Metric
-from stylegen.evaluation.reference import collect_cached
-from stylegen.metrics import kernel, neighbours, sliced_wasserstein
+from stylegen.evaluation.metric_names import Metric
+from stylegen.evaluation.reference_cache import collect_cached
+from stylegen.metrics import kid, precision_recall, swd
 from stylegen.metrics.extractors import Extractor
-from stylegen.metrics.frechet import frechet_distance
+from stylegen.metrics.fid import frechet_distance
 from stylegen.metrics.inception_score import SPLITS, inception_score
 from stylegen.version import version
 
@@ -74,10 +74,10 @@ class _Fid(_Job):
 
 class _Kid(_Job):
     def prepare(self, fakes: ImageSet, reals: ImageSet | None) -> None:
-        size = min(kernel.SUBSET_SIZE, self.n_fakes, self.n_reals)
-        self.settings = {"subsets": kernel.SUBSETS, "subset_size": size, "subset_seeds": [SEED, SEED + 1]}
+        size = min(kid.SUBSET_SIZE, self.n_fakes, self.n_reals)
+        self.settings = {"subsets": kid.SUBSETS, "subset_size": size, "subset_seeds": [SEED, SEED + 1]}
         self._subsets = [
-            kernel.draw_subsets(n, kernel.SUBSETS, size, SEED + i) for i, n in enumerate((self.n_fakes, self.n_reals))
+            kid.draw_subsets(n, kid.SUBSETS, size, SEED + i) for i, n in enumerate((self.n_fakes, self.n_reals))
         ]
         self.fakes, self.reals = (RowsCollector(rows) for rows in self._subsets)
 
@@ -85,7 +85,7 @@ class _Kid(_Job):
         a, b = self.fakes, self.reals
         assert isinstance(a, RowsCollector) and isinstance(b, RowsCollector)
         subsets = [x.at(rows) for x, rows in zip((a, b), self._subsets, strict=True)]
-        return (kernel.kernel_distance(a.values, b.values, *subsets),)
+        return (kid.kernel_distance(a.values, b.values, *subsets),)
 
 
 class _Neighbours(_Job):
@@ -101,7 +101,7 @@ class _Neighbours(_Job):
     def finish(self) -> tuple[float, ...]:
         a, b = self.fakes, self.reals
         assert isinstance(a, RowsCollector) and isinstance(b, RowsCollector)
-        function = neighbours.precision_recall if self.metric.kind == "pr" else neighbours.density_coverage
+        function = precision_recall.precision_recall if self.metric.kind == "pr" else precision_recall.density_coverage
         return function(a.values, b.values, self.metric.k)
 
 
@@ -129,8 +129,8 @@ class _Swd(_Job):
             )
         self.n_fakes = self.n_reals = min(self.n_fakes, self.n_reals)
         self.settings = {
-            "patches_per_image": sliced_wasserstein.PATCHES_PER_IMAGE,
-            "directions": sliced_wasserstein.REPEATS * sliced_wasserstein.DIRECTIONS,
+            "patches_per_image": swd.PATCHES_PER_IMAGE,
+            "directions": swd.REPEATS * swd.DIRECTIONS,
             "seeds": [SEED, SEED + 1],
         }
         self.fakes = PatchCollector(self.n_fakes, height, fakes.channels, SEED)
@@ -139,7 +139,7 @@ class _Swd(_Job):
     def finish(self) -> tuple[float, ...]:
         a, b = self.fakes, self.reals
         assert isinstance(a, PatchCollector) and isinstance(b, PatchCollector)
-        levels = sliced_wasserstein.compare(a.sampler, b.sampler, SEED)
+        levels = swd.compare(a.sampler, b.sampler, SEED)
         self.settings["by_resolution"] = {str(level): value for level, value in levels.items()}
         return (float(np.mean(list(levels.values()))),)
 

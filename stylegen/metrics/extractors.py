@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from stylegen import compiling
 from stylegen.metrics import MetricError
-from stylegen.pretrained import inception, vgg, weights
+from stylegen.pretrained import inception, vgg16, weights
+from stylegen.runtime import compilation
 
 Name = Literal["inception", "vgg16", "random_vgg"]
 BATCH = 32  # images a device at once
@@ -85,12 +85,12 @@ class Extractor:
 
     @functools.cached_property
     def _program(self) -> Callable[..., dict[str, Array]]:
-        @compiling.at_precision("highest")
+        @compilation.at_precision("highest")
         def program(params: Any, images: Array) -> dict[str, Array]:
             rgb = jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
             return self.forward(params, rgb)
 
-        return jax.jit(program, compiler_options=compiling.compiler_options())
+        return jax.jit(program, compiler_options=compilation.compiler_options())
 
 
 def check_images(images: Any) -> None:
@@ -142,29 +142,29 @@ def _open_inception(path: str | os.PathLike[str] | None) -> Extractor:
 
 def _open_vgg16(path: str | os.PathLike[str] | None) -> Extractor:
     file = weights.find("vgg16", path)
-    made = _provenance("vgg16", file, f"{_TENSORFLOW}, to {vgg.SIZE}", "second dense layer after its ReLU")
-    return Extractor("vgg16", vgg.FEATURES, made, _vgg_forward, vgg.load(file))
+    made = _provenance("vgg16", file, f"{_TENSORFLOW}, to {vgg16.SIZE}", "second dense layer after its ReLU")
+    return Extractor("vgg16", vgg16.FEATURES, made, _vgg_forward, vgg16.load(file))
 
 
 def _vgg_forward(params: Any, images: Array) -> dict[str, Array]:
-    return {"features": vgg.features(params, vgg.preprocess(images))}
+    return {"features": vgg16.features(params, vgg16.preprocess(images))}
 
 
 def _open_random(path: object) -> Extractor:
     del path
-    params, digest = vgg.random_params()
+    params, digest = vgg16.random_params()
 
     def forward(params: Any, images: Array) -> dict[str, Array]:
-        return {"features": vgg.features(params, vgg.random_preprocess(images), relu=False)}
+        return {"features": vgg16.features(params, vgg16.random_preprocess(images), relu=False)}
 
     made = {
         "extractor": "random_vgg",
-        "weights": f"random, seed {vgg.RANDOM_SEED}",
+        "weights": f"random, seed {vgg16.RANDOM_SEED}",
         "weights_sha256": digest,
-        "resize": f"{_TRIANGLE}, to {vgg.RANDOM_SIZE}",
-        "layer": f"second dense layer of {vgg.RANDOM_FEATURES}, before its ReLU",
+        "resize": f"{_TRIANGLE}, to {vgg16.RANDOM_SIZE}",
+        "layer": f"second dense layer of {vgg16.RANDOM_FEATURES}, before its ReLU",
     }
-    return Extractor("random_vgg", vgg.RANDOM_FEATURES, made, forward, params)
+    return Extractor("random_vgg", vgg16.RANDOM_FEATURES, made, forward, params)
 
 
 def _provenance(name: str, file: Any, resize: str, layer: str) -> dict[str, Any]:
@@ -198,10 +198,10 @@ class Distance:
 
 
 @jax.jit
-@compiling.at_precision("highest")
+@compilation.at_precision("highest")
 def _distance(params: Any, linear: Any, a: Array, b: Array) -> Array:
     a, b = (jnp.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in (a, b))
-    return vgg.perceptual_distance(params, linear, a, b)
+    return vgg16.perceptual_distance(params, linear, a, b)
 
 
 def open_distance(
@@ -220,17 +220,17 @@ def open_distance(
         WeightsError: weights are missing, or not those of this network.
     """
     if name == "random_vgg":
-        params, digest = vgg.random_params()
+        params, digest = vgg16.random_params()
         made = {"distance": "random_vgg, all channels alike; not LPIPS", "weights_sha256": digest}
         return Distance(made, {"vgg": {"conv": params["conv"]}, "linear": None})
     if name != "vgg16":
         raise MetricError(f"distance {name!r}: must be vgg16 or random_vgg.")
     file = weights.find("vgg16", path)
-    params = {"conv": vgg.load(file, dense=False)["conv"]}
+    params = {"conv": vgg16.load(file, dense=False)["conv"]}
     made = {"weights_sha256": weights.sha256(file)}
     if linear is None and not (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file():
         made["distance"] = "VGG-16, all channels alike: not LPIPS, whose linear weights were not given"
         return Distance(made, {"vgg": params, "linear": None})
     linear_file = weights.find("lpips", linear)
     made |= {"distance": "LPIPS 0.1, VGG-16", "linear_sha256": weights.sha256(linear_file)}
-    return Distance(made, {"vgg": params, "linear": vgg.load_lpips(linear_file)})
+    return Distance(made, {"vgg": params, "linear": vgg16.load_lpips(linear_file)})

@@ -3,9 +3,9 @@
 ``pickle_scan``, ``pickle_tree`` and ``pickle_arrays`` read pickles without running them, ``torch_files`` what torch
 saves. ``nvidia_files`` reads generators, which ``stylegan1`` and ``stylegan2`` bring into our form with ``mapping``.
 ``weights`` finds, checks and downloads files; ``inception`` and ``vgg`` are networks. The generators that ship with the
-package lie in this folder too; ``stylegen.loading`` reads those.
+package lie in this folder too; ``stylegen.runs.load`` reads those.
 """
 
+from stylegen.formats import WeightsError
 
-class WeightsError(ValueError):
-    """A file of weights cannot be used; the message says why and what would do."""
+__all__ = ["WeightsError"]

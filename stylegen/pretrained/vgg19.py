@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.pretrained import WeightsError, keras_files, weights
+from stylegen.formats import WeightsError, keras_files
+from stylegen.pretrained import weights
 
 CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256, 256, 512)
 # Places of the convolutions in the lists of layers of the two torch networks, and Keras' names.

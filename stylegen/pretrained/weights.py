@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from stylegen.images import replacing
-from stylegen.pretrained import WeightsError
-from stylegen.pretrained.torch_files import read_state_dict
+from stylegen.formats import WeightsError
+from stylegen.formats.torch_files import read_state_dict
+from stylegen.io.images import replacing
 
 CHUNK = 2**20  # bytes
 

@@ -10,14 +10,15 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from stylegen.images import replacing
-from stylegen.pretrained import WeightsError, vgg19, weights
+from stylegen.formats import WeightsError
+from stylegen.io.images import replacing
+from stylegen.pretrained import vgg19, weights
 from stylegen.style_transfer import StyleError, networks
 from stylegen.style_transfer.losses import VARIANCES, Variance
 from stylegen.style_transfer.networks import Params, Stages
 
 FORMAT = "stylegen-style-1"
-BUILT_IN = Path(__file__).parents[1] / "pretrained" / "style_transfer" / "small.safetensors"
+BUILT_IN = Path(__file__).parents[1] / "assets" / "style_transfer.safetensors"
 
 
 @dataclass(frozen=True)

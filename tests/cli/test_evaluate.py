@@ -13,10 +13,10 @@ from PIL import Image
 import stylegen
 from stylegen.cli import evaluate
 from stylegen.config import DataConfig
-from stylegen.data.toy_bedrooms import DRAWING_VERSION, render
-from stylegen.loading import save_generator
+from stylegen.data.toy.bedrooms import DRAWING_VERSION, render
 from stylegen.metrics import extractors
-from stylegen.pretrained import vgg, weights
+from stylegen.pretrained import vgg16, weights
+from stylegen.runs.load import save_generator
 
 SIDE, COUNT = 16, 12
 
@@ -31,13 +31,13 @@ def in_a_folder(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def a_smaller_network(monkeypatch):
     """VGG-16's layers with an eighth of the channels: the same code, quick."""
-    monkeypatch.setattr(vgg, "STAGES", tuple(tuple(c // 8 for c in stage) for stage in vgg.STAGES))
-    monkeypatch.setattr(vgg, "FEATURES", 32)
-    monkeypatch.setattr(vgg, "RANDOM_FEATURES", 8)
+    monkeypatch.setattr(vgg16, "STAGES", tuple(tuple(c // 8 for c in stage) for stage in vgg16.STAGES))
+    monkeypatch.setattr(vgg16, "FEATURES", 32)
+    monkeypatch.setattr(vgg16, "RANDOM_FEATURES", 8)
     monkeypatch.setattr(extractors, "BATCH", 8)
-    vgg.random_params.cache_clear()
+    vgg16.random_params.cache_clear()
     yield
-    vgg.random_params.cache_clear()
+    vgg16.random_params.cache_clear()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stylegen.cli.prepare import main
-from stylegen.data.prepared_source import PreparedSource
+from stylegen.data.prepared.source import PreparedSource
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import directions, projected
 from stylegen.cli import common, edit, project, sample
-from stylegen.loading import save_generator
+from stylegen.editing import directions
+from stylegen.projection import result
+from stylegen.runs.load import save_generator
 
 FAST = "--run g.safetensors --perceptual none --steps 6 --candidates 20 --batch 1"
 
@@ -53,8 +54,8 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert names(out) == files
     said = capsys.readouterr().out
     assert "photo.jpg: 40x20 pixels, 20 cut off at left and right" in said and "compared by pixels at 2 scales" in said
-    found, tuned = projected.load("out/projection.npz"), stylegen.load("out/tuned.safetensors")
-    np.testing.assert_array_equal(read("out/projected.png"), projected.draw(tuned, found)[0])
+    found, tuned = result.load("out/projection.npz"), stylegen.load("out/tuned.safetensors")
+    np.testing.assert_array_equal(read("out/projected.png"), result.draw(tuned, found)[0])
 
     assert call(sample, "--run g.safetensors --from out/projection.npz --mix-seed 7,8 --layers 4-5 --out mixed") == 0
     assert names(in_a_folder / "mixed") == ["grid.png", "photo-seed0007.png", "photo-seed0008.png"]
@@ -69,17 +70,17 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert call(sample, f"--run g.safetensors --from {both} --interpolate --frames 3 --out walk") == 0
     assert len(list((in_a_folder / "walk").glob("frame*.png"))) == 4
     for path in (in_a_folder / "walk").glob("frame*.png"):
-        assert_alike(read(path), projected.draw(G, found)[0])
+        assert_alike(read(path), result.draw(G, found)[0])
 
     assert call(edit, "--run g.safetensors --discover 3 --samples 100 --out edits") == 0
     command = (
         "--run g.safetensors --directions edits/directions.npz --apply 2 --strength -1.5 --from out/projection.npz"
     )
     assert call(edit, f"{command} --out edited") == 0
-    moved = projected.load("edited/edited.npz")
+    moved = result.load("edited/edited.npz")
     direction = directions.load("edits/directions.npz", G).get("pca2")
     np.testing.assert_array_equal(moved.ws, directions.move(found.ws, direction, -1.5))
-    np.testing.assert_array_equal(read("edited/edited-photo.png"), projected.draw(G, moved)[0])
+    np.testing.assert_array_equal(read("edited/edited-photo.png"), result.draw(G, moved)[0])
 
 
 def test_several_targets_have_files_of_their_own(in_a_folder):
@@ -90,7 +91,7 @@ def test_several_targets_have_files_of_their_own(in_a_folder):
         "projection.npz",
         "side_by_side.png",
     ]
-    assert projected.load("out/projection.npz").names == ("photo", "other")
+    assert result.load("out/projection.npz").names == ("photo", "other")
 
 
 def test_directions_are_found_named_and_applied(G, in_a_folder, capsys):
@@ -174,10 +175,10 @@ def test_what_is_there_is_not_replaced(in_a_folder, capsys):
 )
 def test_wrong_commands_end_in_one_sentence(in_a_folder, G, capsys, verb, command, words):
     ws = np.zeros((1, 6, 16), np.float32)
-    projected.save(projected.Projection(ws, ("room",), ("another",)), "p.npz")
-    projected.save(projected.Projection(ws, ("room",), (projected.fingerprint(G),)), "q.npz")
+    result.save(result.Projection(ws, ("room",), ("another",)), "p.npz")
+    result.save(result.Projection(ws, ("room",), (result.fingerprint(G),)), "q.npz")
     vector = directions.Direction("pca0", np.ones(16, np.float32), (0,))
-    directions.save(directions.Directions((vector,), projected.fingerprint(G)), "made/directions.npz")
+    directions.save(directions.Directions((vector,), result.fingerprint(G)), "made/directions.npz")
     before = sorted(path for path in in_a_folder.rglob("*"))
     assert call(verb, f"--run g.safetensors {command}") == common.USER_ERROR
     error = capsys.readouterr().err

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import images
 from stylegen.cli import common, sample
-from stylegen.loading import save_generator
+from stylegen.io import images
+from stylegen.runs.load import save_generator
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegen import video
 from stylegen.cli import stylize, train_style
-from stylegen.data import toy_bedrooms
+from stylegen.data.toy import bedrooms
+from stylegen.io import video
 from stylegen.style_transfer import textures
 from stylegen.style_transfer.config import StyleConfig
 from stylegen.style_transfer.model import load_model
@@ -19,8 +19,8 @@ def in_a_folder(tmp_path, monkeypatch):
     """With a room, two styles, masks, a folder of rooms, and files that are no pictures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("stylegen.compiling.use_cache", lambda folder: None)
-    rooms = toy_bedrooms.render([1, 2], 64)[:, : SIZE[0]]
+    monkeypatch.setattr("stylegen.runtime.compilation.use_cache", lambda folder: None)
+    rooms = bedrooms.render([1, 2], 64)[:, : SIZE[0]]
     save("room.png", rooms[0])
     save("a.png", textures.texture(1, 48))
     save("b.png", textures.texture(3, 48))
@@ -92,7 +92,7 @@ def test_a_mask_for_each_style_and_a_size():
 
 
 def test_a_video(capsys):
-    picture = toy_bedrooms.render([3], 128)[0]
+    picture = bedrooms.render([3], 128)[0]
     frames = [picture[10:58, 3 * i : 3 * i + 64] for i in range(4)]
     video.save_video(frames, "in.mp4", fps=10, scale=1)
     assert run("--content in.mp4 --style a.png --style-size 0 --out out.mp4") == 0
@@ -162,7 +162,7 @@ def test_a_weight_file_of_another_network(capsys):
 
 def test_train_style(monkeypatch, capsys, tmp_path):
     ran = []
-    monkeypatch.setattr("stylegen.style_transfer.training.train_style", ran.append)
+    monkeypatch.setattr("stylegen.style_transfer.train.train_style", ran.append)
     assert train_style.main(["--config", "style_transfer", "--run.dir", "runs/style", "--decoder.steps", "7"]) == 0
     assert ran[0].run.dir == "runs/style" and ran[0].decoder.steps == 7
     assert isinstance(ran[0], StyleConfig)
@@ -180,6 +180,6 @@ def test_help(verb, capsys):
 
 
 def test_the_built_in_networks_are_those_of_the_experiment():
-    from stylegen.cli.configs import load_config
+    from stylegen.cli.experiments import load_config
 
     assert load_model().stages == load_config("style_transfer", StyleConfig).stages

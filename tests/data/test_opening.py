@@ -7,9 +7,9 @@ import pytest
 
 from stylegen.config import Config, DataConfig
 from stylegen.data import DataError, make_pipeline, open_source
-from stylegen.data.lsun import LsunOrigin
-from stylegen.data.origins import ToyOrigin, open_origin
-from stylegen.data.prepare import Options, prepare
+from stylegen.data.prepared.prepare import Options, prepare
+from stylegen.data.raw.lsun import LsunOrigin
+from stylegen.data.raw.opening import ToyOrigin, open_origin
 
 
 def config(resolution=16, num_classes=0, image_channels=3, **data):
@@ -31,30 +31,30 @@ def test_toy_bedrooms_are_the_default():
 
 
 def test_toy_bedrooms_have_classes_when_asked():
-    from stylegen.data import toy_bedrooms
+    from stylegen.data.toy import bedrooms
 
     source = open_source(config(num_images=9, num_classes=6))
     labels = source.read(np.arange(9), 8)["label"]
-    assert labels.tolist() == [toy_bedrooms.factors(i).bed_class for i in range(9)]
+    assert labels.tolist() == [bedrooms.factors(i).bed_class for i in range(9)]
 
 
 def test_toy_bedrooms_drawn_otherwise_are_other_data(monkeypatch):
-    from stylegen.data import toy_bedrooms
+    from stylegen.data.toy import bedrooms
 
     before, identity = open_source(config(num_images=9)).fingerprint, ToyOrigin(9, 16).identity
     assert open_source(config(32, num_images=9)).fingerprint == before != open_source(config(num_images=8)).fingerprint
-    monkeypatch.setattr(toy_bedrooms, "DRAWING_VERSION", toy_bedrooms.DRAWING_VERSION + 1)
+    monkeypatch.setattr(bedrooms, "DRAWING_VERSION", bedrooms.DRAWING_VERSION + 1)
     assert open_source(config(num_images=9)).fingerprint != before
     assert ToyOrigin(9, 16).identity != identity
 
 
 def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
-    from stylegen.data import toy_bedrooms
+    from stylegen.data.toy import bedrooms
 
     source = open_source(config(128, num_images=300))
     indices = np.array([299, 0, 7, 7])
     for r in (8, 64, 128):
-        np.testing.assert_array_equal(source.read(indices, r)["image"], toy_bedrooms.render(indices, r))
+        np.testing.assert_array_equal(source.read(indices, r)["image"], bedrooms.render(indices, r))
     means = source.read(indices, 8)["image"].reshape(4, 4, 2, 4, 2, 3).mean(axis=(2, 4))
     np.testing.assert_array_equal(source.read(indices, 4)["image"], np.rint(means))
 

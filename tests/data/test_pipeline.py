@@ -8,7 +8,7 @@ import pytest
 
 from stylegen.data import DataError, ImageSource, make_pipeline, pipeline
 from stylegen.data.pipeline import EpochOrder
-from stylegen.data.toy_source import ToySource
+from stylegen.data.toy.source import ToySource
 
 
 class Numbered(ImageSource):
@@ -192,7 +192,7 @@ def test_closing_stops_the_threads():
 def test_a_program_that_ends_with_an_open_pipeline_ends_quietly():
     code = (
         "from stylegen.data import make_pipeline\n"
-        "from stylegen.data.toy_source import ToySource\n"
+        "from stylegen.data.toy.source import ToySource\n"
         "p = make_pipeline(ToySource(9, 8), 8, 4)\n"
         "next(p)\n"
     )

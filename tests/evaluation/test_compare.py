@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stylegen.data.toy_bedrooms import render
+from stylegen.data.toy.bedrooms import render
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.compare import compare
-from stylegen.metrics.sliced_wasserstein import PatchSampler
-from stylegen.metrics.sliced_wasserstein import compare as compare_patches
+from stylegen.metrics.swd import PatchSampler
+from stylegen.metrics.swd import compare as compare_patches
 
 FAKES, REALS = render(range(24), 16), render(range(100, 130), 16)
 

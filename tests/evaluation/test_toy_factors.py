@@ -1,17 +1,18 @@
-"""benchmarks/toy_factors.py: what is said of a generator of drawn bedrooms."""
+"""studies/toy_factors.py: what is said of a generator of drawn bedrooms."""
 
 import argparse
 
 import numpy as np
 import pytest
 
-from benchmarks import common, toy_factors
-from stylegen.evaluation import factor_training, factors
+from benchmarks import common
+from studies import factor_reader_training, toy_factors
+from stylegen.evaluation import toy_factors as factors
 
 
 @pytest.fixture(scope="module")
 def rooms():
-    return [factor_training.draw_rooms(600, 16, seed).factors for seed in (11, 12)]
+    return [factor_reader_training.draw_rooms(600, 16, seed).factors for seed in (11, 12)]
 
 
 def test_distances_are_total_variations():
@@ -64,10 +65,10 @@ def test_asked_and_read_classes(rooms):
 
 def test_the_data_itself_is_all_right(monkeypatch, make_generator, capsys):
     """With rooms in the place of samples, everything is as in the data, to chance."""
-    from stylegen.data import toy_bedrooms
+    from stylegen.data.toy import bedrooms
 
     G = make_generator()
-    rooms = toy_bedrooms.render(range(5000, 5400), 16)
+    rooms = bedrooms.render(range(5000, 5400), 16)
     monkeypatch.setattr(toy_factors, "generated", lambda *_: (rooms, np.arange(400) % 6))
     result = toy_factors.compare(G, 400, 1.0, 0)
     toy_factors.show(result)

@@ -1,6 +1,6 @@
 """The networks and distances against torch-fidelity and pytorch-fid with the same random weights and pictures.
 
-The numbers in tests/data/reference_metrics are written by tests/reference_metrics/make.py, which needs those packages;
+The numbers in tests/references/metrics are written by tests/references/make_metrics.py, which needs those packages;
 weights and pictures are drawn again here from the same seeds.
 """
 
@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from stylegen.metrics.extractors import Extractor
-from stylegen.metrics.frechet import frechet_distance
+from stylegen.metrics.fid import frechet_distance
 from stylegen.metrics.inception_score import inception_score
-from stylegen.metrics.kernel import kernel_distance
+from stylegen.metrics.kid import kernel_distance
 from stylegen.metrics.moments import Moments
-from stylegen.metrics.neighbours import precision_recall
-from stylegen.pretrained import inception, vgg
+from stylegen.metrics.precision_recall import precision_recall
+from stylegen.pretrained import inception, vgg16
 
 FOLDER = Path(__file__).parents[1]
 sys.path.insert(0, str(FOLDER / "reference_metrics"))
-import inputs  # noqa: E402
+from tests.references import inputs
 
 EXPECTED = dict(np.load(FOLDER / "data" / "reference_metrics" / "torch.npz"))
 
@@ -107,16 +107,16 @@ def test_distances_of_pictures():
 
 
 def test_lpips():
-    params = vgg.arrange(inputs.tensors(vgg.tensor_shapes(dense=False)))
-    linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg.STAGES)]
+    params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes(dense=False)))
+    linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg16.STAGES)]
     pictures = inputs.pictures(**inputs.SMALL).astype(np.float32) / 127.5 - 1
-    found = jax.jit(vgg.perceptual_distance)({"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0))
+    found = jax.jit(vgg16.perceptual_distance)({"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0))
     np.testing.assert_allclose(found, EXPECTED["lpips_small"], rtol=1e-4)
 
 
 @pytest.mark.slow
 def test_vgg16():
     """With its dense layers, whose weights take half a gigabyte."""
-    params = vgg.arrange(inputs.tensors(vgg.tensor_shapes()))
-    found = jax.jit(lambda p, x: vgg.features(p, vgg.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
+    params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes()))
+    found = jax.jit(lambda p, x: vgg16.features(p, vgg16.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
     assert_relatively_close(found, "vgg_small")

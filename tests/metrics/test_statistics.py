@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from stylegen.metrics import MetricError
-from stylegen.metrics.frechet import frechet_distance, trace_root_product
+from stylegen.metrics.fid import frechet_distance, trace_root_product
 from stylegen.metrics.inception_score import inception_score
-from stylegen.metrics.kernel import draw_subsets, kernel_distance, squared_mmd
+from stylegen.metrics.kid import draw_subsets, kernel_distance, squared_mmd
 from stylegen.metrics.moments import Moments
 
 

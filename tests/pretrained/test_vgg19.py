@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from stylegen.pretrained import WeightsError, keras_files, vgg19, weights
+from stylegen.formats import WeightsError, keras_files
+from stylegen.pretrained import vgg19, weights
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from stylegen.pretrained import WeightsError, weights
+from stylegen.formats import WeightsError
+from stylegen.pretrained import weights
 from stylegen.pretrained.resizing import resize, resize_matrix
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from stylegen.data import toy_bedrooms
-from stylegen.style_transfer import StyleError, losses, measuring, model, networks, textures
+from studies import style_transfer_measures
+from stylegen.data.toy import bedrooms
+from stylegen.style_transfer import StyleError, losses, model, networks, textures
 from stylegen.style_transfer.config import StyleConfig
-from stylegen.style_transfer.transfer import stylize
+from stylegen.style_transfer.stylize import stylize
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -22,8 +23,8 @@ def built_in():
 
 @pytest.fixture(scope="module")
 def curves(built_in):
-    rooms, styles = toy_bedrooms.render(range(900, 903), 64), [textures.texture(i, 64, seed=77) for i in (1, 3, 5)]
-    return measuring.against_alpha(built_in, rooms, styles, ALPHAS)
+    rooms, styles = bedrooms.render(range(900, 903), 64), [textures.texture(i, 64, seed=77) for i in (1, 3, 5)]
+    return style_transfer_measures.against_alpha(built_in, rooms, styles, ALPHAS)
 
 
 def test_alpha_trades_content_for_style(curves):
@@ -35,8 +36,8 @@ def test_alpha_trades_content_for_style(curves):
 
 def test_the_measured_losses_are_the_losses(built_in, curves):
     """One point by hand, from the pictures themselves."""
-    room, style = toy_bedrooms.render([900], 64)[0], textures.texture(1, 64, seed=77)
-    (point,) = measuring.against_alpha(built_in, room[None], [style], (0.5,))
+    room, style = bedrooms.render([900], 64)[0], textures.texture(1, 64, seed=77)
+    (point,) = style_transfer_measures.against_alpha(built_in, room[None], [style], (0.5,))
     result = stylize(built_in, room, [style], alpha=0.5)
     maps = [
         networks.encode(built_in.encoder, built_in.stages, picture[None].astype(np.float32) / 255)
@@ -49,7 +50,7 @@ def test_the_measured_losses_are_the_losses(built_in, curves):
 
 def test_the_content_stays_recognisable(built_in):
     """Of eight rooms of 128 pixels each result is most like its own, by where edges are; chance gives one of eight."""
-    rooms, style = toy_bedrooms.render(range(910, 918), 128), textures.texture(1, 128, seed=78)
+    rooms, style = bedrooms.render(range(910, 918), 128), textures.texture(1, 128, seed=78)
 
     def edges(picture):
         grey = picture.astype(np.float32).mean(-1)
@@ -74,7 +75,7 @@ def test_the_file_is_small_and_says_how_it_was_made():
 
 def test_activations_have_the_mean_1(built_in):
     """As those of the published VGG of style transfer, so that the losses weigh channels alike."""
-    pictures = np.concatenate([toy_bedrooms.render(range(20), 64), [textures.texture(i, 64) for i in range(20)]])
+    pictures = np.concatenate([bedrooms.render(range(20), 64), [textures.texture(i, 64) for i in range(20)]])
     found = networks.activations(built_in.encoder, built_in.stages, pictures.astype(np.float32) / 255)
     means = [float(x.mean()) for x in jax.device_get(found)]
     assert all(0.4 < mean < 2.5 for mean in means), means

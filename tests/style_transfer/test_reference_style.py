@@ -1,4 +1,4 @@
-"""The same weights and pictures give PyTorch's numbers (tests/reference_style/make.py made them)."""
+"""The same weights and pictures give PyTorch's numbers (tests/references/make_style.py made them)."""
 
 import sys
 from pathlib import Path
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from stylegen.pretrained import vgg19
-from stylegen.style_transfer import colours, losses, networks
+from stylegen.style_transfer import color, losses, networks
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "reference_metrics"))
 
-import inputs  # noqa: E402
+from tests.references import inputs
 
 EXPECTED = np.load(ROOT / "data" / "reference_style" / "torch.npz")
 CONTENT = {"seed": 11, "n": 2, "height": 41, "width": 54}
@@ -90,5 +90,5 @@ def test_decoder_and_losses(maps, encoder, decoder, encode):
 
 def test_coral():
     content, style = (inputs.pictures(**of)[0].reshape(-1, 3) / 255 for of in (CONTENT, STYLE))
-    found = colours.coral_floats(style, content[: len(style)]).T[:, ::7]  # theirs needs as many pixels in both
+    found = color.coral_floats(style, content[: len(style)]).T[:, ::7]  # theirs needs as many pixels in both
     np.testing.assert_allclose(found, EXPECTED["coral"], atol=2e-4)

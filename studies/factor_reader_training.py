@@ -1,0 +1,249 @@
+"""How the factor reader is trained and judged: rooms with known factors, some without a thing, some degraded.
+
+Generated pictures are blurred, ring and have blotches, so the reader sees such rooms too; else it would take a soft
+window for none, or the noise of a bad generator for a lamp.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from stylegen.data.toy import bedrooms
+from stylegen.evaluation import toy_factors as factors
+from stylegen.runtime import compilation
+
+# What is left out, and of which share of the pictures; the rest are rooms as they are.
+LEFT_OUT: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("pillows",), 0.15),
+    (("bed",), 0.12),
+    (("window",), 0.15),
+    (("pillows", "window"), 0.05),
+    (("bed", "window"), 0.03),
+)
+TRAINING_SEED, HELD_OUT_SEED = 1, 2  # of toy_bedrooms; 0 is the data that generators learn from
+BLUR = np.array((0.1, 0.2, 0.4, 0.2, 0.1), np.float32)
+MEASURED_WEIGHT = 0.5  # of the squared errors of colours and numbers against the entropies of the rest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to train, and on how much."""
+
+    rooms: int = 40_000
+    passes: int = 8
+    batch: int = 64
+    learning_rate: float = 0.002  # falls to 0 along a cosine
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Pictures and what is in them, as ``factors.read_factors`` would say it."""
+
+    images: np.ndarray  # uint8 [N, r, r, 3]
+    factors: dict[str, np.ndarray]
+
+
+def draw_rooms(count: int, resolution: int, seed: int) -> Rooms:
+    """The first ``count`` rooms of a seed, of which some have no bed, pillows or window (``LEFT_OUT``)."""
+    order = np.random.RandomState(seed).permutation(count)
+    images = np.empty((count, resolution, resolution, 3), np.uint8)
+    removed = {thing: np.zeros(count, bool) for thing in bedrooms.REMOVABLE}
+    shares = [*LEFT_OUT, ((), 1.0)]
+    start = 0
+    for things, share in shares:
+        chosen = order[start:] if not things else order[start : start + round(share * count)]
+        start += len(chosen)
+        images[chosen] = bedrooms.render(chosen, resolution, seed, without=things)
+        for thing in things:
+            removed[thing][chosen] = True
+    return Rooms(images, _known(bedrooms.factor_arrays(range(count), seed), removed))
+
+
+def _known(table: dict[str, np.ndarray], removed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The factors as they are seen once things are removed."""
+    bed, window = ~removed["bed"], ~removed["window"]
+    known = {name: np.asarray(table[name]) for name in (*factors.FLAGS, *factors.CHOICES)}
+    known |= {name: table[name].astype(np.float32) for name in (*factors.COLOURS, *factors.NUMBERS)}
+    for thing in factors.THINGS:
+        known[f"has_{thing}"] = table[thing] if thing not in bedrooms.REMOVABLE else ~removed[thing]
+    for name, there in (("pillows", bed), ("cushion", bed), ("throw", bed), ("curtains", window)):
+        known[f"has_{name}"] = known[f"has_{name}"] & there
+    return factors.blank_meaningless(known)
+
+
+def degrade(images: np.ndarray, rng: np.random.RandomState, share: float = 0.75) -> np.ndarray:
+    """Pictures as a generator might give them: blurred or ringing, noisy, blotched, of other contrast.
+
+    A third of all are at half their resolution besides.
+
+    Args:
+        images: float32 [N, r, r, 3] in [0, 255].
+        rng: where the strengths come from.
+        share: of the pictures that are blurred and so on.
+
+    Returns:
+        The same shape, rounded and clipped as uint8 would be.
+    """
+    n, r = images.shape[:2]
+    each = (n, 1, 1, 1)
+
+    def strength(low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, each).astype(np.float32)
+
+    hit = (rng.rand(*each) < share).astype(np.float32)
+    # A low-pass picture, taken away or added: edges that overshoot, or soft ones.
+    low = _blurred(images)
+    pictures = images + np.where(rng.rand(*each) < 0.5, -strength(0, 1), strength(0, 1.2)) * hit * (images - low)
+    noise = rng.standard_normal((n, r, r, 3)).astype(np.float32)
+    pictures += noise * (strength(0, 10) * hit)
+    blotches = rng.standard_normal((n, r // 4, r // 4, 3)).astype(np.float32).repeat(4, axis=1).repeat(4, axis=2)
+    pictures += _blurred(blotches) * (strength(0, 9) * hit)
+    pictures = (pictures - 128) * (1 + strength(-0.06, 0.06) * hit) + 128
+    coarse = (rng.rand(n) < 1 / 3)[:, None, None, None]
+    halved = pictures.reshape(n, r // 2, 2, r // 2, 2, 3).mean(axis=(2, 4))
+    pictures = np.where(coarse, halved.repeat(2, axis=1).repeat(2, axis=2), pictures)
+    return np.clip(np.rint(pictures), 0, 255).astype(np.float32)
+
+
+def _blurred(images: np.ndarray) -> np.ndarray:
+    """With ``BLUR`` along rows and columns, edges repeated."""
+    for axis in (1, 2):
+        widths = [(0, 0)] * 4
+        widths[axis] = (2, 2)
+        padded = np.pad(images, widths, mode="edge")
+        size = images.shape[axis]
+        shifted = [np.take(padded, range(k, k + size), axis=axis) for k in range(5)]
+        images = np.sum([weight * part for weight, part in zip(BLUR, shifted, strict=True)], axis=0)
+    return images
+
+
+def targets(known: dict[str, np.ndarray], mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the network should give, and what counts: two float32 [N, factors.outputs()], choices as one-hot."""
+    where, n = factors.columns(), len(known["flip"])
+    wanted, counts = np.zeros((2, n, factors.outputs()), np.float32)
+    for name, place in where.items():
+        there = factors.meaningful(known, name)
+        values = np.asarray(known[name])
+        if name in factors.CHOICES:
+            values = np.eye(factors.CHOICES[name])[np.where(there, values - (name == "pillows"), 0)]
+        wanted[:, place] = np.nan_to_num(values.reshape(n, -1))
+        counts[:, place] = there[:, None]
+    m = factors.measured()
+    wanted[:, -m:] = (wanted[:, -m:] - mean) / spread * counts[:, -m:]
+    return wanted, counts
+
+
+def scale(known: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of all colours and numbers where they mean something, [factors.measured()]."""
+    values = np.concatenate(
+        [known[name].reshape(len(known["flip"]), -1) for name in factors.COLOURS + factors.NUMBERS], axis=1
+    )
+    exact = values.astype(np.float64)
+    return np.asarray(np.nanmean(exact, axis=0)), np.asarray(np.nanstd(exact, axis=0))
+
+
+def loss(params: dict[str, Array], pixels: Array, wanted: Array, counts: Array) -> Array:
+    """Entropies of yes and no and of choices, and squared errors, each a mean over where it counts, summed."""
+    raw = factors.network(params, pixels)
+    total = counts.sum(axis=0) + 1e-6
+
+    def mean(errors: Array, place: slice) -> Array:
+        return (errors * counts[:, place]).sum(axis=0) / total[place]
+
+    yes_no = slice(0, len(factors.YES_NO))
+    result = mean(optax.sigmoid_binary_cross_entropy(raw[:, yes_no], wanted[:, yes_no]), yes_no).sum()
+    for name in factors.CHOICES:
+        place = factors.columns()[name]
+        entropy = optax.softmax_cross_entropy(raw[:, place], wanted[:, place])
+        result += mean(entropy[:, None], slice(place.start, place.start + 1)).sum()
+    last = slice(factors.outputs() - factors.measured(), factors.outputs())
+    return result + MEASURED_WEIGHT * mean((raw[:, last] - wanted[:, last]) ** 2, last).sum()
+
+
+def init_params(seed: int) -> dict[str, np.ndarray]:
+    """He's initialisation (He et al. 2015), the last layer a tenth of it."""
+    rng = np.random.RandomState(seed)
+    found = {}
+    for name, shape in factors.shapes().items():
+        gain = math.sqrt(2 / math.prod(shape[:-1])) * (0.1 if name == "out.weight" else 1)
+        found[name] = (rng.randn(*shape) * gain if name.endswith("weight") else np.zeros(shape)).astype(np.float32)
+    return found
+
+
+def train(settings: Settings, progress: Callable[[int, int, float], None] | None = None) -> dict[str, np.ndarray]:
+    """Train a reader.
+
+    Args:
+        settings: how long, on how many rooms.
+        progress: called after every step with the step, their number, and the loss.
+
+    Returns:
+        Parameters for ``factors.network``, float16: rounded after training, for half the file.
+    """
+    rooms = draw_rooms(settings.rooms, factors.RESOLUTION, TRAINING_SEED)
+    mean, spread = scale(rooms.factors)
+    params: Any = init_params(settings.seed)
+    del params["mean"], params["spread"]
+    total = settings.rooms // settings.batch * settings.passes
+    adam = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, total))
+    state = adam.init(params)
+
+    @compilation.at_precision("highest")
+    def update(params: Any, state: Any, *batch: Array) -> tuple[Any, Any, Array]:
+        value, gradient = jax.value_and_grad(loss)(params, *batch)
+        change, state = adam.update(gradient, state, params)
+        return optax.apply_updates(params, change), state, value
+
+    step = jax.jit(update, donate_argnums=(0, 1), compiler_options=compilation.compiler_options())
+    wanted, counts = targets(rooms.factors, mean, spread)
+    batches = _batches(rooms.images, wanted, counts, settings)
+    for number, batch in enumerate(batches, 1):
+        params, state, value = step(params, state, *batch)
+        if progress is not None:
+            progress(number, total, float(value))
+    trained = {name: np.asarray(values) for name, values in params.items()} | {"mean": mean, "spread": spread}
+    return {name: values.astype(np.float16) for name, values in trained.items()}
+
+
+def _batches(
+    images: np.ndarray, wanted: np.ndarray, counts: np.ndarray, settings: Settings
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Degraded pictures, half of them mirrored, with what to read in them."""
+    rng = np.random.RandomState(settings.seed)
+    flip = factors.columns()["flip"].start
+    for _ in range(settings.passes):
+        order = rng.permutation(len(images))
+        for start in range(0, len(order) - settings.batch + 1, settings.batch):
+            chosen = order[start : start + settings.batch]
+            pixels, answers = images[chosen].astype(np.float32), wanted[chosen]
+            mirrored = rng.rand(len(chosen)) < 0.5
+            pixels[mirrored] = pixels[mirrored][:, :, ::-1]
+            answers[mirrored, flip] = 1 - answers[mirrored, flip]
+            yield jnp.asarray(degrade(pixels, rng)), jnp.asarray(answers), jnp.asarray(counts[chosen])
+
+
+def errors(found: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> dict[str, float]:
+    """How well pictures were read, by factor, over the pictures in which it means something.
+
+    Presences, flags and choices: the share that is wrong. Colours and numbers: R2, 1 - squared error / variance, of
+    colours the mean of the three channels'; where the thing is not seen although it is there, the mean is taken.
+    """
+    result = {}
+    for name in (*factors.YES_NO, *factors.CHOICES):
+        there = factors.meaningful(known, name)
+        result[name] = float((found[name][there] != known[name][there]).mean())
+    for name in factors.COLOURS + factors.NUMBERS:
+        there = factors.meaningful(known, name)
+        truth, read = (np.asarray(x[name][there], np.float64) for x in (known, found))
+        centre = truth.mean(axis=0)
+        read = np.where(np.isnan(read), centre, read)
+        result[name] = float(np.mean(1 - ((read - truth) ** 2).mean(axis=0) / truth.var(axis=0)))
+    return result

@@ -1,0 +1,317 @@
+"""From raw images to a folder of array_record shards at every resolution, on all cores, resumable."""
+
+import hashlib
+import json
+import math
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from stylegen.config import MAX_RESOLUTION, is_resolution
+from stylegen.data import imaging
+from stylegen.data.prepared import shards
+from stylegen.data.prepared.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Settings,
+    read_manifest,
+    resolution_folder,
+    settings_from_json,
+    settings_to_json,
+    write_json,
+)
+from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
+from stylegen.data.raw.base import Origin
+from stylegen.data.source import DataError, usable_cores
+from stylegen.io.files import exclusive
+from stylegen.io.progress import Progress, Rate, size
+
+JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
+_SETTINGS_NAME = "settings.json"
+_SHARDS = 128  # wanted; enough to keep all cores busy to the end
+_IMAGES_PER_SHARD = 64, 16_384  # fewest and most: small files waste 64 kB each, many files are slow to open
+_SAMPLE = 96  # images measured beforehand
+_SHARD_BYTES = 2**16  # that a file takes beyond its records
+_FREE_MARGIN = 2**26  # bytes left free
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the prepared pictures are to be.
+
+    Raises:
+        DataError: a value cannot be; the message says which and why.
+    """
+
+    resolution: int  # largest, in pixels a side
+    start_resolution: int = 8  # smallest that is stored
+    image_channels: int = 3  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha
+    crop: imaging.Crop = "center-crop"
+    encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("resolution", "start_resolution"):
+            if not is_resolution(getattr(self, name)):
+                raise DataError(f"{name} = {getattr(self, name)}: must be a power of two from 4 to {MAX_RESOLUTION}.")
+        if self.image_channels not in (1, 2, 3, 4):
+            raise DataError(f"image_channels = {self.image_channels}: must be 1, 2, 3 or 4.")
+        if self.crop not in get_args(imaging.Crop):
+            raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
+        if self.encoding == "jpeg" and self.image_channels in (2, 4):
+            raise DataError("encoding = 'jpeg': JPEG has no alpha channel; use lossless or raw.")
+        if self.encoding == "lossless" and self.image_channels == 2:
+            raise DataError("encoding = 'lossless': two channels are stored raw only; use raw.")
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """All that are stored, smallest first."""
+        return imaging.pyramid_resolutions(self.resolution, self.start_resolution)
+
+    def encoding_at(self, resolution: int) -> imaging.Encoding:
+        """How one resolution is stored."""
+        if self.encoding != "auto":
+            return self.encoding
+        if resolution < JPEG_RESOLUTION or self.image_channels == 2:
+            return "raw"
+        return "lossless" if self.image_channels == 4 else "jpeg"
+
+
+def prepare(
+    origin: Origin,
+    out: Path | str,
+    options: Options,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Prepare ``origin`` in the folder ``out``, or finish what an earlier call began there.
+
+    The result is the same whatever the number of workers and however often the work was interrupted.
+
+    Args:
+        origin: raw images.
+        out: folder for the pyramid: one TFDS data set a resolution (``0008``, ``0016``, ...) and ``prepared.json``.
+        options: what the pictures are to be.
+        workers: processes; default: all cores. With 1, everything is done in this process.
+        overwrite: delete what was prepared in ``out`` before.
+        progress: where messages go; default: standard error.
+
+    Raises:
+        DataError: the origin is damaged or holds no readable image, ``out`` holds something else, or the disk is too
+            small; the message says what to do.
+    """
+    out = Path(out).expanduser()
+    progress = progress or Progress()
+    settings = _settings(origin, options)
+    job = Job(origin, settings, out, math.ceil(origin.num_images / settings.images_per_shard))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    with exclusive(out, DataError(f"{out} is being prepared by another process; wait for it.")):
+        _check_folder(out, settings, overwrite)
+        if (out / MANIFEST_NAME).is_file():
+            shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+            manifest = read_manifest(out)
+            progress.say(
+                f"{out} is prepared already: {manifest.num_images:,} images at up to {options.resolution} pixels"
+            )
+            return manifest
+        (out / WORK_FOLDER).mkdir(exist_ok=True)
+        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings))
+        results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
+        _check_space(job, results, progress)
+        try:
+            origin.unpack(out / WORK_FOLDER, progress)
+            _write_shards(job, results, workers or usable_cores(), progress)
+        except KeyboardInterrupt:
+            progress.say("stopped; what is done is kept, and the same command continues")
+            raise
+        except OSError as error:
+            raise DataError(
+                f"{out} cannot be written ({error}); what is done is kept, the same command continues."
+            ) from error
+        finally:
+            progress.clear()
+        manifest = _finish(job, [results[i] for i in range(job.num_shards)], progress)
+        shutil.rmtree(out / WORK_FOLDER)
+        return manifest
+
+
+def _settings(origin: Origin, options: Options) -> Settings:
+    least, most = _IMAGES_PER_SHARD
+    return Settings(
+        origin=origin.kind,
+        identity={**origin.identity, "split": origin.split, "images read": origin.num_images},
+        resolution=options.resolution,
+        resolutions=options.resolutions,
+        image_channels=options.image_channels,
+        crop=options.crop,
+        encodings={r: options.encoding_at(r) for r in options.resolutions},
+        class_names=origin.class_names,
+        images_per_shard=min(max(math.ceil(origin.num_images / _SHARDS), least), most),
+    )
+
+
+def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
+    """Make sure that ``out`` is empty, or holds this very preparation; with ``overwrite``, delete an earlier one."""
+    work = out / WORK_FOLDER / _SETTINGS_NAME
+    ours = {MANIFEST_NAME, WORK_FOLDER} | {resolution_folder(2**i) for i in range(2, 11)}
+    others = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    started = work.is_file() or (out / MANIFEST_NAME).is_file()
+    if overwrite and started:
+        (out / MANIFEST_NAME).unlink(missing_ok=True)
+        for name in ours:
+            shutil.rmtree(out / name, ignore_errors=True)
+    elif started:
+        made = read_manifest(out).settings if (out / MANIFEST_NAME).is_file() else _read_settings(work)
+        if different := made.differences(settings):
+            raise DataError(
+                f"{out} holds another preparation: {'; '.join(different[:3])}; choose another folder, or start anew"
+                " with --overwrite."
+            )
+    elif others:
+        raise DataError(f"{out} holds other files, such as {others[0]}; choose an empty or a new folder.")
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        return settings_from_json(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite.") from error
+
+
+def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) -> None:
+    """Say how much disk is needed and how much is free; refuse where it is not enough."""
+    origin = job.origin
+    sizes = _measure(job)
+    pyramid = sum(sizes.values())
+    parts = [f"pyramid about {size(pyramid)} ({', '.join(f'{r}: {size(n)}' for r, n in sizes.items())})"]
+    if origin.unpacked_bytes:
+        parts.insert(0, f"unpacked {size(origin.unpacked_bytes)}, deleted at the end")
+    if origin.path is not None and origin.path.is_file():
+        parts.insert(0, f"archive {size(origin.path.stat().st_size)}, there already")
+    free = shutil.disk_usage(job.folder).free
+    progress.say(f"{origin.num_images:,} images of {origin.kind} {origin.split} to {job.folder}")
+    progress.say(f"disk: {'; '.join(parts)}; free {size(free)}")
+    done = sum(sum(result.file_bytes) for result in results.values())
+    done += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
+    needed = pyramid + origin.unpacked_bytes - done + _FREE_MARGIN
+    if needed > free:
+        raise DataError(
+            f"{job.folder} needs about {size(needed)} of disk and has {size(free)} free; choose another disk, a smaller"
+            " resolution, or encoding jpeg."
+        )
+
+
+def _measure(job: Job) -> dict[int, int]:
+    """Expected bytes on disk by resolution, from a sample that is stored as the rest will be."""
+    settings = job.settings
+    with tempfile.TemporaryDirectory(dir=job.folder / WORK_FOLDER, prefix="sample") as folder:
+        count, stored = shards.write_sample(job, Path(folder), job.origin.sample(_SAMPLE))
+    if count == 0:  # nothing could be measured: count the pixels; JPEG takes some 15 % of them, the others at most all
+        count = 1
+        for r, encoding in settings.encodings.items():
+            stored[r] = int(r * r * settings.image_channels * (0.15 if encoding == "jpeg" else 1.0))
+    return {r: n * job.origin.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
+
+
+def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progress: Progress) -> None:
+    """Write the shards that are not in ``results`` yet, and add them there."""
+    missing = [index for index in range(job.num_shards) if index not in results]
+    done = sum(result.num_images + result.unreadable for result in results.values())
+    if results and missing:
+        progress.say(f"continuing after {done:,} images")
+    rate = Rate(job.origin.num_images, done)
+    if min(workers, len(missing)) > 1:
+        workers = min(workers, len(missing))
+        _write_in_parallel(job, missing, results, workers, lambda count: progress.update(rate.line(done + count)))
+        return
+    counted = 0
+
+    def count_image() -> None:
+        nonlocal counted
+        counted += 1
+        if counted % 64 == 0:
+            progress.update(rate.line(done + counted))
+
+    for index in missing:
+        results[index] = shards.write_shard(job, index, count_image)
+
+
+def _write_in_parallel(
+    job: Job, missing: list[int], results: dict[int, ShardResult], workers: int, show: Callable[[int], None]
+) -> None:
+    context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
+    counter, stop = context.Value("Q", 0), context.Event()
+    pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, counter, stop))
+    try:
+        pending: set[Future[ShardResult]] = {pool.submit(shards.run_in_process, index) for index in missing}
+        while pending:
+            finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            for future in finished:
+                result = future.result()
+                results[result.index] = result
+            show(counter.value)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A worker process died, perhaps for want of memory or over a damaged archive; the same command continues,"
+            " with fewer --workers if it happens again."
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifest:
+    """Write what makes the shards a TFDS data set, and the manifest last."""
+    from stylegen.data.prepared.tfds_metadata import write_metadata
+
+    settings, origin = job.settings, job.origin
+    keys = [key for result in results for key in result.unreadable_keys]
+    manifest = Manifest(
+        settings=settings,
+        name=origin.name,
+        split=origin.split,
+        num_images=sum(result.num_images for result in results),
+        shard_lengths=[result.num_images for result in results],
+        bytes_on_disk={r: sum(x.file_bytes[i] for x in results) for i, r in enumerate(settings.resolutions)},
+        unreadable=sum(result.unreadable for result in results),
+        unreadable_keys=keys[:100],
+        upscaled=sum(result.upscaled for result in results),
+        fingerprint=hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()[:32],
+    )
+    if manifest.num_images == 0:
+        raise DataError(f"None of the {origin.num_images:,} images could be read; the first was {keys[0]}.")
+    for i, resolution in enumerate(settings.resolutions):
+        num_bytes = sum(result.record_bytes[i] for result in results)
+        write_metadata(job.folder / resolution_folder(resolution), manifest, resolution, num_bytes)
+    manifest.write(job.folder)
+    _report(manifest, job.folder, progress)
+    return manifest
+
+
+def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
+    total = sum(manifest.bytes_on_disk.values())
+    resolutions = manifest.settings.resolutions
+    progress.say(
+        f"{folder}: {manifest.num_images:,} images at {resolutions[0]} to {resolutions[-1]} pixels, {size(total)}"
+    )
+    if manifest.unreadable:
+        progress.say(
+            f"{manifest.unreadable:,} images could not be read and were left out, the first:"
+            f" {manifest.unreadable_keys[0]} (more in {folder / MANIFEST_NAME})"
+        )
+    if manifest.upscaled:
+        progress.say(
+            f"warning: {manifest.upscaled:,} images are smaller than {resolutions[-1]} pixels and were enlarged, which"
+            " does not make them sharper; consider a smaller resolution"
+        )

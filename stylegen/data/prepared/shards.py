@@ -1,0 +1,192 @@
+"""Writing one shard of a pyramid: the work of one process, whole or not at all, and the same bytes every time."""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegen.data import imaging
+from stylegen.data.prepared.manifest import Settings, shard_name, write_json
+from stylegen.data.prepared.records import ShardWriter, serialize
+from stylegen.data.raw.base import Origin, RawImage
+
+WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
+_KEYS_KEPT = 100  # unreadable images named in the manifest
+
+
+class Stopped(Exception):
+    """The job was told to stop; the shard at hand is given up."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all shards have in common; sent to every process once."""
+
+    origin: Origin
+    settings: Settings
+    folder: Path
+    num_shards: int
+
+    def shard_path(self, resolution: int, index: int) -> Path:
+        """File of one shard at one resolution."""
+        name = shard_name(self.origin.name, self.origin.split, resolution, index, self.num_shards)
+        return self.folder / name
+
+    def result_path(self, index: int) -> Path:
+        """Where it is noted that a shard is done."""
+        return self.folder / WORK_FOLDER / f"{index:05d}.json"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of one shard; written beside it once it is whole."""
+
+    index: int
+    num_images: int
+    record_bytes: list[int]  # by resolution, smallest first
+    file_bytes: list[int]  # by resolution
+    unreadable: int
+    unreadable_keys: list[str]  # the first of them, each with the reason
+    upscaled: int
+    digest: str  # hash of all records
+
+
+def read_result(job: Job, index: int) -> ShardResult | None:
+    """The note of a finished shard, if it is there and its files are as it says."""
+    try:
+        result = ShardResult(**json.loads(job.result_path(index).read_text()))
+        sizes = [job.shard_path(r, index).stat().st_size for r in job.settings.resolutions]
+    except (OSError, ValueError, TypeError):
+        return None
+    return result if sizes == result.file_bytes else None
+
+
+def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardResult:
+    """Read, convert and store the images of one shard, at all resolutions.
+
+    Args:
+        job: the whole job.
+        index: of the shard.
+        count_image: called after every image; may raise to give up.
+    """
+    settings = job.settings
+    start = index * settings.images_per_shard
+    stop = min(start + settings.images_per_shard, job.origin.num_images)
+    unreadable: list[str] = []
+    num_images = num_upscaled = 0
+    digest = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        writers = {
+            r: stack.enter_context(ShardWriter(job.shard_path(r, index), settings.encodings[r] != "raw"))
+            for r in settings.resolutions
+        }
+        for raw in job.origin.read(start, stop):
+            try:
+                levels, upscaled = make_levels(raw, settings)
+            except imaging.UnreadableImageError as error:
+                unreadable.append(f"{raw.key}: {error}")
+            else:
+                num_images += 1
+                num_upscaled += upscaled
+                for resolution, level in levels.items():
+                    record = serialize(raw.key, level, raw.label)
+                    digest.update(record)
+                    writers[resolution].write(record)
+            count_image()
+        file_bytes = [writer.commit() for writer in writers.values()]
+    result = ShardResult(
+        index=index,
+        num_images=num_images,
+        record_bytes=[writer.num_bytes for writer in writers.values()],
+        file_bytes=file_bytes,
+        unreadable=len(unreadable),
+        unreadable_keys=unreadable[:_KEYS_KEPT],
+        upscaled=num_upscaled,
+        digest=digest.hexdigest(),
+    )
+    write_json(job.result_path(index), asdict(result))
+    return result
+
+
+def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bool]:
+    """Stored bytes by resolution, smallest first, and whether the image was too small for the largest.
+
+    Raises:
+        UnreadableImageError: the image is no image.
+    """
+    if isinstance(raw.data, bytes):
+        image = imaging.decode(raw.data, settings.image_channels)
+    else:
+        image = imaging.from_array(np.ascontiguousarray(raw.data), settings.image_channels)
+    square = imaging.crop_and_resize(image, settings.resolution, settings.crop)
+    levels = imaging.pyramid(square, settings.resolutions)
+    stored = {r: imaging.encode_stored(levels[r], settings.encodings[r]) for r in settings.resolutions}
+    return stored, imaging.is_upscaled(image, settings.resolution, settings.crop)
+
+
+class _Process:
+    """State of a worker process, set up once."""
+
+    job: Job
+    counter: Any
+    stop: Any
+
+
+def start_process(job: Job, counter: Any, stop: Any) -> None:
+    """Initializer of a worker process.
+
+    Args:
+        job: the whole job.
+        counter: shared integer, counts images.
+        stop: event that ends the work.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _Process.job, _Process.counter, _Process.stop = job, counter, stop
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        # A parent that is killed cannot tell anyone; its children would wait for work for ever.
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def run_in_process(index: int) -> ShardResult:
+    """Write a shard in a worker process."""
+
+    def count_image() -> None:
+        with _Process.counter.get_lock():
+            _Process.counter.value += 1
+        if _Process.stop.is_set():
+            raise Stopped
+
+    return write_shard(_Process.job, index, count_image)
+
+
+def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, dict[int, int]]:
+    """Number of readable images among a sample, and the bytes on disk that they take, by resolution."""
+    settings = job.settings
+    count = 0
+    with contextlib.ExitStack() as stack:
+        writers = {
+            r: stack.enter_context(ShardWriter(folder / str(r), settings.encodings[r] != "raw"))
+            for r in settings.resolutions
+        }
+        for raw in images:
+            with contextlib.suppress(imaging.UnreadableImageError):
+                for resolution, level in make_levels(raw, settings)[0].items():
+                    writers[resolution].write(serialize(raw.key, level, raw.label))
+                count += 1
+        # Files are padded to 64 kB, which matters for small pictures, and compressed, which matters for large ones.
+        return count, {r: min(writer.commit(), writer.num_bytes + 64 * count) for r, writer in writers.items()}

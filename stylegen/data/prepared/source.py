@@ -1,0 +1,55 @@
+"""A folder that ``prepare`` wrote as an image source."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from stylegen.data import imaging
+from stylegen.data.prepared import records
+from stylegen.data.prepared.manifest import Manifest, read_manifest
+from stylegen.data.source import Batch, ImageSource
+
+
+class PreparedSource(ImageSource):
+    """Prepared data: every resolution is stored, and read, by itself."""
+
+    _OPEN_RESOLUTIONS = 2  # the stage that trains and the next one; a process may not keep too many files open
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest: Manifest = read_manifest(self.folder)
+        settings = self.manifest.settings
+        self.num_images = self.manifest.num_images
+        self.resolutions = settings.resolutions
+        self.channels = settings.image_channels
+        self.class_names = settings.class_names
+        self.fingerprint = self.manifest.fingerprint
+        self.description = f"{self.manifest.name} {self.manifest.split} in {self.folder} ({self.num_images:,} images)"
+        self._readers: dict[int, records.ShardReader] = {}
+        self._lock = threading.Lock()
+
+    def _read(self, indices: np.ndarray, resolution: int) -> Batch:
+        found = [records.deserialize(record) for record in self._reader(resolution).read(indices)]
+        image = np.empty((len(found), resolution, resolution, self.channels), np.uint8)
+        if self.manifest.settings.encodings[resolution] == "raw":
+            for i, (data, _) in enumerate(found):
+                image[i] = np.frombuffer(data, np.uint8).reshape(image.shape[1:])
+        else:
+            for i, (data, _) in enumerate(found):
+                image[i] = imaging.decode_stored(data, self.channels)
+        return {"image": image, "label": np.array([label for _, label in found], np.int32)}
+
+    def read_seconds(self, resolution: int) -> float:
+        """As ``ImageSource``; decoding takes 2 to 3 times as long as unpacking what is raw."""
+        stored = max(resolution, self.resolutions[0])
+        return super().read_seconds(resolution) * (1 if self.manifest.settings.encodings[stored] == "raw" else 3)
+
+    def _reader(self, resolution: int) -> records.ShardReader:
+        with self._lock:
+            if resolution not in self._readers:
+                while len(self._readers) >= self._OPEN_RESOLUTIONS:
+                    self._readers.pop(next(iter(self._readers)))
+                paths = self.manifest.shard_paths(self.folder, resolution)
+                self._readers[resolution] = records.ShardReader(paths, self.manifest.shard_lengths)
+            return self._readers[resolution]

@@ -1,0 +1,1 @@
+"""Raw data sets as they are downloaded."""

@@ -1,0 +1,46 @@
+"""What raw data is to the preparing: numbered foreign images with names, read in order, in any process."""
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegen.io.progress import Progress
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One image as the origin holds it."""
+
+    key: str  # its name there
+    data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
+    label: int | None = None
+
+
+class Origin(abc.ABC):
+    """Raw images in a fixed order. Instances are sent to worker processes, so they hold paths, not open files."""
+
+    kind: str  # lsun, images, cifar10 or toy_bedrooms
+    name: str  # of the TFDS data set made of it
+    split: str = "train"
+    path: Path | None = None
+    num_images: int
+    class_names: tuple[str, ...] = ()
+    identity: dict[str, Any]  # what tells it from another of its kind, in JSON; found without reading all of it
+    unpacked_bytes: int = 0  # disk that ``unpack`` takes
+
+    def unpack(self, folder: Path, progress: Progress) -> None:
+        """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""
+        del folder, progress
+
+    def sample(self, count: int) -> list[RawImage]:
+        """About ``count`` images to measure, without unpacking; an empty list if that cannot be done."""
+        step = max(1, self.num_images // count)
+        return [image for start in range(0, self.num_images, step) for image in self.read(start, start + 1)]
+
+    @abc.abstractmethod
+    def read(self, start: int, stop: int) -> Iterator[RawImage]:
+        """The images from ``start`` on, before ``stop``, in order."""

@@ -1,0 +1,106 @@
+"""A folder or zip of image files, with the names of the top folders as classes if wanted."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from stylegen.data.imaging import MAX_BYTES
+from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.source import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2")
+
+
+class ImageFilesOrigin(Origin):
+    """All image files below a folder or in a zip, in the order of their paths; hidden files are left out.
+
+    Raises:
+        DataError: nothing there, no images, or, with ``labels_from_folders``, images outside of folders.
+    """
+
+    kind = "images"
+    name = "images"
+
+    def __init__(self, path: Path, labels_from_folders: bool = False, max_images: int | None = None) -> None:
+        self.path = path
+        self._zipped = path.is_file()
+        listing = _list_zip(path) if self._zipped else _list_folder(path)
+        if not listing:
+            raise DataError(
+                f"{path} holds no images (files named {', '.join(SUFFIXES)} are looked for, in all its folders)."
+            )
+        self._keys = sorted(listing)[:max_images]
+        self.num_images = len(self._keys)
+        self._labels: list[int] | None = None
+        if labels_from_folders:
+            self.class_names, self._labels = _classes(path, self._keys)
+        digest = hashlib.sha256("\n".join(f"{key} {listing[key]}" for key in self._keys).encode()).hexdigest()
+        self.identity = {"images": self.num_images, "hash of names and sizes": digest[:16]}
+        self._archive: zipfile.ZipFile | None = None
+
+    def read(self, start: int, stop: int) -> Iterator[RawImage]:
+        """A file that cannot be read comes as empty bytes, which no decoder takes for an image."""
+        for i in range(start, min(stop, self.num_images)):
+            yield RawImage(self._keys[i], self._read_file(self._keys[i]), self._labels[i] if self._labels else None)
+
+    def _read_file(self, key: str) -> bytes:
+        assert self.path is not None
+        try:
+            if not self._zipped:
+                file = self.path / key
+                return file.read_bytes() if file.stat().st_size <= MAX_BYTES else b""
+            if self._archive is None:
+                self._archive = zipfile.ZipFile(self.path)
+            return self._archive.read(key) if self._archive.getinfo(key).file_size <= MAX_BYTES else b""
+        except Exception:  # a bad checksum, a password, no permission: to be counted, like a picture that is damaged
+            return b""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_archive": None}
+
+
+def _wanted(key: PurePosixPath) -> bool:
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in key.parts)
+    return not hidden and key.suffix.lower() in SUFFIXES
+
+
+def _list_folder(path: Path) -> dict[str, int]:
+    """Relative path and size of every image file."""
+    files = {}
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            file = Path(folder, name)
+            key = file.relative_to(path).as_posix()
+            if _wanted(PurePosixPath(key)) and file.is_file():
+                files[key] = file.stat().st_size
+    return files
+
+
+def _list_zip(path: Path) -> dict[str, int]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {i.filename: i.file_size for i in archive.infolist() if _wanted(PurePosixPath(i.filename))}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
+
+
+def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:
+    """Class names, sorted, and the class of each key.
+
+    Where everything lies in one folder that itself has nothing but folders, as in the zip of a folder, that one is
+    passed over.
+    """
+    parts = [PurePosixPath(key).parts for key in keys]
+    depth = 0
+    while len({p[depth] for p in parts}) == 1 and all(len(p) > depth + 2 for p in parts):
+        depth += 1
+    outside = next((key for key, p in zip(keys, parts, strict=True) if len(p) < depth + 2), None)
+    if outside is not None:
+        raise DataError(f"{path} has images outside of folders, such as {outside}, so folders cannot be their labels.")
+    names = sorted({p[depth] for p in parts})
+    number = {name: i for i, name in enumerate(names)}
+    return tuple(names), [number[p[depth]] for p in parts]

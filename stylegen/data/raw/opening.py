@@ -1,0 +1,72 @@
+"""All kinds of raw data by name, with the drawn rooms as one of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.raw.cifar10 import Cifar10Origin
+from stylegen.data.raw.image_files import ImageFilesOrigin
+from stylegen.data.raw.lsun import LsunOrigin, find_archive
+from stylegen.data.source import DataError
+from stylegen.data.toy import bedrooms
+
+_CHUNK = 128  # rooms drawn at a time
+
+
+class ToyOrigin(Origin):
+    """toy_bedrooms, drawn at the largest resolution."""
+
+    kind = "toy_bedrooms"
+    name = "toy_bedrooms"
+    class_names = bedrooms.CLASS_NAMES
+
+    def __init__(self, num_images: int, resolution: int) -> None:
+        if resolution not in bedrooms.RESOLUTIONS:
+            raise DataError(f"toy_bedrooms is drawn at {', '.join(map(str, bedrooms.RESOLUTIONS))} pixels.")
+        if num_images < 1:
+            raise DataError(f"toy_bedrooms cannot be {num_images} images; ask for at least 1.")
+        self.num_images = num_images
+        self.resolution = resolution
+        self.identity = {"images": num_images, "drawing": bedrooms.DRAWING_VERSION}
+
+    def read(self, start: int, stop: int) -> Iterator[RawImage]:
+        """The rooms from ``start`` on."""
+        for first in range(start, min(stop, self.num_images), _CHUNK):
+            indices = np.arange(first, min(first + _CHUNK, stop, self.num_images))
+            for index, image in zip(indices.tolist(), bedrooms.render(indices, self.resolution), strict=True):
+                yield RawImage(f"{index:08d}", image, bedrooms.factors(index).bed_class)
+
+
+def open_origin(
+    kind: str,
+    path: Path,
+    *,
+    category: str = "bedroom",
+    split: str = "train",
+    labels_from_folders: bool = False,
+    max_images: int | None = None,
+) -> Origin:
+    """Open raw data that lies in a file or folder.
+
+    Args:
+        kind: lsun, images or cifar10.
+        path: an archive, or a folder; for lsun and cifar10 also the folder that holds the archive.
+        category: of LSUN, where the folder holds several.
+        split: of LSUN or CIFAR-10.
+        labels_from_folders: take the top folders of images as classes.
+        max_images: use only the first so many.
+
+    Raises:
+        DataError: it is not there, or not what ``kind`` says.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
+    if kind == "lsun":
+        return LsunOrigin(find_archive(path, category, split) if path.is_dir() else path, max_images)
+    if kind == "images":
+        return ImageFilesOrigin(path, labels_from_folders, max_images)
+    if kind == "cifar10":
+        return Cifar10Origin(path / "cifar-10-binary.tar.gz" if path.is_dir() else path, split, max_images)
+    raise ValueError(f"unknown kind of data {kind!r}")

@@ -1,0 +1,139 @@
+"""Directions in the space of styles as things to keep: named vectors with the layers that they act on, on disk."""
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from stylegen.io.images import replacing
+from stylegen.networks.generator import Generator
+from stylegen.projection.result import fingerprint
+
+FORMAT = "stylegen-directions-1"
+
+
+class EditError(ValueError):
+    """There is no such direction, or it cannot be found or applied; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One direction."""
+
+    name: str
+    vector: np.ndarray  # [w_dim]; a strength of 1 adds it once: one standard deviation of w along it
+    layers: tuple[int, ...]  # that it acts on
+    about: dict[str, Any] = field(default_factory=dict)  # how it was found
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """All that were found for one generator."""
+
+    found: tuple[Direction, ...]
+    generator: str  # its fingerprint
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def get(self, name: str) -> Direction:
+        """A direction by its name, or by its number from 0.
+
+        Raises:
+            EditError: there is none; the message lists what there is.
+        """
+        for direction in self.found:
+            if direction.name == name:
+                return direction
+        if re.fullmatch(r"\d+", name) and int(name) < len(self.found):
+            return self.found[int(name)]
+        names = ", ".join(f"{i} {direction.name}" for i, direction in enumerate(self.found))
+        raise EditError(f"direction {name!r}: there is none of this name or number; there are {names}.")
+
+    def renamed(self, old: str, new: str) -> "Directions":
+        """The same with one under another name.
+
+        Raises:
+            EditError: there is none of the old name, or the new one is empty, a number or taken.
+        """
+        chosen = self.get(old)
+        if not re.fullmatch(r"[^\s,=/]+", new) or new.isdigit():
+            raise EditError(f"{new!r} is no name for a direction: use letters, no spaces, commas, = or /.")
+        if any(d.name == new and d is not chosen for d in self.found):
+            raise EditError(f"there is a direction {new!r} already.")
+        return replace(self, found=tuple(replace(d, name=new) if d is chosen else d for d in self.found))
+
+    def joined(self, others: Sequence[Direction]) -> "Directions":
+        """These and others, which take the place of those of the same name."""
+        names = {direction.name for direction in others}
+        return replace(self, found=(*(d for d in self.found if d.name not in names), *others))
+
+
+def move(ws: np.ndarray, direction: Direction, strength: float, layers: Sequence[int] | None = None) -> np.ndarray:
+    """Styles ws [..., num_ws, w_dim] moved along a direction.
+
+    Args:
+        ws: the styles.
+        direction: where to.
+        strength: in standard deviations of w along it.
+        layers: that are moved; those of the direction if None.
+
+    Raises:
+        EditError: another size of w, or a layer that does not exist.
+    """
+    if ws.shape[-1] != len(direction.vector):
+        raise EditError(f"direction {direction.name}: it has {len(direction.vector)} numbers, w has {ws.shape[-1]}.")
+    chosen = list(direction.layers if layers is None else layers)
+    if outside := [layer for layer in chosen if not 0 <= layer < ws.shape[-2]]:
+        raise EditError(f"layer {outside[0]} does not exist: there are {ws.shape[-2]}, 0 to {ws.shape[-2] - 1}.")
+    moved = np.array(ws)
+    moved[..., chosen, :] += np.float32(strength) * direction.vector
+    return moved
+
+
+def save(directions: Directions, path: str | os.PathLike[str]) -> None:
+    """Write directions as .npz; atomic."""
+    listed = [{"name": d.name, "layers": d.layers, "about": d.about} for d in directions.found]
+    header = {"format": FORMAT, "generator": directions.generator, "directions": listed}
+    vectors = np.stack([d.vector for d in directions.found]).astype(np.float32)
+    with replacing(path) as partial:
+        np.savez_compressed(partial, header=np.array(json.dumps(header)), vectors=vectors)
+
+
+def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions:
+    """Read what ``save`` wrote.
+
+    Args:
+        path: the file.
+        G: the generator that they are to be used with.
+
+    Raises:
+        EditError: there is no such file, it is something else, or of another generator.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header, vectors = json.loads(str(file["header"])), file["vectors"]
+        if header["format"] != FORMAT:
+            raise KeyError(header["format"])
+        found = [
+            Direction(d["name"], vector, tuple(d["layers"]), d["about"])
+            for d, vector in zip(header["directions"], vectors, strict=True)
+        ]
+    except FileNotFoundError as error:
+        raise EditError(f"{path}: there are no directions there; find some first (--discover 10).") from error
+    except OSError as error:
+        raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        raise EditError(f"{path} holds no directions that edit wrote, or it is damaged.") from error
+    directions = Directions(tuple(found), header["generator"])
+    if G is not None and (vectors.shape[1:] != (G.w_dim,) or directions.generator != fingerprint(G)):
+        raise EditError(
+            f"{path} has directions of another generator; its weights are not those of {G.source}. Find new ones with "
+            "edit --discover 10."
+        )
+    return directions

@@ -1,0 +1,216 @@
+"""Find directions in the space of styles, without labels or with them.
+
+Principal components of w: Härkönen et al. 2020 (GANSpace), Sec. 3. Closed-form factorisation of the layers' affines:
+Shen and Zhou 2021 (SeFa), Eq. 5 to 8. A linear probe: Shen et al. 2020 (InterFaceGAN), Sec. 3.
+"""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegen import sampling
+from stylegen.editing.directions import Direction, EditError
+from stylegen.metrics.separability import fit_logistic
+from stylegen.networks.generator import Generator
+
+SAMPLES = 10_000  # of w, for its spread and its principal components
+RIDGE = 1e-2  # weight of the squared length of a ridge regression's slope, for w of unit variance
+HELD_OUT = 5  # every fifth sample judges the probe
+
+
+def sample_w(G: Generator, n: int = SAMPLES, seed: int = 0, labels: sampling.Labels = None) -> np.ndarray:
+    """``n`` random w [n, w_dim]; of a class-conditional generator those of a class."""
+    z = np.random.default_rng(seed).standard_normal((n, G.z_dim), np.float32)
+    return sampling.styles(G, z, labels=labels, batch=min(n, 1000))[:, 0]
+
+
+def principal_components(w: np.ndarray, count: int, layers: Sequence[int], name: str = "pca{}") -> list[Direction]:
+    """The principal components of w [n, w_dim], those of the greatest variance first (GANSpace).
+
+    Args:
+        w: random ones.
+        count: of directions.
+        layers: that they are to act on; the components are the same for all.
+        name: of the directions, with {} for their numbers.
+
+    Raises:
+        EditError: more than there can be.
+    """
+    _check_count(count, min(w.shape[1], len(w) - 1))
+    variances, vectors = np.linalg.eigh(np.cov(w.astype(np.float64), rowvar=False))
+    share = variances / variances.sum()
+    order = np.argsort(variances)[::-1][:count]
+    return [
+        _direction(name.format(i), vectors[:, k], w, layers, {"method": "pca", "share_of_variance": float(share[k])})
+        for i, k in enumerate(order)
+    ]
+
+
+def factorized(G: Generator, w: np.ndarray, count: int, layers: Sequence[int], name: str = "sefa{}") -> list[Direction]:
+    """The directions of w that change the styles of some layers most: eigenvectors of AᵀA of their affines A (SeFa).
+
+    The affines' rows are taken as they are: the paper's formula; its authors' code brings them to unit length first.
+
+    Args:
+        G: the generator.
+        w: random ones, for their spread along each direction.
+        count: of directions.
+        layers: whose affines are factorised, and that the directions act on.
+        name: of the directions, with {} for their numbers.
+
+    Raises:
+        EditError: more than there can be.
+    """
+    _check_count(count, G.w_dim)
+    affines = np.concatenate([style_affine(G, layer) for layer in layers], axis=1).astype(np.float64)
+    values, vectors = np.linalg.eigh(affines @ affines.T)
+    order = np.argsort(values)[::-1][:count]
+    return [
+        _direction(name.format(i), vectors[:, k], w, layers, {"method": "sefa", "eigenvalue": float(values[k])})
+        for i, k in enumerate(order)
+    ]
+
+
+def style_affine(G: Generator, layer: int) -> np.ndarray:
+    """The weight [w_dim, ...] by which w becomes the style of a layer, as the network applies it."""
+    block, half = divmod(layer, 2)
+    blocks, r = G.params["synthesis"]["blocks"], 4 * 2**block
+    if G.config.generator.block == "adain":
+        affines = [blocks[f"b{r}"][f"act{half}"]["adain"]["affine"]]
+    elif half == 0:
+        affines = [blocks[f"b{r}"]["conv1"]["affine"]]
+    else:  # StyleGAN2: that of ToRGB is also that of the next block's first convolution
+        affines = [blocks[f"b{r}"]["torgb"]["affine"]]
+        affines += [blocks[f"b{2 * r}"]["conv0"]["affine"]] if 2 * r <= G.resolution else []
+    weight = np.concatenate([np.asarray(affine["weight"]) for affine in affines], axis=1)
+    return weight / np.sqrt(len(weight))  # the equalized learning rate's gain
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A linear probe of w."""
+
+    direction: Direction
+    quality: float  # on samples that it was not fitted to: share told right (yes or no), or R² (numbers)
+    baseline: float  # of always saying the more frequent one, or the mean
+    kind: str  # accuracy or R²
+
+
+def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int], name: str) -> Probe:
+    """The direction along which an attribute grows, by a linear probe of w.
+
+    Logistic regression where the scores are two different numbers, ridge regression otherwise. Every fifth sample is
+    left out of the fit and judges it.
+
+    Args:
+        w: [n, w_dim].
+        scores: [n].
+        layers: that the direction is to act on.
+        name: of the direction.
+
+    Raises:
+        EditError: too few scores, one that is not finite, or all alike.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (len(w),) or len(w) < 4 * HELD_OUT:
+        raise EditError(f"attribute {name}: {scores.size} scores for {len(w)} styles; give one each, at least 20.")
+    if not np.isfinite(scores).all():
+        raise EditError(f"attribute {name}: some scores are not finite numbers.")
+    test = np.arange(len(w)) % HELD_OUT == 0
+    values = np.unique(scores)
+    if len(values) == 1 or len(np.unique(scores[~test])) == 1:
+        raise EditError(f"attribute {name}: all scores are {values[0]:g}, so there is nothing to tell apart.")
+    mean, spread = w.mean(axis=0, dtype=np.float64), w.std(axis=0, dtype=np.float64) + 1e-12
+    x = (w - mean) / spread
+    binary = len(values) == 2
+    y = (scores == values[1]).astype(np.float64) if binary else scores
+    slope, offset = (fit_logistic if binary else _fit_ridge)(x[~test], y[~test])
+    told, kind = x[test] @ slope + offset, "accuracy" if binary else "R²"
+    if binary:
+        quality = float(np.mean((told > 0) == (y[test] > 0.5)))
+        baseline = float(max(np.mean(y[test]), 1 - np.mean(y[test])))
+    else:
+        quality = 1 - float(np.mean(np.square(told - y[test])) / max(np.var(y[test]), 1e-300))
+        baseline = 0.0
+    about = {"method": "probe", kind: quality, "baseline": baseline, "samples": len(w)}
+    return Probe(_direction(name, slope / spread, w, layers, about, keep_sign=True), quality, baseline, kind)
+
+
+def _fit_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    centred = y - y.mean()
+    slope = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ centred)
+    return slope, float(y.mean() - x.mean(axis=0) @ slope)
+
+
+def _direction(
+    name: str, vector: np.ndarray, w: np.ndarray, layers: Sequence[int], about: dict[str, Any], keep_sign: bool = False
+) -> Direction:
+    """A direction of the length of one standard deviation of w along it."""
+    unit = vector / np.linalg.norm(vector)
+    if not keep_sign and unit[np.argmax(np.abs(unit))] < 0:
+        unit = -unit  # an eigenvector has no sign of its own
+    deviation = float((w.astype(np.float64) @ unit).std())
+    return Direction(name, (unit * deviation).astype(np.float32), tuple(layers), {**about, "deviation": deviation})
+
+
+def _check_count(count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise EditError(f"{count} directions: there can be 1 to {most}.")
+
+
+def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.ndarray]]:
+    """Scores of seeds from a table: the seeds [n], and [n] numbers by attribute.
+
+    A .csv has a header; its first column is ``seed``, or ``image`` with names as sample writes them (seed0042.png). A
+    .json is a list of such rows as objects, or an object of such objects (or of single numbers) by seed or image.
+
+    Raises:
+        EditError: the file cannot be read, or a row makes no sense; the message names it.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+        rows = (
+            _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
+        )
+    except OSError as error:
+        raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (ValueError, csv.Error, TypeError, AttributeError) as error:
+        raise EditError(f"{path}: neither a table of scores as CSV nor as JSON: {error}.") from error
+    if not rows:
+        raise EditError(f"{path}: has no rows of scores.")
+    key = next((name for name in ("seed", "image") if name in rows[0]), None)
+    attributes = [name for name in rows[0] if name != key]
+    if key is None or not attributes:
+        raise EditError(
+            f"{path}: needs a column seed or image, and one of scores; it has {', '.join(map(str, rows[0]))}."
+        )
+    seeds, table = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            seeds.append(_seed_of(str(row[key])))
+            table.append([float(row[name]) for name in attributes])
+        except (ValueError, KeyError, TypeError) as error:
+            raise EditError(f"{path}: row {number} is {dict(row)}: a seed (or seed0042.png) and numbers.") from error
+    return seeds, dict(zip(attributes, np.array(table).T, strict=True))
+
+
+def _json_rows(tree: Any) -> list[dict[str, Any]]:
+    if isinstance(tree, dict):
+        entries = [(key, value if isinstance(value, dict) else {"score": value}) for key, value in tree.items()]
+        return [{"seed": key, **value} for key, value in entries]
+    return [dict(row) for row in tree]
+
+
+def _seed_of(text: str) -> int:
+    match = re.fullmatch(r"\s*(?:seed)?(\d+)(?:\.\w+)?\s*", Path(text).name)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1])

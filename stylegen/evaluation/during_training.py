@@ -1,0 +1,166 @@
+"""Metrics during training: measured at times, recorded, plotted, and the best snapshot kept."""
+
+import dataclasses
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from stylegen.config import Config
+from stylegen.data.source import ImageSource
+from stylegen.evaluation import (
+    EvaluationError,
+    evaluate_run,
+    measure_ppl,
+    metric_names,
+    plot,
+    reference_cache,
+)
+from stylegen.evaluation.measure import Result
+from stylegen.metrics import MetricError
+from stylegen.metrics.extractors import open_distance, open_extractor
+from stylegen.networks.generator import Generator
+from stylegen.runs.load import load, save_generator
+from stylegen.training import schedule
+
+PLOT_NAME, BEST_NAME = "metrics.png", "best.safetensors"
+
+
+class RunMetrics:
+    """The metrics that ``run.metrics`` asks for, of a run's moving-average generator."""
+
+    def __init__(self, config: Config, folder: Path, source: ImageSource) -> None:
+        """Prepare; nothing is written.
+
+        Args:
+            config: of the run.
+            folder: the run directory.
+            source: the data.
+
+        Raises:
+            EvaluationError: a name is no metric, or a metric does not fit the extractor, the data or the generator.
+            WeightsError: weights are missing.
+        """
+        run = config.run
+        self.metrics = check(config)
+        self._folder, self._source = folder, source
+        kinds = {metric.kind for metric in self.metrics}
+        weights = run.metrics_weights
+        needed = any(metric.needs_features for metric in self.metrics)
+        self._extractor = open_extractor(run.metrics_extractor, weights) if needed else None
+        network = "random_vgg" if run.metrics_extractor == "random_vgg" else "vgg16"
+        self._distance = open_distance(network) if "ppl" in kinds else None
+        self._every, self._total = round(run.metrics_every * 1000), schedule.total_nimg(config)
+
+    def due(self, before: int, now: int) -> bool:
+        """Whether a multiple of ``run.metrics_every``, or the end of the run, lies between two numbers of images."""
+        return now // self._every > before // self._every or before < self._total <= now
+
+    def forget_after(self, nimg: int) -> None:
+        """Drop what was recorded beyond ``nimg`` by a run that was killed, and that will be measured again.
+
+        The best snapshot goes too if it was one of these: its value is no longer in the record.
+        """
+        values = [name for metric in self.metrics for name in metric.values]
+        dropped = [evaluate_run.drop_after(evaluate_run.record_path(self._folder, name), nimg) for name in values]
+        best = self._folder / BEST_NAME
+        if any(dropped) and (self._kept() or 0) > nimg:
+            best.unlink()
+
+    def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
+        """Measure, record, plot, and keep the generator if it is the best by the first metric.
+
+        A metric that cannot be measured now, such as one of pictures that are not numbers, does not end the run.
+
+        Returns:
+            Scalars by ``Metrics/<name>``, and a line for the log.
+        """
+        # On the host, so that they can go to the devices as the metrics want them.
+        params, noise_const, w_avg = jax.tree.map(np.asarray, (G.params, G.noise_const, G.w_avg))
+        G = dataclasses.replace(
+            G, params=params, noise_const=noise_const, w_avg=w_avg, kimg=nimg / 1000, source=str(self._folder)
+        )
+        try:
+            results = self._results(G)
+            evaluate_run.record(self._folder, nimg, results)
+            best = self._keep_best(G, results[0])
+            self._plot(results)
+        except (MetricError, EvaluationError, OSError) as error:
+            return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
+        values = ", ".join(f"{result.name} {result.value:.4g}" for result in results)
+        return {f"Metrics/{result.name}": result.value for result in results}, f"kimg {nimg / 1000:<8g} {values}{best}"
+
+    def _results(self, G: Generator) -> list[Result]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they stand in the provenance; once a time they would fill the log
+            return evaluate_run.evaluate_generator(
+                G,
+                self.metrics,
+                self._source,
+                extractor=self._extractor,
+                distance=self._distance,
+                cache=reference_cache.default_folder(),
+            )
+
+    def _keep_best(self, G: Generator, result: Result) -> str:
+        """Write the generator unless one is kept that, measured in the same way, is as good; what to say of it."""
+        if not math.isfinite(result.value):
+            return ""
+        sign = 1 if self.metrics[0].lower_is_better else -1
+        values = {line["nimg"]: line["value"] for line in self._alike(result)}
+        kept = self._kept()
+        if kept in values and sign * values[kept] <= sign * result.value:
+            return ""
+        save_generator(G, self._folder / BEST_NAME)
+        return f", the best so far: {BEST_NAME}"
+
+    def _kept(self) -> int | None:
+        """Which snapshot is kept as the best, by images shown."""
+        path = self._folder / BEST_NAME
+        return round(load(path).kimg * 1000) if path.exists() else None
+
+    def _alike(self, result: Result) -> list[dict[str, Any]]:
+        """The lines of the record that can be compared with a result."""
+        lines = evaluate_run.read_record(evaluate_run.record_path(self._folder, result.name))
+        return [line for line in lines if evaluate_run.way(line["provenance"]) == evaluate_run.way(result.provenance)]
+
+    def _plot(self, results: list[Result]) -> None:
+        series = {
+            f"{result.name} ({evaluate_run.measured_by(result.provenance)})": [
+                (line["kimg"], line["value"]) for line in self._alike(result)
+            ]
+            for result in results
+        }
+        plot.save_plot(series, self._folder / PLOT_NAME)
+
+
+def check(config: Config) -> list[metric_names.Metric]:
+    """The metrics that ``run.metrics`` asks for.
+
+    Raises:
+        EvaluationError: a name is no metric, or a metric does not fit the extractor or the generator.
+    """
+    metrics = metric_names.parse_list(config.run.metrics) if config.run.metrics else []
+    for metric in metrics:
+        _check(metric, config)
+    return metrics
+
+
+def _check(metric: metric_names.Metric, config: Config) -> None:
+    asked = f"run.metrics = {config.run.metrics!r}: {metric.name}"
+    if metric.kind == "is" and config.run.metrics_extractor != "inception":
+        raise EvaluationError(f"{asked} needs run.metrics_extractor inception.")
+    if metric.kind == "ppl":
+        try:
+            measure_ppl.check(
+                metric, classes=config.num_classes, channels=config.image_channels, resolution=config.resolution
+            )
+        except EvaluationError as error:
+            raise EvaluationError(f"run.metrics = {config.run.metrics!r}: {error}") from error
+    if config.image_channels not in (1, 3) and metric.kind != "swd":
+        raise EvaluationError(
+            f"{asked} takes grey or RGB pictures, and these have {config.image_channels} channels; swd takes any."
+        )

@@ -1,0 +1,141 @@
+"""Metrics of a generator against its own training data, and the record of them in a run directory."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stylegen.data.source import ImageSource
+from stylegen.evaluation.collect import Progress
+from stylegen.evaluation.generated_set import Drawing, GeneratedSet
+from stylegen.evaluation.image_sets import SourceSet
+from stylegen.evaluation.measure import SEED, Result, measure
+from stylegen.evaluation.measure_ppl import check as check_path
+from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.evaluation.metric_names import Metric
+from stylegen.io.images import replacing
+from stylegen.metrics.extractors import Distance, Extractor
+from stylegen.metrics.ppl import Crop
+from stylegen.networks.generator import Generator
+
+# How generated images were drawn. A value recorded before it named its precision does not compare with newer ones.
+DRAWN_BY = ("psi", "cutoff", "noise", "first_seed", "count", "resolution", "compute_dtype", "precision")
+
+
+def evaluate_generator(
+    G: Generator,
+    metrics: Sequence[Metric],
+    source: ImageSource | None,
+    *,
+    extractor: Extractor | None,
+    distance: Distance | None = None,
+    drawing: Drawing | None = None,
+    crop: Crop = "none",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """All of these metrics of one generator, in the order of their names.
+
+    Pictures are compared at the configuration's full resolution, to which those of an earlier stage are enlarged.
+
+    Args:
+        G: the generator.
+        metrics: what to measure.
+        source: its training data; None if no metric compares with it.
+        extractor: of features; None if no metric takes any.
+        distance: of path lengths; None if there are none among the metrics.
+        drawing: truncation, noise and seeds of the fakes; the default is none, random, and from 0 on.
+        crop: of path lengths.
+        cache: folder of statistics of reals; None keeps none.
+        progress: passes batches on and shows how far it is.
+
+    Raises:
+        EvaluationError: a metric does not fit the generator, or wants more images than there are; before any is drawn.
+    """
+    config = G.config
+    for metric in metrics:  # before anything is measured, which may take hours
+        if metric.kind == "ppl":
+            classes, channels = G.c_dim, G.image_channels
+            check_path(metric, classes=classes, channels=channels, resolution=config.resolution, crop=crop)
+    compared = [metric for metric in metrics if metric.kind != "ppl"]
+    results: list[Result] = []
+    if compared:
+        reals = SourceSet(source, config.resolution, config.data.mirror, config.data.crop) if source else None
+        labels = None
+        if G.c_dim and reals is not None:
+            labels = reals.labels(max(metric.fakes or 0 for metric in compared), SEED)
+        fakes = GeneratedSet(G, drawing or Drawing(), config.resolution, labels)
+        results += measure(compared, fakes, reals, extractor, cache=cache, progress=progress)
+    for metric in metrics:
+        if metric.kind == "ppl":
+            assert distance is not None
+            results.append(measure_path(metric, G, distance, crop=crop, progress=progress))
+    order = [name for metric in metrics for name in metric.values]
+    return sorted(results, key=lambda result: order.index(result.name))
+
+
+def record_path(run_dir: Path, name: str) -> Path:
+    """The file with all values of a metric in a run, a line of JSON each."""
+    return run_dir / f"metric-{name}.jsonl"
+
+
+def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
+    """Add results to the run's files; a line with the same snapshot and the same way of measuring is replaced.
+
+    What is no finite number is left out.
+    """
+    for result in results:
+        if not math.isfinite(result.value):
+            continue
+        path = record_path(run_dir, result.name)
+        line = {"nimg": nimg, "kimg": nimg / 1000, "value": result.value, "measured_by": measured_by(result.provenance)}
+        line["provenance"] = result.provenance
+        kept = [old for old in read_record(path) if not _same(old, line)]
+        kept.append(line)
+        kept.sort(key=lambda entry: entry["nimg"])
+        with replacing(path) as partial:
+            partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def drop_after(path: Path, nimg: int) -> bool:
+    """Leave out the values of later snapshots; whether there were any."""
+    lines = read_record(path)
+    kept = [line for line in lines if line["nimg"] <= nimg]
+    if len(kept) < len(lines):
+        with replacing(path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return len(kept) < len(lines)
+
+
+def read_record(path: Path) -> list[dict[str, Any]]:
+    """The lines of such a file; half a line, left by a killed process, is passed over."""
+    found = []
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+            if math.isfinite(line["value"]) and isinstance(line["nimg"], int):
+                found.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def measured_by(provenance: dict[str, Any]) -> str:
+    """The network behind a number, in a word or two."""
+    if "extractor" in provenance:
+        return str(provenance["extractor"]["extractor"])
+    return str(provenance["distance"]["distance"]) if "distance" in provenance else "pixels"
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a["nimg"] == b["nimg"] and way(a["provenance"]) == way(b["provenance"])
+
+
+def way(provenance: dict[str, Any]) -> str:
+    """How a value was measured, without when and of which snapshot: only numbers of one way can be compared."""
+    made = {name: value for name, value in provenance.items() if name in ("metric", "extractor", "distance", "crop")}
+    fakes = provenance.get("fakes", {})
+    made["fakes"] = {name: fakes.get(name) for name in DRAWN_BY}
+    made["reals"] = provenance.get("reals", {}).get("fingerprint")
+    return json.dumps(made, sort_keys=True)

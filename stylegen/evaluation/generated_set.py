@@ -1,0 +1,136 @@
+"""What a generator draws, as an image set: seeds 0, 1, 2, ... on all devices, enlarged to the size of the reals."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from stylegen import ops, sampling
+from stylegen.evaluation import EvaluationError
+from stylegen.evaluation.image_sets import ImageSet
+from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_noise, truncate
+from stylegen.runtime.compilation import at_precision
+
+MAX_BATCH, BATCH_PIXELS = 32, 2**23  # pictures a device at once; eight of 1024 pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn for a metric."""
+
+    psi: float = 1.0  # none: metrics are of the untruncated generator unless one asks
+    cutoff: int | None = None
+    noise: NoiseMode = "random"  # as the original's metrics
+    first_seed: int = 0
+
+
+class GeneratedSet(ImageSet):
+    """Images of consecutive seeds: those of ``stylegen.sample`` to rounding, drawn in float32 at highest precision."""
+
+    count = None
+    batch: int
+
+    def __init__(
+        self, G: Generator, drawing: Drawing, resolution: int | None = None, labels: np.ndarray | None = None
+    ) -> None:
+        """Prepare to draw.
+
+        Args:
+            G: the generator.
+            drawing: truncation, noise, first seed.
+            resolution: pictures of an earlier stage are enlarged to it, as the original evaluates them.
+            labels: a class for each place, of a class-conditional generator.
+
+        Raises:
+            EvaluationError: it has classes and there are no labels, or psi or cutoff is out of range.
+        """
+        if G.c_dim and labels is None:
+            raise EvaluationError(f"this generator has {G.c_dim} classes; their frequencies are taken from the data.")
+        if drawing.cutoff is not None and drawing.cutoff < 0:
+            raise EvaluationError(f"cutoff = {drawing.cutoff}: must be the number of layers to truncate, from 0 on.")
+        if not np.isfinite(drawing.psi):
+            raise EvaluationError(f"psi = {drawing.psi}: must be a finite number; 1 is no truncation.")
+        G = in_float32(G)
+        self._G, self._drawing, self._labels = G, drawing, labels
+        size = resolution or G.resolution
+        self.resolution, self.channels = (size, size), G.image_channels
+        self._mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        self.batch = max(1, min(MAX_BATCH, BATCH_PIXELS // size**2)) * self._mesh.size
+        self._placed = jax.device_put((G.params, G.noise_const, G.w_avg), NamedSharding(self._mesh, PartitionSpec()))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The snapshot and how it is sampled."""
+        G = self._G
+        return {
+            "generator": G.source,
+            "kimg": G.kimg,
+            "resolution": self.resolution[0],
+            "drawn_at": G.resolution,
+            "alpha": float(G.alpha),
+            "channels": self.channels,
+            "compute_dtype": G.config.compute_dtype,
+            "precision": G.config.precision,
+            "first_seed": self._drawing.first_seed,
+            "psi": self._drawing.psi,
+            "cutoff": self._drawing.cutoff,
+            "noise": self._drawing.noise,
+            "labels": "as frequent as in the data" if G.c_dim else None,
+        }
+
+    def read(self, places: np.ndarray) -> Array:
+        """Draw up to ``batch`` of them; a smaller batch is padded, so that one program does."""
+        seeds = self._drawing.first_seed + places
+        padded = np.concatenate([seeds, np.repeat(seeds[-1:], self.batch - len(seeds))])
+        inputs = [sampling.latents(padded.tolist(), self._G.z_dim), padded.astype(np.uint32)]
+        if self._labels is not None:
+            labels = self._labels[np.minimum(padded - self._drawing.first_seed, len(self._labels) - 1)]
+            inputs.append(np.eye(self._G.c_dim, dtype=np.float32)[labels])
+        placed = jax.device_put(inputs, NamedSharding(self._mesh, PartitionSpec("data")))
+        images = _draw(
+            *self._placed,
+            None if self._G.alpha == 1 else np.float32(self._G.alpha),
+            np.float32(self._drawing.psi),
+            *placed,
+            graphdef=self._G.graphdef,
+            resolution=self._G.resolution,
+            enlarge=self.resolution[0] // self._G.resolution,
+            cutoff=self._drawing.cutoff,
+            noise=self._drawing.noise,
+        )
+        return images[: len(seeds)]
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "resolution", "enlarge", "cutoff", "noise"))
+@at_precision("highest")
+def _draw(
+    params: Any,
+    noise_const: Any,
+    w_avg: Array,
+    alpha: Array | None,
+    psi: Array,
+    z: Array,
+    seeds: Array,
+    c: Array | None = None,
+    *,
+    graphdef: Any,
+    resolution: int,
+    enlarge: int,
+    cutoff: int | None,
+    noise: NoiseMode,
+) -> Array:
+    network = nnx.merge(graphdef, params, noise_const)
+    ws = broadcast_styles(network.mapping(z, c), 2 * len(network.synthesis.resolutions))
+    inputs: NoiseMode | Array = noise
+    if noise == "random":
+        inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
+    fade = 1.0 if alpha is None else alpha
+    images = network.synthesis(truncate(ws, w_avg, psi, cutoff), resolution=resolution, alpha=fade, noise=inputs)
+    pixels = ops.to_uint8(images)
+    return jnp.repeat(jnp.repeat(pixels, enlarge, axis=1), enlarge, axis=2)

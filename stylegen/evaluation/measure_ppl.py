@@ -1,0 +1,102 @@
+"""Perceptual path length of a generator, by a metric's name."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from stylegen import sampling
+from stylegen.evaluation import EvaluationError
+from stylegen.evaluation.collect import Progress
+from stylegen.evaluation.measure import SEED, Result, provenance
+from stylegen.evaluation.metric_names import Metric
+from stylegen.metrics.extractors import Distance
+from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
+from stylegen.networks.generator import Generator, in_float32
+from stylegen.pretrained.vgg16 import MIN_SIDE
+
+
+def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none") -> None:
+    """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
+    if classes:
+        raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
+    if channels not in (1, 3):
+        raise EvaluationError(f"{metric.name}: the distance sees grey or RGB pictures, not {channels} channels.")
+    side = resolution // 2 if crop == "face" else resolution
+    if side < MIN_SIDE:
+        raise EvaluationError(
+            f"{metric.name}: the distance sees pictures of {MIN_SIDE} pixels at least, and these have {side}."
+        )
+
+
+def measure_path(
+    metric: Metric, G: Generator, distance: Distance, *, crop: Crop = "none", progress: Progress | None = None
+) -> Result:
+    """One of ppl_zfull, ppl_zend, ppl_wfull, ppl_wend.
+
+    Noise is the network's own, the same at both ends of a step; there is no truncation. Pictures of an earlier stage
+    are enlarged to the full size, as for the other metrics. They are drawn in float32 at highest precision: a step of
+    1e-4 is below the resolution of bfloat16.
+
+    Raises:
+        EvaluationError: as ``check``.
+    """
+    resolution = G.config.resolution
+    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop)
+    assert metric.fakes is not None
+    G = in_float32(G)
+    # Both ends of a step lie in one batch, so that rounding is the same for both.
+    pairs = max(1, sampling.default_batch(resolution) // 2)
+    enlarge = resolution // G.resolution
+
+    def mapping(z: np.ndarray) -> np.ndarray:
+        return sampling.styles(G, z, batch=pairs)[:, 0]
+
+    def draw(w: np.ndarray) -> Array:
+        ws = np.broadcast_to(w[:, None], (len(w), G.num_ws, G.w_dim))
+        pictures = jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
+        return jnp.repeat(jnp.repeat(pictures, enlarge, axis=1), enlarge, axis=2)
+
+    ends = path_ends(metric.fakes, G.z_dim, sampling=metric.sampling, seed=SEED, batch=pairs)
+    if progress:
+        ends = _shown(ends, progress, metric.fakes)
+    found = path_length(mapping, draw, distance, ends, space=metric.space, crop=crop)
+    made = provenance(metric) | {
+        "distance": distance.provenance,
+        "epsilon": EPSILON,
+        "percentiles": [LOWEST, HIGHEST],
+        "kept": found.kept,
+        "deviation": found.deviation,
+        "crop": crop,
+        "largest_side": MAX_SIDE,
+        "device": jax.default_backend(),
+        "fakes": {
+            "generator": G.source,
+            "kimg": G.kimg,
+            "resolution": resolution,
+            "drawn_at": G.resolution,
+            "alpha": float(G.alpha),
+            "count": metric.fakes,
+            "compute_dtype": G.config.compute_dtype,
+            "precision": G.config.precision,
+            "latent_seed": SEED,
+            "psi": 1.0,
+            "noise": "const",
+        },
+    }
+    return Result(metric.name, found.mean, made)
+
+
+def _shown(ends: Iterator[Ends], progress: Progress, total: int) -> Iterator[Ends]:
+    """The same batches, with progress, which counts the pairs of each."""
+    latest: list[Ends] = []
+
+    def firsts() -> Iterator[np.ndarray]:
+        for end in ends:
+            latest[:] = [end]
+            yield end[0]
+
+    for _ in progress(firsts(), total, "pairs"):
+        yield latest[0]

@@ -1,0 +1,97 @@
+"""Statistics of real images, kept on disk under a hash of all that they depend on."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegen.evaluation.collect import Collector, Progress, collect
+from stylegen.evaluation.image_sets import ImageSet
+from stylegen.io.images import replacing
+from stylegen.metrics.extractors import Extractor
+
+FORMAT = 1  # raised when the same key would no longer mean the same numbers
+
+
+def default_folder() -> Path:
+    """Where they are kept if nothing else is said."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylegen" / "reference"
+
+
+def collect_cached(
+    images: ImageSet,
+    collectors: Sequence[Collector],
+    extractor: Extractor | None,
+    folder: Path | None,
+    progress: Progress | None = None,
+) -> int:
+    """As ``collect``, but what is on disk is read from there, and what was computed is written there.
+
+    Args:
+        images: real images.
+        collectors: those that want something of them.
+        extractor: needed if one of them wants its output.
+        folder: where the statistics are; None keeps none.
+        progress: as in ``collect``.
+
+    Returns:
+        How many of the collectors were filled from disk.
+    """
+    if folder is None:
+        collect(images, collectors, extractor, progress, "reals")
+        return 0
+    missing = []
+    for collector in collectors:
+        if not _restore(folder, images, collector, extractor):
+            missing.append(collector)
+    collect(images, missing, extractor, progress, "reals")
+    for collector in missing:
+        _save(folder, images, collector, extractor)
+    return len(collectors) - len(missing)
+
+
+def cache_key(images: ImageSet, collector: Collector, extractor: Extractor | None) -> dict[str, Any]:
+    """All that the statistics depend on."""
+    kind, *rest = collector.key
+    details = [hashlib.sha256(x).hexdigest() if isinstance(x, bytes) else x for x in rest]
+    return {
+        "format": FORMAT,
+        "images": {**images.provenance, "data": None},  # the same pictures in another place are the same
+        "extractor": extractor.provenance if extractor and collector.output else None,
+        "statistics": [kind, *details],
+    }
+
+
+def _path(folder: Path, key: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return folder / f"{key['statistics'][0]}-{digest[:32]}.npz"
+
+
+def _restore(folder: Path, images: ImageSet, collector: Collector, extractor: Extractor | None) -> bool:
+    key = cache_key(images, collector, extractor)
+    try:
+        with np.load(_path(folder, key), allow_pickle=False) as file:
+            arrays = dict(file)
+            if json.loads(str(arrays.pop("key"))) != key:
+                return False
+            collector.restore(arrays)
+            return True
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False  # not there, or damaged: to be computed
+
+
+def _save(folder: Path, images: ImageSet, collector: Collector, extractor: Extractor | None) -> None:
+    arrays = collector.as_arrays()
+    if arrays is None:
+        return
+    key = cache_key(images, collector, extractor)
+    try:
+        with replacing(_path(folder, key)) as partial:
+            np.savez(partial, key=np.array(json.dumps(key)), **arrays)  # type: ignore[arg-type]
+    except OSError:
+        pass  # a full or read-only disk costs the next evaluation time, and this one nothing

@@ -1,0 +1,1 @@
+"""A generator for use elsewhere."""

@@ -1,0 +1,234 @@
+"""A generator for use elsewhere: its sampling function as one program that needs JAX alone, and folders for a hub.
+
+A folder has the layout of the Hugging Face hub: ``config.json``, ``generator.safetensors``, ``README.md`` (the model
+card), ``grid.png``, and where asked for ``sampler.stablehlo`` or ``generator.npz``. ``stylegen.load`` takes it.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array, lax
+
+from stylegen import ops, sampling
+from stylegen.config import DataConfig, RunConfig
+from stylegen.convolution import tracing_for
+from stylegen.export import model_card
+from stylegen.io import images
+from stylegen.networks.generator import Generator, broadcast_styles, truncate
+from stylegen.runs import load
+from stylegen.runtime.compilation import at_precision
+
+Form = Literal["safetensors", "npz", "stablehlo"]
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+SAMPLER_NAME, GRID_NAME, CARD_NAME, CONFIG_NAME = "sampler.stablehlo", "grid.png", "README.md", "config.json"
+GRID_SEEDS = range(16)
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class ExportError(ValueError):
+    """The generator cannot be exported like this; the message says why."""
+
+
+def without_paths(G: Generator) -> Generator:
+    """The generator without what its configuration says of places on this machine, to give to others."""
+    data, run = DataConfig(), RunConfig()
+    config = dataclasses.replace(
+        G.config,
+        data=dataclasses.replace(G.config.data, path=data.path, prepared=data.prepared),
+        run=dataclasses.replace(
+            G.config.run,
+            dir=run.dir,
+            init_from=run.init_from,
+            metrics_weights=run.metrics_weights,
+            compilation_cache=run.compilation_cache,
+        ),
+    )
+    return dataclasses.replace(G, config=config)
+
+
+def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
+    """The function from latents to pictures, weights and all, for CPU, CUDA and TPU in one.
+
+    It is called as ``f(z, psi)``, or ``f(z, c, psi)`` for a generator with classes: z [N, z_dim] and one-hot c
+    [N, c_dim], float32, for any N; psi a float32 number, not a Python one. It gives uint8 [N, r, r, C] with constant
+    noise. Each platform has the forms of convolutions that are made for it; the weights are there once.
+
+    Args:
+        G: the generator.
+        cutoff: layers that are truncated, from the coarsest; None is all.
+
+    Raises:
+        ExportError: there is no such cutoff.
+    """
+    if cutoff is not None and not 0 <= cutoff <= G.num_ws:
+        raise ExportError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
+    network = nnx.merge(G.graphdef, G.params, G.noise_const)
+
+    def draw(psi: Array, z: Array, c: Array | None = None) -> Array:
+        w = network.mapping(z, c)
+        ws = truncate(broadcast_styles(w, G.num_ws), G.w_avg, psi, cutoff)
+        # 1.0, and no array, for a finished fade: the image of the block before is then not even computed.
+        return ops.to_uint8(network.synthesis(ws, resolution=G.resolution, alpha=float(G.alpha), noise="const"))
+
+    def on(platform: str) -> Callable[..., Array]:
+        def traced(*inputs: Array) -> Array:
+            with tracing_for(platform):
+                return draw(*inputs)
+
+        return traced
+
+    @at_precision("highest")
+    def program(z: Array, *rest: Array) -> Array:
+        return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on("cpu"), default=on("gpu"))
+
+    (n,) = jax.export.symbolic_shape("n")
+    inputs = [jax.ShapeDtypeStruct((n, size), jnp.float32) for size in (G.z_dim, G.c_dim) if size]
+    return jax.export.export(jax.jit(program), platforms=PLATFORMS)(*inputs, jax.ShapeDtypeStruct((), jnp.float32))
+
+
+def save_sampler(G: Generator, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
+    """Write ``sampler`` as a file for ``jax.export.deserialize``; atomic.
+
+    Raises:
+        ExportError: flatbuffers, which ``jax.export`` writes with, is not installed; or as of ``sampler``.
+    """
+    check_serializer()
+    blob = sampler(G, cutoff).serialize()
+    with images.replacing(path) as partial:
+        partial.write_bytes(blob)
+
+
+def check_serializer() -> None:
+    """Raise ExportError if ``jax.export`` cannot write files here."""
+    try:
+        importlib.import_module("flatbuffers")
+    except ImportError as error:
+        raise ExportError(
+            "--to stablehlo needs the package flatbuffers, with which jax.export writes and reads files: "
+            "pip install flatbuffers, or stylegen[export]."
+        ) from error
+
+
+def save_file(G: Generator, form: Form, path: Path, cutoff: int | None = None) -> None:
+    """Write one file of a form; atomic. The cutoff is that of stablehlo."""
+    if form == "safetensors":
+        load.save_generator(G, path)
+    elif form == "npz":
+        load.save_npz(G, path)
+    else:
+        save_sampler(G, path, cutoff)
+
+
+def folder_names(form: Form) -> list[str]:
+    """Files of an exported folder."""
+    more = {"safetensors": [], "npz": [f"generator{load.NPZ_SUFFIX}"], "stablehlo": [SAMPLER_NAME]}[form]
+    return [CONFIG_NAME, load.WEIGHTS_NAME, *more, GRID_NAME, CARD_NAME]
+
+
+def save_folder(G: Generator, form: Form, folder: Path, facts: model_card.Facts, cutoff: int | None = None) -> None:
+    """Write a folder in the hub's layout; files of the same names are replaced, all at the end.
+
+    Raises:
+        ExportError: as of ``save_sampler``.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    names = folder_names(form)
+    try:
+        partial.mkdir(parents=True)
+        load.save_generator(G, partial / load.WEIGHTS_NAME)
+        if form != "safetensors":
+            save_file(G, form, partial / names[2], cutoff)
+        (partial / CONFIG_NAME).write_text(config_json(G))
+        save_grid(G, partial / GRID_NAME)
+        (partial / CARD_NAME).write_text(model_card.text(G, facts, names), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            os.replace(partial / name, folder / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, cutoff: int | None = None) -> None:
+    """Write one file, and its model card and grid beside it, named by ``names_beside``."""
+    name, card, grid = names_beside(path)
+    save_file(G, form, path, cutoff)
+    save_grid(G, path.with_name(grid))
+    with images.replacing(path.with_name(card)) as partial:
+        partial.write_text(model_card.text(G, facts, [name, grid]), encoding="utf-8")
+
+
+def names_beside(path: Path) -> list[str]:
+    """Names of a single exported file, its model card and its grid."""
+    return [path.name, f"{path.stem}.md", f"{path.stem}.png"]
+
+
+def save_grid(G: Generator, path: Path) -> None:
+    """The pictures of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
+    labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
+    pictures = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
+    images.save_grid(pictures, path, scale=images.comfortable_scale(G.resolution))
+
+
+def config_json(G: Generator) -> str:
+    """``config.json`` of an exported folder: for people and the hub; ``load`` reads what is in the weights' file."""
+    kept: dict[str, Any] = {"library_name": "stylegen", **load.metadata(G)}
+    return json.dumps({**kept, "config": json.loads(kept["config"]), "stage": json.loads(kept["stage"])}, indent=2)
+
+
+def check_license(license: str | None) -> None:
+    """Raise ExportError if this is no identifier of a licence as the hub has them."""
+    if license is not None and not LICENSE.fullmatch(license):
+        raise ExportError(f"--license {license!r}: must be an identifier such as apache-2.0, cc-by-nc-4.0 or other.")
+
+
+def check_hub(name: str, license: str | None) -> Any:
+    """The module huggingface_hub, if a repository of this name can be filled.
+
+    Raises:
+        ExportError: it is not installed, the name is none, or there is no licence.
+    """
+    if not REPOSITORY.fullmatch(name):
+        raise ExportError(f"--push-to-hub {name!r}: must be the name of a repository, such as someone/bedrooms.")
+    if license is None:
+        raise ExportError("--license is missing: what is given to others says how it may be used, such as apache-2.0.")
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ExportError(
+            "--push-to-hub needs the package huggingface_hub: pip install huggingface_hub, or stylegen[hub]."
+        ) from error
+
+
+def push(hub: Any, folder: Path, name: str, files: Sequence[str]) -> str:
+    """Upload these files of an exported folder to a repository, which is made if need be; its address."""
+    api = hub.HfApi()
+    url = api.create_repo(repo_id=name, repo_type="model", exist_ok=True)
+    api.upload_folder(
+        repo_id=name,
+        repo_type="model",
+        folder_path=str(folder),
+        allow_patterns=list(files),
+        commit_message="A generator of stylegen",
+    )
+    return str(url)
+
+
+def facts_of(source: str, G: Generator, license: str | None) -> model_card.Facts:
+    """What is known of a generator besides itself: of a run directory its metrics and where it was imported from."""
+    if license is None and source in load.shipped():
+        license = "apache-2.0"
+    folder = Path(source) if Path(source).is_dir() and not load.is_exported(source) else None
+    return model_card.facts(folder, G, license)

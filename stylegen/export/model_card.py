@@ -1,0 +1,169 @@
+"""The model card of an exported generator: Markdown with the YAML front matter that the Hugging Face hub reads."""
+
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylegen.config import Config
+from stylegen.config_json import to_dict
+from stylegen.evaluation.evaluate_run import read_record
+from stylegen.networks.generator import Generator
+from stylegen.nvidia.importing import REPORT
+from stylegen.version import version
+
+PSI = 0.7  # truncation of the grid
+
+_DATA = {
+    "toy_bedrooms": "bedrooms drawn by stylegen itself (`toy_bedrooms`)",
+    "lsun": "LSUN",
+    "cifar10": "CIFAR-10",
+    "images": "a folder of images",
+    "tfds": "a TFDS data set",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a generator besides itself."""
+
+    license: str | None  # an identifier of the hub's
+    metrics: tuple[dict[str, Any], ...] = ()  # lines of metric-*.jsonl, with the metric's name as ``name``
+    imported: str | None = None  # the file that it was imported from, and its hash
+
+
+def facts(run: Path | None, G: Generator, license: str | None) -> Facts:
+    """What a run directory says of one of its generators; without one, the licence alone."""
+    if run is None:
+        return Facts(license)
+    metrics = []
+    for path in sorted(run.glob("metric-*.jsonl")):
+        name = path.stem.removeprefix("metric-")
+        metrics += [{"name": name, **line} for line in read_record(path) if line["nimg"] == round(G.kimg * 1000)]
+    report = run / REPORT
+    imported = report.read_text(encoding="utf-8").splitlines()[0] if report.is_file() else None
+    return Facts(license, tuple(metrics), imported)
+
+
+def text(G: Generator, facts: Facts, names: list[str]) -> str:
+    """The card of a generator that is exported as files of these names."""
+    grid = next(name for name in names if name.endswith(".png"))
+    stage = f"{G.resolution} x {G.resolution} pixels"
+    if G.alpha < 1:
+        stage += f" (in the middle of growing: the newest block has the weight {G.alpha:.3g})"
+    classes = f", {G.c_dim} classes" if G.c_dim else ""
+    shown = "in class 0, 1, ... in turn" if G.c_dim else "none left out"
+    parts = [
+        _front_matter(G, facts),
+        f"# A {_kind(G.config)} of {G.resolution} pixels",
+        f"![Samples]({grid})",
+        f"*Seeds 0 to 15, {shown}, truncated to psi {PSI}, constant noise.*",
+        "## What it is",
+        f"- Pictures: {stage}, {G.image_channels} channels{classes}.",
+        f"- Data: {data_line(G.config)}.",
+        f"- Training: {_training(G, facts)}",
+        f"- Licence: {facts.license or 'not stated by who exported it'}.",
+        f"- Written by stylegen {version()}, jax {importlib.metadata.version('jax')}.",
+        "## Metrics",
+        _metrics(facts),
+        "## How to load it",
+        *_loading(G, names),
+        "## Configuration",
+        f"```json\n{json.dumps(_settings(G.config), indent=2)}\n```",
+    ]
+    return "\n".join(_spaced(parts)) + "\n"
+
+
+def data_line(config: Config) -> str:
+    """What the training data was, without where it lay."""
+    data = config.data
+    line = _DATA[data.source]
+    if data.source == "lsun":
+        line += f", {data.category}, {data.split}"
+    if data.source == "tfds":
+        line += f", {data.tfds_name}"
+    if data.source == "toy_bedrooms":
+        line += f", {data.num_images:,} of them"
+    return line + (", mirrored" if data.mirror else "")
+
+
+def _kind(config: Config) -> str:
+    return "StyleGAN2" if config.generator.block == "demod" else "StyleGAN"
+
+
+def _front_matter(G: Generator, facts: Facts) -> str:
+    task = "unconditional-image-generation" if G.c_dim == 0 else "image-generation"
+    lines = ["---", f"license: {facts.license or 'unknown'}", "library_name: stylegen"]
+    if G.c_dim == 0:
+        lines.append(f"pipeline_tag: {task}")
+    tags = ["stylegan2" if G.config.generator.block == "demod" else "stylegan", "gan", "jax", "flax", task]
+    return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
+
+
+def _training(G: Generator, facts: Facts) -> str:
+    seen = f"{G.kimg:g} kimg (thousands of real images shown); moving average of the weights."
+    if facts.imported is not None:
+        after = "before the import is not known" if G.kimg == 0 else f"since then, {seen}"
+        return f"imported from {facts.imported}, whose licence goes on to apply; training {after}."
+    return seen
+
+
+def _metrics(facts: Facts) -> str:
+    if not facts.metrics:
+        return "No measurement of this snapshot is on record."
+    rows = ["| metric | value | kimg | by | fakes | reals |", "|---|---|---|---|---|---|"]
+    for line in facts.metrics:
+        made = line.get("provenance", {})
+        counts = [made.get(side, {}).get("count", "") for side in ("fakes", "reals")]
+        rows.append(
+            f"| {line['name']} | {line['value']:.4g} | {line['kimg']:g} | {line.get('measured_by', '')} "
+            f"| {counts[0]} | {counts[1]} |"
+        )
+    whole = {line["name"]: line.get("provenance", {}) for line in facts.metrics}
+    rows += ["", "Where these numbers come from:", "", f"```json\n{json.dumps(whole, indent=2)}\n```"]
+    return "\n".join(rows)
+
+
+def _loading(G: Generator, names: list[str]) -> list[str]:
+    parts = []
+    if weights := [name for name in names if name.endswith((".safetensors", ".npz"))]:
+        where = "." if len(names) > 3 else weights[0]
+        labels = ", labels=0" if G.c_dim else ""
+        what = "this folder" if where == "." else "this file"
+        parts.append(
+            "With stylegen:\n\n```python\nimport stylegen\n\n"
+            f'G = stylegen.load("{where}")  # {what}\n'
+            f"images = stylegen.sample(G, seeds=[1, 2, 3]{labels}, psi={PSI})"
+            f"  # uint8 [3, {G.resolution}, {G.resolution}, {G.image_channels}]\n```"
+        )
+    if program := [name for name in names if name.endswith(".stablehlo")]:
+        labels = f"\nc = np.eye({G.c_dim}, dtype=np.float32)[[0, 0, 0]]" if G.c_dim else ""
+        inputs = "z, c" if G.c_dim else "z"
+        parts.append(
+            "With JAX alone (`pip install jax flatbuffers`), on CPU, CUDA or TPU:\n\n```python\n"
+            "from pathlib import Path\n\nimport numpy as np\nfrom jax import export\n\n"
+            f'sample = export.deserialize(bytearray(Path("{program[0]}").read_bytes())).call\n'
+            f"z = np.random.default_rng(0).standard_normal((3, {G.z_dim})).astype(np.float32){labels}\n"
+            f"images = sample({inputs}, np.float32({PSI}))"
+            f"  # uint8 [3, {G.resolution}, {G.resolution}, {G.image_channels}]\n```"
+        )
+    return parts
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What the networks are, and what they were trained with, in short; all of it is in the weights' file."""
+    tree = to_dict(config)
+    parts = ("generator", "discriminator", "loss", "optimizer", "schedule", "augment")
+    own = {name: value for name, value in tree.items() if not isinstance(value, dict)}
+    return own | {name: tree[name] for name in parts if name in tree}
+
+
+def _spaced(parts: list[str]) -> list[str]:
+    """A blank line between paragraphs, none between items of a list."""
+    lines: list[str] = []
+    for i, part in enumerate(parts):
+        if i and not (part.startswith("- ") and parts[i - 1].startswith("- ")):
+            lines.append("")
+        lines.append(part)
+    return lines

@@ -1,0 +1,226 @@
+"""Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 pictures; and back."""
+
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stylegen.io import images
+
+FORMATS = (".mp4", ".gif", ".webp")
+READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
+MP4_CRF = "17"  # x264's quality: visually lossless
+FRAME = "frame{:05d}.png"
+
+
+class VideoError(ValueError):
+    """The video cannot be written or read; the message says why."""
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise VideoError unless the extension is one of ``FORMATS``, or there is none: then it is a folder of frames."""
+    suffix = Path(path).suffix
+    if suffix and suffix.lower() not in FORMATS and not Path(path).is_dir():
+        raise VideoError(f"{path}: cannot write {suffix}; use {', '.join(FORMATS)}, or a folder for single frames.")
+
+
+def existing(path: str | os.PathLike[str]) -> list[Path]:
+    """Files that writing to ``path`` would replace."""
+    path = Path(path)
+    return sorted(path.glob("frame*.png")) if path.is_dir() else [path] if path.exists() else []
+
+
+def save_video(
+    frames: Iterable[np.ndarray], path: str | os.PathLike[str], fps: float = 30, scale: int | None = None
+) -> int:
+    """Write frames as the extension of ``path`` says; alpha is shown on white, except in a folder, which keeps it.
+
+    A file appears when it is complete. .mp4 and folders are written as the frames come; .gif and .webp compress all of
+    them at the end, so they are for short videos.
+
+    Args:
+        frames: uint8 [h, w, C] each, all alike.
+        path: a file, or a folder for single frames.
+        fps: frames a second. A .gif keeps times in hundredths of a second.
+        scale: enlargement by whole pixels; if None, so that videos are at least 256 pixels (frames in a folder: 1).
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        VideoError: no frames, an unknown extension, or fps that is not positive.
+    """
+    check_path(path)
+    if fps <= 0:
+        raise VideoError(f"fps = {fps}: must be positive.")
+    path = Path(path)
+    first, frames = _peek(frames)
+    folder = path.is_dir() or not path.suffix
+    if scale is None:
+        scale = 1 if folder else images.comfortable_scale(min(first.shape[:2]), COMFORTABLE_SIDE)
+    enlarged = (images.enlarge(frame, scale) for frame in frames)
+    if folder:
+        return _save_folder(enlarged, path)
+    counted = _Counted(_opaque(frame) for frame in enlarged)
+    with images.replacing(path) as partial:
+        if path.suffix.lower() == ".mp4":
+            _save_mp4(counted, partial, fps)
+        else:
+            _save_animation(counted, partial, fps)
+    return counted.count
+
+
+class _Counted:
+    """An iterator that knows how many it gave."""
+
+    def __init__(self, frames: Iterator[np.ndarray]):
+        self._frames = frames
+        self.count = 0
+
+    def __iter__(self) -> "_Counted":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        frame = next(self._frames)
+        self.count += 1
+        return frame
+
+
+def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    rest = iter(frames)
+    first = next(rest, None)
+    if first is None:
+        raise VideoError("a video needs at least one frame.")
+    return first, itertools.chain([first], rest)
+
+
+def _opaque(frame: np.ndarray) -> np.ndarray:
+    """RGB [h, w, 3] of a picture with 1 to 4 channels; alpha is composed on white."""
+    picture = images.to_pil(frame)
+    if frame.shape[2] in (2, 4):
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Frames of a longer video that was here before would look like the end of this one.
+    for old in folder.glob("frame*.png"):
+        old.unlink()
+    count = 0
+    for frame in frames:
+        images.save_image(frame, folder / FRAME.format(count))
+        count += 1
+    return count
+
+
+def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+    import imageio_ffmpeg
+
+    first, frames = _peek(frames)
+    height, width = first.shape[:2]
+    # H.264 in yuv420p, the one that every player knows, halves the colour's resolution: sides must be even.
+    pad = ((0, height % 2), (0, width % 2), (0, 0))
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
+    command += ["-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", MP4_CRF]
+    command += ["-movflags", "+faststart", str(path)]
+    # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
+    # its own keeps Ctrl-C from ending ffmpeg before us.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stdin is not None
+    try:
+        for frame in frames:
+            process.stdin.write(np.pad(frame, pad, mode="edge").tobytes())
+        _, messages = process.communicate()
+    except BrokenPipeError:
+        process.stdin = None  # closing it would try to flush what cannot be written
+        _, messages = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise VideoError(f"{path.name}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+    first, *rest = (images.to_pil(frame) for frame in frames)
+    options = {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **options)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a video before its frames are read."""
+
+    path: Path
+    width: int  # pixels, as shown: phones store videos lying on their side
+    height: int
+    fps: float
+    frames: int  # as the file states; players and we may find one more or less
+
+
+def open_video(path: str | os.PathLike[str]) -> Clip:
+    """Size, speed and length of a video.
+
+    Raises:
+        VideoError: there is no such file, ffmpeg cannot read it, or it has no frames.
+    """
+    import imageio_ffmpeg
+
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(f"{path}: there is no such video.")
+    # The header of this form of raw video states size and speed after ffmpeg has turned the picture upright.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    header, _, content = done.stdout.partition(b"\n")
+    found = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
+    if found is None or not content:
+        why = done.stderr.decode(errors="replace").strip().splitlines()
+        raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
+    width, height, rate, base = (int(number) for number in found.groups())
+    fps = rate / base
+    try:
+        frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except (RuntimeError, ValueError):  # the count is for the progress line alone
+        frames, seconds = 0, 0.0
+    return Clip(path, width, height, fps, frames or round(seconds * fps))
+
+
+def read_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """The frames one by one: uint8 RGB [h, w, 3].
+
+    Raises:
+        VideoError: ffmpeg fails on the way.
+    """
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip.path), "-map", "0:v:0"]
+    command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    size = clip.width * clip.height * 3
+    try:
+        while len(data := process.stdout.read(size)) == size:
+            yield np.frombuffer(data, np.uint8).reshape(clip.height, clip.width, 3)
+        messages = process.stderr.read().decode(errors="replace").strip()
+        if process.wait():
+            raise VideoError(f"{clip.path}: ffmpeg could not read it to the end: {messages}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.stdout.close()
+        process.stderr.close()
+        process.wait()

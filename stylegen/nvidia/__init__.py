@@ -1,0 +1,1 @@
+"""NVIDIA's pickles as runs of ours."""

@@ -1,0 +1,180 @@
+"""Networks that others trained as a run of ours: read safely, converted, and written as a run directory.
+
+``sample.py``, ``evaluate.py`` and ``--run.init_from`` take the result as they take any run.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stylegen.config import Config, ScheduleConfig
+from stylegen.formats import WeightsError
+from stylegen.formats.pickle_tree import printable
+from stylegen.networks.generator import Generator
+from stylegen.nvidia import pickles, stylegan1, stylegan2
+from stylegen.nvidia.pickles import PickledFile
+from stylegen.nvidia.weight_table import Imported
+from stylegen.pretrained import weights
+from stylegen.runs import directory
+from stylegen.training import schedule
+from stylegen.training.state import TrainState, abstract_state, build_networks, by_path, ema_generator, init_state
+
+# Parts of paths: noise that is not used, and layers of resolutions that a finished network no longer shows.
+MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
+REPORT = "import.txt"  # in the run directory: what was found, mapped and left
+
+
+class ImportingError(ValueError):
+    """The imported networks cannot be written where they should go; the message says why."""
+
+
+def read(path: str | os.PathLike[str]) -> Imported:
+    """Networks of one of NVIDIA's pickles; nothing in the file is run.
+
+    Raises:
+        WeightsError: it is none of those that can be read, is damaged, asks for something that weights do not need, or
+            is of a network that cannot be represented.
+    """
+    return convert(pickles.read(path))
+
+
+def convert(file: PickledFile) -> Imported:
+    """A file's networks in our form; raises as ``read``."""
+    return _converter(file)(file)
+
+
+def _converter(file: PickledFile) -> Callable[[PickledFile], Imported]:
+    kind = next(file.networks[part] for part in ("G_ema", "G") if part in file.networks).kind
+    known = {
+        **dict.fromkeys((("tensorflow", name) for name in stylegan1.G_KINDS), stylegan1.convert),
+        **dict.fromkeys((("tensorflow", name) for name in stylegan2.TF_KINDS), stylegan2.convert),
+        **dict.fromkeys((("torch", name) for name in stylegan2.TORCH_KINDS), stylegan2.convert),
+    }
+    if (file.form, kind) not in known:
+        read = ", ".join(f"{name} ({form})" for form, name in known)
+        raise WeightsError(f"{file.path}: its generator is a {printable(kind)} of {file.form}; read are {read}.")
+    return known[file.form, kind]
+
+
+def generator(imported: Imported, source: str = "") -> Generator:
+    """The generator to sample from: moving-average weights."""
+    config, state, stage = state_of(imported)
+    return ema_generator(config, build_networks(config), state, stage, source)
+
+
+def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:
+    """A training state that holds the networks, with fresh moments of Adam, and where in a schedule it stands.
+
+    What the file has not is zero; a discriminator that it has not is a new one.
+    """
+    config, nimg = _place(imported)
+    shapes = abstract_state(config)
+    fields = {field.name: getattr(shapes, field.name) for field in dataclasses.fields(shapes) if field.name != "key"}
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), fields)
+    average = np.zeros(shapes.w_avg.shape) if imported.w_avg is None else imported.w_avg
+    found = {
+        "nimg": jnp.asarray(nimg, jnp.int32),
+        "key": jax.random.key(config.run.seed),
+        "g": _tree(shapes.g, imported.g),
+        "d": init_state(config).d if imported.d is None else _tree(shapes.d, imported.d),
+        "g_ema": _tree(shapes.g_ema, imported.g_ema),
+        "w_avg": _checked("w_avg", shapes.w_avg, average),
+        "noise_const": _tree(shapes.noise_const, imported.noise_const),
+    }
+    state = TrainState(**{**empty, **found})
+    stage = dataclasses.replace(schedule.at(config, nimg), resolution=imported.resolution, alpha=imported.alpha)
+    return config, state, stage
+
+
+def _place(imported: Imported) -> tuple[Config, int]:
+    """The configuration, and a number of images at which its schedule has the stage that the networks are in.
+
+    Finished networks stand at the beginning of a schedule that does not grow; those from the middle of growing stand
+    where the original's schedule has their stage. How many images they have seen their file does not say.
+    """
+    config = imported.config
+    if (imported.resolution, imported.alpha) == (config.resolution, 1):
+        return config, 0
+    # The original starts at 8 pixels; what is smaller, or fades in at 8, comes from a schedule that starts at 4.
+    start = 8 if imported.resolution > 8 or (imported.resolution, imported.alpha) == (8, 1) else 4
+    config = dataclasses.replace(config, schedule=ScheduleConfig(start_resolution=start))
+    kind = "stable" if imported.alpha == 1 else "fade"
+    phase = next(p for p in schedule.phases(config) if (p.resolution, p.kind) == (imported.resolution, kind))
+    done = imported.alpha if kind == "fade" else 0
+    return config, phase.start + round(done * (phase.end - phase.start))
+
+
+def _tree(shapes: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Arrays by path in the structure of a tree of shapes; zero where the networks have what the file may lack."""
+    leaves = by_path(shapes)
+    lacking = [path for path in leaves if path not in arrays and not any(part in path for part in MAY_LACK)]
+    if lacking:
+        raise WeightsError(f"There is nothing for {lacking[0]}: the table of names does not fit the network.")
+    if unknown := sorted(set(arrays) - set(leaves)):
+        raise WeightsError(f"There is no place for {unknown[0]}: the table of names does not fit the network.")
+    found = [_checked(path, leaf, arrays.get(path, np.zeros(leaf.shape, leaf.dtype))) for path, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+
+def _checked(path: str, leaf: Any, array: np.ndarray) -> jax.Array:
+    if array.shape != leaf.shape:
+        raise WeightsError(f"{path} has shape {array.shape}; wanted {leaf.shape}.")
+    return jnp.asarray(array, leaf.dtype)
+
+
+def check_free(folder: Path, overwrite: bool = False) -> None:
+    """Raise ImportingError if a run cannot go to this folder."""
+    if folder.exists() and not folder.is_dir():
+        raise ImportingError(f"{folder}: there is a file of that name.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / directory.CONFIG_NAME).is_file():
+        raise ImportingError(f"{folder}: holds files, but no run; give an empty directory.")
+    if not overwrite:
+        raise ImportingError(f"{folder}: holds a run already; give another --out, or --overwrite True to replace it.")
+
+
+def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, overwrite: bool = False) -> Config:
+    """Write the networks as a run directory; whole or not at all.
+
+    Args:
+        imported: from ``read``.
+        folder: the run directory; made if need be.
+        source: the file that they come from, whose name and hash are kept.
+        overwrite: replace a run that is there.
+
+    Raises:
+        ImportingError: the folder holds something else.
+        CheckpointError: the disk is full.
+    """
+    from stylegen.runs.checkpoint import Checkpointer  # here, because orbax takes seconds to import
+
+    folder = Path(folder)
+    check_free(folder, overwrite)
+    config, state, stage = state_of(imported)
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))
+    origin = {"file": Path(source).name, "sha256": weights.sha256(source)}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with Checkpointer(partial, config, keep_last=1) as checkpointer:
+            checkpointer.save(state, stage, {"imported": origin})
+        (partial / REPORT).write_text(f"{origin['file']}, SHA-256 {origin['sha256']}\n{imported.report.text()}\n")
+        directory.write_config(partial, config)
+        if folder.exists():
+            directory.clear_run(folder)
+            for part in sorted(partial.iterdir(), key=lambda path: path.name == directory.CONFIG_NAME):
+                part.rename(folder / part.name)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return config

@@ -1,0 +1,145 @@
+"""What a projection makes small: differences of pixels and of a network's maps, and order in noise."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from stylegen import ops
+from stylegen.metrics.extractors import Distance, open_distance
+from stylegen.networks.generator import num_noise
+from stylegen.pretrained import vgg16, weights
+
+PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]
+MAX_SIDE = 256  # pixels that the network sees (StyleGAN2)
+# Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost and, being
+# random, tell no more of what a picture shows.
+RANDOM_LAYERS = sum(map(len, vgg16.STAGES[:3]))
+RANDOM = "random_vgg (its first three stages, all channels alike; not LPIPS)"
+NOISE_SIDE = 8  # noise maps are averaged down to this (StyleGAN2, appendix D)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the parts of the loss are added up."""
+
+    pixel: float = 1.0  # mean squared difference of pixels in [-1, 1], the mean over the scales
+    perceptual: float = 1.0  # LPIPS, or what stands for it
+    noise: float = 1e5  # correlation of noise maps (StyleGAN2, appendix D)
+    scales: int = 2  # the picture itself, and averaged down by 2, 4, ...
+
+
+def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any = None) -> Distance | None:
+    """The network of the perceptual loss; its ``provenance`` says which it is.
+
+    Args:
+        name: vgg16; random_vgg, which needs no weights; auto, which is vgg16 if its weights are there or named, and
+            random_vgg otherwise; or none.
+        path: file of VGG-16's weights; where ``weights.download`` put them if None.
+        linear: file of the linear weights of LPIPS, likewise.
+
+    Raises:
+        WeightsError: weights are missing, or not those of this network.
+    """
+    if name == "none":
+        return None
+    if name == "auto":
+        downloaded = weights.folder() / weights.PUBLISHED["vgg16"].filename
+        name = "vgg16" if path is not None or downloaded.is_file() else "random_vgg"
+    if name == "vgg16":
+        return open_distance(name, path, linear)
+    distance = open_distance(name)
+    params = {"vgg": {"conv": distance.params["vgg"]["conv"][:RANDOM_LAYERS]}, "linear": None}
+    return Distance({**distance.provenance, "distance": RANDOM}, params)
+
+
+def to_target(images: np.ndarray) -> np.ndarray:
+    """uint8 to float32 in [-1, 1]: the middle of what ``ops.to_uint8`` brings to each number, 0 and 255 the ends."""
+    return ((images.astype(np.float32) + 0.5 - 128) / 127.5).astype(np.float32)
+
+
+def make_goal(params: Any, targets: Array) -> dict[str, Any]:
+    """What the loss needs of targets [N, r, r, C] in [-1, 1]; ``params`` are those of a ``Distance``, or None."""
+    return {
+        "pixels": targets,
+        "maps": None if params is None else vgg16.unit_maps(params["vgg"], _as_network_sees(targets)),
+    }
+
+
+def image_loss(params: Any, goal: dict[str, Any], images: Array, w: Weights) -> Array:
+    """How far images [N, r, r, C], floats that may leave [-1, 1], are from the goal: [N]."""
+    images = _saturated(images, goal["pixels"])
+    loss = w.pixel * pixel_loss(images, goal["pixels"], w.scales)
+    if params is not None and w.perceptual:
+        maps = vgg16.unit_maps(params["vgg"], _as_network_sees(images))
+        loss = loss + w.perceptual * vgg16.map_distance(params["linear"], maps, goal["maps"])
+    return loss
+
+
+def pixel_loss(a: Array, b: Array, scales: int) -> Array:
+    """Mean squared difference of [N, r, r, C], the mean over ``scales`` halvings (as many as there can be): [N]."""
+    difference = a - b
+    found = [jnp.mean(jnp.square(difference), axis=(1, 2, 3))]
+    while len(found) < scales and difference.shape[1] > 1:
+        difference = ops.downsample(difference)
+        found.append(jnp.mean(jnp.square(difference), axis=(1, 2, 3)))
+    return sum(found[1:], found[0]) / len(found)
+
+
+def _saturated(images: Array, targets: Array) -> Array:
+    """Where the target is black or white, what is beyond it is no error: the picture is clipped there."""
+    images = jnp.where(targets >= 1, jnp.minimum(images, 1), images)
+    return jnp.where(targets <= -1, jnp.maximum(images, -1), images)
+
+
+def _as_network_sees(images: Array) -> Array:
+    """RGB of between 16 and 256 pixels; alpha is left out."""
+    images = images[..., : 3 if images.shape[-1] >= 3 else 1]
+    if images.shape[-1] == 1:
+        images = jnp.repeat(images, 3, axis=-1)
+    while images.shape[1] > MAX_SIDE:
+        images = ops.downsample(images)
+    while images.shape[1] < vgg16.MIN_SIDE:
+        images = ops.upsample(images)
+    return images
+
+
+def noise_maps(noise: Array, resolution: int) -> list[Array]:
+    """Noise [N, num_noise(resolution)] as maps [N, 2, r, r], one for each block from 4 pixels up."""
+    maps, r = [], 4
+    while r <= resolution:
+        start, stop = num_noise(r // 2), num_noise(r)
+        maps.append(noise[:, start:stop].reshape(len(noise), 2, r, r))
+        r *= 2
+    return maps
+
+
+def noise_penalty(noise: Array, resolution: int) -> Array:
+    """How much noise correlates with itself one pixel further, at all scales: [N] (StyleGAN2, appendix D).
+
+    White noise gives next to nothing; a picture hidden in the noise does not.
+    """
+    total = jnp.zeros(len(noise))
+    for maps in noise_maps(noise, resolution):
+        while True:
+            for axis in (2, 3):
+                shifted = jnp.roll(maps, 1, axis)
+                total = total + jnp.sum(jnp.square(jnp.mean(maps * shifted, axis=(2, 3))), axis=1)
+            if maps.shape[2] <= NOISE_SIDE:
+                break
+            n, k, r, _ = maps.shape
+            # The sum of four, halved, keeps the variance of white noise.
+            maps = jnp.sum(maps.reshape(n, k, r // 2, 2, r // 2, 2), axis=(3, 5)) / 2
+    return total
+
+
+def normalized_noise(noise: Array, resolution: int) -> Array:
+    """Every noise map brought to mean 0 and variance 1, as after each step (StyleGAN2, appendix D)."""
+    found = []
+    for maps in noise_maps(noise, resolution):
+        centred = maps - jnp.mean(maps, axis=(2, 3), keepdims=True)
+        scaled = centred / jnp.sqrt(jnp.mean(jnp.square(centred), axis=(2, 3), keepdims=True) + 1e-12)
+        found.append(scaled.reshape(len(noise), -1))
+    return jnp.concatenate(found, axis=1)

@@ -1,0 +1,117 @@
+"""A projection as a thing to keep: the styles found for some pictures, on disk, and drawn again."""
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stylegen import sampling
+from stylegen.io.images import replacing
+from stylegen.networks.generator import Generator, in_float32
+from stylegen.training.state import by_path
+
+FORMAT = "stylegen-projection-1"
+
+
+class ProjectionError(ValueError):
+    """A picture cannot be projected, or a projection not used; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What was found for N pictures."""
+
+    ws: np.ndarray  # [N, num_ws, w_dim]
+    names: tuple[str, ...]  # of the pictures
+    generators: tuple[str, ...]  # fingerprints of the generators that it goes with
+    noise: np.ndarray | None = None  # [N, num_noise] where noise was sought too; None is the generator's own
+    z: np.ndarray | None = None  # [N, z_dim] in space z
+    loss: np.ndarray | None = None  # [steps, N]
+    about: dict[str, Any] = field(default_factory=dict)  # how it was made
+
+
+def fingerprint(G: Generator) -> str:
+    """Sixteen hexadecimal digits that differ where weights or constant noise, or the stage, do."""
+    digest = hashlib.sha256(f"{G.resolution} {float(G.alpha)}".encode())
+    for name, leaf in sorted(by_path({"params": G.params, "noise_const": G.noise_const}).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check(projection: Projection, G: Generator, source: str) -> None:
+    """Raise ProjectionError unless the projection was made with this generator; ``source`` names it in the message."""
+    if projection.ws.shape[1:] != (G.num_ws, G.w_dim):
+        layers, w_dim = projection.ws.shape[1:]
+        raise ProjectionError(
+            f"{source} is a projection of another generator: it has {layers} styles of {w_dim}, and this one needs "
+            f"{G.num_ws} of {G.w_dim}."
+        )
+    if fingerprint(G) not in projection.generators:
+        made = projection.about.get("generator", "one that it does not name")
+        raise ProjectionError(
+            f"{source} is a projection of another generator (of {made}); the weights of this one ({G.source}) differ. "
+            "Give that one with --run and --kimg, or project again."
+        )
+
+
+def draw(G: Generator, projection: Projection, ws: np.ndarray | None = None) -> np.ndarray:
+    """The pictures of a projection, uint8 [N, r, r, C], or of others ws [N, ..., num_ws, w_dim] with its noise."""
+    G = in_float32(G)  # as ``projection`` computes
+    ws = projection.ws if ws is None else ws
+    if projection.noise is None:
+        return sampling.synthesize(G, ws)
+    each = int(np.prod(ws.shape[1:-2]))
+    return sampling.synthesize(G, ws, noise=np.repeat(projection.noise, each, axis=0))
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of uint8 pictures [N, h, w, C] in dB, [N]; infinite where they are equal."""
+    error = np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / error)
+
+
+def save(projection: Projection, path: str | os.PathLike[str]) -> None:
+    """Write a projection as .npz; atomic."""
+    about = {
+        "format": FORMAT,
+        "names": projection.names,
+        "generators": projection.generators,
+        "about": projection.about,
+    }
+    arrays = {name: getattr(projection, name) for name in ("ws", "noise", "z", "loss")}
+    present = {name: array for name, array in arrays.items() if array is not None}
+    with replacing(path) as partial:
+        np.savez_compressed(partial, header=np.array(json.dumps(about)), **present)
+
+
+def load(path: str | os.PathLike[str]) -> Projection:
+    """Read what ``save`` wrote.
+
+    Raises:
+        ProjectionError: there is no such file, or it is something else or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+        if header["format"] != FORMAT:
+            raise KeyError(header["format"])
+        projection = Projection(
+            names=tuple(header["names"]),
+            generators=tuple(header["generators"]),
+            about=header["about"],
+            **{name: arrays[name] for name in ("ws", "noise", "z", "loss") if name in arrays},
+        )
+    except OSError as error:
+        raise ProjectionError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        raise ProjectionError(f"{path} is not a projection that project wrote, or it is damaged.") from error
+    if projection.ws.ndim != 3 or len(projection.ws) != len(projection.names) or not np.isfinite(projection.ws).all():
+        raise ProjectionError(f"{path} is a damaged projection: its styles are {projection.ws.shape}.")
+    return projection

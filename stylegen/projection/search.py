@@ -1,0 +1,383 @@
+"""Find the styles with which a generator draws a given picture.
+
+Gradient descent on the styles, as in Abdal, Qin and Wonka 2019 (Image2StyleGAN: w+, pixels and a perceptual distance)
+and Karras et al. 2020 (StyleGAN2, appendix D: w, the ramps of the learning rate, exploration, noise).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from stylegen import ops, sampling
+from stylegen.metrics.extractors import Distance
+from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_styles
+from stylegen.projection import loss as projection_loss
+from stylegen.projection.loss import Weights
+from stylegen.projection.result import Projection, ProjectionError, fingerprint
+from stylegen.runtime import compilation
+
+Space = Literal["z", "w", "w+", "w+noise"]
+Start = Literal["nearest", "mean"]
+Progress = Callable[[Iterable[list[float]], int, str], Iterator[list[float]]]
+ADAM = {"b1": 0.9, "b2": 0.999}
+COMPARED_SIDE = 16  # pixels to which pictures are averaged down to find the nearest one to start from
+MAX_BATCH = 16  # targets at once where the options do not say
+CANDIDATES, CANDIDATE_PIXELS, FEWEST_CANDIDATES = 2000, 2000 * 64**2, 64  # fewer of larger pictures
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to project. Shares are of the number of steps."""
+
+    space: Space = "w+"  # one z; one w; a w for each layer; that and the noise
+    steps: int = 500
+    learning_rate: float = 0.1  # of Adam at its highest (StyleGAN2)
+    ramp_up: float = 0.05  # share in which the rate rises from 0 (StyleGAN2)
+    ramp_down: float = 0.25  # share in which it falls to 0 again along a cosine (StyleGAN2)
+    # Normal noise on the styles, falling to 0 at three quarters of the steps, in units of the root mean square distance
+    # of w from its mean. StyleGAN2 has 0.05 for each component; from the nearest start 0 finds more (docs/quality.md).
+    exploration: float = 0.0
+    exploration_share: float = 0.75
+    start: Start = "nearest"  # of random pictures the one most like the target; or w_avg
+    starts: int = 1  # so many of the nearest are descended from; the one that ends with the smallest loss is kept
+    candidates: int | None = None  # pictures among which the nearest is sought; None: by resolution
+    seed: int = 0  # of candidates and exploration
+    batch: int | None = None  # targets at once; None: by resolution
+    weights: Weights = Weights()
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a compiled step depends on, besides shapes."""
+
+    graphdef: Any
+    resolution: int
+    space: Space
+    weights: Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A projection and how it came about."""
+
+    projection: Projection
+    frames: list[np.ndarray]  # uint8 [N, r, r, C] each, from the start to the end
+    frame_steps: list[int]  # steps taken before each of them
+    started: np.ndarray  # uint8 [N, r, r, C], what the search started from
+
+
+def project(
+    G: Generator,
+    targets: np.ndarray,
+    options: Options | None = None,
+    *,
+    distance: Distance | None = None,
+    labels: sampling.Labels = None,
+    names: Iterable[str] | None = None,
+    frames: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Find the styles of pictures.
+
+    A result does not depend on the other targets, and is the same for the same seed (on a CPU, to the last bit). The
+    generator computes in float32 at highest precision, whatever it was trained in.
+
+    Args:
+        G: the generator.
+        targets: uint8 [N, r, r, C], of the generator's size and channels.
+        options: how.
+        distance: of the perceptual loss (``projection_loss.open_perceptual``); None for pixels alone.
+        labels: class of each picture, or one for all, of a class-conditional generator.
+        names: of the pictures; their numbers if None.
+        frames: pictures of the way that are kept, at most.
+        progress: passes losses on as the steps are done and shows how far they are; called with their number.
+
+    Raises:
+        ProjectionError: targets or options that do not fit.
+        SamplingError: labels that do not fit.
+    """
+    options = options or Options()
+    targets = np.asarray(targets)
+    check_targets(G, targets)
+    check_options(G, options)
+    search = _Search(in_float32(G), options, distance, frames)
+    starts = search.starts(targets, labels)
+    rows = len(targets) * options.starts  # a target's starts follow one another
+    # Gradients of the generator and of the distance take several times the memory of sampling.
+    size = options.batch or min(rows, sampling.default_batch(G.resolution), MAX_BATCH)
+    groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
+
+    def steps() -> Iterator[list[float]]:
+        for group in groups:
+            yield from search.descend(targets[group // options.starts], {name: x[group] for name, x in starts.items()})
+
+    total = options.steps * len(groups)
+    for _ in steps() if progress is None else progress(steps(), total, "steps"):
+        pass
+    loss = np.concatenate(search.losses, axis=1)[:, :rows]
+    best = np.arange(0, rows, options.starts) + loss[-1].reshape(-1, options.starts).argmin(axis=1)
+    found = {name: np.concatenate([part[name] for part in search.found])[best] for name in search.found[0]}
+    listed = tuple(names) if names is not None else tuple(str(i) for i in range(len(targets)))
+    projection = Projection(
+        ws=found["ws"],
+        names=listed,
+        generators=(fingerprint(G),),
+        noise=found.get("noise"),
+        z=found.get("z"),
+        loss=loss[:, best],
+        about=_about(G, options, distance),
+    )
+    shown = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
+    return Result(projection, shown, search.frame_steps(), np.concatenate(search.started)[best])
+
+
+def check_targets(G: Generator, targets: np.ndarray) -> None:
+    """Raise ProjectionError unless targets are uint8 [N, r, r, C] of this generator's size and channels."""
+    shape = (G.resolution, G.resolution, G.image_channels)
+    if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
+        raise ProjectionError(
+            f"targets are {targets.dtype} {targets.shape}; wanted are uint8 [N, {', '.join(map(str, shape))}]."
+        )
+
+
+def check_options(G: Generator, options: Options) -> None:
+    """Raise ProjectionError, naming field, value and fix, for what cannot be done with this generator."""
+
+    def check(ok: bool, name: str, value: object, fix: str) -> None:
+        if not ok:
+            raise ProjectionError(f"{name} = {value!r}: {fix}.")
+
+    o, w = options, options.weights
+    check(o.space in get_args(Space), "space", o.space, f"must be one of {', '.join(get_args(Space))}")
+    check(o.start in get_args(Start), "start", o.start, f"must be one of {', '.join(get_args(Start))}")
+    check(o.steps >= 1, "steps", o.steps, "must be at least 1")
+    check(o.starts >= 1, "starts", o.starts, "must be at least 1")
+    several = o.starts == 1 or o.start == "nearest"
+    check(several, "starts", o.starts, "there is one mean to start from; several starts go with nearest")
+    most = o.candidates or default_candidates(G.resolution)
+    check(o.starts <= most, "starts", o.starts, f"must be at most the number of candidates, {most}")
+    for name in ("candidates", "batch"):
+        value = getattr(o, name)
+        check(value is None or value >= 1, name, value, "must be at least 1")
+    check(0 < o.learning_rate < math.inf, "learning_rate", o.learning_rate, "must be positive")
+    for name in ("ramp_up", "ramp_down", "exploration_share"):
+        check(0 <= getattr(o, name) <= 1, name, getattr(o, name), "must be a share of the steps, 0 to 1")
+    check(0 <= o.exploration < math.inf, "exploration", o.exploration, "must be 0 (none) or more")
+    check(0 <= o.seed < 2**32, "seed", o.seed, "must be in 0 to 4294967295")
+    for name in ("pixel", "perceptual", "noise"):
+        check(0 <= getattr(w, name) < math.inf, f"{name} weight", getattr(w, name), "must be 0 or more, and finite")
+    check(w.pixel + w.perceptual > 0, "pixel weight", w.pixel, "with a perceptual weight of 0 nothing is left to match")
+    check(w.scales >= 1, "scales", w.scales, "must be at least 1")
+    if o.space == "z":
+        check(o.start == "nearest", "start", o.start, "there is no mean of z; in space z it is nearest")
+    if o.space == "w+noise":
+        fix = "this generator has no noise inputs (generator.use_noise is False); use w+"
+        check(G.config.generator.use_noise, "space", o.space, fix)
+
+
+def learning_rate(options: Options, step: int) -> float:
+    """Adam's rate at a step: a line up, a plateau and a cosine down (StyleGAN2, appendix D)."""
+    done, left = (step + 1) / options.steps, 1 - step / options.steps
+    up = min(1.0, done / options.ramp_up) if options.ramp_up else 1.0
+    down = min(1.0, left / options.ramp_down) if options.ramp_down else 1.0
+    return options.learning_rate * up * (0.5 - 0.5 * math.cos(math.pi * down))
+
+
+def exploration(options: Options, step: int) -> float:
+    """Deviation of the noise on the styles at a step, in units of the spread of w (StyleGAN2, appendix D)."""
+    share = options.exploration_share
+    return options.exploration * max(0.0, 1 - step / (options.steps * share)) ** 2 if share else 0.0
+
+
+def default_candidates(resolution: int) -> int:
+    """Random pictures among which the nearest is sought, where the caller does not say: 2000 up to 64 pixels."""
+    return max(FEWEST_CANDIDATES, min(CANDIDATES, CANDIDATE_PIXELS // resolution**2))
+
+
+class _Search:
+    """The descent of all targets, group by group, and what it leaves."""
+
+    def __init__(self, G: Generator, options: Options, distance: Distance | None, frames: int) -> None:
+        self._G, self._options = G, options
+        self._network = None if distance is None or not options.weights.perceptual else distance.params
+        self._program = Program(G.graphdef, G.resolution, options.space, options.weights)
+        self._every = max(1, math.ceil(options.steps / frames)) if frames else 0
+        self._spread = 1.0
+        self.found: list[dict[str, np.ndarray]] = []
+        self.losses: list[np.ndarray] = []
+        self.frames: list[list[np.ndarray]] = []
+        self.started: list[np.ndarray] = []
+
+    def starts(self, targets: np.ndarray, labels: sampling.Labels) -> dict[str, np.ndarray]:
+        """Where the search for each target begins: z or w or ws, noise, and one-hot classes c if there are any."""
+        G, o = self._G, self._options
+        classes = sampling.one_hot(G, labels, len(targets))
+        z = _latents(o.seed, o.candidates or default_candidates(G.resolution), G.z_dim)
+        total = len(targets) * o.starts
+        begin = {"z": np.empty((total, G.z_dim), np.float32), "w": np.empty((total, G.w_dim), np.float32)}
+        numbers = np.zeros(len(targets), int) if classes is None else classes.argmax(axis=1)
+        for number in np.unique(numbers).tolist():
+            rows = np.flatnonzero(numbers == number)
+            w = sampling.styles(G, z, labels=None if classes is None else number)[:, 0]
+            spread = np.square(w - w.mean(axis=0)).sum(axis=1).mean() ** 0.5
+            self._spread = float(G.z_dim**0.5 if o.space == "z" else spread)
+            places = (rows[:, None] * o.starts + np.arange(o.starts)).ravel()
+            if o.start == "nearest":
+                chosen = _nearest(G, w, targets[rows], o.starts).ravel()
+                begin["z"][places], begin["w"][places] = z[chosen], w[chosen]
+            else:
+                begin["w"][places] = np.asarray(G.w_avg)
+        found: dict[str, np.ndarray] = {"ws": _repeated(begin["w"], G.num_ws)}
+        if o.space in ("z", "w"):
+            found = {o.space: begin[o.space]}
+        if o.space == "w+noise":
+            own = _own_noise(G)
+            found["noise"] = np.repeat(own[None], total, axis=0)
+        return found if classes is None else found | {"c": np.repeat(classes, o.starts, axis=0)}
+
+    def descend(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
+        """Take all steps for one group of targets, and keep what they end with; the mean loss of each step."""
+        G, o = self._G, self._options
+        c = start.pop("c", None)
+        # The descent gives the buffers of its arguments away; what the caller holds must be no part of them.
+        latent = {name: jnp.array(x) for name, x in start.items()}
+        goal = _goal(self._network, jnp.asarray(projection_loss.to_target(targets)))
+        moments = optax.scale_by_adam(**ADAM).init(latent)
+        fixed = (G.params, G.noise_const, None if G.alpha == 1 else np.float32(G.alpha), self._network, goal, c)
+        rng = np.random.default_rng(o.seed)
+        losses: list[Array] = []
+        kept: list[np.ndarray] = []
+        for step in range(o.steps):
+            # The same for all targets, so that none depends on another.
+            shift = rng.standard_normal((G.num_ws if o.space.startswith("w+") else 1, self._width()), np.float32)
+            shift *= np.float32(exploration(o, step) * self._spread)
+            rate = np.float32(learning_rate(o, step))
+            latent, moments, loss, images = _step(latent, moments, rate, shift, fixed, program=self._program)
+            if step == 0:
+                self.started.append(np.asarray(images))
+            if self._every and step % self._every == 0:
+                kept.append(np.asarray(images))
+            losses.append(loss)
+            # One step late, so that the next one is under way while this one is looked at.
+            yield [float(np.mean(losses[max(0, step - 1)]))]
+        styles = np.asarray(_styles_of(latent, fixed, program=self._program))
+        self.found.append({name: np.asarray(x) for name, x in latent.items()} | {"ws": styles})
+        self.losses.append(np.stack([np.asarray(loss) for loss in losses]))
+        if self._every:
+            noise: Any = self.found[-1].get("noise", "const")
+            kept.append(sampling.synthesize(G, styles, noise=noise, batch=len(styles)))
+        self.frames.append(kept)
+
+    def frame_steps(self) -> list[int]:
+        """Steps taken before each picture that is kept of the way."""
+        return [*range(0, self._options.steps, self._every), self._options.steps] if self._every else []
+
+    def _width(self) -> int:
+        return self._G.z_dim if self._options.space == "z" else self._G.w_dim
+
+
+def _latents(seed: int, n: int, z_dim: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, z_dim), np.float32)
+
+
+def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
+    """For each target the candidates w [K, w_dim] whose pictures, averaged down, differ least: indices [N, count]."""
+    batch, parts = 4 * sampling.default_batch(G.resolution), []
+    for start in range(0, len(w), batch):
+        ws = _repeated(w[start : start + batch], G.num_ws)
+        parts.append(_small(sampling.synthesize(G, ws)))
+    pictures, wanted = np.concatenate(parts), _small(targets)
+    differences = np.square(pictures).sum(axis=1)[None] - 2 * wanted @ pictures.T
+    return np.argsort(differences, axis=1, kind="stable")[:, :count]
+
+
+def _small(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, r, r, C] averaged down to at most 16 pixels, as float rows [N, ...]."""
+    n, r, _, c = images.shape
+    factor = max(1, r // COMPARED_SIDE)
+    side = r // factor
+    cells = images.reshape(n, side, factor, side, factor, c).mean(axis=(2, 4), dtype=np.float32)
+    return cells.reshape(n, -1) / np.float32(255)
+
+
+def _repeated(w: np.ndarray, layers: int) -> np.ndarray:
+    return np.repeat(w[:, None], layers, axis=1)
+
+
+def _own_noise(G: Generator) -> np.ndarray:
+    """The generator's constant noise in the form that noise is given in, [num_noise]."""
+    network = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis
+    maps = []
+    for r in (r for r in network.resolutions if r <= G.resolution):
+        # StyleGAN2 has one layer at 4 pixels, and a place for the noise of two.
+        maps += [
+            np.zeros(r * r) if noise is None else np.ravel(noise) for noise in network.blocks[f"b{r}"].noise_const()
+        ]
+    return np.concatenate(maps).astype(np.float32)
+
+
+@compilation.jit()
+def _goal(network: Any, targets: Array) -> dict[str, Any]:
+    return projection_loss.make_goal(network, targets)
+
+
+def _styles(network: Any, latent: dict[str, Array], c: Array | None, layers: int, shift: Array | float = 0.0) -> Array:
+    """ws [N, layers, w_dim] of what is sought, with ``shift`` [1 or layers, dim] added to it."""
+    if "ws" in latent:
+        return latent["ws"] + shift
+    if "w" in latent:
+        return broadcast_styles(latent["w"] + shift, layers)
+    return broadcast_styles(network.mapping(latent["z"] + shift, c), layers)
+
+
+@compilation.jit(static_argnames="program")
+def _styles_of(latent: dict[str, Array], fixed: Any, *, program: Program) -> Array:
+    params, noise_const, _, _, _, c = fixed
+    network = nnx.merge(program.graphdef, params, noise_const)
+    return _styles(network, latent, c, num_styles(program.resolution))
+
+
+@compilation.jit(static_argnames="program", donate_argnums=(0, 1))
+def _step(
+    latent: dict[str, Array], moments: Any, rate: Array, shift: Array, fixed: Any, *, program: Program
+) -> tuple[dict[str, Array], Any, Array, Array]:
+    """One step of Adam for all targets: what is sought, Adam's moments, losses [N] and pictures before the step."""
+    params, noise_const, alpha, perceptual, goal, c = fixed
+    network = nnx.merge(program.graphdef, params, noise_const)
+
+    def loss(latent: dict[str, Array]) -> tuple[Array, tuple[Array, Array]]:
+        ws = _styles(network, latent, c, num_styles(program.resolution), shift)
+        noise: NoiseMode | Array = latent.get("noise", "const")
+        fade = 1.0 if alpha is None else alpha
+        images = network.synthesis(ws, resolution=program.resolution, alpha=fade, noise=noise)
+        each = projection_loss.image_loss(perceptual, goal, images, program.weights)
+        if "noise" in latent:
+            penalty = projection_loss.noise_penalty(latent["noise"], program.resolution)
+            each = each + program.weights.noise * penalty
+        return jnp.sum(each), (each, images)
+
+    gradient, (each, images) = jax.grad(loss, has_aux=True)(latent)
+    updates, moments = optax.scale_by_adam(**ADAM).update(gradient, moments)
+    latent = jax.tree.map(lambda x, update: x - rate * update, latent, updates)
+    if "noise" in latent:
+        latent["noise"] = projection_loss.normalized_noise(latent["noise"], program.resolution)
+    return latent, moments, each, ops.to_uint8(images)
+
+
+def _about(G: Generator, options: Options, distance: Distance | None) -> dict[str, Any]:
+    """How a projection was made, as JSON takes it."""
+    perceptual = distance is not None and options.weights.perceptual > 0
+    return {
+        "generator": f"{G.source or 'a generator'} at {G.kimg:g} kimg",
+        "options": dataclasses.asdict(options),
+        "perceptual": distance.provenance if perceptual and distance is not None else None,
+    }

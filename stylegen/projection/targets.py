@@ -1,0 +1,97 @@
+"""Photographs as targets of a projection: any file of any size to a square picture of the generator's size."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stylegen.data import imaging
+from stylegen.data.raw.image_files import SUFFIXES
+
+MAX_TARGETS = 256  # in one folder; each takes as long as a picture of its own
+
+
+class TargetError(ValueError):
+    """A target cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A picture to project."""
+
+    name: str  # of its file, without the extension
+    image: np.ndarray  # uint8 [r, r, C]
+    note: str  # how it was brought to this size, one sentence
+
+
+def find_targets(text: str) -> list[Path]:
+    """Files of a comma-separated list of files and folders; of a folder, all its images in the order of their names.
+
+    Raises:
+        TargetError: one is not there, holds no images or too many.
+    """
+    found: list[Path] = []
+    for part in text.split(","):
+        path = Path(part.strip())
+        if not part.strip() or not path.exists():
+            raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
+        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise TargetError(f"--target {path}: the folder holds no images ({', '.join(SUFFIXES)}).")
+        found.extend(files)
+    if len(found) > MAX_TARGETS:
+        raise TargetError(f"--target {text}: {len(found)} images are too many at once; give up to {MAX_TARGETS}.")
+    return found
+
+
+def load_target(path: str | os.PathLike[str], resolution: int, channels: int) -> Target:
+    """Read a picture, crop its centre to a square and resize it with Pillow's Lanczos filter, as training data is.
+
+    Grey becomes RGB and colour grey where the generator needs it; transparency is laid on white if it has no alpha.
+
+    Args:
+        path: of any format that Pillow reads.
+        resolution: pixels a side of the result.
+        channels: of the generator.
+
+    Raises:
+        TargetError: it cannot be read, or is too large.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > imaging.MAX_BYTES:
+            raise TargetError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
+        image = imaging.decode(path.read_bytes(), channels)
+    except imaging.UnreadableImageError as error:
+        raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    note = f"{path.name}: {crop_note(image.size, resolution)}"
+    return Target(path.stem, imaging.crop_and_resize(image, resolution, "center-crop"), note)
+
+
+def crop_note(size: tuple[int, int], resolution: int) -> str:
+    """What becomes of a picture of ``size`` = (width, height)."""
+    width, height = size
+    side = min(size)
+    text = f"{width}x{height} pixels"
+    if width != height:
+        edges, cut = ("left and right", width - side) if width > height else ("top and bottom", height - side)
+        text += f", {cut} cut off at {edges} together to leave the square in the middle"
+    if side == resolution:
+        return f"{text}, not resized."
+    return f"{text}, {'enlarged' if side < resolution else 'resized'} from {side} to {resolution}."
+
+
+def load_targets(paths: Sequence[Path], resolution: int, channels: int) -> list[Target]:
+    """Several targets, with names that differ."""
+    targets = [load_target(path, resolution, channels) for path in paths]
+    named: list[Target] = []
+    for target in targets:
+        name, count = target.name, 2
+        while name in {other.name for other in named}:
+            name, count = f"{target.name}-{count}", count + 1
+        named.append(Target(name, target.image, target.note))
+    return named

@@ -1,0 +1,1 @@
+"""What lies in a run directory: configuration, log, pictures, checkpoints."""

@@ -1,0 +1,451 @@
+"""Checkpoints of a run: the training state saved and restored, and the generator loaded that is sampled from.
+
+The only file that imports orbax. A run directory holds ``config.json`` and ``checkpoints/NNNNNNNNN/``, a directory for
+each checkpoint, named by its nimg. It has three orbax items, written side by side and made visible by one rename:
+
+- ``ema``: what sampling needs, the averaged generator with ``w_avg`` and the constant noise;
+- ``train``: the rest of the state, needed only to resume;
+- ``meta``: a JSON object that says where growing stood, and what every leaf was when written.
+"""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding
+from orbax.checkpoint import checkpoint_managers
+
+from stylegen import config_json
+from stylegen.config import Config, ConfigError
+from stylegen.networks.generator import Generator
+from stylegen.runs import checkpoint_files, checkpoint_layout
+from stylegen.runs.checkpoint_files import available
+from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
+from stylegen.runtime import processes
+from stylegen.runtime import sharding as distributed
+from stylegen.training.schedule import Stage
+from stylegen.training.state import TrainState, abstract_state, build_networks, by_path
+
+__all__ = [
+    "CheckpointError",
+    "Checkpointer",
+    "Meta",
+    "Restored",
+    "available",
+    "load_generator",
+    "load_state",
+    "read_config",
+]
+
+Log = Callable[[str], None]
+_T = TypeVar("_T")
+
+_GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}  # of a Generator, in the state
+
+
+def _hush_orbax() -> None:
+    """Keep pages of traceback off the screen for errors that orbax also raises, and we report in a sentence.
+
+    It logs them; and when it gives up, reads and writes under way find its event loop closed, which Python prints.
+    """
+    logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+
+
+_hush_orbax()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A training state, and what its checkpoint says of it."""
+
+    state: TrainState
+    meta: Meta
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
+def read_config(run_dir: str | Path) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        CheckpointError: there is no such directory, it is no run's, or its config.json cannot be used.
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / "config.json"
+    if not run_dir.is_dir():
+        why = "it is a file" if run_dir.exists() else "it does not exist"
+        raise CheckpointError(f"{run_dir} is no run directory: {why}.")
+    if not path.is_file():
+        raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
+    try:
+        return config_json.read(path)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> Generator:
+    """The generator of a run's newest good checkpoint: averaged weights, at the resolution and alpha of their stage.
+
+    Reads the ``ema`` item alone and changes nothing in the run directory, so it may run beside the training.
+
+    Args:
+        run_dir: the run's directory.
+        kimg: which checkpoint, in thousands of images: the nearest one, if it is within half a kimg.
+        log: told of every newer checkpoint that is damaged; warns by default.
+
+    Raises:
+        CheckpointError: no run, no such checkpoint, none that is good, or one that does not fit the run's config.json.
+    """
+    config, meta, ema = _load(run_dir, kimg, ("ema",), log)
+    return Generator(
+        config=config,
+        graphdef=build_networks(config).g,
+        **{name: distributed.copies(ema[field], None) for name, field in _GENERATOR_FIELDS.items()},
+        resolution=meta.resolution,
+        alpha=meta.alpha,
+        kimg=meta.kimg,
+        source=str(checkpoint_files.step_dir(checkpoint_files.folder(run_dir), meta.nimg)),
+    )
+
+
+def load_state(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> tuple[Config, Meta, TrainState]:
+    """What a run's newest good checkpoint holds, as host arrays, to start something else from; see ``load_generator``.
+
+    Raises:
+        CheckpointError: as ``load_generator`` does.
+    """
+    config, meta, fields = _load(run_dir, kimg, ("ema", "train"), log)
+    return config, meta, TrainState(**fields)
+
+
+def _load(
+    run_dir: str | Path, kimg: float | None, items: Sequence[str], log: Log
+) -> tuple[Config, Meta, dict[str, Any]]:
+    """Items of a run's newest good checkpoint, or of the one at ``kimg``, as host arrays by field of the state."""
+    config = read_config(run_dir)
+    folder, steps = checkpoint_files.folder(run_dir), available(run_dir)
+    if not steps:
+        raise CheckpointError(f"{run_dir} has no checkpoint yet.")
+    if kimg is not None:
+        steps = [checkpoint_files.nearest(steps, kimg, run_dir)]
+    wanted = checkpoint_layout.split(abstract_state(config))
+
+    def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
+        meta = _read_meta(folder, nimg)
+        fields: dict[str, Any] = {}
+        for item in items:
+            fields |= checkpoint_layout.rebuild(wanted[item], _read_tree(folder, meta, item, wanted[item]))
+        return meta, fields
+
+    (meta, fields), bad = checkpoint_files.newest_good(folder, steps, read)
+    for nimg, why in bad.items():
+        used = f"using the one at {checkpoint_files.in_kimg(meta.nimg)} kimg"
+        log(f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+    return config, meta, fields
+
+
+class Checkpointer:
+    """Saves and restores one run's training state; a context manager that waits for the last save when it is left.
+
+    It is the only writer of ``<run>/checkpoints``, and takes away what a killed process left there unfinished.
+    """
+
+    def __init__(self, run_dir: str | Path, config: Config, *, keep_last: int, keep_every_nimg: int | None = None):
+        """Open a run's checkpoint folder, creating it if need be.
+
+        Args:
+            run_dir: the run's directory.
+            config: of the run: what ``restore`` expects to find.
+            keep_last: number of newest checkpoints kept.
+            keep_every_nimg: also keep for ever the first checkpoint at or after each multiple of so many images.
+
+        Raises:
+            CheckpointError: the folder cannot be used.
+        """
+        self._config = config
+        self._folder = checkpoint_files.folder(run_dir)
+        self._pending: int | None = None  # nimg of the save that is being written
+        policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
+        if keep_every_nimg is not None:
+            policies.append(_FirstAfterEach(keep_every_nimg))
+        options = ocp.CheckpointManagerOptions(
+            step_format_fixed_length=checkpoint_files.NAME_LENGTH,
+            cleanup_tmp_directories=True,
+            lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except OSError as error:
+            raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def latest(self) -> int | None:
+        """nimg of the newest checkpoint, the one being written included; None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None = None) -> None:
+        """Start writing a checkpoint and return; the state's buffers may be donated at once.
+
+        Blocks for the copy to the host, the CRCs, and what is left of the save before.
+
+        Args:
+            state: to be saved; replicated, if on several devices.
+            stage: where growing stands, for those who load the generator.
+            extra: anything else that JSON can hold; ``restore`` gives it back in ``meta.extra``.
+
+        Raises:
+            CheckpointError: the save before failed, or this one did not start. The older checkpoints stay.
+        """
+        self.wait()
+        nimg = int(state.nimg)
+        if self.latest is not None and self.latest >= nimg:
+            there = f"{self._folder} already has one at {checkpoint_files.in_kimg(self.latest)} kimg"
+            raise CheckpointError(f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg was not saved: {there}.")
+        self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        items: dict[str, Any] = {
+            "meta": ocp.args.JsonSave(checkpoint_layout.seal(_describe(self._config, state, stage, extra)))
+        }
+        for item, tree in checkpoint_layout.split(state).items():
+            items[item] = ocp.args.StandardSave(checkpoint_layout.stored(by_path(tree)))
+        with self._cleanup(nimg):
+            if not self._manager.save(nimg, args=ocp.args.Composite(**items)):
+                raise ValueError("orbax declined to")
+        self._pending = nimg
+
+    def wait(self) -> None:
+        """Block until the last save is on disk.
+
+        Raises:
+            CheckpointError: it failed. The older checkpoints stay, and saving may be tried again.
+        """
+        if self._pending is not None:
+            nimg, self._pending = self._pending, None
+            with self._cleanup(nimg):
+                self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for the last save and let go of orbax's threads.
+
+        Raises:
+            CheckpointError: the last save failed.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def restore(self, sharding: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
+        """The newest good checkpoint, or None where there is none at all.
+
+        Those that are newer are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, for orbax does not save at or
+        before the newest directory that it sees; nothing is deleted.
+
+        Of several processes, the first chooses, and each reads and verifies what it chose.
+
+        Args:
+            sharding: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
+            log: told of every damaged checkpoint; warns by default.
+
+        Raises:
+            CheckpointError: no checkpoint is good (and none is renamed), or it does not fit the configuration.
+        """
+        self.wait()
+        wanted = checkpoint_layout.split(abstract_state(self._config))
+
+        def read(nimg: int) -> tuple[Meta, dict[str, dict[str, np.ndarray]]]:
+            meta = _read_meta(self._folder, nimg)
+            return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in wanted.items()}
+
+        found = self._find(read, log) if processes.is_main() else None
+        chosen = processes.from_main(str(found[0].nimg) if found else "")
+        if chosen == "":
+            return None
+        self._manager.reload()  # what was set aside
+        if found is None:
+            try:
+                found = read(int(chosen))
+            except Damaged as error:
+                name = f"The checkpoint at {checkpoint_files.in_kimg(int(chosen))} kimg in {self._folder}"
+                raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
+        meta, host = found
+        fields: dict[str, Any] = {}
+        for item, tree in wanted.items():
+            fields |= checkpoint_layout.rebuild(tree, distributed.copies(host[item], sharding))
+        return Restored(TrainState(**fields), meta)
+
+    def abandon(self, nimg: int) -> bool:
+        """Rename a checkpoint to ``diverged-NNNNNNNNN``, unless it is the only one; all processes call this.
+
+        Returns:
+            Whether it was renamed.
+        """
+        self.wait()
+        chosen = processes.from_main(str(len(available(self._folder.parent)) > 1) if processes.is_main() else "")
+        if chosen == "True":
+            if processes.is_main():
+                checkpoint_files.set_aside(self._folder, nimg, "diverged")
+            processes.barrier()
+            self._manager.reload()
+        return chosen == "True"
+
+    def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
+        """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""
+        steps = available(self._folder.parent)
+        if not steps:
+            return None
+        found, bad = checkpoint_files.newest_good(self._folder, steps, read)
+        for nimg, why in bad.items():
+            name = checkpoint_files.set_aside(self._folder, nimg, "damaged")
+            used = f"going on from the one at {checkpoint_files.in_kimg(found[0].nimg)} kimg"
+            log(
+                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}."
+            )
+        return found
+
+    def _check_space(self, nimg: int, needed: int) -> None:
+        # Before writing: a disk that fills up in the middle costs others their writes, and orbax a page of tracebacks.
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise CheckpointError(
+                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and the "
+                f"disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+            )
+
+    @contextmanager
+    def _cleanup(self, nimg: int) -> Iterator[None]:
+        """Make a sentence of orbax's error, and leave neither half a checkpoint on disk nor a wrong list in orbax."""
+        try:
+            yield
+        except Exception as error:
+            if processes.is_main():
+                for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(path, ignore_errors=True)
+            # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
+            self._manager.reload()
+            raise CheckpointError(
+                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
+                "The older ones are as they were."
+            ) from error
+
+
+def _describe(config: Config, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None) -> Meta:
+    nimg = int(state.nimg)
+    return Meta(
+        nimg=nimg,
+        kimg=nimg / 1000,
+        resolution=stage.resolution,
+        alpha=float(stage.alpha),
+        phase=stage.phase,
+        config=config_json.to_dict(config),
+        extra=dict(extra or {}),
+        leaves=checkpoint_layout.describe(by_path(state)),
+        versions=checkpoint_layout.versions(),
+    )
+
+
+@dataclass
+class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
+    """Keeps the first checkpoint at or after each positive multiple of ``nimg``.
+
+    Orbax's own EveryNSteps wants exact multiples, which steps of a batch miss, or drifts off them. What is kept stays
+    the first of its stretch, so the rule needs no memory and says the same after a restart.
+    """
+
+    nimg: int
+
+    def should_preserve(
+        self,
+        checkpoints: Sequence[checkpoint_managers.PolicyCheckpointInfo],
+        *,
+        context: checkpoint_managers.PreservationContext,
+    ) -> Sequence[bool]:
+        """Which of the checkpoints, oldest first, to keep."""
+        stretches = [0] + [info.step // self.nimg for info in checkpoints]
+        return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
+
+
+def _reason(error: BaseException) -> str:
+    """The gist of an error: orbax's and tensorstore's messages run to pages."""
+    text = str(error).strip()
+    if code := re.search(r"os_error_code='(\d+)'", text):
+        return os.strerror(int(code[1]))
+    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    return line if len(line) <= 200 else f"{line[:200]} …"
+
+
+def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
+    """One orbax item. Raises Damaged whatever orbax raises: missing and broken files give errors of many kinds."""
+    if not path.is_dir():
+        raise Damaged(f"{path.name} is missing")
+    # Each process reads for itself; orbax would have it wait for all others.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reader{me}"
+    )
+    try:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+            return reader.restore(path, args=args)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Damaged(f"{path.name}: {_reason(error)}") from error
+
+
+def _read_meta(folder: Path, nimg: int) -> Meta:
+    """The ``meta`` item of a checkpoint, verified; raises as ``layout.unseal`` does."""
+    step = checkpoint_files.step_dir(folder, nimg)
+    sealed = _read_item(step / "meta", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
+    try:
+        meta = checkpoint_layout.unseal(sealed)
+    except CheckpointError as error:
+        raise CheckpointError(f"{step} cannot be read: {error}.") from error
+    if meta.nimg != nimg:
+        raise Damaged(f"it holds the state at {checkpoint_files.in_kimg(meta.nimg)} kimg")
+    return meta
+
+
+def _read_tree(folder: Path, meta: Meta, item: str, wanted: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The leaves of an item by path, verified to be those of ``wanted``, a tree of shapes and dtypes.
+
+    Raises:
+        Damaged: something is missing, or not what was written.
+        CheckpointError: the item was written with other leaves, shapes or dtypes.
+    """
+    step = checkpoint_files.step_dir(folder, meta.nimg)
+    leaves = by_path(wanted)
+    if problems := checkpoint_layout.misfits(meta, item, leaves):
+        raise CheckpointError(f"{step} does not fit the configuration: {checkpoint_layout.summary(problems)}.")
+    # As host arrays: the CRCs need them there, and from there they go to any devices, whatever those they came from.
+    target = {path: np.empty(leaf.shape, leaf.dtype) for path, leaf in checkpoint_layout.stored_shapes(leaves).items()}
+    host = _read_item(step / item, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(target))
+    if wrong := checkpoint_layout.corrupted(meta, host):
+        raise Damaged(f"{item}: wrong CRC of {checkpoint_layout.summary(wrong)}")
+    return host

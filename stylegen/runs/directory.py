@@ -1,0 +1,196 @@
+"""The run directory: its configuration, log, scalars and pictures.
+
+``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
+``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
+``rollbacks.json`` where the run has gone back (see ``recovery``); with augmentation also ``augmented.png``; with
+``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
+"""
+
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from stylegen import config_json
+from stylegen.config import Config, ConfigError
+from stylegen.config_json import differences, to_json
+from stylegen.io import images
+
+CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
+SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
+LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
+OURS = (
+    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json*", "tensorboard", "checkpoints", "reals.png"),
+    *("fakes*.png*", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+)
+MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
+
+
+class RunError(ValueError):
+    """The run directory cannot be used; the message says why and what to do."""
+
+
+def check_run(config: Config) -> Path:
+    """The run directory, if it is free, or holds this run, or may be overwritten. Nothing is written.
+
+    Raises:
+        RunError: no directory is given, it holds something else, or a run with another configuration.
+    """
+    if not config.run.dir:
+        raise RunError("run.dir is empty: say where the run goes, for example --run.dir runs/bedroom.")
+    folder = Path(config.run.dir)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
+    if (folder / CONFIG_NAME).exists():
+        if not config.run.overwrite:
+            _check_same(folder, config)
+    elif folder.exists() and any(not any(map(path.match, LEFT)) for path in folder.iterdir()):
+        raise RunError(
+            f"run.dir = {config.run.dir!r}: holds files, but no run (no {CONFIG_NAME}); give an empty directory."
+        )
+    return folder
+
+
+def clear_run(folder: Path) -> None:
+    """Delete what a run has written, and nothing else."""
+    for pattern in OURS:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write ``config.json``, whole or not at all."""
+    _partial(folder).write_text(to_json(config))
+    _partial(folder).replace(folder / CONFIG_NAME)
+
+
+def _partial(folder: Path) -> Path:
+    return folder / f"{CONFIG_NAME}.partial"
+
+
+def _check_same(folder: Path, config: Config) -> None:
+    try:
+        old = config_json.read(folder / CONFIG_NAME)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
+    changes = differences(old, config)
+    if changes:
+        listed = "\n  ".join(changes)
+        raise RunError(
+            f"{folder} holds a run with another configuration:\n  {listed}\n"
+            "Give the same settings to resume it, another --run.dir, or --run.overwrite True to delete it."
+        )
+
+
+class Log:
+    """A log that writes nothing: that of all processes but the first. A context manager."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+
+    def line(self, text: str) -> None:
+        """A line on the console and in ``log.txt``, there with the time."""
+
+    def scalars(self, nimg: int, values: dict[str, float]) -> None:
+        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
+
+    def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
+        """Scalars in TensorBoard alone."""
+
+    def board_text(self, nimg: int, name: str, text: str) -> None:
+        """A sentence in TensorBoard alone."""
+
+    def stats(self) -> list[dict[str, Any]]:
+        """The lines of ``stats.jsonl`` so far."""
+        return []
+
+    def rewind(self, nimg: int) -> None:
+        """Forget the scalars beyond ``nimg``, where the run goes on."""
+
+    def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
+        """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
+        return self.folder / f"{name}.png"
+
+
+class RunLog(Log):
+    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard."""
+
+    def __init__(self, folder: Path, nimg: int):
+        """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
+        super().__init__(folder)
+        self._text = (folder / "log.txt").open("a", buffering=1)
+        self._open_scalars(nimg)
+
+    def _open_scalars(self, nimg: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        _drop_after(self.folder / STATS_NAME, nimg)
+        self._stats = (self.folder / STATS_NAME).open("a", buffering=1)
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=nimg, flush_secs=30)
+
+    def rewind(self, nimg: int) -> None:
+        self._stats.close()
+        self._board.close()
+        self._open_scalars(nimg)
+
+    def stats(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / STATS_NAME).read_text().splitlines()]
+
+    def close(self) -> None:
+        self._text.close()
+        self._stats.close()
+        self._board.close()
+
+    def line(self, text: str) -> None:
+        print(text, flush=True)
+        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def scalars(self, nimg: int, values: dict[str, float]) -> None:
+        self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
+        self.board_scalars(nimg, values)
+
+    def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(name, value, nimg)
+
+    def board_text(self, nimg: int, name: str, text: str) -> None:
+        self._board.add_text(name, text, nimg)
+
+    def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
+        path = self.folder / f"{name}.png"
+        picture = images.grid(pictures, columns, scale)
+        images.save_image(picture, path)
+        if picture.shape[-1] in (1, 3):
+            every = math.ceil(max(picture.shape[:2]) / MAX_BOARD_SIDE)
+            self._board.add_image(name.rstrip("0123456789"), picture[::every, ::every], nimg, dataformats="HWC")
+        return path
+
+
+def _drop_after(path: Path, nimg: int) -> None:
+    """Keep the lines of a stats file up to ``nimg`` (whole ones: a killed run may have left half a line)."""
+    if not path.exists():
+        return
+    kept: list[str] = []
+    for text in path.read_text().splitlines():
+        try:
+            record: dict[str, Any] = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if record["nimg"] <= nimg:
+            kept.append(text + "\n")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)

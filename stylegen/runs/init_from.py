@@ -1,0 +1,162 @@
+"""Starting a run from what another one has learnt: ``run.init_from`` and ``run.freeze``.
+
+From a run directory come the generator, its moving average, the mean of w and the discriminator; from a generator's
+file all but the discriminator. Weights are matched by name and shape. Clock, Adam's moments and random key are those of
+a new run, and so is the schedule: with ``schedule.start_resolution`` at the full resolution nothing grows again.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from stylegen.config import Config, ConfigError
+from stylegen.runs import load
+from stylegen.runs.checkpoint import CheckpointError, available, load_state
+from stylegen.runs.load import LoadError
+from stylegen.training import freeze
+from stylegen.training.state import TrainState, abstract_state, by_path
+
+FIELDS = ("g", "g_ema", "noise_const", "w_avg", "d")  # of the state that may be taken
+# Settings that make another function of the same weights, which therefore must be the same.
+SAME = ("block", "mapping_lr_multiplier", "normalize_z")
+MOST = 24  # rows of a table of differences
+
+
+class TransferError(ValueError):
+    """A run cannot be started from that; the message says why."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a run takes from another one."""
+
+    weights: dict[str, np.ndarray]  # by path in the state, such as g_ema.synthesis.blocks.b8.conv0.weight
+    text: str  # what is taken and what is not, for the log
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    config: Config
+    trained: int  # resolution up to which it was trained
+    fields: dict[str, Any]  # trees of the state's fields
+
+
+def read(config: Config) -> Transfer:
+    """What ``run.init_from`` names, as far as a run of this configuration has a place for it.
+
+    Blocks of a resolution that the source does not reach start fresh; all else must fit.
+
+    Raises:
+        TransferError: there is no such run or file, or its layers are others.
+    """
+    source = _open(str(config.run.init_from))
+    _check_settings(config, source)
+    state = abstract_state(config)
+    wanted = by_path({name: getattr(state, name) for name in FIELDS if name in source.fields})
+    found = by_path(source.fields)
+    fresh = {path for path in wanted if path not in found and _block(path) > source.config.resolution}
+    rows = [
+        (path, _shape(wanted.get(path)), _shape(found.get(path)))
+        for path in [*wanted, *(path for path in found if path not in wanted)]
+        if path not in fresh and _shape(wanted.get(path)) != _shape(found.get(path))
+    ]
+    if rows:
+        raise TransferError(_misfit(config, source, [row for row in rows if not row[0].startswith("g_ema.")]))
+    weights = {path: np.asarray(found[path]) for path in wanted if path not in fresh}
+    return Transfer(weights, _text(config, source, fresh))
+
+
+def apply(state: TrainState, taken: Transfer | None) -> TrainState:
+    """An initial state with what is taken in its places; its arrays are then the host's."""
+    if taken is None:
+        return state
+
+    def choose(path: Any, leaf: Any) -> Any:
+        return taken.weights.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+
+    fields = {name: getattr(state, name) for name in FIELDS}
+    return dataclasses.replace(state, **jax.tree_util.tree_map_with_path(choose, fields))
+
+
+def describe(config: Config) -> str:
+    """What the first start of a run takes, for ``--dry_run``; raises as ``read`` does."""
+    if config.run.dir and not config.run.overwrite and available(config.run.dir):
+        return f"{config.run.dir} holds a run, which goes on: nothing is taken from {config.run.init_from} again."
+    return read(config).text
+
+
+def _open(name: str) -> _Source:
+    if (Path(name) / "config.json").is_file() and not load.is_exported(name):
+        try:
+            config, meta, state = load_state(name)
+        except (CheckpointError, ConfigError) as error:
+            raise TransferError(f"run.init_from = {name!r}: {error}") from error
+        fields = {field: getattr(state, field) for field in FIELDS}
+        return _Source(f"{name} at {meta.kimg:g} kimg", config, meta.resolution, fields)
+    try:
+        G = load.load(name)
+    except (LoadError, ConfigError) as error:
+        raise TransferError(f"run.init_from = {name!r}: {error}") from error
+    fields = {"g": G.params, "g_ema": G.params, "noise_const": G.noise_const, "w_avg": G.w_avg}
+    return _Source(name, G.config, G.resolution, fields)
+
+
+def _check_settings(config: Config, source: _Source) -> None:
+    for name in SAME:
+        there, here = getattr(source.config.generator, name), getattr(config.generator, name)
+        if there != here:
+            raise TransferError(
+                f"run.init_from = {config.run.init_from!r}: generator.{name} is {there!r} there and {here!r} here, "
+                f"which makes another function of the same weights; give --generator.{name} {there}."
+            )
+
+
+def _text(config: Config, source: _Source, fresh: set[str]) -> str:
+    parts = "generator, moving average and mean of w" + (", discriminator" if "d" in source.fields else "")
+    text = [f"Taken from {source.name}: {parts}."]
+    if "d" not in source.fields:
+        text.append("A generator's file has no discriminator: that starts fresh.")
+    if fresh:
+        blocks = sorted({_block(path) for path in fresh})
+        listed = ", ".join(f"b{block}" for block in blocks)
+        text.append(f"It ends at {source.config.resolution} pixels: blocks {listed} start fresh.")
+    if source.trained < min(source.config.resolution, config.resolution):
+        text.append(f"It was trained up to {source.trained} pixels: its blocks beyond are as they began.")
+    start = config.schedule.start_resolution
+    if start < min(source.trained, config.resolution):
+        text.append(
+            f"The schedule starts at {start} pixels; with schedule.start_resolution {source.trained} it would not."
+        )
+    if config.run.freeze:
+        text.append(f"Frozen ({config.run.freeze}): {len(freeze.frozen(config))} arrays of weights and biases.")
+    return " ".join(text)
+
+
+def _misfit(config: Config, source: _Source, rows: list[tuple[str, str, str]]) -> str:
+    more = [f"  ... and {len(rows) - MOST} more"] if len(rows) > MOST else []
+    widths = [max(len(row[i]) for row in [("", "expected", ""), *rows[:MOST]]) for i in range(2)]
+    lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in [("", "expected", "found"), *rows[:MOST]]]
+    larger = source.config.resolution > config.resolution
+    hint = (
+        f" It is of {source.config.resolution} pixels: give --resolution {source.config.resolution}." if larger else ""
+    )
+    return (
+        f"run.init_from = {config.run.init_from!r}: {len(rows)} layers do not fit this configuration.{hint}\n"
+        + "\n".join(lines + more)
+        + "\nMake widths, sizes of z and w, channels and classes those of the other run; see its config.json."
+    )
+
+
+def _shape(leaf: Any) -> str:
+    return "-" if leaf is None else "x".join(map(str, leaf.shape)) or "number"
+
+
+def _block(path: str) -> int:
+    """The resolution of the block that a parameter is of; 0 outside blocks."""
+    parts = path.split(".")
+    return int(parts[parts.index("blocks") + 1][1:]) if "blocks" in parts else 0

@@ -1,0 +1,1 @@
+"""How programs run on this machine and others: compiling, memory, devices, processes."""

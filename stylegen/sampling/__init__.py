@@ -1,0 +1,31 @@
+"""From seeds to pictures."""
+
+from stylegen.sampling.generate import (
+    NOISE_MODES,
+    Labels,
+    SamplingError,
+    default_batch,
+    latents,
+    mix,
+    one_hot,
+    sample,
+    stream,
+    styles,
+    synthesize,
+    walk,
+)
+
+__all__ = [
+    "NOISE_MODES",
+    "Labels",
+    "SamplingError",
+    "default_batch",
+    "latents",
+    "mix",
+    "one_hot",
+    "sample",
+    "stream",
+    "styles",
+    "synthesize",
+    "walk",
+]

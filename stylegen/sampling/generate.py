@@ -1,0 +1,435 @@
+"""Seeds to z to w to images: sampling, truncation, mixing and walks with a ``Generator``.
+
+Everything takes and returns numpy arrays. Work goes through the network in batches, so that memory stays bounded. With
+``batch`` every one of them has that size, the last one padded: any number of images compiles once, and an image is the
+same to the bit whatever else is asked. Without it the size is ``default_batch``, and a few images have a smaller
+program of their own: one image costs about one image. Programs of different sizes round differently: on a CPU the
+shipped generator's images differ by 1.3e-6 at most, and 4 in 100,000 values of uint8 by one level.
+Truncation, mixing and paths: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 3 and appendix B.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from stylegen import ops
+from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
+from stylegen.runtime import compilation
+from stylegen.sampling import interpolation
+
+Labels = int | Sequence[int] | np.ndarray | None  # one class for all images, or one each; None for no classes
+
+NOISE_MODES = ("const", "random", "none")
+MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
+# Images a batch, and their pixels in all, at most: a 256-pixel image keeps all cores of a CPU busy on its own. An
+# accelerator needs many; 64 images of 256 pixels take about 1 GiB for each of the widest arrays of a full-size network.
+CPU_BATCH, CPU_BATCH_PIXELS = 16, 2**18
+ACCELERATOR_BATCH, ACCELERATOR_BATCH_PIXELS = 64, 2**22
+MAX_PADDING = 1 / 4  # a last batch that is padded by more, as a share of all rows, is run at a smaller size
+
+
+class SamplingError(ValueError):
+    """What was asked of a generator cannot be drawn; the message says what can."""
+
+
+def default_batch(resolution: int) -> int:
+    """Images that go through the network at once, at most, where the caller does not say."""
+    on_cpu = jax.default_backend() == "cpu"
+    images, pixels = (CPU_BATCH, CPU_BATCH_PIXELS) if on_cpu else (ACCELERATOR_BATCH, ACCELERATOR_BATCH_PIXELS)
+    return max(1, min(images, pixels // resolution**2))
+
+
+def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
+    """The latents z [N, z_dim] of some seeds, float32.
+
+    Each is ``np.random.RandomState(seed).randn(1, z_dim)``, as in all published StyleGAN code, so that a seed means the
+    same z everywhere.
+
+    Raises:
+        SamplingError: no seeds, or one that is no integer from 0 to 2**32 - 1.
+    """
+    rows = [np.random.RandomState(seed).randn(z_dim) for seed in _checked_seeds(seeds)]
+    return np.stack(rows).astype(np.float32)
+
+
+def styles(
+    G: Generator,
+    z: np.ndarray,
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    batch: int | None = None,
+) -> np.ndarray:
+    """Map latents to styles and truncate them.
+
+    Args:
+        G: the generator.
+        z: [N, z_dim].
+        labels: class of each image, or one for all; needed by a class-conditional generator, refused by another.
+        psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity.
+        cutoff: layers that are truncated, counted from the coarsest; None is all.
+        batch: latents mapped at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
+
+    Returns:
+        ws [N, num_ws, w_dim], float32.
+
+    Raises:
+        SamplingError: shapes, labels, psi or cutoff that do not fit.
+    """
+    z = np.asarray(z, np.float32)
+    if z.ndim != 2 or z.shape[0] == 0 or z.shape[1] != G.z_dim:
+        raise SamplingError(f"z has shape {z.shape}; this generator needs [N, {G.z_dim}].")
+    c = one_hot(G, labels, len(z))
+    mapping = _mapping(G, psi, cutoff)
+
+    def run(part: _Part) -> Array:
+        return mapping(*part.padded(z[part.rows], None if c is None else c[part.rows]))
+
+    return _collect(_fetched(run, _parts(G, len(z), batch)))
+
+
+def synthesize(
+    G: Generator,
+    ws: np.ndarray,
+    *,
+    noise: NoiseMode | np.ndarray = "const",
+    noise_seeds: Sequence[int] | None = None,
+    as_float: bool = False,
+    batch: int | None = None,
+) -> np.ndarray:
+    """Draw the images of some styles, at the resolution (and fade) that the generator was taken at.
+
+    Args:
+        G: the generator.
+        ws: [..., num_ws, w_dim], with any leading dimensions; layers beyond num_ws are not used.
+        noise: const is the network's own, the same for all images; random is drawn from ``noise_seeds``; or none; or
+            the noise itself, [N, num_noise], a row for each image in order.
+        noise_seeds: for random noise, a seed for each image in order; 0, 1, 2, ... if None.
+        as_float: give float32 around [-1, 1], unclipped, instead of uint8.
+        batch: images drawn at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
+
+    Returns:
+        [..., r, r, C], uint8 (or float32).
+
+    Raises:
+        SamplingError: shapes, seeds or noise that do not fit.
+    """
+    ws = np.asarray(ws, np.float32)
+    if ws.ndim < 2 or ws.size == 0 or ws.shape[-2] < G.num_ws or ws.shape[-1] != G.w_dim:
+        raise SamplingError(f"ws has shape {ws.shape}; this generator needs [..., {G.num_ws}, {G.w_dim}].")
+    rows = ws[..., : G.num_ws, :].reshape(-1, G.num_ws, G.w_dim)
+    mode, extra = _noise_inputs(G, len(rows), noise, noise_seeds)
+    synthesis = _synthesis(G, mode, as_float)
+
+    def run(part: _Part) -> Array:
+        return synthesis(*part.padded(rows[part.rows], extra[part.rows]))
+
+    images = _collect(_fetched(run, _parts(G, len(rows), batch)))
+    return images.reshape(*ws.shape[:-2], *images.shape[1:])
+
+
+def sample(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    as_float: bool = False,
+    batch: int | None = None,
+) -> np.ndarray:
+    """The images of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
+
+    A seed gives the same image whatever else is in the list, random noise included, which is drawn from the seed too:
+    to the bit with the same ``batch``, to rounding without. Arguments and errors are those of ``styles`` and
+    ``synthesize``. For more than fits in memory there is ``stream``.
+    """
+    return _collect(
+        stream(G, seeds, labels=labels, psi=psi, cutoff=cutoff, noise=noise, as_float=as_float, batch=batch)
+    )
+
+
+def stream(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    as_float: bool = False,
+    batch: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Like ``sample``, a batch at a time, in order: arrays [up to batch, r, r, C]. Wrong arguments raise at once."""
+    numbers = _checked_seeds(seeds)
+    classes = None if one_hot(G, labels, len(numbers)) is None else np.broadcast_to(np.asarray(labels), len(numbers))
+    _check_noise(noise)
+    mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float)
+
+    def run(part: _Part) -> Array:
+        here = numbers[part.rows]
+        c = None if classes is None else one_hot(G, classes[part.rows], len(here))
+        ws = mapping(*part.padded(latents(here, G.z_dim), c))  # stays on the device
+        return synthesis(ws, *part.padded(np.asarray(here, np.uint32)))
+
+    return _fetched(run, _parts(G, len(numbers), batch))
+
+
+def mix(ws_rows: np.ndarray, ws_cols: np.ndarray, layers: Iterable[int]) -> np.ndarray:
+    """Mix the styles of every row with those of every column (StyleGAN, Fig. 3).
+
+    Args:
+        ws_rows: [rows, num_ws, w_dim].
+        ws_cols: [cols, num_ws, w_dim].
+        layers: layers whose styles come from the column, 0 being the coarsest; the rest come from the row.
+
+    Returns:
+        [rows, cols, num_ws, w_dim].
+
+    Raises:
+        SamplingError: shapes that do not match, or a layer that does not exist.
+    """
+    ws_rows, ws_cols = np.asarray(ws_rows), np.asarray(ws_cols)
+    if ws_rows.ndim != 3 or ws_cols.ndim != 3 or ws_rows.shape[1:] != ws_cols.shape[1:]:
+        raise SamplingError(f"styles to mix are {ws_rows.shape} and {ws_cols.shape}; both must be [N, num_ws, w_dim].")
+    num_ws = ws_rows.shape[1]
+    chosen = sorted(set(layers))
+    if outside := [layer for layer in chosen if not 0 <= layer < num_ws]:
+        raise SamplingError(f"layer {outside[0]} does not exist: these styles have {num_ws}, 0 to {num_ws - 1}.")
+    mixed = np.repeat(ws_rows[:, None], len(ws_cols), axis=1)
+    mixed[:, :, chosen] = ws_cols[None][:, :, chosen]
+    return mixed
+
+
+def walk(
+    G: Generator,
+    seeds: Iterable[int],
+    *,
+    space: Literal["z", "w"] = "w",
+    frames: int = 60,
+    loop: bool = False,
+    labels: Labels = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise: NoiseMode = "const",
+    batch: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Frames of a walk from seed to seed, straight in w or spherical in z: uint8 [r, r, C] each.
+
+    Args:
+        G: the generator.
+        seeds: at least two; each is met exactly.
+        space: where to interpolate.
+        frames: steps from one seed to the next; ``paths.path_length`` of them in all.
+        loop: return to the first seed.
+        labels: class of each seed, or one for all; a walk in z stays in one class.
+        psi: truncation, as in ``styles``.
+        cutoff: layers truncated, as in ``styles``.
+        noise: random noise is that of the first seed in all frames, because noise that changes would flicker.
+        batch: frames drawn at once, as in ``synthesize``.
+
+    Raises:
+        SamplingError, PathError: at once, for arguments that do not fit, such as a walk in z between classes.
+    """
+    numbers = _checked_seeds(seeds)
+    total = interpolation.path_length(len(numbers), frames, loop)
+    if space not in ("z", "w"):
+        raise SamplingError(f"space = {space!r}: must be z or w.")
+    _check_noise(noise)
+    keyframes = latents(numbers, G.z_dim)
+    ws = styles(G, keyframes, labels=labels, psi=psi, cutoff=cutoff, batch=batch)
+    if space == "z" and labels is not None and np.unique(labels).size > 1:
+        raise SamplingError("a walk in z stays in one class; give one label, or walk in w to pass between classes.")
+    path = (
+        interpolation.path(ws, frames, loop, "lerp")
+        if space == "w"
+        else interpolation.path(keyframes, frames, loop, "slerp")
+    )
+    c = None if labels is None or space == "w" else one_hot(G, int(np.ravel(labels)[0]), 1)
+    mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float=False)
+
+    def run(part: _Part) -> Array:
+        (points,) = part.padded(np.stack(list(itertools.islice(path, part.count))))
+        here = points if space == "w" else mapping(points, *([] if c is None else [np.repeat(c, part.size, axis=0)]))
+        return synthesis(here, np.full(part.size, numbers[0], np.uint32))
+
+    return itertools.chain.from_iterable(_fetched(run, _parts(G, total, batch)))
+
+
+def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
+    """Labels of ``n`` images as float32 [n, c_dim], or None for a generator without classes.
+
+    Raises:
+        SamplingError: labels are missing, unexpected, too few, too many or no class of the generator.
+    """
+    if G.c_dim == 0:
+        if labels is not None:
+            raise SamplingError("labels were given, but this generator has no classes.")
+        return None
+    if labels is None:
+        raise SamplingError(f"this generator has {G.c_dim} classes: give labels, each from 0 to {G.c_dim - 1}.")
+    numbers = np.asarray(labels)
+    if numbers.ndim == 0:
+        numbers = np.repeat(numbers, n)
+    if numbers.shape != (n,):
+        raise SamplingError(f"{numbers.size} labels for {n} images: give one for each, or a single one for all.")
+    for label in numbers.tolist():
+        if not isinstance(label, int) or not 0 <= label < G.c_dim:
+            raise SamplingError(f"label {label!r} is no class of this generator: its {G.c_dim} are 0 to {G.c_dim - 1}.")
+    return np.eye(G.c_dim, dtype=np.float32)[numbers]
+
+
+@compilation.jit(static_argnames=("graphdef", "num_ws", "cutoff"))
+def _styles(
+    params: Any,
+    noise_const: Any,
+    w_avg: Array,
+    psi: float,
+    z: Array,
+    c: Array | None = None,
+    *,
+    graphdef: Any,
+    num_ws: int,
+    cutoff: int | None,
+) -> Array:
+    w = nnx.merge(graphdef, params, noise_const).mapping(z, c)
+    return truncate(broadcast_styles(w, num_ws), w_avg, psi, cutoff)
+
+
+@compilation.jit(static_argnames=("graphdef", "resolution", "noise", "as_float"))
+def _synthesize(
+    params: Any,
+    noise_const: Any,
+    alpha: Array | None,
+    ws: Array,
+    seeds: Array,
+    *,
+    graphdef: Any,
+    resolution: int,
+    noise: NoiseMode | Literal["given"],
+    as_float: bool,
+) -> Array:
+    """``seeds`` are those of random noise [N], or the noise itself [N, num_noise] where it is given."""
+    network = nnx.merge(graphdef, params, noise_const).synthesis
+    inputs: NoiseMode | Array = seeds if noise == "given" else noise
+    if noise == "random":
+        # From a key of its own for each image, so that its place in the batch does not matter.
+        inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
+    images = network(ws, resolution=resolution, alpha=1.0 if alpha is None else alpha, noise=inputs)
+    return images if as_float else ops.to_uint8(images)
+
+
+def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Array]:
+    """The function of z [n, z_dim], and c [n, c_dim] of a generator with classes, that gives truncated ws."""
+    if not math.isfinite(psi):
+        raise SamplingError(f"psi = {psi}: must be a finite number; 1 is no truncation.")
+    if cutoff is not None and cutoff < 0:
+        raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
+    run = functools.partial(_styles.at(G.config.precision), G.params, G.noise_const, G.w_avg, np.float32(psi))
+    return functools.partial(run, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=cutoff)
+
+
+def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool) -> Callable[..., Array]:
+    """The function of ws [n, num_ws, w_dim], and seeds [n] or given noise, that gives images."""
+    # None rather than 1.0 for a finished fade: the old image is then not even computed.
+    alpha = None if G.alpha == 1 else np.float32(G.alpha)
+    run = functools.partial(_synthesize.at(G.config.precision), G.params, G.noise_const, alpha)
+    return functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=noise, as_float=as_float)
+
+
+def _noise_inputs(
+    G: Generator, n: int, noise: NoiseMode | np.ndarray, noise_seeds: Sequence[int] | None
+) -> tuple[NoiseMode | Literal["given"], np.ndarray]:
+    """The kind of noise of ``n`` images, and their seeds or the noise itself."""
+    mode: NoiseMode | Literal["given"]
+    if isinstance(noise, str):
+        _check_noise(noise)
+        mode = noise
+        extra = np.asarray(_checked_seeds(range(n) if noise_seeds is None else noise_seeds), np.uint32)
+    else:
+        mode, extra = "given", np.asarray(noise, np.float32)
+        if extra.shape[1:] != (num_noise(G.resolution),):
+            raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {num_noise(G.resolution)}].")
+    if len(extra) != n:
+        what = "noise seeds" if isinstance(noise, str) else "rows of noise"
+        raise SamplingError(f"{len(extra)} {what} for {n} images: give one for each.")
+    return mode, extra
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Rows that go through the network together."""
+
+    rows: slice
+    size: int  # of the batch, padding included
+
+    @property
+    def count(self) -> int:
+        return self.rows.stop - self.rows.start
+
+    def padded(self, *inputs: np.ndarray | None) -> list[np.ndarray]:
+        """Arrays of ``count`` rows with the last one repeated up to ``size``; what is None is left out."""
+        missing = self.size - self.count
+        return [np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) for x in inputs if x is not None]
+
+
+def _parts(G: Generator, n: int, batch: int | None) -> list[_Part]:
+    """The batches that ``n`` rows are computed in: at most two sizes, so at most two programs.
+
+    The sizes depend on ``n`` alone, so that the same call gives the same bits. Those of last batches are powers of two:
+    for all ``n`` together, log2(default_batch) + 1 programs at most.
+    """
+    size = _checked_batch(G, batch)
+    parts = [_Part(slice(start, min(start + size, n)), size) for start in range(0, n, size)]
+    last = parts[-1]
+    if batch is None and size - last.count > MAX_PADDING * n:
+        parts[-1] = dataclasses.replace(last, size=min(size, 2 ** (last.count - 1).bit_length()))
+    return parts
+
+
+def _fetched(run: Callable[[_Part], Array], parts: Sequence[_Part]) -> Iterator[np.ndarray]:
+    """Results of ``run`` without the padding; a batch is computed while the one before is fetched."""
+    ahead: tuple[Array, int] | None = None
+    for part in parts:
+        result = run(part)
+        if ahead is not None:
+            yield np.asarray(ahead[0])[: ahead[1]]
+        ahead = result, part.count
+    if ahead is not None:
+        yield np.asarray(ahead[0])[: ahead[1]]
+
+
+def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:
+    return np.concatenate(list(batches))
+
+
+def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+    numbers = []
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
+            raise SamplingError(f"seed {seed!r}: must be a whole number from 0 to {MAX_SEED}.")
+        numbers.append(int(seed))
+    if not numbers:
+        raise SamplingError("no seeds were given.")
+    return numbers
+
+
+def _checked_batch(G: Generator, batch: int | None) -> int:
+    if batch is not None and batch < 1:
+        raise SamplingError(f"batch = {batch}: must be at least 1.")
+    return default_batch(G.resolution) if batch is None else batch
+
+
+def _check_noise(noise: str) -> None:
+    if noise not in NOISE_MODES:
+        raise SamplingError(f"noise = {noise!r}: must be one of {', '.join(NOISE_MODES)}.")

@@ -1,0 +1,286 @@
+"""The loop of ``train_style.py``: the encoder, then the decoder, saved so that the same command goes on.
+
+A run directory holds ``config.json``, ``state.safetensors`` (where it is), ``stats.jsonl``, ``preview.png`` (what the
+decoder does to some pictures), and at the end ``style.safetensors``, which ``stylize.py --model`` takes. What a step is
+shown depends on the seed and the number of the step alone, so a resumed run is the run that was not interrupted.
+"""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from stylegen.config_json import to_dict
+from stylegen.io.images import replacing, save_grid
+from stylegen.io.progress import Progress, duration
+from stylegen.style_transfer import StyleError, networks, train_step, training_images
+from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.losses import Variance
+from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
+from stylegen.style_transfer.stylize import stylize
+from stylegen.style_transfer.train_step import Training
+from stylegen.training.state import by_path
+
+STATE, RESULT, PREVIEW = "state.safetensors", "style.safetensors", "preview.png"
+PHASES = ("encoder", "decoder", "done")
+# What may change between two sittings of a run.
+RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
+_NORMALISING = 256  # squares that the encoder's activations are averaged over
+
+
+def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleModel:
+    """Train, or go on with the training in ``run.dir``.
+
+    Raises:
+        StyleError: the directory is missing or holds something else; the encoder or the photographs cannot be used.
+    """
+    progress = progress or Progress()
+    photographs = training_images.resolved(config.pictures.photographs)
+    config = replace(config, pictures=replace(config.pictures, photographs=photographs))
+    folder = _open_run(config)
+    given = load_encoder(config.encoder.weights) if config.encoder.weights else None
+    progress.say(f"Drawing {config.pictures.rooms} rooms and {config.pictures.textures} textures.")
+    bank = training_images.open_bank(config.pictures)
+    progress.say(f"{len(bank.photographs)} photographs ({photographs}).")
+    run = _Run(config, folder, bank, progress)
+    with _stoppable():
+        encoder = _encoder_of(run) if given is None else given[1]
+        stages = config.stages if given is None else given[0]
+        model = _decoder_of(run, encoder, stages, fresh=given is not None)
+    save_model(model, folder / RESULT, json.dumps(to_dict(replace(config, run=replace(config.run, dir="")))))
+    progress.say(f"{folder / RESULT}: written; python stylize.py --model {folder / RESULT} uses it.")
+    return model
+
+
+def _open_run(config: StyleConfig) -> Path:
+    if not config.run.dir:
+        raise StyleError("run.dir is empty: say where the training goes, for example --run.dir runs/style.")
+    folder, wanted = Path(config.run.dir), to_dict(config)
+    path = folder / "config.json"
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text())
+            differing = [name for name in _differing(there, wanted) if name not in RESUMABLE]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise StyleError(f"{path}: cannot be read ({error}); give another --run.dir.") from error
+        if differing:
+            raise StyleError(
+                f"run.dir = {config.run.dir!r}: holds a training with another {', '.join(differing)}; give another "
+                "directory, or the same settings to resume it."
+            )
+        return folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StyleError(f"run.dir = {config.run.dir!r}: holds something else; give an empty directory.")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(wanted, indent=2) + "\n")
+    return folder
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    return [
+        f"{section}.{name}" for section in b for name in b[section] if a.get(section, {}).get(name) != b[section][name]
+    ]
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM ends the training as Ctrl-C does: the state is saved first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Run:
+    """A training's directory, pictures and messages."""
+
+    def __init__(self, config: StyleConfig, folder: Path, bank: training_images.Bank, progress: Progress):
+        self.config, self.folder, self.bank, self.progress = config, folder, bank, progress
+
+    def squares(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Squares:
+        """What a step is shown."""
+        p = self.config.pictures
+        return self.bank.draw(np.random.default_rng([self.config.run.seed, phase, step]), n, p.crop, p.zoom, shares)
+
+    def save(self, phase: str, step: int, tree: Any, extra: dict[str, Any]) -> None:
+        """Write the state; atomic."""
+        tensors = {f"{phase}.{name}": np.asarray(x) for name, x in by_path((tree, extra)).items()}
+        with replacing(self.folder / STATE) as partial:
+            save_file(tensors, partial, {"phase": phase, "step": str(step)})
+
+    def where(self) -> tuple[str, int]:
+        """The phase and the steps done in it."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return PHASES[0], 0
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata()
+            return metadata["phase"], int(metadata["step"])
+        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+            raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
+
+    def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The state of a phase in the structure of ``like`` and ``extra``."""
+        wanted = by_path((like, extra))
+        try:
+            with safe_open(self.folder / STATE, framework="numpy") as file:
+                leaves = [jnp.asarray(file.get_tensor(f"{phase}.{name}")) for name in wanted]
+        except (SafetensorError, OSError) as error:
+            raise StyleError(f"{self.folder / STATE}: damaged ({error}); delete it to begin anew.") from error
+        restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)
+        return restored
+
+    def loop(self, phase: str, start: int, training: Training, extra: dict[str, Any], step_of: Any, peek: Any) -> Any:
+        """All steps of a phase from ``start``; ``step_of(training, number)`` does one, ``peek`` shows the result."""
+        part_of = getattr(self.config, phase)
+        total, speed, seen = part_of.steps, _Speed(part_of.batch), start
+        measured: dict[str, list[Any]] = {}
+        number = start
+        try:
+            for number in range(start, total):
+                training, found = step_of(training, number)
+                for name, value in found.items():
+                    measured.setdefault(name, []).append(value)
+                if (number + 1) % 50 == 0 or number + 1 == total:
+                    means = {name: float(np.mean(jax.device_get(values))) for name, values in measured.items()}
+                    self.report(phase, number + 1, total, means, speed.since(number + 1 - seen))
+                    measured, seen = {}, number + 1
+                if (number + 1) % self.config.run.save_steps == 0:
+                    self.save(phase, number + 1, training, extra)
+                if peek is not None and ((number + 1) % self.config.run.preview_steps == 0 or number + 1 == total):
+                    peek(training)
+        except KeyboardInterrupt:
+            jax.block_until_ready(training)
+            self.save(phase, number, training, extra)
+            self.progress.say(f"{self.folder}: stopped at step {number} of the {phase}; the same command goes on.")
+            raise
+        return training
+
+    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: float) -> None:
+        """A line of progress and one of stats.jsonl."""
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        left = duration((total - step) * getattr(self.config, phase).batch / max(rate, 1e-9))
+        self.progress.update(f"{phase} {step:,} of {total:,} steps  {numbers}  {rate:.1f} img/s, {left} left")
+        with (self.folder / "stats.jsonl").open("a") as file:
+            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": rate}) + "\n")
+
+
+class _Speed:
+    """Images a second since it was last asked."""
+
+    def __init__(self, batch: int):
+        self._batch, self._last = batch, time.monotonic()
+
+    def since(self, count: int) -> float:
+        """Of ``count`` steps."""
+        now = time.monotonic()
+        rate = count * self._batch / max(now - self._last, 1e-9)
+        self._last = now
+        return rate
+
+
+def _encoder_of(run: _Run) -> dict[str, Any]:
+    """Train the own encoder, as the first half of an autoencoder that also tells pictures apart."""
+    config = run.config
+    phase, start = run.where()
+    shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(config.stages).items()}
+    shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(config.stages).items()}
+    shapes |= train_step.head_shapes(config.stages, run.bank.recognisable)
+    params = {name: jnp.asarray(x) for name, x in networks.random_params(shapes, config.run.seed).items()}
+    if phase != "encoder":
+        return part(params, "encoder.")  # the state of the decoder's training holds the trained one
+    params["head.kernel"] = params["head.kernel"] * 0.1
+    training = train_step.begin(params)
+    if start:
+        training, _ = run.restore("encoder", training, {})
+
+    def step_of(training: Training, number: int) -> Any:
+        squares = run.squares(0, number, config.encoder.batch, training_images.STYLE_SHARES)
+        rate = train_step.learning_rate(config.encoder.learning_rate, number, config.encoder.steps)
+        recognition = config.encoder.recognition
+        return train_step.encoder_step(training, *squares.arrays, rate, recognition, stages=config.stages)
+
+    training = run.loop("encoder", start, training, {}, step_of, None)
+    squares = run.squares(2, 0, _NORMALISING, training_images.STYLE_SHARES).images
+    encoder, decoder = part(training.params, "encoder."), part(training.params, "decoder.")
+    means = train_step.mean_activations(encoder, squares, stages=config.stages)
+    encoder, decoder = train_step.normalised(encoder, decoder, means)
+    run.save("decoder", 0, train_step.begin(decoder), encoder)
+    return encoder
+
+
+def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fresh: bool) -> StyleModel:
+    """Train the decoder for an encoder, which stays as it is."""
+    config = run.config
+    variance: Variance = "unbiased" if config.decoder.unbiased else "biased"
+    decoder = {n: jnp.asarray(x) for n, x in networks.random_params(networks.decoder_shapes(stages), 1).items()}
+    training = train_step.begin(decoder)
+    weights = train_step.Weights(config.decoder.content_weight, config.decoder.style_weight)
+    encoder = {name: jnp.asarray(x) for name, x in encoder.items()}
+    phase, start = run.where()
+    if phase == "decoder":
+        training, encoder = run.restore("decoder", training, encoder)
+    start = start if phase == "decoder" else 0
+
+    def step_of(training: Training, number: int) -> Any:
+        content = run.squares(3, number, config.decoder.batch, training_images.CONTENT_SHARES).images
+        style = run.squares(4, number, config.decoder.batch, training_images.STYLE_SHARES).images
+        rate = train_step.learning_rate(config.decoder.learning_rate, number, config.decoder.steps)
+        return train_step.decoder_step(
+            training, encoder, content, style, rate, weights, stages=stages, variance=variance
+        )
+
+    def model_of(training: Training) -> StyleModel:
+        mine, trained = ({name: np.asarray(x) for name, x in tree.items()} for tree in (encoder, training.params))
+        return StyleModel(stages, variance, mine, trained, str(run.folder / RESULT))
+
+    peek = _preview(run, model_of)
+    training = run.loop("decoder", start, training, encoder, step_of, peek)
+    run.save("decoder", config.decoder.steps, training, encoder)
+    return model_of(training)
+
+
+def _preview(run: _Run, model_of: Any) -> Any:
+    """Writes ``preview.png``: contents in the first column, styles in the first row, results between them."""
+    bank, side = run.bank, 128
+    kinds = [bank.photographs[:3], bank.rooms[:3], bank.textures[:3]]
+    contents = [_fitted(picture, side) for kind in kinds for picture in kind][:4]
+    styles = [_fitted(picture, side) for picture in [*bank.textures[:6], *bank.photographs[-1:]]]
+
+    def peek(training: Training) -> None:
+        model = model_of(training)
+        rows = [np.full((side, side, 3), 255, np.uint8), *styles]
+        for content in contents:
+            rows += [content, *(stylize(model, content, [style]) for style in styles)]
+        save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
+
+    return peek
+
+
+def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
+    from PIL import Image
+
+    small = min(picture.shape[:2])
+    top, left = (picture.shape[0] - small) // 2, (picture.shape[1] - small) // 2
+    square = Image.fromarray(picture[top : top + small, left : left + small])
+    return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))

@@ -1,0 +1,279 @@
+"""What a training step costs on devices that are not there: compiled for them, and read from the compiled program.
+
+XLA's compilers for GPUs and TPUs need no device. They say which kernels would run, what these read and write, how much
+memory the step takes and what the devices exchange. They do not say how fast it is: the least time is a bound.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from stylegen.config import Config
+from stylegen.convolution import tracing_for
+from stylegen.io.progress import duration
+from stylegen.runtime import hlo, sharding
+from stylegen.runtime.chips import Target
+from stylegen.runtime.compilation import compiler_options
+from stylegen.training import schedule
+from stylegen.training.regularization import lazy_steps
+from stylegen.training.state import abstract_state, build_networks
+from stylegen.training.step import Static, jit_step, train_step
+
+GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
+# Machine code is not wanted, only the program.
+CHEAP: dict[str, dict[str, str | bool]] = {
+    "gpu": {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled step, as its compiler accounts for it; all numbers are one device's."""
+
+    name: str  # train, or a regularization step
+    target: Target
+    resolution: int
+    batch: int  # of all devices
+    kernels: int
+    convolutions: int
+    odd_convolutions: int
+    flop: float
+    bytes: float
+    seconds: float  # the least: what memory or arithmetic takes, for each kernel of a GPU, else for all together
+    convolution_seconds: float  # the share of convolutions in it; 0 where it is not known
+    arguments: int  # bytes of the state and the batch
+    temporary: int  # bytes
+    collectives: Mapping[str, tuple[int, int]]  # by kind, number and bytes
+    trace_s: float
+    compile_s: float
+    places: Mapping[tuple[str, str, str], float]  # least seconds by (kind, part of the step, function)
+    text: str  # the program
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a step needs on one device."""
+        return self.arguments + self.temporary
+
+    @property
+    def usable(self) -> float:
+        """Bytes available on one device."""
+        return self.target.chip.memory * (GPU_SHARE if self.target.platform == "gpu" else 1)
+
+    @property
+    def exchanged(self) -> int:
+        """Bytes that the devices sum or pass on in a step."""
+        return sum(size for _, size in self.collectives.values())
+
+    @property
+    def exchange_seconds(self) -> float:
+        """What sums in a ring take at the links' rate, 2 (N - 1)/N times their bytes: an estimate."""
+        n = self.target.count
+        return 2 * (n - 1) / n * self.exchanged / self.target.chip.link
+
+    def row(self) -> dict[str, Any]:
+        """For a table or JSON."""
+        return {
+            "step": self.name,
+            "target": self.target.name,
+            "resolution": self.resolution,
+            "batch": self.batch,
+            "kernels": self.kernels,
+            "convolutions": self.convolutions,
+            "odd_convolutions": self.odd_convolutions,
+            "tflop": self.flop / 1e12,
+            "gb": self.bytes / 1e9,
+            "least_ms": 1e3 * self.seconds,
+            "convolutions_ms": 1e3 * self.convolution_seconds,
+            "least_img_per_s": self.batch / self.seconds if self.seconds else None,
+            "memory_gib": self.memory / 2**30,
+            "arguments_gib": self.arguments / 2**30,
+            "collectives": sum(number for number, _ in self.collectives.values()),
+            "exchanged_mb": self.exchanged / 1e6,
+            "exchange_ms": 1e3 * self.exchange_seconds,
+            "trace_s": self.trace_s,
+            "compile_s": self.compile_s,
+        }
+
+
+def make_plan(
+    config: Config,
+    resolution: int,
+    batch: int,
+    target: Target,
+    name: str = "train",
+    options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Compile the step of a stage for a target.
+
+    Args:
+        config: of the run.
+        resolution: of the stage.
+        batch: of all devices together.
+        target: the devices.
+        name: train, or one of ``lazy_steps``.
+        options: of XLA.
+
+    Raises:
+        TargetError: the compiler is not installed.
+        ConfigError: the batch cannot be split over the devices.
+    """
+    config = with_batch(config, resolution, batch)
+    sharding.check_splits(config, target.count, [resolution])
+    mesh = Mesh(np.array(target.devices()), ("data",))
+    begin = time.monotonic()
+    with tracing_for(target.platform):
+        lowered, ours = _lower(config, resolution, batch, mesh, name), compiler_options() or {}
+    traced = time.monotonic()
+    compiled = lowered.compile(compiler_options={**ours, **CHEAP.get(target.platform, {}), **(options or {})})
+    ended = time.monotonic()
+    text, memory = compiled.as_text(), compiled.memory_analysis()
+    assert text is not None and memory is not None
+    chip, run = target.chip, hlo.kernels(text)
+    rate = target.rate(config.compute_dtype, config.precision)
+    if target.platform == "gpu":
+        flop, moved = sum(kernel.flop for kernel in run), float(sum(kernel.bytes for kernel in run))
+        seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in run)
+    else:
+        cost = compiled.cost_analysis() or {}
+        flop, moved = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
+        seconds = max(flop / rate, moved / chip.bandwidth)
+    return Plan(
+        name=name,
+        target=target,
+        resolution=resolution,
+        batch=batch,
+        kernels=len(run),
+        convolutions=sum(kernel.is_convolution for kernel in run) or text.count(" convolution("),
+        odd_convolutions=hlo.odd_convolutions(text),
+        flop=flop,
+        bytes=moved,
+        seconds=seconds,
+        convolution_seconds=sum(k.seconds(chip.bandwidth, rate) for k in run if k.is_convolution),
+        arguments=memory.argument_size_in_bytes,
+        temporary=memory.temp_size_in_bytes,
+        collectives=hlo.collectives(text),
+        trace_s=traced - begin,
+        compile_s=ended - traced,
+        places=hlo.totals(run, text, chip.bandwidth, rate) if target.platform == "gpu" else {},
+        text=text,
+    )
+
+
+def _lower(config: Config, resolution: int, batch: int, mesh: Mesh, name: str) -> jax.stages.Lowered:
+    function = train_step if name == "train" else lazy_steps(config)[name][0]
+    static = Static(config, build_networks(config), sharding.split_latents(mesh))
+    step = jit_step(function, static, sharding.replicated(mesh), sharding.split_batch(mesh))
+    images = jax.ShapeDtypeStruct((batch, resolution, resolution, config.image_channels), jnp.uint8)
+    labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
+    return step.lower(abstract_state(config), images, labels, scalar, scalar)
+
+
+def with_batch(config: Config, resolution: int, batch: int) -> Config:
+    """The configuration with another batch at a resolution."""
+    schedule = dataclasses.replace(config.schedule, batch={**config.schedule.batch, resolution: batch})
+    return dataclasses.replace(config, schedule=schedule)
+
+
+def describe(config: Config, target: Target, resolution: int | None = None, log: Callable[[str], None] = print) -> str:
+    """What a stage costs on a target, as text: does it fit, the batch that would, the least time, what is exchanged.
+
+    Args:
+        config: of the run.
+        target: the devices.
+        resolution: of the stage; the full one by default.
+        log: told what is being compiled, which takes minutes.
+
+    Raises:
+        TargetError, ConfigError: as of ``make_plan``.
+    """
+    resolution = resolution or config.resolution
+    batch = config.batch_at(resolution)
+    names = {"train": 1, **{name: interval for name, (_, interval) in lazy_steps(config).items()}}
+    unit = min(config.discriminator.mbstd_group_size, batch) * target.count
+    if config.loss.pl_weight:
+        unit = math.lcm(unit, config.loss.pl_batch_shrink * target.count)
+    plans: dict[str, Plan] = {}
+    try:
+        for name in names:
+            plans[name] = _logged(config, resolution, batch, target, name, log)
+    except jax.errors.JaxRuntimeError as error:
+        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT; try a smaller one. {_refusal(error)}"
+    largest = max(plans.values(), key=lambda plan: plan.memory)
+    # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
+    second: Plan | None = None
+    try:
+        other = batch // 2 // unit * unit or 2 * batch
+        second = _logged(config, resolution, other, target, largest.name, log)
+    except jax.errors.JaxRuntimeError as error:
+        log(f"  {other} images do not fit. {_refusal(error)}")
+    return _report(config, plans, names, second, unit)
+
+
+def _refusal(error: jax.errors.JaxRuntimeError) -> str:
+    """A TPU's compiler refuses what does not fit: its first line. Another error is raised again."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    return f"XLA: {str(error).splitlines()[0][:300]}"
+
+
+def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:
+    log(f"Compiling {name} at {resolution} pixels for {batch} images on {target.name} ...")
+    plan = make_plan(config, resolution, batch, target, name)
+    log(f"  in {duration(plan.trace_s + plan.compile_s)}")
+    return plan
+
+
+def largest_batch(one: Plan, other: Plan, unit: int) -> int | None:
+    """The largest multiple of ``unit`` images whose step fits, by the memory of two batches; None is no bound."""
+    image = (other.memory - one.memory) / (other.batch - one.batch)
+    fixed = one.memory - image * one.batch
+    if image <= 0 or not math.isfinite(one.usable):
+        return None
+    return max(int((one.usable - fixed) / image / unit), 0) * unit
+
+
+def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], second: Plan | None, unit: int) -> str:
+    train, largest = plans["train"], max(plans.values(), key=lambda plan: plan.memory)
+    target = train.target
+    chip, count = target.chip, target.count
+    step = sum(plan.seconds / names[name] for name, plan in plans.items())
+    dtype: str = config.compute_dtype
+    if dtype == "float32":
+        dtype += f" at {config.precision} precision"
+    lines = [
+        f"{count} x {chip.name}, {train.resolution}x{train.resolution} pixels, batch {train.batch} "
+        f"({train.batch // count} a device), {dtype}. The compiler's counts; nothing has run."
+    ]
+    share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if target.platform == "gpu" else ""
+    fits = "fits" if largest.memory <= largest.usable else "DOES NOT FIT"
+    gib = 2**30
+    room = f" of {largest.usable / gib:.1f}{share}: {fits}" if math.isfinite(largest.usable) else ""
+    lines.append(f"memory of a device  {largest.memory / gib:.2f} GiB{room}")
+    most = largest_batch(largest, second, unit) if second else None
+    if second and most is not None:
+        lines.append(f"largest batch       {most:,}, predicted from the memory of {train.batch} and {second.batch}")
+    lines.append(f"a step              {train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device")
+    if step > 0 and math.isfinite(chip.bandwidth):
+        kimg = 1000 / train.batch * step
+        total = sum(
+            max(min(phase.end, schedule.total_nimg(config)) - phase.start, 0)
+            for phase in schedule.phases(config)
+            if phase.resolution == train.resolution
+        )
+        lines.append(
+            f"least time          {1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the "
+            f"{total / 1000:,.0f} kimg at {train.resolution} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
+        )
+    if train.collectives:
+        kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
+        rate = "" if not math.isfinite(chip.link) else f", about {1e3 * train.exchange_seconds:.2f} ms"
+        lines.append(f"exchanged           {kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}")
+    return "\n".join(lines)

@@ -1,0 +1,438 @@
+"""Everything that is jitted during training: one pure function per training step.
+
+The order is the original's (StyleGAN, Karras et al. 2019, code): moving average of the generator, discriminator step,
+generator step, each with latents and noise of its own. Images are at the stage's own resolution; see
+``losses.r1_penalty`` for what that means for the gradient penalty.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax, random
+
+from stylegen import ops
+from stylegen.config import Config
+from stylegen.networks.generator import GeneratorNetwork, broadcast_styles, num_styles
+from stylegen.runtime.compilation import at_precision, compiler_options
+from stylegen.training import augment, losses
+from stylegen.training.freeze import without_frozen
+from stylegen.training.state import (
+    Networks,
+    Params,
+    TrainState,
+    d_optimizer,
+    g_optimizer,
+    lazy_correction,
+    path_correction,
+)
+
+Metrics = dict[str, Array]  # scalars, float32, by log key
+See = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
+
+
+def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
+    """Uint8 [N, r, r, C] to what the discriminator sees: scaled to [-1, 1], half of them mirrored if asked, faded."""
+    reals = ops.to_float(images)
+    if mirror:
+        flip = random.bernoulli(key, 0.5, (reals.shape[0], 1, 1, 1))
+        reals = jnp.where(flip, reals[:, :, ::-1], reals)
+    return ops.fade(reals, alpha)
+
+
+def mix_styles(w: Array, w_mix: Array, key: Array, layers: int, probability: float) -> Array:
+    """Style mixing regularization (StyleGAN, Sec. 3.1).
+
+    With the given probability the batch switches from w to w_mix at a random layer, one for the whole batch, drawn
+    among the active layers only.
+
+    Args:
+        w: [N, w_dim].
+        w_mix: [N, w_dim].
+        key: of the draw.
+        layers: number of active layers.
+        probability: of switching at all.
+
+    Returns:
+        ws [N, layers, w_dim].
+    """
+    chance_key, layer_key = random.split(key)
+    switch = random.randint(layer_key, (), 1, layers)
+    switch = jnp.where(random.bernoulli(chance_key, probability), switch, layers)
+    keep = jnp.arange(layers) < switch
+    return jnp.where(keep[None, :, None], broadcast_styles(w, layers), broadcast_styles(w_mix, layers))
+
+
+def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
+    """Running mean of w [w_dim], moved towards the mean of a batch [N, w_dim]."""
+    return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
+
+
+def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg: Array | int = 0) -> Array | float:
+    """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg.
+
+    With ``rampup`` the half-life is at most so many times ``nimg``, the images shown before the step, so that the
+    average of a young run forgets the first, random generator (StyleGAN2-ADA, Karras et al. 2020, published code).
+    """
+    if ema_kimg == 0:
+        return 0.0
+    if rampup is None:
+        return 0.5 ** (batch_size / (ema_kimg * 1000))
+    half_life = jnp.minimum(ema_kimg * 1000, rampup * jnp.asarray(nimg, jnp.float32))
+    return jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
+
+
+def draw_styles(
+    network: GeneratorNetwork,
+    config: Config,
+    z_key: Array,
+    mix_key: Array,
+    n: int,
+    c: Array | None,
+    resolution: int,
+    latent_sharding: Any = None,
+) -> tuple[Array, Array]:
+    """Styles as training draws them: with style mixing.
+
+    Returns:
+        (ws [N, layers, w_dim], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+    """
+    latents = random.normal(z_key, (2, n, config.generator.z_dim))
+    if latent_sharding is not None:
+        # Without being told, the compiler would draw all fakes on every device.
+        latents = lax.with_sharding_constraint(latents, latent_sharding)
+    z, z_mix = latents
+    layers = num_styles(resolution)
+    w = network.mapping(z, c)
+    if config.generator.style_mixing_prob == 0:
+        return broadcast_styles(w, layers), w
+    return mix_styles(w, network.mapping(z_mix, c), mix_key, layers, config.generator.style_mixing_prob), w
+
+
+def generate(
+    network: GeneratorNetwork,
+    config: Config,
+    key: Array,
+    n: int,
+    c: Array | None,
+    resolution: int,
+    alpha: Array,
+    latent_sharding: Any = None,
+) -> tuple[Array, Array]:
+    """Fakes as training draws them: with style mixing and fresh noise.
+
+    Returns:
+        (images [N, r, r, C], w [N, w_dim]); w as in ``draw_styles``.
+    """
+    z_key, mix_key, noise_key = random.split(key, 3)
+    ws, w = draw_styles(network, config, z_key, mix_key, n, c, resolution, latent_sharding)
+    images = network.synthesis(ws, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
+    return images, w
+
+
+def generator_loss(
+    g: Params,
+    state: TrainState,
+    c: Array | None,
+    alpha: Array,
+    key: Array,
+    reals: Array,
+    *,
+    static: "Static",
+) -> tuple[Array, Array]:
+    """Mean generator loss of as many fakes as there are reals [N, r, r, C], and their w [N, w_dim].
+
+    Only a relativistic loss looks at the reals, and pairs each with the fake of the same place in the batch.
+    """
+    config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
+    loss = losses.LOSSES[config.loss.name]
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    key, (see_fakes, *see_reals) = _augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
+    fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
+    score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
+    real_scores = [score(see(reals)) for see in see_reals]
+    return jnp.mean(loss.generator(*real_scores, score(see_fakes(fakes)))), w
+
+
+def _augmentations(
+    key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
+) -> tuple[Array, list[See]]:
+    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities.
+
+    Those of reals and fakes are independent, or the same if ``augment.paired``. What a batch's chances make of reals
+    and not of fakes is noise to a discriminator that can hardly tell them apart; the losses that see one image at a
+    time have the same expectation either way; relativistic ones and WGAN-GP's blends, which see two, have another.
+    """
+    if p is None:
+        return key, [lambda images: images] * count
+    key, augment_key = random.split(key)
+    different = 1 if config.augment.paired else count
+    draws = augment.draw(augment_key, (different, *shape), config.augment)
+    parts = [jax.tree.map(lambda numbers, i=i: numbers[i % different], draws) for i in range(count)]
+    return key, [functools.partial(augment.transform, p=p, draws=part, config=config.augment) for part in parts]
+
+
+def discriminator_loss(
+    d: Params,
+    reals: Array,
+    fakes: Array,
+    c: Array | None,
+    alpha: Array,
+    key: Array,
+    *,
+    static: "Static",
+    p: Array | None = None,
+) -> tuple[Array, Metrics]:
+    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy.
+
+    With a strength p, reals and fakes are augmented. R1 is of the discriminator and the augmentation before it as one
+    function, by the images as they were, as in the code of ADA's authors; their paper leaves it open. WGAN-GP blends
+    augmented reals with augmented fakes.
+    """
+    config = static.config
+    network = static.networks.discriminator(d)
+    score = functools.partial(network, c=c, alpha=alpha)
+    key, sees = _augmentations(key, p, reals.shape, 2, config)
+    penalized = losses.penalties(config.loss) if config.loss.r1_interval == 1 else ()
+    (real_scores, fake_scores), sizes = scores_and_penalties(score, (reals, fakes), sees, penalized, config)
+    loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
+    metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
+    if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
+        ahead = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
+        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(ahead))
+    if p is not None:
+        metrics["Progress/augment"] = p
+    if config.loss.name == "wgan_gp":
+        mix = random.uniform(key, (reals.shape[0],))
+        see_reals, see_fakes = sees
+        penalty = losses.gradient_penalty(score, see_reals(reals), see_fakes(fakes), mix, config.resolution)
+        loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
+        metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
+    for name, size in sizes.items():
+        loss = loss + config.loss.r1_gamma / 2 * size
+        metrics[f"Loss/{name}_penalty"] = jnp.mean(size)
+    metrics["Loss/D/loss"] = jnp.mean(loss)
+    return metrics["Loss/D/loss"], metrics
+
+
+def scores_and_penalties(
+    score: losses.Score, images: Sequence[Array], sees: Sequence[See], penalized: Sequence[str], config: Config
+) -> tuple[list[Array], dict[str, Array]]:
+    """Scores [N] of each of ``images``, and by name the penalty [N] of the first ones, one pass for both.
+
+    Reals come first, then fakes, each seen through its augmentation, as in ``discriminator_loss``.
+    """
+    scores, sizes = [], {}
+    for i, (batch, see) in enumerate(zip(images, sees, strict=False)):
+
+        def through(x: Array, see: See = see) -> Array:
+            return score(see(x))
+
+        if i < len(penalized):
+            scored, sizes[penalized[i]] = losses.scores_and_penalty(through, batch, config.resolution)
+        else:
+            scored = through(batch)
+        scores.append(scored)
+    return scores, sizes
+
+
+def lazy_r1_loss(
+    d: Params,
+    images: Sequence[Array],
+    c: Array | None,
+    alpha: Array,
+    *,
+    static: "Static",
+    sees: Sequence[See] = (lambda x: x, lambda x: x),
+) -> tuple[Array, Metrics]:
+    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
+
+    ``images`` and ``sees``, the augmentations, are as for ``scores_and_penalties``.
+    """
+    config = static.config
+    score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
+    _, sizes = scores_and_penalties(score, images, sees, losses.penalties(config.loss), config)
+    means = {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+    return config.loss.r1_gamma / 2 * config.loss.r1_interval * functools.reduce(jnp.add, means.values()), means
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Static:
+    """What a compiled step is specialised to. Compared by identity: make one per run."""
+
+    config: Config
+    networks: Networks
+    latent_sharding: Any = None  # of latents [2, N, z_dim], where the batch is split over devices
+
+
+def descend(
+    optimizer: optax.GradientTransformation, gradients: Params, opt_state: Any, params: Params, learning_rate: Array
+) -> tuple[Params, Any]:
+    """A step against the gradients: (new parameters, new state of the optimizer)."""
+    updates, opt_state = optimizer.update(gradients, opt_state, params)
+    return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt_state
+
+
+def or_as_before(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
+    """The state after an update, or as it was where losses or gradients are not finite; and 1 there, else 0.
+
+    A choice leaf by leaf: what XLA runs inside a conditional is slow on a CPU. Clock, key and constant noise are those
+    of ``after`` in any case.
+    """
+    fields = {field.name: getattr(after, field.name) for field in dataclasses.fields(after)}
+    kept = {name: value for name, value in fields.items() if name not in ("nimg", "key", "noise_const")}
+    old = {name: getattr(before, name) for name in kept}
+    chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), kept, old)
+    return dataclasses.replace(after, **chosen), 1 - finite.astype(jnp.float32)
+
+
+def is_finite(metrics: Metrics) -> Array:
+    """Whether all of them are finite numbers."""
+    return functools.reduce(jnp.logical_and, [jnp.isfinite(value) for value in metrics.values()])
+
+
+def update_discriminator(
+    state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: Static
+) -> tuple[TrainState, Metrics]:
+    """One discriminator step on reals [N, r, r, C] and as many fresh fakes."""
+    config, n, resolution = static.config, reals.shape[0], reals.shape[1]
+    fake_key, penalty_key = random.split(key)
+    network = static.networks.generator(state.g, state.noise_const)
+    fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
+        state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
+    )
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
+    learning_rate = learning_rate * lazy_correction(config)
+    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
+    return dataclasses.replace(state, d=d, d_opt=d_opt, w_avg=w_avg), metrics
+
+
+def update_generator(
+    state: TrainState,
+    reals: Array,
+    c: Array | None,
+    alpha: Array,
+    learning_rate: Array,
+    key: Array,
+    static: Static,
+) -> tuple[TrainState, Metrics]:
+    """One generator step on as many fresh fakes as there are reals [N, r, r, C]."""
+    config = static.config
+    (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
+        state.g, state, c, alpha, key, reals, static=static
+    )
+    learning_rate = learning_rate * path_correction(config)
+    gradients = without_frozen(gradients, "g", config.run.freeze)
+    metrics = {"Loss/G/loss": loss, "Doctor/gradient_norm/G": optax.tree.norm(gradients)}
+    g, g_opt = descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
+    return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), metrics
+
+
+def train_step(
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+) -> tuple[TrainState, Metrics]:
+    """One step: moving average, discriminator, generator; the clock advances by the batch.
+
+    Where a loss or a gradient is not finite, all of it is skipped, but for the clock: the data goes on.
+
+    Args:
+        state: before the step.
+        images: uint8 [N, r, r, C], r the stage's resolution; neighbours share a minibatch-std group.
+        labels: int32 [N], class of each image; not used by an unconditional network.
+        alpha: float32 scalar, weight of the newest block.
+        learning_rate: float32 scalar.
+        static: configuration and network structure.
+
+    Returns:
+        (state after the step, metrics); the metric ``Progress/skipped`` is 1 where the step was skipped.
+    """
+    config, n, before = static.config, images.shape[0], state
+    reals_key, d_key, g_key, _ = _step_keys(state)
+    reals, c = _prepare(images, labels, alpha, reals_key, config)
+    # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
+    beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
+    state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
+    state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
+    # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
+    state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)
+    if state.augment is not None:
+        controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
+        state = dataclasses.replace(state, augment=controller)
+    metrics = d_metrics | g_metrics
+    state, metrics["Progress/skipped"] = or_as_before(is_finite(metrics), state, before)
+    return dataclasses.replace(state, nimg=state.nimg + n), metrics
+
+
+def regularize_step(
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+) -> tuple[TrainState, Metrics]:
+    """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
+
+    R2, where the loss has it, is on fakes of its own, drawn with the generator that the training step left.
+
+    Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
+    conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
+    """
+    config = static.config
+    *_, key = _step_keys(state)
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    key, sees = _augmentations(key, p, images.shape, 2 if "r2" in losses.penalties(config.loss) else 1, config)
+    reals, c = _prepare(images, labels, alpha, key, config)
+    batch = [reals]
+    if "r2" in losses.penalties(config.loss):
+        network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
+        fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
+        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
+    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, batch, c, alpha, static=static, sees=sees)
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
+    learning_rate = learning_rate * lazy_correction(config)
+    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    state, metrics["Progress/skipped_r1"] = or_as_before(finite, dataclasses.replace(state, d=d, d_opt=d_opt), state)
+    return state, metrics
+
+
+def _step_keys(state: TrainState) -> Array:
+    """Keys for the reals, the discriminator's half, the generator's half, and the lazy R1 step that comes before."""
+    return random.split(random.fold_in(state.key, state.nimg), 4)
+
+
+def _prepare(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:
+    """A batch as the networks take it: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
+    c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
+    return prepare_reals(images, alpha, config.data.mirror, key), c
+
+
+def reset_optimizers(state: TrainState) -> TrainState:
+    """Forget Adam's moments, as the original does where a fade begins and where it ends.
+
+    They start as zeros, which come from the host here: a program to make them would have to be compiled, for 7 s, just
+    where training grows.
+    """
+    g_opt, d_opt = jax.tree.map(lambda moment: np.zeros(moment.shape, moment.dtype), (state.g_opt, state.d_opt))
+    return dataclasses.replace(state, g_opt=g_opt, d_opt=d_opt)
+
+
+def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
+    """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
+
+    Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
+    Products and convolutions have the precision that the configuration names.
+    """
+    return jax.jit(
+        functools.partial(at_precision(static.config.precision)(step), static=static),
+        donate_argnums=0,
+        in_shardings=(replicated, split, split, replicated, replicated),
+        out_shardings=(replicated, replicated),
+        compiler_options=compiler_options(),
+    )

@@ -1,0 +1,93 @@
+"""What a configuration amounts to, as text: its schedule, its layers, the time that it takes."""
+
+from stylegen.config import Config
+from stylegen.config_json import to_json
+from stylegen.networks.generator import width
+from stylegen.training import schedule
+from stylegen.training.state import abstract_state, by_path, count_parameters
+
+
+def multiplications(config: Config, resolution: int) -> int:
+    """Multiplications of one pass of an image through both networks' 3x3 convolutions at a stage's resolution.
+
+    What the time of a training step is roughly proportional to.
+    """
+    total = 0
+    for net in (config.generator, config.discriminator):
+        widths = {
+            r: width(r, net.channel_base, net.channel_max, net.channel_decay)
+            for r in config.resolutions
+            if r <= resolution
+        }
+        for r, channels in widths.items():
+            total += 9 * r * r * channels * (channels + (widths[r // 2] if r > 4 else 0))
+    return total
+
+
+def seconds_left(config: Config, nimg: int, resolution: int, img_per_sec: float) -> tuple[float, float]:
+    """(seconds to the end of the phase, to the end of the run), given the speed at a resolution.
+
+    The speed at other resolutions is predicted from the multiplications.
+    """
+    cost = multiplications(config, resolution)
+    end, phase_left, run_left = schedule.total_nimg(config), 0.0, 0.0
+    for phase in schedule.phases(config):
+        images = max(min(phase.end, end) - max(phase.start, nimg), 0)
+        seconds = images / img_per_sec * multiplications(config, phase.resolution) / cost
+        run_left += seconds
+        if phase.start <= nimg < phase.end:
+            phase_left = seconds
+    return phase_left, run_left
+
+
+def schedule_table(config: Config, img_per_sec: float | None = None) -> str:
+    """One row per phase; hours if a speed at full resolution is given."""
+    rows = [["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"]]
+    end = schedule.total_nimg(config)
+    full = multiplications(config, config.resolution)
+    for phase in schedule.phases(config):
+        images = max(min(phase.end, end) - phase.start, 0)
+        hours = "-"
+        if img_per_sec:
+            hours = f"{images / img_per_sec * multiplications(config, phase.resolution) / full / 3600:.2f}"
+        span = [f"{phase.start / 1000:g}", f"{min(phase.end, end) / 1000:g}"] if images else ["not", "reached"]
+        row = [f"{phase.resolution}", phase.kind, *span, f"{phase.batch_size}", f"{phase.learning_rate:g}", hours]
+        rows.append(row)
+    return _table(rows)
+
+
+def parameter_table(config: Config) -> str:
+    """Parameters of each layer of both networks, with their shapes."""
+    state = abstract_state(config)
+    rows = [["layer", "shape", "parameters"]]
+    for name, params in (("generator", state.g), ("discriminator", state.d)):
+        flat = {f"{name}/{path}": leaf for path, leaf in by_path(params, "/").items()}
+        # Order of execution, not of the alphabet: b4 before b16 before b128.
+        for path in sorted(flat, key=_natural):
+            rows.append([path, "x".join(map(str, flat[path].shape)), f"{flat[path].size:,}"])
+        rows.append([f"{name}: all", "", f"{count_parameters(params):,}"])
+    return _table(rows)
+
+
+def describe(config: Config, img_per_sec: float | None = None) -> str:
+    """The resolved configuration, the schedule and the parameters, for ``--dry_run``."""
+    note = (
+        f"hours: at {img_per_sec:g} images/s at {config.resolution} pixels; other stages predicted by multiplications"
+        if img_per_sec
+        else "hours: give --img_per_sec, the speed at full resolution"
+    )
+    return "\n".join([to_json(config), schedule_table(config, img_per_sec), note, "", parameter_table(config)])
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    def key(part: str) -> tuple[int, str]:
+        digits = part.lstrip("abcdefghijklmnopqrstuvwxyz_")
+        return (int(digits) if digits.isdigit() else 0, part)
+
+    return [key(part) for part in path.split("/")]
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

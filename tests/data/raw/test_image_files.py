@@ -1,0 +1,90 @@
+import pickle
+import zipfile
+
+import pytest
+
+from stylegen.data import DataError, imaging
+from stylegen.data.raw.image_files import ImageFilesOrigin
+
+
+@pytest.fixture
+def make_tree(tmp_path, photo, to_bytes):
+    """Writes files as a folder or a zip; names that end in .png are pictures."""
+
+    def make(names, zipped):
+        files = {
+            name: to_bytes(photo(i), "PNG") if name.endswith((".png", ".PNG")) else b"x" for i, name in enumerate(names)
+        }
+        if zipped:
+            with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+                for name, data in files.items():
+                    archive.writestr(name, data)
+            return tmp_path / "in.zip"
+        for name, data in files.items():
+            (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(data)
+        return tmp_path / "in"
+
+    return make
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_images_are_found_in_all_folders_and_sorted(make_tree, zipped):
+    names = ["b.png", "z/deep/er/a.PNG", "a.png", "notes.txt", ".hidden.png", "__MACOSX/._b.png", ".git/c.png"]
+    origin = ImageFilesOrigin(make_tree(names, zipped))
+    assert [image.key for image in origin.read(0, 99)] == ["a.png", "b.png", "z/deep/er/a.PNG"]
+    assert [image.key for image in pickle.loads(pickle.dumps(origin)).read(1, 2)] == ["b.png"]
+    assert all(image.label is None and imaging.decode(image.data, 3) for image in origin.read(0, 3))
+    assert origin.class_names == ()
+    assert ImageFilesOrigin(origin.path, max_images=2).num_images == 2
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_top_folders_are_classes(make_tree, zipped):
+    origin = ImageFilesOrigin(make_tree(["dog/1.png", "cat/x/2.png", "cat/1.png"], zipped), labels_from_folders=True)
+    assert origin.class_names == ("cat", "dog")
+    assert [(i.key, i.label) for i in origin.read(0, 3)] == [("cat/1.png", 0), ("cat/x/2.png", 0), ("dog/1.png", 1)]
+
+
+def test_the_one_folder_around_a_zip_is_no_class(make_tree):
+    origin = ImageFilesOrigin(make_tree(["all/dog/1.png", "all/cat/1.png"], True), labels_from_folders=True)
+    assert origin.class_names == ("cat", "dog")
+
+
+def test_a_single_class_is_one(make_tree):
+    assert ImageFilesOrigin(make_tree(["dog/1.png", "dog/2.png"], False), labels_from_folders=True).class_names == (
+        "dog",
+    )
+
+
+def test_labels_need_folders(make_tree):
+    with pytest.raises(DataError, match=r"has images outside of folders, such as 1\.png"):
+        ImageFilesOrigin(make_tree(["dog/1.png", "1.png"], False), labels_from_folders=True)
+
+
+def test_a_changed_folder_is_another_origin(make_tree, photo):
+    folder = make_tree(["1.png", "2.png"], False)
+    before = ImageFilesOrigin(folder).identity
+    assert ImageFilesOrigin(folder).identity == before
+    photo(9, (90, 90)).save(folder / "2.png")
+    assert ImageFilesOrigin(folder).identity != before
+
+
+def test_nothing_there_is_a_sentence(make_tree, tmp_path):
+    with pytest.raises(DataError, match="holds no images"):
+        ImageFilesOrigin(make_tree(["notes.txt"], False))
+    with pytest.raises(DataError, match="holds no images"):
+        ImageFilesOrigin(make_tree(["notes.txt"], True))
+    (tmp_path / "broken.zip").write_text("no zip")
+    with pytest.raises(DataError, match="is neither a folder nor a readable zip file"):
+        ImageFilesOrigin(tmp_path / "broken.zip")
+
+
+def test_a_file_that_cannot_be_read_comes_empty(make_tree, monkeypatch):
+    path = make_tree(["1.png", "2.png"], True)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF  # inside of the first file: its checksum is wrong now
+    path.write_bytes(data)
+    assert [bool(image.data) for image in ImageFilesOrigin(path).read(0, 2)] == [False, True]
+    monkeypatch.setattr("stylegen.data.raw.image_files.MAX_BYTES", 10)
+    assert [image.data for image in ImageFilesOrigin(path).read(0, 2)] == [b"", b""]

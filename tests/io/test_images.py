@@ -1,0 +1,95 @@
+"""Grids, labels and files of pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegen.io import images
+
+
+def pictures(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 256, (n, side, side, channels), np.uint8)
+
+
+@pytest.mark.parametrize("channels, mode", [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_png_keeps_every_channel(tmp_path, channels, mode):
+    (picture,) = pictures(1, channels=channels)
+    images.save_image(picture, tmp_path / "new" / "a.png")
+    with Image.open(tmp_path / "new" / "a.png") as back:
+        assert back.mode == mode
+        np.testing.assert_array_equal(np.asarray(back).reshape(4, 4, channels), picture)
+
+
+def test_a_grid_is_filled_row_by_row_and_scaled_by_whole_pixels():
+    five = pictures(5)
+    table = images.grid(five, columns=3, scale=2)
+    assert table.shape == (16, 24, 3)
+    for i in range(5):
+        y, x = divmod(i, 3)
+        cell = table[8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+        np.testing.assert_array_equal(cell, np.kron(five[i], np.ones((2, 2, 1), np.uint8)))
+    assert (table[8:, 16:] == 255).all()
+
+
+def test_missing_pictures_are_transparent_where_there_is_alpha():
+    table = images.grid(pictures(3, channels=4), columns=2)
+    assert (table[4:, 4:, 3] == 0).all()
+
+
+@pytest.mark.parametrize("n, columns", [(1, 1), (4, 4), (5, 3), (16, 4), (17, 5), (64, 8)])
+def test_columns_of_a_grid(n, columns):
+    assert images.grid_columns(n) == columns
+
+
+def test_save_grid_writes_the_grid(tmp_path):
+    images.save_grid(pictures(4), tmp_path / "fakes000012.png", 2, scale=3)
+    with Image.open(tmp_path / "fakes000012.png") as back:
+        np.testing.assert_array_equal(np.asarray(back), images.grid(pictures(4), 2, 3))
+    assert [path.name for path in tmp_path.iterdir()] == ["fakes000012.png"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), images.replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_mixing_grid_has_its_sources_along_the_edges():
+    rows, cols, mixed = pictures(2), pictures(3), pictures(6).reshape(2, 3, 4, 4, 3)
+    table = images.mixing_grid(rows, cols, mixed)
+    assert table.shape == (3, 4, 4, 4, 3)
+    np.testing.assert_array_equal(table[0, 1:], cols)
+    np.testing.assert_array_equal(table[1:, 0], rows)
+    np.testing.assert_array_equal(table[1:, 1:], mixed)
+    assert (table[0, 0] == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_labels_stand_above_and_left_of_the_pictures(channels):
+    table = pictures(6, side=8, channels=channels).reshape(2, 3, 8, 8, channels)
+    page = images.labelled_grid(table, ["a", "b"], ["1", "2", "3"], scale=4, gap=5)
+    left, top = page.shape[1] - 3 * 32 - 5, page.shape[0] - 2 * 32 - 5
+    for i, j in np.ndindex(2, 3):
+        y, x = top + 32 * i + 5 * (i > 0), left + 32 * j + 5 * (j > 0)
+        np.testing.assert_array_equal(page[y : y + 32, x : x + 32], images.enlarge(table[i, j], 4))
+    for margin in (page[:top, left:, 0], page[top:, :left, 0]):
+        assert margin.min() < 128 and margin.max() == 255, "dark text on white"
+    assert (page[:top, :left, 0] == 255).all()
+    assert (page[top + 32 : top + 37, left:, 0] == 255).all()
+
+
+def test_columns_are_wide_enough_for_their_labels():
+    page = images.labelled_grid(pictures(2).reshape(1, 2, 4, 4, 3), ["a"], ["a long label", "another long label"])
+    assert page.shape[1] > 2 * 80
+
+
+def test_comfortable_scale():
+    assert [images.comfortable_scale(side) for side in (16, 32, 96, 128, 256)] == [8, 4, 2, 1, 1]
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(ValueError, match="uint8"):
+        images.to_pil(np.zeros((4, 4, 3), np.float32))

@@ -1,0 +1,208 @@
+"""One and two devices compute the same, and what travels between devices are sums."""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, RunConfig, ScheduleConfig
+from stylegen.runtime import sharding
+
+# In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
+PROGRAM = """
+import dataclasses, functools, json, sys
+import jax, jax.numpy as jnp, numpy as np
+from stylegen import distributed
+from stylegen.config import (
+    AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+)
+from stylegen.state import build_networks, init_state
+from stylegen.train_step import Static, jit_step, train_step
+
+config = Config(
+    resolution=8,
+    data=DataConfig(source="images", batch=24, mirror=True),
+    generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=1, channel_max=4),
+    discriminator=DiscriminatorConfig(channel_max=4),
+    augment=AugmentConfig(mode=sys.argv[1], p=0.5, interval=1, noise=True, cutout=True),
+    schedule=ScheduleConfig(start_resolution=4),
+)
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (24, 4, 4, 3), np.uint8)
+batch = {"image": images, "label": np.zeros(24, np.int32)}
+networks = build_networks(config)
+
+def start():
+    state, rng = init_state(config), np.random.default_rng(1)
+    # Without noise a new network normalises a constant, which makes much of rounding; so does Adam's first step, which
+    # divides gradients by themselves.
+    shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
+    used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
+    g, d, g_opt, d_opt = shaken(state.g), shaken(state.d), used(state.g_opt), used(state.d_opt)
+    return dataclasses.replace(state, g=g, d=d, g_opt=g_opt, d_opt=d_opt)
+
+results, report = {}, {"devices": jax.device_count(), "shards": {}}
+for devices in (1, 2):
+    mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
+    replicated, split = distributed.replicated(mesh), distributed.split_batch(mesh)
+    placed = distributed.put_batch(mesh, batch)
+    report["shards"][devices] = [list(shard.data.shape) for shard in placed["image"].addressable_shards]
+    state = distributed.put_replicated(mesh, start())
+    static = Static(config, networks, distributed.split_latents(mesh))
+    arguments = state, placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
+    step = jit_step(train_step, static, replicated, split).lower(*arguments).compile()
+    report["step"] = step.as_text()
+    state, metrics = step(*arguments)
+    report["whole"] = all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
+    state = dataclasses.replace(state, key=jax.random.key_data(state.key))
+    results[devices] = jax.device_get((state, metrics))
+
+paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(results[1])]
+pairs = zip(*map(jax.tree.leaves, (results[1], results[2])))
+# Of numbers beyond 1 relative to the largest of their array.
+differences = {path: float(np.abs(a - b).max() / max(np.abs(a).max(), 1)) for path, (a, b) in zip(paths, pairs)}
+report["difference"] = max((value, path) for path, value in differences.items())
+report["moved"] = float(max(np.abs(a - b).max() for a, b in zip(
+    jax.tree.leaves(results[2][0].d), jax.tree.leaves(jax.device_get(start().d)))))
+
+score = jax.jit(
+    lambda d, x: jnp.mean(networks.discriminator(d)(x)),
+    in_shardings=(replicated, split), out_shardings=replicated,
+)
+images = jax.ShapeDtypeStruct((24, 4, 4, 3), jnp.float32)
+report["score"] = score.lower(start().d, images).compile().as_text()
+print(json.dumps(report))
+"""
+
+
+@pytest.fixture(scope="module", params=["none", pytest.param("ada", marks=pytest.mark.slow)])
+def report(request):
+    """What the program found, without augmentation and with it."""
+    # The latter two only make compiling faster.
+    flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
+    environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, request.param],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_one_and_two_devices_take_the_same_step(report):
+    assert report["devices"] == 2
+    largest, where = report["difference"]
+    assert largest < 1e-5, (where, largest)
+    assert report["moved"] > 1e-3, "the step did nothing, so that agreement says nothing"
+
+
+def test_batches_are_split_and_states_are_whole(report):
+    assert report["shards"] == {"1": [[24, 4, 4, 3]], "2": [[12, 4, 4, 3]] * 2}
+    assert report["whole"]
+
+
+def collectives(program):
+    """(result, kind) of all that devices tell each other in a compiled program."""
+    return re.findall(r"= (.+?) (all-[a-z-]+|collective-[a-z-]+|reduce-scatter)(?:-start)?\(", program)
+
+
+def test_discriminator_sends_no_features_between_devices(report):
+    """Groups of minibatch standard deviation lie on one device each: only the mean score is summed over devices."""
+    operations = collectives(report["score"])
+    assert [kind for _, kind in operations] == ["all-reduce"], operations
+    assert operations[0][0].startswith("f32[]"), operations
+
+
+def test_a_step_sends_nothing_but_sums_between_devices(report):
+    assert {kind for _, kind in collectives(report["step"])} == {"all-reduce"}
+
+
+def test_no_device_computes_the_whole_batch(report):
+    """Of both networks and both halves of the step: the batch is 24, and no other size of these networks is."""
+    products = re.findall(r"= f32\[(\d+)\S* (?:convolution|dot)\(", report["step"])
+    assert "12" in products
+    assert products.count("24") == 0, f"{products.count('24')} of {len(products)} products are of the whole batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    process_index: int
+    id: int = 0
+    platform: str = "cpu"
+
+
+def make_config(batch=8, group=4, devices=None, batch_at=None):
+    return Config(
+        resolution=8,
+        data=DataConfig(source="images", batch=batch),
+        discriminator=DiscriminatorConfig(mbstd_group_size=group),
+        schedule=ScheduleConfig(start_resolution=4 if batch_at else 8, batch=batch_at or {}),
+        run=RunConfig(devices=devices),
+    )
+
+
+def test_a_mesh_has_the_devices_asked_for():
+    assert sharding.make_mesh(make_config(devices=1)).shape == {"data": 1}
+    assert sharding.make_mesh(make_config()).shape == {"data": len(jax.devices())}
+
+
+def test_more_devices_than_there_are_is_refused():
+    wanted = len(jax.devices()) + 1
+    with pytest.raises(ConfigError, match=rf"run\.devices = {wanted}: this machine has {wanted - 1} \(cpu\)"):
+        sharding.make_mesh(make_config(devices=wanted))
+
+
+@pytest.mark.parametrize(
+    "batch, at, words",
+    [
+        (4, {}, ["batch of 4 at 8 pixels", "over 2 devices", "groups of 4", "data.batch", "multiple of 8"]),
+        (3, {}, ["batch of 3", "groups of 3", "multiple of 6", "run.devices"]),
+        (8, {4: 12}, ["batch of 12 at 4 pixels", "schedule.batch"]),
+    ],
+)
+def test_a_batch_that_would_break_a_group_is_refused(monkeypatch, batch, at, words):
+    monkeypatch.setattr(jax, "devices", lambda: [Device(0), Device(0)])
+    with pytest.raises(ConfigError) as caught:
+        sharding.make_mesh(make_config(batch, batch_at=at))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("batch, group", [(8, 4), (16, 4), (2, 1), (4, 2)])
+def test_whole_groups_on_each_device_are_accepted(monkeypatch, batch, group):
+    monkeypatch.setattr(jax, "devices", lambda: np.repeat(jax.local_devices(), 2)[:2].tolist())
+    assert sharding.make_mesh(make_config(batch, group)).shape == {"data": 2}
+
+
+def test_devices_of_a_process_are_side_by_side(monkeypatch):
+    """So that a process's share of a batch is one block of it, whatever order a TPU pod has its devices in."""
+    monkeypatch.setattr(jax, "devices", lambda: [Device(1, 2), Device(0, 0), Device(1, 3), Device(0, 1)])
+    monkeypatch.setattr(sharding, "Mesh", lambda devices, names: devices)
+    mesh = sharding.make_mesh(make_config(batch=16))
+    assert [(device.process_index, device.id) for device in mesh] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    assert [device.id for device in sharding.make_mesh(make_config(batch=8, devices=1))] == [0, 2]
+
+
+def test_processes_with_different_numbers_of_devices_are_refused(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [Device(0, 0), Device(0, 1), Device(1, 2)])
+    with pytest.raises(ConfigError, match=r"a process has 1, another 2 \(cpu\); set run\.devices to the smaller"):
+        sharding.make_mesh(make_config(batch=16))
+
+
+def test_shares_of_all_processes_are_the_batch(monkeypatch):
+    shares = []
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    for index in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        shares.append(sharding.share(np.arange(12)).tolist())
+    assert shares == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]

@@ -1,0 +1,212 @@
+"""Training: pictures, steps whose losses are right, the encoder's normalisation, resuming, and what is refused."""
+
+import io
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegen.config import ConfigError
+from stylegen.io.progress import Progress
+from stylegen.style_transfer import (
+    StyleError,
+    losses,
+    networks,
+    textures,
+    train,
+    train_step,
+    training_images,
+)
+from stylegen.style_transfer.config import DecoderConfig, EncoderConfig, PicturesConfig, StyleConfig, StyleRunConfig
+from stylegen.style_transfer.model import load_model, save_model
+
+TINY = StyleConfig(
+    pictures=PicturesConfig(rooms=2, textures=5, photographs="none", side=64, crop=32, zoom=2.0),
+    encoder=EncoderConfig(widths=(4, 6), steps=4, batch=4),
+    decoder=DecoderConfig(steps=5, batch=2),
+    run=StyleRunConfig(save_steps=2, preview_steps=100),
+)
+
+
+def within(folder, **changes):
+    return replace(TINY, run=replace(TINY.run, dir=str(folder)), **changes)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training from beginning to end."""
+    folder = tmp_path_factory.mktemp("style") / "run"
+    with open(folder.parent / "log", "w") as log:
+        model = train.train_style(within(folder), Progress(log))
+    return folder, model
+
+
+def test_a_run(whole):
+    folder, model = whole
+    assert (folder / "preview.png").is_file() and model.stages == ((4, 4), (6,))
+    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["step"]) for line in lines] == [("encoder", 4), ("decoder", 5)]
+    assert "img/s" in (folder.parent / "log").read_text() and "left" in (folder.parent / "log").read_text()
+    loaded = load_model(folder / "style.safetensors")
+    assert loaded.stages == model.stages and loaded.variance == "biased"
+    for mine, theirs in ((loaded.encoder, model.encoder), (loaded.decoder, model.decoder)):
+        assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(("phase", "at"), [("encoder", 3), ("decoder", 1)])
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(whole, tmp_path, monkeypatch, phase, at):
+    """Interrupted as by Ctrl-C, in either phase, bit for bit."""
+    original = training_images.Bank.draw
+    calls = {"n": 0}
+    number = {("encoder", 3): 4, ("decoder", 1): 4 + 1 + 2 + 1}[phase, at]
+
+    def interrupted(*arguments):
+        calls["n"] += 1
+        if calls["n"] == number:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(training_images.Bank, "draw", interrupted)
+    with (tmp_path / "log").open("w") as log, pytest.raises(KeyboardInterrupt):
+        train.train_style(within(tmp_path / "run"), Progress(log))
+    monkeypatch.setattr(training_images.Bank, "draw", original)
+    assert train._Run(TINY, tmp_path / "run", None, Progress()).where() == (phase, at)
+    model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
+    for name, x in whole[1].decoder.items():
+        np.testing.assert_array_equal(model.decoder[name], x)
+
+
+def test_the_directory_is_checked(whole, tmp_path):
+    with pytest.raises(StyleError, match=r"holds a training with another decoder\.style_weight"):
+        train.train_style(within(whole[0], decoder=replace(TINY.decoder, style_weight=3.0)))
+    with pytest.raises(StyleError, match="run.dir is empty"):
+        train.train_style(TINY)
+    (tmp_path / "file").touch()
+    with pytest.raises(StyleError, match="holds something else"):
+        train.train_style(within(tmp_path))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(StyleError, match="cannot be read"):
+        train.train_style(within(tmp_path / "run"))
+
+
+def test_decoder_loss_is_that_of_the_paper(model, make_picture):
+    """Content against AdaIN's output, not against the content's features."""
+    content, style = (np.stack([make_picture(i, 32, 32), make_picture(i + 1, 32, 32)]) for i in (0, 5))
+    weights = train_step.Weights(2.0, 3.0)
+    loss = jax.jit(
+        lambda decoder: train_step.decoder_loss(decoder, model.encoder, content, style, weights, model.stages, "biased")
+    )
+    total, measured = loss(model.decoder)
+    maps, style_maps = (networks.encode(model.encoder, model.stages, x / 255) for x in (content, style))
+    styles = [losses.statistics(x, "biased") for x in style_maps]
+    target = losses.adain(maps[-1], *styles[-1], "biased")
+    found = networks.encode(model.encoder, model.stages, networks.decode(model.decoder, model.stages, target))
+    expected = float(jnp.mean(jnp.square(found[-1] - target)))
+    np.testing.assert_allclose(measured["content"], expected, rtol=1e-4)
+    assert abs(float(jnp.mean(jnp.square(found[-1] - maps[-1]))) - expected) > 0.01 * expected
+    style_loss = float(jnp.mean(losses.style_loss(found, styles, "biased")))
+    np.testing.assert_allclose(total, 2 * expected + 3 * style_loss, rtol=1e-4)
+
+
+def test_normalising_changes_no_function(model, make_picture):
+    images = np.stack([make_picture(i, 32, 32) for i in range(3)])
+    means = train_step.mean_activations(model.encoder, images, stages=model.stages)
+    encoder, decoder = train_step.normalised(model.encoder, model.decoder, means)
+    after = train_step.mean_activations(encoder, images, stages=model.stages)
+    live = [np.asarray(m) > 0.05 * np.mean(m) for m in means]
+    for mean, alive in zip(after, live, strict=True):
+        np.testing.assert_allclose(np.asarray(mean)[alive], 1, rtol=1e-3)
+    x = images.astype(np.float32) / 255
+    both = [
+        networks.decode(d, model.stages, networks.encode(e, model.stages, x)[-1])
+        for e, d in ((model.encoder, model.decoder), (encoder, decoder))
+    ]
+    np.testing.assert_allclose(both[0], both[1], atol=1e-4)
+
+
+def test_one_step_of_adam(model):
+    gradients = {name: jnp.ones_like(jnp.asarray(x)) for name, x in model.decoder.items()}
+    before = train_step.begin({name: jnp.asarray(x) for name, x in model.decoder.items()})
+    after, _ = train_step._updated(before, (gradients, {}), 0.01)
+    np.testing.assert_allclose(after.params["conv0.bias"], model.decoder["conv0.bias"] - 0.01, atol=1e-5)
+    assert train_step.learning_rate(0.5, 0, 10) == 0.5 and train_step.learning_rate(0.5, 5, 10) == pytest.approx(0.25)
+
+
+def test_a_given_encoder_is_kept(model, tmp_path):
+    save_model(model, tmp_path / "given.safetensors")
+    encoder = replace(TINY.encoder, weights=str(tmp_path / "given.safetensors"))
+    found = train.train_style(within(tmp_path / "run", encoder=encoder), Progress(io.StringIO()))
+    assert found.stages == model.stages
+    assert all(np.array_equal(found.encoder[name], x) for name, x in model.encoder.items())
+    assert not np.array_equal(found.decoder["conv0.kernel"], model.decoder["conv0.kernel"])
+
+
+def test_squares_depend_on_the_step_alone():
+    bank = training_images.open_bank(TINY.pictures)
+    a, b, c = (bank.draw(np.random.default_rng([0, i]), 12, 32, 2.0, training_images.STYLE_SHARES) for i in (1, 1, 2))
+    assert np.array_equal(a.images, b.images) and not np.array_equal(a.images, c.images)
+    assert a.images.shape == (12, 32, 32, 3) and set(a.labels) <= {-1, 0, 1, 2, 3, 4}
+
+
+def test_textures_are_functions_of_seed_and_index():
+    for i in range(len(textures.FAMILIES)):
+        drawn = textures.texture(i, 48)
+        assert drawn.shape == (48, 48, 3) and drawn.dtype == np.uint8 and drawn.std() > 8
+    assert np.array_equal(textures.texture(3, 48, 5), textures.texture(3, 48, 5))
+    assert not np.array_equal(textures.texture(3, 48, 5), textures.texture(3, 48, 6))
+
+
+def test_photographs(tmp_path):
+    Image.fromarray(np.zeros((70, 80, 3), np.uint8)).save(tmp_path / "a.png")
+    assert training_images.photograph_files(str(tmp_path)) == [tmp_path / "a.png"]
+    assert training_images.read(tmp_path / "a.png").shape == (70, 80, 3)
+    with pytest.raises(StyleError, match="no such folder, or no pictures in it"):
+        training_images.photograph_files(str(tmp_path / "nothing"))
+    assert (
+        training_images.resolved("auto") in ("scikit-image", "none") and training_images.photograph_files("none") == []
+    )
+
+
+def test_those_of_scikit_image(monkeypatch):
+    monkeypatch.setattr(training_images, "_scikit_image", lambda: None)
+    assert training_images.resolved("auto") == "none"
+    with pytest.raises(StyleError, match="pip install scikit-image, or train without photographs"):
+        training_images.photograph_files("scikit-image")
+    monkeypatch.undo()
+    if training_images._scikit_image() is None:
+        pytest.skip("scikit-image is not installed")
+    assert {path.name for path in training_images.photograph_files("scikit-image")} == set(
+        training_images.PUBLIC_DOMAIN
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("pictures", {"crop": 36}, r"pictures\.crop = 36: must be a multiple of 8"),
+        ("pictures", {"side": 100}, r"pictures\.side = 100: must be 64, 128 or 256"),
+        ("encoder", {"steps": 0}, r"encoder\.steps = 0: must be at least 1"),
+        ("encoder", {"widths": (4,)}, r"encoder\.widths = \(4,\): must be two or more"),
+        ("decoder", {"style_weight": -1.0}, r"decoder\.style_weight = -1\.0: must not be negative"),
+    ],
+)
+def test_wrong_settings(part, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(TINY, **{part: replace(getattr(TINY, part), **changes)})
+
+
+def test_gradients_reach_every_weight(model, make_picture):
+    images = np.stack([make_picture(i, 32, 32) for i in range(4)])
+    shapes = train_step.head_shapes(model.stages, 3)
+    params = {f"encoder.{n}": jnp.asarray(x) for n, x in model.encoder.items()}
+    params |= {f"decoder.{n}": jnp.asarray(x) for n, x in model.decoder.items()}
+    params |= {n: jnp.asarray(x) for n, x in networks.random_params(shapes, 0).items()}
+    labels = np.array([0, 1, 2, -1])
+    found = jax.jit(jax.grad(lambda p: train_step.encoder_loss(p, images, labels, 1.0, model.stages)[0]))(params)
+    assert all(float(jnp.abs(x).max()) > 0 for x in found.values())

@@ -1,0 +1,125 @@
+"""Training steps of tiny networks, and Adam in numpy: what the tests of the step and of its losses share."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stylegen.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
+from stylegen.training import step as train_step
+from stylegen.training.state import build_networks, init_state
+from stylegen.training.step import Static
+
+N = 4  # images a step
+VARIANTS = {
+    "logistic": {"loss": LossConfig(r1_gamma=8.0)},
+    "lazy": {"loss": LossConfig(r1_gamma=8.0, r1_interval=4)},
+    "relativistic": {"loss": LossConfig(name="relativistic", r1_gamma=8.0), "num_classes": 3},
+    "relativistic lazy": {"loss": LossConfig(name="relativistic", r1_gamma=8.0, r1_interval=4)},
+    "wgan_gp": {"loss": LossConfig(name="wgan_gp", wgan_lambda=7.0, wgan_epsilon=0.5), "num_classes": 3},
+    "bfloat16": {"compute_dtype": "bfloat16"},
+    "ada": {
+        "loss": LossConfig(r1_gamma=8.0),
+        "augment": AugmentConfig("ada", p=0.5, noise=True, cutout=True, paired=False),
+    },
+}
+
+
+@functools.cache
+def make_static(variant):
+    config = Config(
+        resolution=8,
+        data=DataConfig(source="images", batch=N),
+        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_max=4, w_avg_beta=0.9),
+        discriminator=DiscriminatorConfig(channel_max=4),
+        optimizer=OptimizerConfig(beta2=0.9, epsilon=1e-3, ema_kimg=0.01),
+        schedule=ScheduleConfig(start_resolution=4),
+        **VARIANTS[variant],
+    )
+    return Static(config, build_networks(config))
+
+
+@functools.cache
+def start(variant):
+    """A state in mid-run: averages that differ from what they average, Adam's moments of earlier steps."""
+    rng = np.random.default_rng(2)
+    state = init_state(make_static(variant).config, seed=1)
+
+    def shaken(tree, size=0.1):
+        return jax.tree.map(lambda x: np.asarray(x) + size * rng.standard_normal(x.shape, np.float32), tree)
+
+    def used(opt):
+        return opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu)))
+
+    return dataclasses.replace(
+        state,
+        nimg=np.int32(40),
+        g=shaken(state.g),
+        d=shaken(state.d),
+        g_ema=shaken(state.g_ema),
+        w_avg=shaken(state.w_avg),
+        g_opt=used(state.g_opt),
+        d_opt=used(state.d_opt),
+    )
+
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (N, 4, 4, 3), np.uint8)
+LABELS = np.array([0, 2, 1, 2], np.int32)
+
+
+@functools.cache
+def compiled(name, variant):
+    """train_step or regularize_step of a variant; the stage is the start resolution of 4 pixels, of 8."""
+    step = functools.partial(getattr(train_step, name), static=make_static(variant))
+    arguments = start(variant), IMAGES, LABELS, jnp.float32(1), jnp.float32(1)
+    return jax.jit(step).lower(*arguments).compile()
+
+
+def take(state, variant="logistic", name="train_step", images=IMAGES, labels=LABELS, learning_rate=0.01):
+    state, metrics = compiled(name, variant)(state, images, labels, jnp.float32(1), jnp.float32(learning_rate))
+    return jax.device_get((dataclasses.replace(state, key=jax.random.key_data(state.key)), metrics))
+
+
+@functools.cache
+def taken(variant="logistic"):
+    """The state after a step from ``start``, and the step's metrics."""
+    return take(start(variant), variant)
+
+
+def assert_trees(check, *trees):
+    assert len({jax.tree.structure(tree) for tree in trees}) == 1
+    for leaves in zip(*map(jax.tree.leaves_with_path, trees), strict=True):
+        check(jax.tree_util.keystr(leaves[0][0]), *[np.asarray(leaf) for _, leaf in leaves])
+
+
+def close(rtol=1e-5, atol=1e-6):
+    return lambda name, a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=name)
+
+
+equal = functools.partial(lambda name, a, b: np.testing.assert_array_equal(a, b, err_msg=name))
+
+
+def adam(params, gradients, m, v, t, rate, beta1, beta2, epsilon):
+    """Step number t of Adam (Kingma and Ba 2015, Algorithm 1): (params, m, v)."""
+    m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, gradients)
+    v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * np.square(g), v, gradients)
+
+    def move(p, m, v):
+        return p - rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+
+    return jax.tree.map(move, params, m, v), m, v
+
+
+def inactive(name):
+    return "'b8'" in name

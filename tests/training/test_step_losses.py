@@ -1,0 +1,414 @@
+"""The losses inside a step: each kind with its penalties, augmentation, lazy steps, what is skipped, what is frozen."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegen.config import Config, LossConfig
+from stylegen.convolution import tracing_for
+from stylegen.training import augment, losses
+from stylegen.training import step as train_step
+from stylegen.training.state import d_optimizer, g_optimizer, lazy_correction, regularizes_lazily
+from stylegen.training.step import Static
+from tests.support.stepping import (
+    IMAGES,
+    LABELS,
+    N,
+    adam,
+    assert_trees,
+    close,
+    equal,
+    make_static,
+    start,
+    take,
+    taken,
+)
+
+
+def loss_parts(variant):
+    """(discriminator_loss' value and metrics, real scores, fake scores, gradients at reals, gradients at blends)."""
+    static, state = make_static(variant), start(variant)
+    rng = np.random.default_rng(3)
+    reals, fakes = rng.standard_normal((2, N, 4, 4, 3), np.float32)
+    c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
+    key, alpha = jax.random.key(7), jnp.float32(1)
+    mix = jax.random.uniform(key, (N,))[:, None, None, None]
+
+    @jax.jit
+    def compute(d):
+        def score(x):
+            return static.networks.discriminator(d)(x, c, alpha=alpha)
+
+        def gradient(x):
+            return jax.grad(lambda x: score(x).sum())(x)
+
+        ours = train_step.discriminator_loss(d, reals, fakes, c, alpha, key, static=static)
+        return ours, score(reals), score(fakes), gradient(reals), gradient(reals + mix * (fakes - reals))
+
+    return jax.device_get(compute(state.d))
+
+
+def squared(gradient):
+    # The stage has 4 pixels of 8: half the gradient at full resolution.
+    return np.square(gradient).sum((1, 2, 3)) / 4
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+def test_logistic_loss_with_r1():
+    (value, metrics), real, fake, at_reals, _ = loss_parts("logistic")
+    adversarial, penalty = softplus(fake) + softplus(-real), squared(at_reals)
+    np.testing.assert_allclose(value, (adversarial + 8 / 2 * penalty).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/r1_penalty"], penalty.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/D/loss"], value)
+    np.testing.assert_allclose(metrics["Loss/scores/real"], real.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/scores/fake"], fake.mean(), rtol=1e-4)
+    assert metrics["Loss/signs/real"] == np.sign(real).mean()
+    assert penalty.mean() > 0.01 * adversarial.mean()
+
+
+@pytest.mark.parametrize("resolution", [4, 8])
+@pytest.mark.parametrize("side", ["d", "g"])
+def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
+    """Both losses from scores and gradients that are computed apart: pairs of the batch, R1 on reals, R2 on fakes."""
+    static, state = make_static("relativistic"), start("relativistic")
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, resolution, resolution, 3), np.float32)
+    c, key, alpha = np.eye(3, dtype=np.float32)[LABELS], jax.random.key(7), jnp.float32(0.3)
+
+    @jax.jit
+    def compute(state):
+        def score(x):
+            return static.networks.discriminator(state.d)(x, c, alpha=alpha)
+
+        def gradient(x):
+            return jax.grad(lambda x: score(x).sum())(x)
+
+        network = static.networks.generator(state.g, state.noise_const)
+        drawn, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
+        d = train_step.discriminator_loss(state.d, reals, fakes, c, alpha, key, static=static)
+        g = train_step.generator_loss(state.g, state, c, alpha, key, reals, static=static)[0]
+        return d, g, score(reals), score(fakes), score(drawn), gradient(reals), gradient(fakes)
+
+    (value, metrics), g, real, fake, drawn, at_reals, at_fakes = jax.device_get(compute(state))
+    if side == "g":
+        np.testing.assert_allclose(g, softplus(real - drawn).mean(), rtol=1e-4)
+        return
+    scale = (resolution / 8) ** 2
+    r1, r2 = (np.square(gradient).sum((1, 2, 3)) * scale for gradient in (at_reals, at_fakes))
+    np.testing.assert_allclose(metrics["Loss/r1_penalty"], r1.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/r2_penalty"], r2.mean(), rtol=1e-4)
+    np.testing.assert_allclose(value, (softplus(fake - real) + 8 / 2 * (r1 + r2)).mean(), rtol=1e-4)
+    assert min(r1.mean(), r2.mean()) > 0.01 * softplus(fake - real).mean()
+
+
+@pytest.mark.parametrize(("variant", "penalized"), [("logistic", 1), ("relativistic", 2), ("ada", 1)])
+def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, penalized):
+    """R1 needs the gradient by the images, and the backward pass of that one: scores come from the same pass."""
+    static, state = make_static(variant), start(variant)
+    free = dataclasses.replace(
+        static, config=dataclasses.replace(static.config, loss=dataclasses.replace(static.config.loss, r1_gamma=0.0))
+    )
+    reals, fakes = np.zeros((2, N, 8, 8, 3), np.float32)
+    c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
+    p = jnp.float32(0.5) if variant == "ada" else None
+
+    def convolutions(function, *arguments):
+        with tracing_for("tpu"):  # where each is one, whatever its form
+            return str(jax.make_jaxpr(function)(*arguments)).count("conv_general_dilated[")
+
+    def gradients(static):
+        def loss(d):
+            key = jax.random.key(0)
+            return train_step.discriminator_loss(d, reals, fakes, c, jnp.float32(0.5), key, static=static, p=p)[0]
+
+        return jax.grad(loss)
+
+    def score(d):
+        return static.networks.discriminator(d)(reals, c, alpha=jnp.float32(0.5))
+
+    one = convolutions(score, state.d)
+    assert one == 3  # the layers from and to few channels are no convolutions there
+    extra = convolutions(gradients(static), state.d) - convolutions(gradients(free), state.d)
+    # One more is the weight gradient of the strided convolution, which is traced with its transpose, and not run.
+    assert 2 * penalized * one < extra <= penalized * (3 * one + 1)
+
+
+def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
+    static, before = make_static("relativistic lazy"), start("relativistic lazy")
+    after, metrics = take(before, "relativistic lazy", "regularize_step")
+    key = train_step._step_keys(before)[-1]
+
+    @jax.jit
+    @jax.grad
+    def gradients(d):
+        def score(x):
+            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
+
+        network = static.networks.generator(before.g, before.noise_const)
+        fakes, _ = train_step.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
+        squares = [losses.squared_gradient(score, x) for x in (IMAGES / np.float32(127.5) - 1, fakes)]
+        return jnp.mean(squares[0] + squares[1]) / 4
+
+    expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
+    assert_trees(close(rtol=1e-3, atol=1e-4), after.d_opt.mu, expected)
+    assert metrics["Loss/r1_penalty"] > 0 and metrics["Loss/r2_penalty"] > 0
+    for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_augmented_losses_see_augmented_images_and_r1_goes_through():
+    """Against the same by hand: the losses of transformed images, and R1 by the images before."""
+    static, state = make_static("ada"), start("ada")
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
+    key, config = jax.random.key(7), static.config.augment
+
+    @jax.jit
+    def compute(d, p):
+        def score(x):
+            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
+
+        draws = augment.draw(jax.random.split(key)[1], (2, *reals.shape), config)
+        real_draws, fake_draws = (jax.tree.map(lambda x, i=i: x[i], draws) for i in range(2))
+        at_reals = jax.grad(lambda x: score(augment.transform(x, p, real_draws, config)).sum())(reals)
+        scores = (
+            score(augment.transform(x, p, chance, config)) for x, chance in ((reals, real_draws), (fakes, fake_draws))
+        )
+        loss = functools.partial(train_step.discriminator_loss, static=static)
+        ours = loss(d, reals, fakes, None, jnp.float32(1), key, p=p)
+        see = functools.partial(augment.transform, p=p, draws=real_draws, config=config)
+        lazy = train_step.lazy_r1_loss(d, [reals], None, jnp.float32(1), static=static, sees=[see])
+        return ours, (*scores,), at_reals, lazy, score(reals), score(fakes)
+
+    for p in (0.0, 0.9):
+        (value, metrics), (real, fake), at_reals, lazy, plain_real, plain_fake = jax.device_get(compute(state.d, p))
+        penalty = squared(at_reals)
+        np.testing.assert_allclose(value, (softplus(fake) + softplus(-real) + 4 * penalty).mean(), rtol=1e-4)
+        np.testing.assert_allclose(
+            [lazy[0], lazy[1]["Loss/r1_penalty"]], [4 * penalty.mean(), penalty.mean()], rtol=1e-4
+        )
+        assert metrics["Progress/augment"] == np.float32(p)
+        changed = not np.allclose(real, plain_real, rtol=1e-3) and not np.allclose(fake, plain_fake, rtol=1e-3)
+        assert changed == (p > 0)
+
+
+def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same():
+    """Of the same images, scores are the same; of others, gradients have the same mean over chances, and less noise."""
+    static, state = make_static("ada"), start("ada")
+    reals = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
+    fakes = reals + 0.1
+
+    def gradients(paired, fakes):
+        chances = dataclasses.replace(static.config.augment, paired=paired)
+        config = dataclasses.replace(static.config, augment=chances, loss=LossConfig(r1_gamma=0.0))
+        loss = functools.partial(train_step.discriminator_loss, static=dataclasses.replace(static, config=config))
+
+        def one(key):
+            gradient, metrics = jax.grad(loss, has_aux=True)(state.d, reals, fakes, None, jnp.float32(1), key, p=0.9)
+            return jax.flatten_util.ravel_pytree(gradient)[0], metrics
+
+        return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 128))
+
+    for paired in (True, False):
+        _, metrics = gradients(paired, reals)
+        same = np.isclose(metrics["Loss/scores/real"], metrics["Loss/scores/fake"], rtol=1e-4, atol=1e-5)
+        assert same.all() if paired else same.mean() < 0.1
+    (alike, _), (apart, _) = gradients(True, fakes), gradients(False, fakes)
+    noise = [np.var(x, axis=0).sum() for x in (alike, apart)]
+    assert noise[0] < 0.85 * noise[1], "0.72 when this was written"
+    difference = np.square(alike.mean(0) - apart.mean(0)).sum()
+    assert difference < 2 * sum(noise) / 128, "that of two means of 128 is about 1"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_all_losses_take_paired_augmentations_from_one_place(paired):
+    """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
+    config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))
+    images = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
+    _, (first, second) = train_step._augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
+    assert np.array_equal(first(images), second(images)) == paired and not np.array_equal(first(images), images)
+
+
+def test_the_generator_learns_through_the_augmentation():
+    """Its loss falls along the gradient of the augmented loss, at the rate that the gradient says."""
+    static, state = make_static("ada"), start("ada")
+    loss = jax.jit(functools.partial(train_step.generator_loss, static=static))
+    arguments = None, jnp.float32(1), jax.random.key(5), np.zeros((N, 4, 4, 3), np.float32)
+    value, gradient = jax.jit(jax.value_and_grad(lambda g: loss(g, state, *arguments)[0]))(state.g)
+    norm = math.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
+    ends = [
+        loss(jax.tree.map(lambda w, d, s=s: w + s * 1e-2 / norm * d, state.g, gradient), state, *arguments)[0]
+        for s in (-1, 1)
+    ]
+    assert norm > 1e-3
+    np.testing.assert_allclose((ends[1] - ends[0]) / 2e-2, norm, rtol=0.03)
+    weak = dataclasses.replace(state, augment=dataclasses.replace(state.augment, p=jnp.float32(0)))
+    assert abs(loss(state.g, weak, *arguments)[0] - value) > 1e-4, "augmentation makes no difference"
+
+
+def test_a_step_takes_in_the_signs_of_the_reals():
+    before, (after, metrics) = start("ada"), taken("ada")
+    expected = augment.adjust(before.augment, metrics["Loss/signs/real"], N, make_static("ada").config.augment)
+    assert_trees(equal, after.augment, expected)
+    assert after.augment.images == N and metrics["Progress/augment"] == 0.5
+    due = dataclasses.replace(before, augment=dataclasses.replace(before.augment, images=jnp.float32(3 * N)))
+    assert take(due, "ada")[0].augment.p < 0.5 and start("logistic").augment is None
+
+
+def test_wgan_gp_loss():
+    (value, metrics), real, fake, _, at_blends = loss_parts("wgan_gp")
+    penalty = np.square(np.sqrt(squared(at_blends)) - 1)
+    np.testing.assert_allclose(value, (fake - real + 7 * penalty + 0.5 * np.square(real)).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["Loss/gradient_penalty"], penalty.mean(), rtol=1e-4)
+
+
+def test_lazy_loss_leaves_the_penalty_to_its_own_step():
+    static, state = make_static("lazy"), start("lazy")
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
+    compute = jax.jit(functools.partial(train_step.discriminator_loss, static=static))
+    value, metrics = compute(state.d, reals, fakes, None, jnp.float32(1), jax.random.key(7))
+    _, real, fake, _, _ = loss_parts("logistic")
+    np.testing.assert_allclose(value, (softplus(fake) + softplus(-real)).mean(), rtol=1e-4)
+    assert "Loss/r1_penalty" not in metrics
+
+
+@pytest.mark.parametrize(
+    "loss, lazily",
+    [
+        (LossConfig(), False),
+        (LossConfig(r1_interval=16), True),
+        (LossConfig(r1_interval=16, r1_gamma=0.0), False),
+        (LossConfig(r1_interval=16, name="relativistic"), True),
+        (LossConfig(r1_interval=16, name="wgan_gp"), False),
+    ],
+)
+def test_which_losses_regularize_lazily_and_correct_adam_for_it(loss, lazily):
+    config = Config(loss=loss)
+    assert regularizes_lazily(config) == lazily
+    assert lazy_correction(config) == pytest.approx(16 / 17 if lazily else 1)
+
+
+def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for():
+    static, before = make_static("lazy"), start("lazy")
+    after, metrics = take(before, "lazy", "regularize_step")
+
+    @jax.jit
+    @jax.grad
+    def gradients(d):
+        def score(x):
+            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
+
+        return jnp.mean(losses.squared_gradient(score, IMAGES / np.float32(127.5) - 1)) / 4
+
+    expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
+    assert_trees(close(rtol=1e-3, atol=1e-4), after.d_opt.mu, expected)
+    old, new = before.d_opt, after.d_opt
+    d, _, nu = adam(before.d, new.mu, old.mu, old.nu, 4, 0.01 * 4 / 5, 0, 0.9 ** (4 / 5), 1e-3)
+    assert_trees(close(), after.d, d)
+    assert_trees(close(), new.nu, nu)
+    assert set(metrics) == {"Loss/r1_penalty", "Progress/skipped_r1"} and metrics["Loss/r1_penalty"] > 0
+    assert metrics["Progress/skipped_r1"] == 0
+    for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def poisoned(state, field, value=np.nan):
+    """The state with one bad number in the deepest of the weights of a network that are in use at 4 pixels."""
+    tree = jax.tree.map(np.array, getattr(state, field))
+    block = tree["blocks"] if field == "d" else tree["synthesis"]["blocks"]
+    (block["b4"]["dense0"] if field == "d" else block["b4"]["conv1"])["weight"].flat[0] = value
+    return dataclasses.replace(state, **{field: tree})
+
+
+# 1e38 is finite, and so are the weights; what the discriminator makes of it is not. (The generator normalises it away.)
+@pytest.mark.parametrize("field, value", [("g", np.nan), ("d", np.nan), ("d", 1e38)])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_clock(field, value):
+    before = poisoned(start("logistic"), field, value)
+    after, metrics = take(before)
+    assert metrics["Progress/skipped"] == 1
+    assert after.nimg == before.nimg + N
+    for name in ("g", "d", "g_ema", "g_opt", "d_opt", "w_avg", "noise_const"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_a_lazy_step_that_is_not_finite_changes_nothing():
+    before = poisoned(start("lazy"), "d")
+    after, metrics = take(before, "lazy", "regularize_step")
+    assert metrics["Progress/skipped_r1"] == 1
+    for name in ("d", "d_opt", "nimg"):
+        assert_trees(equal, getattr(after, name), getattr(before, name))
+
+
+def test_steps_are_not_skipped_without_need_and_say_how_large_gradients_are():
+    """With beta1 = 0 Adam's first moment is the gradient, so that its length is the norm that is told."""
+    after, metrics = taken()
+    assert metrics["Progress/skipped"] == 0
+    for side in ("g", "d"):
+        mu = jax.tree.leaves(getattr(after, f"{side}_opt").mu)
+        norm = math.sqrt(sum(float(np.square(leaf, dtype=np.float64).sum()) for leaf in mu))
+        assert metrics[f"Doctor/gradient_norm/{side.upper()}"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["logistic", "relativistic"])
+def test_the_sign_statistic(variant):
+    """r_t: how the real scores' signs are on average; of a pair, those of the differences."""
+    static, state = make_static(variant), start(variant)
+    reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
+    c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
+    signs = []
+    for bias in (-100, 0, 100):  # on all scores: a pair does not see it
+        d = jax.tree.map(np.array, state.d)
+        d["blocks"]["b4"]["dense1"]["bias"] += bias
+        network = static.networks.discriminator(d)
+        real, fake = network(reals, c), network(fakes, c)
+        expected = np.sign(real - fake if variant == "relativistic" else real).mean()
+        loss = train_step.discriminator_loss(d, reals, fakes, c, jnp.float32(1), jax.random.key(0), static=static)
+        assert loss[1]["Loss/signs/real"] == pytest.approx(expected)
+        signs.append(expected)
+    assert (len(set(signs)) == 1) == (variant == "relativistic")
+
+
+def test_frozen_layers_stay_and_the_others_are_trained_as_ever():
+    static, before = make_static("logistic"), start("logistic")
+    run = dataclasses.replace(static.config.run, init_from="elsewhere", freeze="d.b4.conv,g.mapping")
+    static = Static(dataclasses.replace(static.config, run=run), static.networks)
+    before = dataclasses.replace(before, g_opt=g_optimizer(static.config).init(before.g))
+    before = dataclasses.replace(before, d_opt=d_optimizer(static.config).init(before.d))
+    step = jax.jit(functools.partial(train_step.train_step, static=static))
+    after, _ = jax.device_get(step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01)))
+    assert_trees(equal, after.g["mapping"], before.g["mapping"])
+    assert_trees(equal, after.d["blocks"]["b4"]["conv"], before.d["blocks"]["b4"]["conv"])
+    for tree in (after.g_opt.nu["mapping"], after.d_opt.nu["blocks"]["b4"]["conv"]):
+        assert all((leaf == 0).all() for leaf in jax.tree.leaves(tree))
+    # The discriminator's other gradients are what they were: with beta1 = 0 the first moment is the gradient.
+    expected = taken()[0].d_opt.mu["blocks"]["b4"]
+    for layer in ("fromrgb", "dense0", "dense1"):
+        assert_trees(close(), after.d_opt.mu["blocks"]["b4"][layer], expected[layer])
+    assert not np.array_equal(
+        after.g["synthesis"]["blocks"]["b4"]["const"], before.g["synthesis"]["blocks"]["b4"]["const"]
+    )
+
+
+def test_wgan_gp_step():
+    after, metrics = taken("wgan_gp")
+    assert set(metrics) == {
+        "Loss/G/loss",
+        "Loss/D/loss",
+        "Loss/scores/real",
+        "Loss/scores/fake",
+        "Loss/gradient_penalty",
+        "Doctor/gradient_norm/G",
+        "Doctor/gradient_norm/D",
+        "Progress/skipped",
+    }
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.g, after.d)))
+    other = take(start("wgan_gp"), "wgan_gp", labels=LABELS[::-1].copy())[1]
+    assert all(other[name] != metrics[name] for name in metrics if name != "Progress/skipped"), "labels do nothing"
