@@ -174,8 +174,9 @@ def run_json(command: Sequence[str]) -> dict[str, Any]:
 
 
 def script(name: str, *arguments: str) -> list[str]:
-    """The command line of a benchmark."""
-    return [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments]
+    """The command line of a benchmark, or of a study such as ``studies/doctor``."""
+    folder = ROOT if "/" in name else ROOT / "benchmarks"
+    return [sys.executable, str(folder / f"{name}.py"), *arguments]
 
 
 def speeds(times: Sequence[float], batch: int, name: str) -> dict[str, float]:

@@ -8,11 +8,11 @@ TF32 and bfloat16 products are emulated on every machine: the operands of each p
 too, are rounded to 10 or 7 bits of mantissa, and sums are float32. On an accelerator there is one more row, "default",
 which is its own fast choice (precision = default). "compute_dtype" is bfloat16 in all convolutions and activations.
 
-The first table has the largest differences from the numbers of StyleGAN's published code (tests/support/reference.py), relative
-to the largest of them; of gradients, those of the norms by layer relative to the norm of the whole. The second one has
-the samples of the generator that comes with the package, in grey levels, and its perceptual path lengths. The third one
-has gradients of a network of 64 pixels with random weights: the difference from float32 relative to the norm, and the
-cosine. The last line is one JSON object.
+The first table has the largest differences from the numbers of StyleGAN's published code (tests/support/reference.py),
+relative to the largest of them; of gradients, those of the norms by layer relative to the norm of the whole. The
+second one has the samples of the generator that comes with the package, in grey levels, and its perceptual path
+lengths. The third one has gradients of a network of 64 pixels with random weights: the difference from float32
+relative to the norm, and the cosine. The last line is one JSON object.
 """
 
 import argparse

@@ -111,7 +111,9 @@ class Sampling:
             *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
         )
         form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
-        synthesize = sampling.generate._synthesize.at(config.precision).lower(*self.weights, None, ws, self.seeds, **form)
+        synthesize = sampling.generate._synthesize.at(config.precision).lower(
+            *self.weights, None, ws, self.seeds, **form
+        )
         self.programs = styles.compile(), synthesize.compile()
         self.compile_s = time.perf_counter() - start
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What style transfer does to content and style, how steady videos are, what a large picture needs.
 
-    python studies/style_transfer_quality.py                                   # losses against alpha; a panning video
-    python studies/style_transfer_quality.py --large 4000x3000                 # peak memory and time of one large picture
+    python studies/style_transfer_quality.py                     # losses against alpha; a panning video
+    python studies/style_transfer_quality.py --large 4000x3000   # peak memory and time of one large picture
     python studies/style_transfer_quality.py --gallery docs/images/style_transfer.png
 
 Contents are drawn rooms and styles drawn textures that training has not seen (other seeds); the gallery also has

@@ -6,10 +6,10 @@
     python studies/toy_factors.py --run runs/by_bed_color           # classes: bed colours asked for and read
 
 Pictures of consecutive seeds, none selected, psi 1 unless said otherwise. The factor reader
-(stylegen/evaluation/toy_factors.py) reads them, and as many rooms of the data, with the same errors; "rooms" compares those
-with as many other rooms, which is what chance alone does. A distance is the total variation between histograms, 0 to 1:
-the share of pictures that would have to change. Numbers and colours fall into ten bins that hold a tenth of the data
-each. Never generated is what is in 1 % of the data or more, alone or as a pair, and in none of the pictures.
+(stylegen/evaluation/toy_factors.py) reads them, and as many rooms of the data, with the same errors; "rooms" compares
+those with as many other rooms, which is what chance alone does. A distance is the total variation between histograms,
+0 to 1: the share of pictures that would have to change. Numbers and colours fall into ten bins that hold a tenth of
+the data each. Never generated is what is in 1 % of the data or more, alone or as a pair, and in none of the pictures.
 The last line is one JSON object.
 """
 

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +17,10 @@ from stylegen.training import step as train_step
 from stylegen.training.regularization import lazy_steps
 from stylegen.training.state import abstract_state, build_networks, count_parameters, init_state
 from stylegen.training.step import Static
+from tests.support.paths import ROOT
 
 # Of generators; style_transfer.py is another kind, and has its own tests.
-FILES = sorted(p for p in (Path(__file__).parents[1] / "configs").glob("*.py") if p.stem != "style_transfer")
+FILES = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "style_transfer")
 every_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 
 

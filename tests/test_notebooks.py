@@ -10,11 +10,11 @@ from stylegen.config_json import to_json
 from stylegen.runs.checkpoint import Checkpointer
 from stylegen.training.schedule import Stage
 from stylegen.training.state import init_state
+from tests.support.paths import ROOT
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
-ROOT = Path(__file__).parents[1]
 WITHOUT_A_RUN = ("style_transfer",)  # these use no generator
 NOTEBOOKS = sorted(path for path in ROOT.glob("notebooks/*.ipynb") if path.stem not in WITHOUT_A_RUN)
 

@@ -28,8 +28,8 @@ from stylegen.io import images
 from stylegen.nvidia import importing
 from stylegen.pretrained import weights
 from stylegen.projection import result
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

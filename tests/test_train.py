@@ -36,8 +36,7 @@ from stylegen.runtime import compilation
 from stylegen.runtime.compilation import CompileAhead
 from stylegen.train import train
 from stylegen.training.meters import Means
-
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 
 def tiny(folder: Path, cache: Path, **run) -> Config:

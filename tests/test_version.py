@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from stylegen.evaluation import measure
 from stylegen.evaluation.metric_names import parse
 from stylegen.export import model_card
 from stylegen.runs.checkpoint_layout import versions
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

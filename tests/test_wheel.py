@@ -12,10 +12,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import stylegen.runs.load
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 FOR_TRAINING_ONLY = ("tensorflow_datasets", "grain", "orbax", "tensorboardX")
 

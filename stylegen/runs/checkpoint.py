@@ -30,7 +30,7 @@ from stylegen import config_json
 from stylegen.config import Config, ConfigError
 from stylegen.networks.generator import Generator
 from stylegen.runs import checkpoint_files, checkpoint_layout
-from stylegen.runs.checkpoint_files import available
+from stylegen.runs.checkpoint_files import available, in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runtime import processes
 from stylegen.runtime import sharding as distributed
@@ -159,8 +159,8 @@ def _load(
 
     (meta, fields), bad = checkpoint_files.newest_good(folder, steps, read)
     for nimg, why in bad.items():
-        used = f"using the one at {checkpoint_files.in_kimg(meta.nimg)} kimg"
-        log(f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+        used = f"using the one at {in_kimg(meta.nimg)} kimg"
+        log(f"The checkpoint at {in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
     return config, meta, fields
 
 
@@ -227,8 +227,8 @@ class Checkpointer:
         self.wait()
         nimg = int(state.nimg)
         if self.latest is not None and self.latest >= nimg:
-            there = f"{self._folder} already has one at {checkpoint_files.in_kimg(self.latest)} kimg"
-            raise CheckpointError(f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg was not saved: {there}.")
+            there = f"{self._folder} already has one at {in_kimg(self.latest)} kimg"
+            raise CheckpointError(f"The checkpoint at {in_kimg(nimg)} kimg was not saved: {there}.")
         self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         items: dict[str, Any] = {
             "meta": ocp.args.JsonSave(checkpoint_layout.seal(_describe(self._config, state, stage, extra)))
@@ -293,7 +293,7 @@ class Checkpointer:
             try:
                 found = read(int(chosen))
             except Damaged as error:
-                name = f"The checkpoint at {checkpoint_files.in_kimg(int(chosen))} kimg in {self._folder}"
+                name = f"The checkpoint at {in_kimg(int(chosen))} kimg in {self._folder}"
                 raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
         meta, host = found
         fields: dict[str, Any] = {}
@@ -324,9 +324,10 @@ class Checkpointer:
         found, bad = checkpoint_files.newest_good(self._folder, steps, read)
         for nimg, why in bad.items():
             name = checkpoint_files.set_aside(self._folder, nimg, "damaged")
-            used = f"going on from the one at {checkpoint_files.in_kimg(found[0].nimg)} kimg"
+            bad_at, used_at = in_kimg(nimg), in_kimg(found[0].nimg)
             log(
-                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg is damaged ({why}) and now called {name}; {used}."
+                f"The checkpoint at {bad_at} kimg is damaged ({why}) and now called {name}; "
+                f"going on from the one at {used_at} kimg."
             )
         return found
 
@@ -335,8 +336,8 @@ class Checkpointer:
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise CheckpointError(
-                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and the "
-                f"disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+                f"The checkpoint at {in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and "
+                f"the disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
             )
 
     @contextmanager
@@ -351,7 +352,7 @@ class Checkpointer:
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
             self._manager.reload()
             raise CheckpointError(
-                f"The checkpoint at {checkpoint_files.in_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
+                f"The checkpoint at {in_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
                 "The older ones are as they were."
             ) from error
 
@@ -428,7 +429,7 @@ def _read_meta(folder: Path, nimg: int) -> Meta:
     except CheckpointError as error:
         raise CheckpointError(f"{step} cannot be read: {error}.") from error
     if meta.nimg != nimg:
-        raise Damaged(f"it holds the state at {checkpoint_files.in_kimg(meta.nimg)} kimg")
+        raise Damaged(f"it holds the state at {in_kimg(meta.nimg)} kimg")
     return meta
 
 

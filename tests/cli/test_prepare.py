@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -12,8 +11,7 @@ from PIL import Image
 
 from stylegen.cli.prepare import main
 from stylegen.data.prepared.source import PreparedSource
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -119,8 +117,8 @@ def test_help_teaches_by_example(capsys):
 
 
 def test_the_script_works_from_anywhere_and_on_several_processes(folder, tmp_path):
-    command = [sys.executable, str(REPOSITORY / "prepare.py"), "images", str(folder), "--out", str(tmp_path / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, str(ROOT / "prepare.py"), "images", str(folder), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "--resolution", "16"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

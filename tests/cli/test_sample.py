@@ -3,7 +3,6 @@
 import functools
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ import stylegen
 from stylegen.cli import common, sample
 from stylegen.io import images
 from stylegen.runs.load import save_generator
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)

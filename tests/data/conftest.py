@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.paths import SHARED
+
 
 def _photo(seed: int, size: tuple[int, int] = (40, 32), mode: str = "RGB") -> Image.Image:
     """A picture with large shapes and some noise, width and height as given."""
@@ -50,7 +52,7 @@ def photo_bytes() -> Callable[..., list[bytes]]:
 @pytest.fixture
 def lsun_folder() -> Path:
     """Real photographs in LSUN's layout, kept beside the repository."""
-    folder = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "lsun"
+    folder = SHARED / "data" / "lsun"
     if not folder.is_dir():
         pytest.skip("the development photographs are not here")
     return folder

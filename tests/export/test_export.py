@@ -30,9 +30,9 @@ from stylegen.nvidia import importing
 from stylegen.runs import init_from, load
 from stylegen.runs.load import LoadError
 from tests.nvidia.test_importing import TINY, networks, write
+from tests.support.paths import ROOT
 from tests.test_wheel import closure, link
 
-ROOT = Path(__file__).parents[1]
 needs_flatbuffers = pytest.mark.skipif(
     not importlib.util.find_spec("flatbuffers"), reason="jax.export writes with the package flatbuffers"
 )

@@ -14,8 +14,8 @@ from stylegen.formats import WeightsError, pickle_scan
 from stylegen.formats.torch_files import read_state_dict
 from stylegen.nvidia import pickles
 from tests.support import hostile
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 ZOO = hostile.zoo()
 MEGABYTE = 2**20
 

@@ -5,15 +5,15 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
+from tests.support.paths import REFERENCES
 
-FOLDER = Path(__file__).parents[1] / "data" / "reference_metrics"
+FOLDER = REFERENCES / "metrics"
 
 
 def text_pickle(module, name, argument):

@@ -5,8 +5,6 @@ weights and pictures are drawn again here from the same seeds.
 """
 
 import functools
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,12 +17,11 @@ from stylegen.metrics.kid import kernel_distance
 from stylegen.metrics.moments import Moments
 from stylegen.metrics.precision_recall import precision_recall
 from stylegen.pretrained import inception, vgg16
-
-FOLDER = Path(__file__).parents[1]
-sys.path.insert(0, str(FOLDER / "reference_metrics"))
 from tests.references import inputs
+from tests.support.paths import REFERENCES
 
-EXPECTED = dict(np.load(FOLDER / "data" / "reference_metrics" / "torch.npz"))
+FOLDER = REFERENCES / "metrics"
+EXPECTED = dict(np.load(FOLDER / "torch.npz"))
 
 
 def assert_relatively_close(found, name, tolerance=1e-4):

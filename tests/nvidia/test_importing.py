@@ -19,9 +19,9 @@ from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
 from stylegen.runs.checkpoint import Checkpointer
 from tests.support import original, pickles
+from tests.support.paths import REFERENCES, SHARED
 
-SHARED = Path(__file__).parents[2] / "shared" / "reference"
-REFERENCE = Path(__file__).parent / "data" / "reference"
+REFERENCE = REFERENCES / "networks"
 SMALL = {"fmap_base": 32, "fmap_max": 5, "latent_size": 7, "dlatent_size": 6, "mapping_fmaps": 6, "mapping_layers": 2}
 TINY = {**SMALL, "resolution": 8}
 
@@ -385,7 +385,7 @@ for _settings, _size in zip(REFERENCES.values(), (64, 32), strict=True):
 def test_the_reference(name, shared, tmp_path):
     with np.load(REFERENCE / f"{name}.npz") as file:
         arrays = dict(file)
-    path = SHARED / f"{name}.pkl"
+    path = SHARED / "reference" / f"{name}.pkl"
     if shared and not path.is_file():
         pytest.skip("the reference pickles are not here")
     if not shared:

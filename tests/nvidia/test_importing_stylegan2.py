@@ -1,7 +1,6 @@
 """Imports of StyleGAN2's pickles, of TensorFlow and of PyTorch: the reference's images, and each other's weights."""
 
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,10 @@ from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
 from tests.nvidia.test_importing import check_settings
 from tests.support import original, pickles
+from tests.support.paths import REFERENCES, SHARED
 
-SHARED = Path(__file__).parents[2] / "shared" / "reference" / "stylegan2_32.pkl"
-REFERENCE = Path(__file__).parent / "data" / "reference" / "stylegan2_32.npz"
+SHARED_PICKLE = SHARED / "reference" / "stylegan2_32.pkl"
+REFERENCE = REFERENCES / "networks" / "stylegan2_32.npz"
 BUFFERS = ("resample_filter", "noise_const", "w_avg")
 WIDTHS = {"channel_base": 1024, "channel_max": 64, "num_fp16_res": 0, "conv_clamp": None}
 G_SETTINGS = {
@@ -142,7 +142,7 @@ def close(found, expected):
 def test_the_reference(form, arrays, tmp_path):
     path = tmp_path / "x.pkl"
     if form == "their file":
-        path = SHARED
+        path = SHARED_PICKLE
         if not path.is_file():
             pytest.skip("the reference pickles are not here")
     else:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pytorch_fid.inception
 import torch_fidelity.sample_similarity_lpips as lpips
@@ -29,7 +29,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from tests.references import inputs
 
-OUT = Path(__file__).parents[1] / "data" / "reference_metrics"
+OUT = Path(__file__).with_name("metrics")
 
 
 def random_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -6,8 +6,8 @@
 
 The networks are those of pytorch-AdaIN as facts about its layers describe them (VGG-19 to relu4_1 with a leading 1x1
 convolution, reflection padding and pools that round up; the decoder its mirror), made of torch's own modules, and those
-of torchvision's VGG-19 with reflection and such pools. All weights are random and drawn from seeds (``inputs.py`` of
-reference_metrics); nothing is downloaded. Writes tests/references/style/torch.npz. Takes a minute.
+of torchvision's VGG-19 with reflection and such pools. All weights are random and drawn from seeds (``inputs.py``);
+nothing is downloaded. Writes tests/references/style/torch.npz. Takes a minute.
 """
 
 import importlib.metadata
@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference_metrics"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.references import inputs
 
-OUT = Path(__file__).parents[1] / "data" / "reference_style"
+OUT = Path(__file__).with_name("style")
 # Odd sizes, so that the pools have something to round.
 CONTENT = {"seed": 11, "n": 2, "height": 41, "width": 54}
 STYLE = {"seed": 12, "n": 2, "height": 48, "width": 37, "roughness": 2.0}

@@ -20,6 +20,7 @@ from stylegen.runs import checkpoint
 from stylegen.runs.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
 from stylegen.training import schedule
 from stylegen.training.state import TrainState, abstract_state
+from tests.support.paths import ROOT
 
 CONFIG = Config(
     resolution=8,
@@ -27,7 +28,6 @@ CONFIG = Config(
     discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
     schedule=ScheduleConfig(start_resolution=4, stable_kimg=3, fade_kimg=1, total_kimg=10),
 )
-REPOSITORY = Path(__file__).parent.parent
 
 
 def make_state(nimg: int, config: Config = CONFIG) -> TrainState:
@@ -106,7 +106,7 @@ def run(saved, tmp_path) -> Path:
 def python(code: str, *args: object, devices: int = 1) -> subprocess.CompletedProcess:
     """Run code after this module's names in another process."""
     environment = os.environ | {
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{Path(__file__).parent}",
+        "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import pytest
 from stylegen.convolution import tracing_for
 from stylegen.runtime import compilation
 from stylegen.runtime.compilation import CompileAhead
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("platform, ahead", [("cpu", True), ("tpu", True), ("gpu", False)])
@@ -101,7 +101,7 @@ jax.jit(lambda x: x * 2 + 1)(1.0)
 print(len(hits))
 """
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    command, root = [sys.executable, "-c", code], Path(__file__).parents[1]
+    command, root = [sys.executable, "-c", code], ROOT
 
     def run():
         done = subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True)

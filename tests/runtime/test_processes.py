@@ -30,8 +30,8 @@ from stylegen.config_json import to_json
 from stylegen.runs.checkpoint import available
 from stylegen.runtime import processes
 from stylegen.train import train
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PATIENCE = 1800  # seconds, for what takes ten on an idle machine
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, RunConfig, ScheduleConfig
 from stylegen.runtime import sharding
+from tests.support.paths import ROOT
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
 PROGRAM = """
@@ -90,7 +90,7 @@ def report(request):
     environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, request.param],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

@@ -14,8 +14,8 @@ from flax import nnx
 import stylegen
 from stylegen import sampling
 from stylegen.runs.load import save_generator
-from stylegen.sampling.interpolation import PathError
 from stylegen.sampling.generate import SamplingError
+from stylegen.sampling.interpolation import PathError
 
 
 def network(G):
@@ -118,7 +118,10 @@ def test_any_number_of_pictures_compiles_once(make_generator):
     compiled = sampling.generate._synthesize.jitted._cache_size(), sampling.generate._styles.jitted._cache_size()
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
-    assert (sampling.generate._synthesize.jitted._cache_size(), sampling.generate._styles.jitted._cache_size()) == compiled
+    assert (
+        sampling.generate._synthesize.jitted._cache_size(),
+        sampling.generate._styles.jitted._cache_size(),
+    ) == compiled
 
 
 @pytest.fixture

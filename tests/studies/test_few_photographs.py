@@ -1,4 +1,4 @@
-"""studies/few_photographs.py: arms that differ in what they say, numbers that mean what they say, results taken up again."""
+"""Few photographs: arms differ in what they say, numbers mean what they say, results are taken up again."""
 
 import argparse
 import json

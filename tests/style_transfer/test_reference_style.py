@@ -1,8 +1,5 @@
 """The same weights and pictures give PyTorch's numbers (tests/references/make_style.py made them)."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +7,10 @@ import pytest
 
 from stylegen.pretrained import vgg19
 from stylegen.style_transfer import color, losses, networks
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "reference_metrics"))
-
 from tests.references import inputs
+from tests.support.paths import REFERENCES
 
-EXPECTED = np.load(ROOT / "data" / "reference_style" / "torch.npz")
+EXPECTED = np.load(REFERENCES / "style" / "torch.npz")
 CONTENT = {"seed": 11, "n": 2, "height": 41, "width": 54}
 STYLE = {"seed": 12, "n": 2, "height": 48, "width": 37, "roughness": 2.0}
 

@@ -1,14 +1,14 @@
 """The original implementation's numbers (``tests/references/networks``) and its variable names in terms of ours."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from tests.support.paths import REFERENCES
 
-FOLDER = Path(__file__).parent / "data" / "reference"
+FOLDER = REFERENCES / "networks"
 
 
 class Reference:

@@ -41,6 +41,7 @@ from stylegen.training.state import abstract_state, build_networks, g_optimizer,
 from stylegen.training.step import Static
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
+from tests.support.paths import ROOT
 from tests.test_train import assert_same_run, final_state, interrupt, stats
 from tests.training.test_step import adam, assert_trees, close, equal
 
@@ -240,7 +241,7 @@ def test_one_and_two_devices_take_the_same_steps(steps):
     environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *steps],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +21,7 @@ from stylegen.data.prepared.source import PreparedSource
 from stylegen.data.raw.lsun import LsunOrigin
 from stylegen.data.raw.opening import ToyOrigin, open_origin
 from stylegen.io.progress import Progress
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 def contents(folder):
@@ -167,14 +165,14 @@ def test_kill_9_leaves_nothing_behind_that_hurts(lsun_folder, tmp_path):
         return [sys.executable, "prepare.py", "lsun", archive, "--out", str(out), "--resolution", "256"]
 
     for shards in (1, 3, 5):
-        process = subprocess.Popen(command(tmp_path / "killed"), cwd=REPOSITORY)
+        process = subprocess.Popen(command(tmp_path / "killed"), cwd=ROOT)
         while process.poll() is None and len(list((tmp_path / "killed").glob(".preparing/0*.json"))) < shards:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         time.sleep(1)  # the workers see that their parent is gone
     for out in ("killed", "whole"):
-        subprocess.run(command(tmp_path / out), cwd=REPOSITORY, check=True)
+        subprocess.run(command(tmp_path / out), cwd=ROOT, check=True)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
