@@ -28,10 +28,12 @@ import jax.numpy as jnp  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 
 from stylegen.config import Config  # noqa: E402
+from stylegen.networks.build import build_networks  # noqa: E402
+from stylegen.networks.trees import count_parameters  # noqa: E402
 from stylegen.runtime import hlo, sharding  # noqa: E402
 from stylegen.runtime.compilation import at_precision  # noqa: E402
-from stylegen.training.state import TrainState, abstract_state, build_networks, count_parameters  # noqa: E402
-from stylegen.training.step import Static, discriminator_loss, generator_loss, train_step  # noqa: E402
+from stylegen.training.state import TrainState, abstract_state  # noqa: E402
+from stylegen.training.step import StepConfig, discriminator_loss, generator_loss, train_step  # noqa: E402
 
 
 def state_bytes(config: Config) -> int:
@@ -46,7 +48,7 @@ def _counts(leaf: jax.ShapeDtypeStruct) -> bool:
 def lowered_step(config: Config, resolution: int, batch: int, mesh: Mesh) -> jax.stages.Lowered:
     """A stage's training step for ``batch`` images on each device, not compiled yet."""
     whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
-    static = Static(config, build_networks(config), sharding.split_latents(mesh))
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     step = jax.jit(
         functools.partial(at_precision(config.precision)(train_step), static=static),
         donate_argnums=0,
@@ -68,7 +70,7 @@ def flops_per_image(config: Config, resolution: int) -> float:
 
 def activation_bytes(config: Config, resolution: int, batch: int) -> int:
     """What the greater of the two backward passes finds in memory besides the state, for so many images."""
-    static, state = Static(config, build_networks(config)), abstract_state(config)
+    static, state = StepConfig(config, build_networks(config)), abstract_state(config)
     images = jax.ShapeDtypeStruct((batch, resolution, resolution, config.image_channels), jnp.float32)
     alpha = jax.ShapeDtypeStruct((), jnp.float32)
     c = jax.ShapeDtypeStruct((batch, config.num_classes), jnp.float32) if config.num_classes else None

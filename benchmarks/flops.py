@@ -7,7 +7,7 @@ the padding. Not counted is what is neither: blur, noise, normalisation, optimiz
 from typing import Any
 
 from stylegen.config import Config
-from stylegen.networks.generator import width
+from stylegen.networks.layers import width
 
 
 def mapping(config: Config) -> float:

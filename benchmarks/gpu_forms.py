@@ -17,7 +17,7 @@ from benchmarks import common
 from benchmarks.gpu_runner import Records
 from stylegen import convolution, ops
 from stylegen.convolution import tracing_for
-from stylegen.networks.generator import num_noise
+from stylegen.networks.layers import num_noise
 
 Function = Callable[..., Any]
 

@@ -151,7 +151,7 @@ def export(a: argparse.Namespace, records: Records) -> None:
     import numpy as np
 
     import stylegen
-    from stylegen.export.files import sampler
+    from stylegen.export.stablehlo import sampler
 
     G = stylegen.load("toy_bedrooms")
     exported = sampler(G)
@@ -176,8 +176,8 @@ def compare(a: argparse.Namespace, records: Records) -> None:
     import jax
     import numpy as np
 
+    from stylegen.networks.trees import by_path
     from stylegen.runs.checkpoint import load_state
-    from stylegen.training.state import by_path
 
     (_, meta, one), (_, other_meta, other) = map(load_state, a.runs)
     states = [dataclasses.replace(state, key=jax.random.key_data(state.key)) for state in (one, other)]

@@ -18,6 +18,7 @@ from stylegen import ops
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
 from stylegen.runtime.compilation import compiler_options
+from stylegen.training import regularization
 from stylegen.training import step as train_step
 
 
@@ -45,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no R1": {"loss": {"r1_gamma": 0.0}},
     "lazy R1, its own step": {
         "loss": {"r1_interval": 16},
-        "patches": [(workload, "train_step", train_step.regularize_step)],
+        "patches": [(workload, "train_step", regularization.regularize_step)],
     },
     "float32": {"dtype": "float32", "precision": "default"},
     "float32, highest": {"dtype": "float32", "precision": "highest"},

@@ -85,7 +85,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     """Compile all that was asked for, print a table, and give the rows."""
     from stylegen.config import ConfigError
     from stylegen.training.plan import make_plan
-    from stylegen.training.regularization import lazy_steps
+    from stylegen.training.regularization import regularization_steps
 
     rows: list[dict[str, Any]] = []
     result = {"machine": common.machine(), "rows": rows}
@@ -93,7 +93,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         targets = [chips.parse(name) for name in a.target]
         for target in targets:
             for config, resolution, batch in configs(a):
-                names = ["train", *lazy_steps(config)] if a.steps == ["all"] else a.steps
+                names = ["train", *regularization_steps(config)] if a.steps == ["all"] else a.steps
                 for name in names:
                     plan = make_plan(config, resolution, batch, target, name)
                     places = [

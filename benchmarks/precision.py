@@ -95,9 +95,9 @@ def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, flo
     import numpy as np
 
     from stylegen import ops
-    from stylegen.networks.generator import broadcast_styles, num_styles
+    from stylegen.networks.build import build_networks
+    from stylegen.networks.mapping import broadcast_styles, num_styles
     from stylegen.training import losses
-    from stylegen.training.state import build_networks
     from stylegen.training.step import prepare_reals
     from tests.support.reference import Reference, get
 
@@ -156,8 +156,8 @@ def drawn(way: Way, G: Any, samples: int, pairs: int) -> dict[str, Any]:
     from stylegen import ops, sampling
     from stylegen.metrics.extractors import open_distance
     from stylegen.metrics.ppl import path_ends, path_length
-    from stylegen.networks.generator import broadcast_styles
-    from stylegen.training.state import build_networks
+    from stylegen.networks.build import build_networks
+    from stylegen.networks.mapping import broadcast_styles
 
     config = dataclasses.replace(G.config, compute_dtype=way.dtype)
     network = build_networks(config).generator(G.params, G.noise_const)
@@ -187,9 +187,10 @@ def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4)
     from stylegen import ops
     from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
     from stylegen.data.toy import bedrooms
-    from stylegen.networks.generator import broadcast_styles, num_styles
+    from stylegen.networks.build import build_networks
+    from stylegen.networks.mapping import broadcast_styles, num_styles
     from stylegen.training import losses
-    from stylegen.training.state import build_networks, init_state
+    from stylegen.training.state import init_state
 
     config = Config(
         resolution=resolution,

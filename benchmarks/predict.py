@@ -20,8 +20,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 
 from stylegen.config import Config
+from stylegen.networks.trees import count_parameters
 from stylegen.training import schedule
-from stylegen.training.state import abstract_state, count_parameters
+from stylegen.training.state import abstract_state
 
 # Hours for 25,000 kimg by resolution, on as many V100 as COUNTS has.
 PUBLISHED = {1024: (988, 526, 272, 158), 512: (597, 319, 168, 106), 256: (358, 221, 117, 80)}

@@ -30,9 +30,10 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
     import numpy as np
 
     from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+    from stylegen.networks.build import build_networks
     from stylegen.runtime import sharding
-    from stylegen.training.state import build_networks, init_state
-    from stylegen.training.step import Static, jit_step, train_step
+    from stylegen.training.state import init_state
+    from stylegen.training.step import StepConfig, jit_step, train_step
 
     config = Config(
         resolution=resolution,
@@ -42,7 +43,7 @@ def measure(resolution: int, batch: int, width: int, steps: int) -> dict[str, fl
         schedule=ScheduleConfig(start_resolution=resolution),
     )
     mesh = sharding.make_mesh(config)
-    static = Static(config, build_networks(config), sharding.split_latents(mesh))
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), np.uint8)
     mine = {"image": sharding.share(images), "label": sharding.share(np.zeros(batch, np.int32))}
     placed = sharding.put_batch(mesh, mine)

@@ -19,12 +19,13 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
+from stylegen.networks.build import build_networks
 from stylegen.runtime import sharding
 from stylegen.runtime.compilation import compiler_options
 from stylegen.runtime.memory import keep_freed_memory
 from stylegen.training.schedule import Stage
-from stylegen.training.state import abstract_state, build_networks, ema_generator, init_state
-from stylegen.training.step import Static, jit_step, train_step
+from stylegen.training.state import abstract_state, ema_generator, init_state
+from stylegen.training.step import StepConfig, jit_step, train_step
 
 
 def make_config(a: argparse.Namespace) -> Config:
@@ -55,7 +56,7 @@ class Training:
         keep_freed_memory()  # as train() does
         self.config, self.resolution, self.batch = config, resolution, config.batch_at(resolution)
         self.mesh = sharding.make_mesh(config)
-        self.static = Static(config, build_networks(config), sharding.split_latents(self.mesh))
+        self.static = StepConfig(config, build_networks(config), sharding.split_latents(self.mesh))
         compiler_options()  # tries the options out, once: not a part of the step's own compilation
         start = time.perf_counter()
         self.lowered = self._lower()

@@ -46,7 +46,7 @@ def train(file: Path, settings: Any) -> None:
     from safetensors.numpy import save_file
 
     from studies import factor_reader_training
-    from stylegen.io.images import replacing
+    from stylegen.io.files import replacing
 
     started = time.monotonic()
     print(f"drawing {settings.rooms:,} rooms", file=sys.stderr)

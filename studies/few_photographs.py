@@ -252,7 +252,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
 
 def go_on(a: argparse.Namespace, found: dict[str, Any], runs: list[tuple[str, int, Any]]) -> None:
     """Train and measure the runs that have no result yet."""
-    from stylegen.io.images import replacing
+    from stylegen.io.files import replacing
     from stylegen.metrics.extractors import open_extractor
 
     extractor = open_extractor(a.extractor)

@@ -24,6 +24,7 @@ from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
 from stylegen.io.progress import duration
+from stylegen.networks.build import build_networks
 from stylegen.runs import directory, init_from, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.pictures import NUM_STYLES, Pictures
@@ -32,10 +33,10 @@ from stylegen.runtime.memory import keep_freed_memory
 from stylegen.training import doctor, freeze, schedule, warmup
 from stylegen.training.doctor import Doctor
 from stylegen.training.meters import Clock, Means
-from stylegen.training.regularization import lazy_steps
+from stylegen.training.regularization import regularization_steps
 from stylegen.training.schedule import Stage
-from stylegen.training.state import TrainState, abstract_state, blank_state, build_networks, init_state
-from stylegen.training.step import Static, jit_step, reset_optimizers, train_step
+from stylegen.training.state import TrainState, abstract_state, blank_state, init_state
+from stylegen.training.step import StepConfig, jit_step, reset_optimizers, train_step
 from stylegen.training.summary import seconds_left
 
 TICKS = 200  # in a run, where run.tick_kimg does not say
@@ -163,7 +164,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         config = self.config
-        self.static = Static(config, build_networks(config), sharding.split_latents(self.mesh))
+        self.static = StepConfig(config, build_networks(config), sharding.split_latents(self.mesh))
         self.total = schedule.total_nimg(config)
         tick = config.run.tick_kimg
         self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)
@@ -172,7 +173,7 @@ class _Loop:
         self.checkpoint_every = max(round(every * 1000) if every else default, 1)
         placement = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
         self.programs = {"train": jit_step(train_step, self.static, *placement)}
-        self.lazy = lazy_steps(config)
+        self.lazy = regularization_steps(config)
         for name, (step, _) in self.lazy.items():
             self.programs[name] = jit_step(step, self.static, *placement)
         self.compiled = compilation.CompileAhead[tuple[str, int, int]](self._lower)

@@ -31,9 +31,10 @@ import numpy as np
 import pytest
 
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.training.schedule import Stage
-from stylegen.training.state import build_networks, ema_generator, init_state
+from stylegen.training.state import ema_generator, init_state
 
 
 @functools.cache

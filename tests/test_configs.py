@@ -12,11 +12,13 @@ import pytest
 from stylegen.cli.experiments import load_config
 from stylegen.config import DataConfig, RunConfig, ScheduleConfig
 from stylegen.config_json import from_json, to_json
+from stylegen.networks.build import build_networks
+from stylegen.networks.trees import count_parameters
 from stylegen.training import schedule
 from stylegen.training import step as train_step
-from stylegen.training.regularization import lazy_steps
-from stylegen.training.state import abstract_state, build_networks, count_parameters, init_state
-from stylegen.training.step import Static
+from stylegen.training.regularization import regularization_steps
+from stylegen.training.state import abstract_state, init_state
+from stylegen.training.step import StepConfig
 from tests.support.paths import ROOT
 
 # Of generators; style_transfer.py is another kind, and has its own tests.
@@ -119,7 +121,7 @@ def narrow(config):
 def step(text):
     """A step of each kind at the first resolution, of a configuration as JSON: those that differ in data share it."""
     config = from_json(text)
-    static = Static(config, build_networks(config))
+    static = StepConfig(config, build_networks(config))
     rng = np.random.default_rng(0)
     n, size = config.data.batch, config.schedule.start_resolution
     images = rng.integers(0, 256, (n, size, size, config.image_channels), np.uint8)
@@ -127,7 +129,7 @@ def step(text):
     arguments = images, labels, jnp.float32(1), jnp.float32(0.001)
     before = init_state(config)
     after, metrics = jax.jit(functools.partial(train_step.train_step, static=static))(before, *arguments)
-    for follows, _ in lazy_steps(config).values():
+    for follows, _ in regularization_steps(config).values():
         after, penalty = jax.jit(functools.partial(follows, static=static))(after, *arguments)
         metrics |= penalty
     return jax.device_get((before.g, before.d, after.g, after.d, after.nimg, metrics))

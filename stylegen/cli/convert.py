@@ -96,7 +96,7 @@ def _note(imported: Imported) -> str:
 
 
 def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) -> None:
-    from stylegen.export import files  # here, because jax.export and metrics are not needed to import
+    from stylegen.export import files, stablehlo  # here, because jax.export and metrics are not needed to import
 
     out = _check_export(options, form)
     single = out.suffix == f".{form}"
@@ -105,7 +105,7 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
     files.check_license(options.license)
     hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":
-        files.check_serializer()
+        stablehlo.check_serializer()
     G: Generator = files.without_paths(load(options.source, options.kimg))
     facts = files.facts_of(str(options.source), G, options.license)
     if single:

@@ -211,7 +211,7 @@ def _print(results: list[Any]) -> None:
 
 def _write(path: Path, found: Found, several: bool) -> None:
     """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
-    from stylegen.io.images import replacing
+    from stylegen.io.files import replacing
 
     tree: dict[str, Any] = {}
     for kimg, results in found:

@@ -46,7 +46,7 @@ class Options:
     steps: int = 500  # of the descent.
     learning_rate: float = 0.1  # of Adam, at its highest.
     start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random pictures, or from w_avg.
-    starts: int = 1  # descend from so many of the nearest and keep the best.
+    starts: int = 1  # apply_gradients from so many of the nearest and keep the best.
     candidates: Number = None  # random pictures among which the nearest is sought; default: by resolution.
     exploration: float = 0.0  # noise on the styles at first; StyleGAN2 has 0.05.
     pixel_weight: float = 1.0  # of the mean squared difference of pixels.

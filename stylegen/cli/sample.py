@@ -237,7 +237,7 @@ def _draw_walk(options: Options) -> None:
         batch=options.batch,
         **_truncation(options),
     )
-    total = stylegen.sampling.interpolation.path_length(len(seeds), options.frames, options.loop)
+    total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale)
     print(f"{path}: {count} frames, {count / options.fps:.1f} s at {options.fps:g} frames a second.")

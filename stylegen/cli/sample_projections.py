@@ -12,7 +12,8 @@ import stylegen
 from stylegen import sampling
 from stylegen.cli import common
 from stylegen.io import images, video
-from stylegen.networks.generator import in_float32, truncate
+from stylegen.networks.generator import in_float32
+from stylegen.networks.mapping import truncate
 from stylegen.projection import result
 from stylegen.runtime import compilation
 from stylegen.sampling import interpolation
@@ -117,13 +118,13 @@ def _walk(
     video.check_path(path)
     if not overwrite:
         common.refuse_existing(video.existing(path))
-    total = interpolation.path_length(len(ws), frames, loop)
+    total = interpolation.num_frames(len(ws), frames, loop)
     size = min(sampling.default_batch(G.resolution), total)
 
     def drawn() -> Iterator[np.ndarray]:
-        styles = interpolation.path(ws, frames, loop, "lerp")
+        styles = interpolation.walk(ws, frames, loop, "lerp")
         # White noise stays white on a great circle, not on a straight line.
-        noises = None if projection.noise is None else interpolation.path(projection.noise, frames, loop, "slerp")
+        noises = None if projection.noise is None else interpolation.walk(projection.noise, frames, loop, "slerp")
         while points := list(itertools.islice(styles, size)):
             noise: Any = "const" if noises is None else np.stack(list(itertools.islice(noises, len(points))))
             yield stylegen.synthesize(G, np.stack(points), noise=noise, batch=size)

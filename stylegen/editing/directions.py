@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator
 from stylegen.projection.result import fingerprint
 

@@ -14,7 +14,7 @@ from stylegen.evaluation.measure import SEED, Result, measure
 from stylegen.evaluation.measure_ppl import check as check_path
 from stylegen.evaluation.measure_ppl import measure_path
 from stylegen.evaluation.metric_names import Metric
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 from stylegen.metrics.extractors import Distance, Extractor
 from stylegen.metrics.ppl import Crop
 from stylegen.networks.generator import Generator

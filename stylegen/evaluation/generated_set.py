@@ -14,7 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from stylegen import ops, sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet
-from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_noise, truncate
+from stylegen.networks.generator import Generator, NoiseMode, in_float32
+from stylegen.networks.layers import num_noise
+from stylegen.networks.mapping import broadcast_styles, truncate
 from stylegen.runtime.compilation import at_precision
 
 MAX_BATCH, BATCH_PIXELS = 32, 2**23  # pictures a device at once; eight of 1024 pixels

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 
 WIDTH, HEIGHT = 480, 300  # pixels of a panel
 LEFT, RIGHT, TOP, BOTTOM = 72, 18, 34, 40  # margins of the axes in a panel

@@ -12,7 +12,7 @@ import numpy as np
 
 from stylegen.evaluation.collect import Collector, Progress, collect
 from stylegen.evaluation.image_sets import ImageSet
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 from stylegen.metrics.extractors import Extractor
 
 FORMAT = 1  # raised when the same key would no longer mean the same numbers

@@ -10,36 +10,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax import Array, lax
 
-from stylegen import ops, sampling
+from stylegen import sampling
 from stylegen.config import DataConfig, RunConfig
-from stylegen.convolution import tracing_for
-from stylegen.export import model_card
-from stylegen.io import images
-from stylegen.networks.generator import Generator, broadcast_styles, truncate
+from stylegen.export import ExportError, model_card
+from stylegen.export.stablehlo import save_sampler
+from stylegen.io import files, images
+from stylegen.networks.generator import Generator
 from stylegen.runs import load
-from stylegen.runtime.compilation import at_precision
 
 Form = Literal["safetensors", "npz", "stablehlo"]
 
-PLATFORMS = ("cpu", "cuda", "tpu")
 SAMPLER_NAME, GRID_NAME, CARD_NAME, CONFIG_NAME = "sampler.stablehlo", "grid.png", "README.md", "config.json"
 GRID_SEEDS = range(16)
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
-
-
-class ExportError(ValueError):
-    """The generator cannot be exported like this; the message says why."""
 
 
 def without_paths(G: Generator) -> Generator:
@@ -57,69 +47,6 @@ def without_paths(G: Generator) -> Generator:
         ),
     )
     return dataclasses.replace(G, config=config)
-
-
-def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
-    """The function from latents to pictures, weights and all, for CPU, CUDA and TPU in one.
-
-    It is called as ``f(z, psi)``, or ``f(z, c, psi)`` for a generator with classes: z [N, z_dim] and one-hot c
-    [N, c_dim], float32, for any N; psi a float32 number, not a Python one. It gives uint8 [N, r, r, C] with constant
-    noise. Each platform has the forms of convolutions that are made for it; the weights are there once.
-
-    Args:
-        G: the generator.
-        cutoff: layers that are truncated, from the coarsest; None is all.
-
-    Raises:
-        ExportError: there is no such cutoff.
-    """
-    if cutoff is not None and not 0 <= cutoff <= G.num_ws:
-        raise ExportError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
-    network = nnx.merge(G.graphdef, G.params, G.noise_const)
-
-    def draw(psi: Array, z: Array, c: Array | None = None) -> Array:
-        w = network.mapping(z, c)
-        ws = truncate(broadcast_styles(w, G.num_ws), G.w_avg, psi, cutoff)
-        # 1.0, and no array, for a finished fade: the image of the block before is then not even computed.
-        return ops.to_uint8(network.synthesis(ws, resolution=G.resolution, alpha=float(G.alpha), noise="const"))
-
-    def on(platform: str) -> Callable[..., Array]:
-        def traced(*inputs: Array) -> Array:
-            with tracing_for(platform):
-                return draw(*inputs)
-
-        return traced
-
-    @at_precision("highest")
-    def program(z: Array, *rest: Array) -> Array:
-        return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on("cpu"), default=on("gpu"))
-
-    (n,) = jax.export.symbolic_shape("n")
-    inputs = [jax.ShapeDtypeStruct((n, size), jnp.float32) for size in (G.z_dim, G.c_dim) if size]
-    return jax.export.export(jax.jit(program), platforms=PLATFORMS)(*inputs, jax.ShapeDtypeStruct((), jnp.float32))
-
-
-def save_sampler(G: Generator, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
-    """Write ``sampler`` as a file for ``jax.export.deserialize``; atomic.
-
-    Raises:
-        ExportError: flatbuffers, which ``jax.export`` writes with, is not installed; or as of ``sampler``.
-    """
-    check_serializer()
-    blob = sampler(G, cutoff).serialize()
-    with images.replacing(path) as partial:
-        partial.write_bytes(blob)
-
-
-def check_serializer() -> None:
-    """Raise ExportError if ``jax.export`` cannot write files here."""
-    try:
-        importlib.import_module("flatbuffers")
-    except ImportError as error:
-        raise ExportError(
-            "--to stablehlo needs the package flatbuffers, with which jax.export writes and reads files: "
-            "pip install flatbuffers, or stylegen[export]."
-        ) from error
 
 
 def save_file(G: Generator, form: Form, path: Path, cutoff: int | None = None) -> None:
@@ -166,7 +93,7 @@ def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, c
     name, card, grid = names_beside(path)
     save_file(G, form, path, cutoff)
     save_grid(G, path.with_name(grid))
-    with images.replacing(path.with_name(card)) as partial:
+    with files.replacing(path.with_name(card)) as partial:
         partial.write_text(model_card.text(G, facts, [name, grid]), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Keeping a second process out of a folder that one writes to."""
+"""Files that are whole or absent, and folders that one process at a time writes to."""
 
 import os
 from collections.abc import Iterator
@@ -26,3 +26,19 @@ def exclusive(folder: Path, busy: Exception) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write to that becomes ``path`` at the end, so that a file is there whole or not at all.
+
+    Makes the folder it is in. The extension is kept, because encoders go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stylegen.io import images
+from stylegen.io import files, images
 
 FORMATS = (".mp4", ".gif", ".webp")
 READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
@@ -69,7 +69,7 @@ def save_video(
     if folder:
         return _save_folder(enlarged, path)
     counted = _Counted(_opaque(frame) for frame in enlarged)
-    with images.replacing(path) as partial:
+    with files.replacing(path) as partial:
         if path.suffix.lower() == ".mp4":
             _save_mp4(counted, partial, fps)
         else:

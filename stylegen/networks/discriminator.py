@@ -14,27 +14,12 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.config import Config
-from stylegen.networks.generator import MappingNetwork, width
-from stylegen.networks.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, MinibatchStd, from_rgb
+from stylegen.networks.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, MinibatchStd, from_rgb, width
+from stylegen.networks.mapping import MappingNetwork
+from stylegen.networks.stylegan1 import DiscriminatorBlock
 from stylegen.networks.stylegan2 import ResidualBlock
 
 LABEL_LAYERS = 8  # of StyleGAN2's discriminator with classes
-
-
-class DiscriminatorBlock(nnx.Module):
-    """Features [N, r, r, C] to [N, r/2, r/2, C']; owns the FromRGB of its resolution."""
-
-    def __init__(self, channels: int, out_channels: int, resolution: int, config: Config, *, init: Initializer):
-        dtype = jnp.dtype(config.compute_dtype)
-        self.fromrgb = from_rgb(channels, resolution, config, init=init)
-        self.conv0 = EqualConv(channels, channels, dtype=dtype, init=init)
-        self.conv1 = EqualConv(channels, out_channels, use_bias=False, dtype=dtype, init=init)
-        self.bias1 = nnx.Param(jnp.zeros(out_channels))
-
-    def __call__(self, x: Array) -> Array:
-        x = ops.leaky_relu(self.conv0(x))
-        x = self.conv1(ops.blur(x), ops.conv_downsample)
-        return ops.leaky_relu(x + ops.spread(self.bias1[...], x))
 
 
 class DiscriminatorEpilogue(nnx.Module):

@@ -179,3 +179,17 @@ def from_rgb(channels: int, resolution: int, config: Config, *, init: Initialize
         return None
     dtype, gain = jnp.dtype(config.compute_dtype), ACTIVATIONS[block].gain
     return EqualConv(config.image_channels, channels, 1, gain=gain, dtype=dtype, init=init)
+
+
+def width(resolution: int, channel_base: int, channel_max: int, channel_decay: float = 1.0) -> int:
+    """Channels of the block at a resolution: with a decay of 1, ``channel_base // resolution``; at most the maximum."""
+    stage = math.log2(resolution) - 1
+    return min(int(channel_base / 2 / 2.0 ** (stage * channel_decay)), channel_max)
+
+
+def num_noise(resolution: int) -> int:
+    """Noise inputs of one image, all layers together: 2 r^2 for each block.
+
+    StyleGAN2 has no use for the first 16: its block of 4 pixels has one layer. Noise is laid out alike nevertheless.
+    """
+    return sum(2 * 4**i for i in range(2, int(math.log2(resolution)) + 1))

@@ -17,14 +17,16 @@ import numpy as np
 from stylegen.config import Config, ScheduleConfig
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_tree import printable
+from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
+from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile
 from stylegen.nvidia.weight_table import Imported
 from stylegen.pretrained import weights
 from stylegen.runs import directory
 from stylegen.training import schedule
-from stylegen.training.state import TrainState, abstract_state, build_networks, by_path, ema_generator, init_state
+from stylegen.training.state import TrainState, abstract_state, ema_generator, init_state
 
 # Parts of paths: noise that is not used, and layers of resolutions that a finished network no longer shows.
 MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")

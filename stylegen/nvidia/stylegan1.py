@@ -15,8 +15,7 @@ import numpy as np
 
 from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.formats import WeightsError
-from stylegen.networks.generator import width
-from stylegen.networks.layers import RELU_GAIN
+from stylegen.networks.layers import RELU_GAIN, width
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, summary, unscaled
 

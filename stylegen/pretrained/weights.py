@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 
 CHUNK = 2**20  # bytes
 

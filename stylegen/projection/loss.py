@@ -9,7 +9,7 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.metrics.extractors import Distance, open_distance
-from stylegen.networks.generator import num_noise
+from stylegen.networks.layers import num_noise
 from stylegen.pretrained import vgg16, weights
 
 PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from stylegen import sampling
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator, in_float32
-from stylegen.training.state import by_path
+from stylegen.networks.trees import by_path
 
 FORMAT = "stylegen-projection-1"
 

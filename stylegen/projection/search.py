@@ -19,7 +19,8 @@ from jax import Array
 
 from stylegen import ops, sampling
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, in_float32, num_styles
+from stylegen.networks.generator import Generator, NoiseMode, in_float32
+from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.projection import loss as projection_loss
 from stylegen.projection.loss import Weights
 from stylegen.projection.result import Projection, ProjectionError, fingerprint
@@ -118,7 +119,9 @@ def project(
 
     def steps() -> Iterator[list[float]]:
         for group in groups:
-            yield from search.descend(targets[group // options.starts], {name: x[group] for name, x in starts.items()})
+            yield from search.apply_gradients(
+                targets[group // options.starts], {name: x[group] for name, x in starts.items()}
+            )
 
     total = options.steps * len(groups)
     for _ in steps() if progress is None else progress(steps(), total, "steps"):
@@ -244,7 +247,7 @@ class _Search:
             found["noise"] = np.repeat(own[None], total, axis=0)
         return found if classes is None else found | {"c": np.repeat(classes, o.starts, axis=0)}
 
-    def descend(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
+    def apply_gradients(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
         """Take all steps for one group of targets, and keep what they end with; the mean loss of each step."""
         G, o = self._G, self._options
         c = start.pop("c", None)

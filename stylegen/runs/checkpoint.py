@@ -28,14 +28,16 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
+from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
+from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint_files import available, in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runtime import processes
 from stylegen.runtime import sharding as distributed
 from stylegen.training.schedule import Stage
-from stylegen.training.state import TrainState, abstract_state, build_networks, by_path
+from stylegen.training.state import TrainState, abstract_state
 
 __all__ = [
     "CheckpointError",

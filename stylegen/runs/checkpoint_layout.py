@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegen.training.state import TrainState, by_path
+from stylegen.networks.trees import by_path
+from stylegen.training.state import TrainState
 from stylegen.version import version
 
 FORMAT = 1

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 
 from stylegen.config import Config, ConfigError
+from stylegen.networks.trees import by_path
 from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
 from stylegen.runs.load import LoadError
 from stylegen.training import freeze
-from stylegen.training.state import TrainState, abstract_state, by_path
+from stylegen.training.state import TrainState, abstract_state
 
 FIELDS = ("g", "g_ema", "noise_const", "w_avg", "d")  # of the state that may be taken
 # Settings that make another function of the same weights, which therefore must be the same.

@@ -20,10 +20,11 @@ from safetensors.numpy import save_file
 
 from stylegen.config import Config
 from stylegen.config_json import from_json, to_json
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
+from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator, split_generator
 from stylegen.networks.layers import Initializer
-from stylegen.training.state import build_networks, by_path
+from stylegen.networks.trees import by_path
 
 SHIPPED_DIR = Path(__file__).parents[1] / "assets"
 SUFFIX, NPZ_SUFFIX = ".safetensors", ".npz"

@@ -7,12 +7,13 @@ from jax.sharding import Mesh
 
 from stylegen import data, sampling
 from stylegen.config import Config
+from stylegen.networks.build import Networks
 from stylegen.networks.generator import Generator
 from stylegen.runs import directory
 from stylegen.runtime import sharding
 from stylegen.training import augment
 from stylegen.training.schedule import Stage
-from stylegen.training.state import Networks, TrainState, blank_state, ema_generator
+from stylegen.training.state import TrainState, blank_state, ema_generator
 
 NUM_STYLES = 64  # as many as a grid has pictures by default: the same program
 DRAWN = ("nimg", "g_ema", "noise_const", "w_avg")  # fields of the state that a picture needs

@@ -189,7 +189,7 @@ def place(calls: list[str]) -> tuple[str, str]:
     half = "G" if "update_generator" in names else "D" if "update_discriminator" in names else "rest"
     if "generate" in names:
         half += ": fakes"
-    elif names & {"descend", "or_as_before"}:
+    elif names & {"apply_gradients", "apply_if_finite"}:
         half += ": optimizer"
     telling = [name for name in calls if name not in DULL]
     return half, telling[-1] if telling else "?"

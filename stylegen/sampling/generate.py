@@ -21,7 +21,9 @@ from flax import nnx
 from jax import Array
 
 from stylegen import ops
-from stylegen.networks.generator import Generator, NoiseMode, broadcast_styles, num_noise, truncate
+from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.layers import num_noise
+from stylegen.networks.mapping import broadcast_styles, truncate
 from stylegen.runtime import compilation
 from stylegen.sampling import interpolation
 
@@ -242,7 +244,7 @@ def walk(
         SamplingError, PathError: at once, for arguments that do not fit, such as a walk in z between classes.
     """
     numbers = _checked_seeds(seeds)
-    total = interpolation.path_length(len(numbers), frames, loop)
+    total = interpolation.num_frames(len(numbers), frames, loop)
     if space not in ("z", "w"):
         raise SamplingError(f"space = {space!r}: must be z or w.")
     _check_noise(noise)
@@ -251,9 +253,9 @@ def walk(
     if space == "z" and labels is not None and np.unique(labels).size > 1:
         raise SamplingError("a walk in z stays in one class; give one label, or walk in w to pass between classes.")
     path = (
-        interpolation.path(ws, frames, loop, "lerp")
+        interpolation.walk(ws, frames, loop, "lerp")
         if space == "w"
-        else interpolation.path(keyframes, frames, loop, "slerp")
+        else interpolation.walk(keyframes, frames, loop, "slerp")
     )
     c = None if labels is None or space == "w" else one_hot(G, int(np.ravel(labels)[0]), 1)
     mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float=False)

@@ -33,8 +33,8 @@ def slerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     return _between("slerp", a, b, n)
 
 
-def path(points: np.ndarray, frames: int, loop: bool, kind: Literal["lerp", "slerp"]) -> Iterator[np.ndarray]:
-    """Go from each of ``points`` [K, ...] to the next in ``frames`` equal steps, ``path_length`` points one at a time.
+def walk(points: np.ndarray, frames: int, loop: bool, kind: Literal["lerp", "slerp"]) -> Iterator[np.ndarray]:
+    """Go from each of ``points`` [K, ...] to the next in ``frames`` equal steps, ``num_frames`` points one at a time.
 
     A loop returns to the first point and ends one step before it, so that a repeated video does not stand still there.
     """
@@ -45,8 +45,8 @@ def path(points: np.ndarray, frames: int, loop: bool, kind: Literal["lerp", "sle
         yield points[-1]
 
 
-def path_length(points: int, frames: int, loop: bool) -> int:
-    """Number of points that ``path`` gives.
+def num_frames(points: int, frames: int, loop: bool) -> int:
+    """Number of points that ``walk`` gives.
 
     Raises:
         PathError: fewer than two points, or no frames.

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.formats import WeightsError
-from stylegen.io.images import replacing
+from stylegen.io.files import replacing
 from stylegen.pretrained import vgg19, weights
 from stylegen.style_transfer import StyleError, networks
 from stylegen.style_transfer.losses import VARIANCES, Variance

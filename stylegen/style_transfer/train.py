@@ -22,15 +22,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.config_json import to_dict
-from stylegen.io.images import replacing, save_grid
+from stylegen.io.files import replacing
+from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, duration
+from stylegen.networks.trees import by_path
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig
 from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
-from stylegen.training.state import by_path
 
 STATE, RESULT, PREVIEW = "state.safetensors", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")

@@ -15,8 +15,10 @@ import numpy as np
 from jax import Array
 
 from stylegen.config import Config
+from stylegen.networks.build import Params
+from stylegen.networks.trees import by_path
 from stylegen.runtime import compilation
-from stylegen.training.state import Params, TrainState, by_path
+from stylegen.training.state import TrainState
 
 PATIENCE = 3  # ticks in a row that make a finding, or end one: a single tick may be noise, or the start of a fade
 DEAD = 0.01  # standard deviation below which a style is dead, where the normalised features that it scales have 1

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from stylegen.config import Config, ConfigError
-from stylegen.training.state import abstract_state, by_path
+from stylegen.networks.trees import by_path
+from stylegen.training.state import abstract_state
 
 _SHARED = ("synthesis.", "blocks.")
 

@@ -19,13 +19,14 @@ from jax.sharding import Mesh
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
 from stylegen.io.progress import duration
+from stylegen.networks.build import build_networks
 from stylegen.runtime import hlo, sharding
 from stylegen.runtime.chips import Target
 from stylegen.runtime.compilation import compiler_options
 from stylegen.training import schedule
-from stylegen.training.regularization import lazy_steps
-from stylegen.training.state import abstract_state, build_networks
-from stylegen.training.step import Static, jit_step, train_step
+from stylegen.training.regularization import regularization_steps
+from stylegen.training.state import abstract_state
+from stylegen.training.step import StepConfig, jit_step, train_step
 
 GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
 # Machine code is not wanted, only the program.
@@ -118,7 +119,7 @@ def make_plan(
         resolution: of the stage.
         batch: of all devices together.
         target: the devices.
-        name: train, or one of ``lazy_steps``.
+        name: train, or one of ``regularization_steps``.
         options: of XLA.
 
     Raises:
@@ -168,8 +169,8 @@ def make_plan(
 
 
 def _lower(config: Config, resolution: int, batch: int, mesh: Mesh, name: str) -> jax.stages.Lowered:
-    function = train_step if name == "train" else lazy_steps(config)[name][0]
-    static = Static(config, build_networks(config), sharding.split_latents(mesh))
+    function = train_step if name == "train" else regularization_steps(config)[name][0]
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     step = jit_step(function, static, sharding.replicated(mesh), sharding.split_batch(mesh))
     images = jax.ShapeDtypeStruct((batch, resolution, resolution, config.image_channels), jnp.uint8)
     labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
@@ -196,7 +197,7 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
     """
     resolution = resolution or config.resolution
     batch = config.batch_at(resolution)
-    names = {"train": 1, **{name: interval for name, (_, interval) in lazy_steps(config).items()}}
+    names = {"train": 1, **{name: interval for name, (_, interval) in regularization_steps(config).items()}}
     unit = min(config.discriminator.mbstd_group_size, batch) * target.count
     if config.loss.pl_weight:
         unit = math.lcm(unit, config.loss.pl_batch_shrink * target.count)

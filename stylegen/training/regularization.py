@@ -1,12 +1,12 @@
-"""Steps that follow some of the training steps: path-length regularization, and which such steps there are.
+"""Lazy regularization: steps that follow some of the training steps, R1 and path lengths.
 
-Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" ("StyleGAN2"), Sec. 3.2 and appendix B. Lazy
-R1 is in ``train_step``, beside the R1 of every step.
+Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" ("StyleGAN2"), Sec. 3.1, 3.2 and
+appendix B. R1 of every step is in ``step``.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,15 +16,36 @@ from jax import Array, random
 
 from stylegen import ops
 from stylegen.config import Config
-from stylegen.training import losses
+from stylegen.networks.build import Params
+from stylegen.training import augment, losses
 from stylegen.training.freeze import without_frozen
-from stylegen.training.state import Params, TrainState, g_optimizer, path_correction, regularizes_lazily
-from stylegen.training.step import Metrics, Static, descend, draw_styles, is_finite, or_as_before, regularize_step
+from stylegen.training.state import (
+    TrainState,
+    d_optimizer,
+    g_optimizer,
+    lazy_correction,
+    path_correction,
+    regularizes_lazily,
+)
+from stylegen.training.step import (
+    Augmentation,
+    Metrics,
+    StepConfig,
+    apply_gradients,
+    apply_if_finite,
+    draw_augmentations,
+    draw_styles,
+    generate,
+    is_finite,
+    prepare_batch,
+    scores_and_penalties,
+    step_keys,
+)
 
 KEY = 0x504C  # folded into the step's key, which the other steps split into a few
 
 
-def lazy_steps(config: Config) -> dict[str, tuple[Callable[..., Any], int]]:
+def regularization_steps(config: Config) -> dict[str, tuple[Callable[..., Any], int]]:
     """The steps that follow some training steps: by name, the function and every how many steps it is due."""
     found: dict[str, tuple[Callable[..., Any], int]] = {}
     if regularizes_lazily(config):
@@ -42,7 +63,7 @@ def path_length_loss(
     key: Array,
     n: int,
     *,
-    static: Static,
+    static: StepConfig,
     resolution: int,
 ) -> tuple[Array, tuple[Array, Metrics]]:
     """Path-length regularization for a step that stands for ``pl_interval`` steps (StyleGAN2, Eq. 4 and appendix B).
@@ -65,7 +86,7 @@ def path_length_loss(
 
 
 def path_length_step(
-    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """The path-length step that follows every ``pl_interval``-th training step, after R1's; the clock stands still.
 
@@ -84,7 +105,60 @@ def path_length_step(
     gradients = without_frozen(gradients, "g", config.run.freeze)
     finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * path_correction(config)
-    g, g_opt = descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    g, g_opt = apply_gradients(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
     after = dataclasses.replace(state, g=g, g_opt=g_opt, pl_mean=pl_mean)
-    state, metrics["Progress/skipped_path_length"] = or_as_before(finite, after, state)
+    state, metrics["Progress/skipped_path_length"] = apply_if_finite(finite, after, state)
+    return state, metrics
+
+
+def lazy_r1_loss(
+    d: Params,
+    images: Sequence[Array],
+    c: Array | None,
+    alpha: Array,
+    *,
+    static: "StepConfig",
+    augmentations: Sequence[Augmentation] = (lambda x: x, lambda x: x),
+) -> tuple[Array, Metrics]:
+    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
+
+    ``images`` and ``augmentations`` are as for ``scores_and_penalties``.
+    """
+    config = static.config
+    score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
+    _, sizes = scores_and_penalties(score, images, augmentations, losses.penalties(config.loss), config)
+    means = {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+    return config.loss.r1_gamma / 2 * config.loss.r1_interval * functools.reduce(jnp.add, means.values()), means
+
+
+def regularize_step(
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: StepConfig
+) -> tuple[TrainState, Metrics]:
+    """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
+
+    R2, where the loss has it, is on fakes of its own, drawn with the generator that the training step left.
+
+    Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
+    conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
+    """
+    config = static.config
+    *_, key = step_keys(state)
+    p = augment.strength(state.augment, state.nimg, config.augment)
+    key, augmentations = draw_augmentations(
+        key, p, images.shape, 2 if "r2" in losses.penalties(config.loss) else 1, config
+    )
+    reals, c = prepare_batch(images, labels, alpha, key, config)
+    batch = [reals]
+    if "r2" in losses.penalties(config.loss):
+        network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
+        fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
+        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
+    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(
+        state.d, batch, c, alpha, static=static, augmentations=augmentations
+    )
+    gradients = without_frozen(gradients, "d", config.run.freeze)
+    finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
+    learning_rate = learning_rate * lazy_correction(config)
+    d, d_opt = apply_gradients(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    state, metrics["Progress/skipped_r1"] = apply_if_finite(finite, dataclasses.replace(state, d=d, d_opt=d_opt), state)
     return state, metrics

@@ -11,30 +11,13 @@ from flax import nnx
 from jax import Array
 
 from stylegen.config import Config
+from stylegen.networks.build import Networks, Params
 from stylegen.networks.discriminator import Discriminator
-from stylegen.networks.generator import Generator, GeneratorNetwork, split_generator, structure
+from stylegen.networks.generator import Generator, split_generator
 from stylegen.networks.layers import Initializer
 from stylegen.training.augment import Controller, init_controller
 from stylegen.training.losses import penalties
 from stylegen.training.schedule import Stage
-
-Params = dict[str, Any]  # nested dicts of arrays, keyed by module and parameter name
-
-
-@dataclasses.dataclass(frozen=True)
-class Networks:
-    """The structure of both networks (hashable, so it can be static under jit)."""
-
-    g: Any  # graphdef of the GeneratorNetwork
-    d: Any  # graphdef of the Discriminator
-
-    def generator(self, params: Params, noise_const: Params) -> GeneratorNetwork:
-        """The generator with these weights, to be called."""
-        return nnx.merge(self.g, params, noise_const)
-
-    def discriminator(self, params: Params) -> Discriminator:
-        """The discriminator with these weights, to be called."""
-        return nnx.merge(self.d, params)
 
 
 @jax.tree_util.register_dataclass
@@ -92,12 +75,6 @@ def d_optimizer(config: Config) -> optax.GradientTransformation:
     return _adam(config, lazy_correction(config))
 
 
-def build_networks(config: Config) -> Networks:
-    """The structure of the configured networks; nothing is computed."""
-    d = nnx.eval_shape(lambda: Discriminator(config, init=Initializer(None)))
-    return Networks(g=structure(config), d=nnx.graphdef(d))
-
-
 def init_state(config: Config, seed: int | None = None) -> TrainState:
     """The state at the beginning of a run; ``seed`` defaults to ``run.seed``."""
     return _state(config, config.run.seed if seed is None else seed)
@@ -150,17 +127,3 @@ def ema_generator(config: Config, networks: Networks, state: TrainState, stage: 
         kimg=int(state.nimg) / 1000,
         source=source,
     )
-
-
-def count_parameters(params: Params) -> int:
-    """Number of trained numbers in a tree."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def by_path(tree: Any, separator: str = ".") -> dict[str, Any]:
-    """Leaves (arrays, or their shapes and dtypes) by path (``synthesis.blocks.b8.conv0.weight``), in JAX's order.
-
-    Container classes do not show: a state and a dict of its fields give the same.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator=separator): leaf for path, leaf in leaves}

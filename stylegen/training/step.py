@@ -18,22 +18,16 @@ from jax import Array, lax, random
 
 from stylegen import ops
 from stylegen.config import Config
-from stylegen.networks.generator import GeneratorNetwork, broadcast_styles, num_styles
+from stylegen.networks.build import Networks, Params
+from stylegen.networks.generator import GeneratorNetwork
+from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.runtime.compilation import at_precision, compiler_options
 from stylegen.training import augment, losses
 from stylegen.training.freeze import without_frozen
-from stylegen.training.state import (
-    Networks,
-    Params,
-    TrainState,
-    d_optimizer,
-    g_optimizer,
-    lazy_correction,
-    path_correction,
-)
+from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
-See = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
+Augmentation = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
@@ -143,7 +137,7 @@ def generator_loss(
     key: Array,
     reals: Array,
     *,
-    static: "Static",
+    static: "StepConfig",
 ) -> tuple[Array, Array]:
     """Mean generator loss of as many fakes as there are reals [N, r, r, C], and their w [N, w_dim].
 
@@ -152,16 +146,17 @@ def generator_loss(
     config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
     loss = losses.LOSSES[config.loss.name]
     p = augment.strength(state.augment, state.nimg, config.augment)
-    key, (see_fakes, *see_reals) = _augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
+    key, augmentations = draw_augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
     fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
     score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
-    real_scores = [score(see(reals)) for see in see_reals]
-    return jnp.mean(loss.generator(*real_scores, score(see_fakes(fakes)))), w
+    augment_fakes, *augment_reals = augmentations
+    real_scores = [score(transform(reals)) for transform in augment_reals]
+    return jnp.mean(loss.generator(*real_scores, score(augment_fakes(fakes)))), w
 
 
-def _augmentations(
+def draw_augmentations(
     key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
-) -> tuple[Array, list[See]]:
+) -> tuple[Array, list[Augmentation]]:
     """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities.
 
     Those of reals and fakes are independent, or the same if ``augment.paired``. What a batch's chances make of reals
@@ -185,7 +180,7 @@ def discriminator_loss(
     alpha: Array,
     key: Array,
     *,
-    static: "Static",
+    static: "StepConfig",
     p: Array | None = None,
 ) -> tuple[Array, Metrics]:
     """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy.
@@ -197,9 +192,9 @@ def discriminator_loss(
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
-    key, sees = _augmentations(key, p, reals.shape, 2, config)
+    key, augmentations = draw_augmentations(key, p, reals.shape, 2, config)
     penalized = losses.penalties(config.loss) if config.loss.r1_interval == 1 else ()
-    (real_scores, fake_scores), sizes = scores_and_penalties(score, (reals, fakes), sees, penalized, config)
+    (real_scores, fake_scores), sizes = scores_and_penalties(score, (reals, fakes), augmentations, penalized, config)
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
     if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
@@ -209,8 +204,8 @@ def discriminator_loss(
         metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
-        see_reals, see_fakes = sees
-        penalty = losses.gradient_penalty(score, see_reals(reals), see_fakes(fakes), mix, config.resolution)
+        augment_reals, augment_fakes = augmentations
+        penalty = losses.gradient_penalty(score, augment_reals(reals), augment_fakes(fakes), mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
     for name, size in sizes.items():
@@ -221,17 +216,21 @@ def discriminator_loss(
 
 
 def scores_and_penalties(
-    score: losses.Score, images: Sequence[Array], sees: Sequence[See], penalized: Sequence[str], config: Config
+    score: losses.Score,
+    images: Sequence[Array],
+    augmentations: Sequence[Augmentation],
+    penalized: Sequence[str],
+    config: Config,
 ) -> tuple[list[Array], dict[str, Array]]:
     """Scores [N] of each of ``images``, and by name the penalty [N] of the first ones, one pass for both.
 
     Reals come first, then fakes, each seen through its augmentation, as in ``discriminator_loss``.
     """
     scores, sizes = [], {}
-    for i, (batch, see) in enumerate(zip(images, sees, strict=False)):
+    for i, (batch, transform) in enumerate(zip(images, augmentations, strict=False)):
 
-        def through(x: Array, see: See = see) -> Array:
-            return score(see(x))
+        def through(x: Array, transform: Augmentation = transform) -> Array:
+            return score(transform(x))
 
         if i < len(penalized):
             scored, sizes[penalized[i]] = losses.scores_and_penalty(through, batch, config.resolution)
@@ -241,28 +240,8 @@ def scores_and_penalties(
     return scores, sizes
 
 
-def lazy_r1_loss(
-    d: Params,
-    images: Sequence[Array],
-    c: Array | None,
-    alpha: Array,
-    *,
-    static: "Static",
-    sees: Sequence[See] = (lambda x: x, lambda x: x),
-) -> tuple[Array, Metrics]:
-    """R1 (and R2) for a step that stands for ``r1_interval`` steps: (weighted mean loss, mean of each penalty).
-
-    ``images`` and ``sees``, the augmentations, are as for ``scores_and_penalties``.
-    """
-    config = static.config
-    score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    _, sizes = scores_and_penalties(score, images, sees, losses.penalties(config.loss), config)
-    means = {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
-    return config.loss.r1_gamma / 2 * config.loss.r1_interval * functools.reduce(jnp.add, means.values()), means
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Static:
+class StepConfig:
     """What a compiled step is specialised to. Compared by identity: make one per run."""
 
     config: Config
@@ -270,7 +249,7 @@ class Static:
     latent_sharding: Any = None  # of latents [2, N, z_dim], where the batch is split over devices
 
 
-def descend(
+def apply_gradients(
     optimizer: optax.GradientTransformation, gradients: Params, opt_state: Any, params: Params, learning_rate: Array
 ) -> tuple[Params, Any]:
     """A step against the gradients: (new parameters, new state of the optimizer)."""
@@ -278,7 +257,7 @@ def descend(
     return jax.tree.map(lambda p, u: p - learning_rate * u, params, updates), opt_state
 
 
-def or_as_before(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
+def apply_if_finite(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
     """The state after an update, or as it was where losses or gradients are not finite; and 1 there, else 0.
 
     A choice leaf by leaf: what XLA runs inside a conditional is slow on a CPU. Clock, key and constant noise are those
@@ -297,7 +276,7 @@ def is_finite(metrics: Metrics) -> Array:
 
 
 def update_discriminator(
-    state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: Static
+    state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """One discriminator step on reals [N, r, r, C] and as many fresh fakes."""
     config, n, resolution = static.config, reals.shape[0], reals.shape[1]
@@ -311,7 +290,7 @@ def update_discriminator(
     gradients = without_frozen(gradients, "d", config.run.freeze)
     metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
     learning_rate = learning_rate * lazy_correction(config)
-    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
+    d, d_opt = apply_gradients(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
     return dataclasses.replace(state, d=d, d_opt=d_opt, w_avg=w_avg), metrics
 
@@ -323,7 +302,7 @@ def update_generator(
     alpha: Array,
     learning_rate: Array,
     key: Array,
-    static: Static,
+    static: StepConfig,
 ) -> tuple[TrainState, Metrics]:
     """One generator step on as many fresh fakes as there are reals [N, r, r, C]."""
     config = static.config
@@ -333,13 +312,13 @@ def update_generator(
     learning_rate = learning_rate * path_correction(config)
     gradients = without_frozen(gradients, "g", config.run.freeze)
     metrics = {"Loss/G/loss": loss, "Doctor/gradient_norm/G": optax.tree.norm(gradients)}
-    g, g_opt = descend(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
+    g, g_opt = apply_gradients(g_optimizer(config), gradients, state.g_opt, state.g, learning_rate)
     w_avg = update_w_avg(state.w_avg, w, config.generator.w_avg_beta)
     return dataclasses.replace(state, g=g, g_opt=g_opt, w_avg=w_avg), metrics
 
 
 def train_step(
-    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
+    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """One step: moving average, discriminator, generator; the clock advances by the batch.
 
@@ -357,8 +336,8 @@ def train_step(
         (state after the step, metrics); the metric ``Progress/skipped`` is 1 where the step was skipped.
     """
     config, n, before = static.config, images.shape[0], state
-    reals_key, d_key, g_key, _ = _step_keys(state)
-    reals, c = _prepare(images, labels, alpha, reals_key, config)
+    reals_key, d_key, g_key, _ = step_keys(state)
+    reals, c = prepare_batch(images, labels, alpha, reals_key, config)
     # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
     beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
@@ -369,45 +348,16 @@ def train_step(
         controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
         state = dataclasses.replace(state, augment=controller)
     metrics = d_metrics | g_metrics
-    state, metrics["Progress/skipped"] = or_as_before(is_finite(metrics), state, before)
+    state, metrics["Progress/skipped"] = apply_if_finite(is_finite(metrics), state, before)
     return dataclasses.replace(state, nimg=state.nimg + n), metrics
 
 
-def regularize_step(
-    state: TrainState, images: Array, labels: Array, alpha: Array, learning_rate: Array, *, static: Static
-) -> tuple[TrainState, Metrics]:
-    """The lazy R1 step that follows every ``r1_interval``-th training step, on the same batch; the clock stands still.
-
-    R2, where the loss has it, is on fakes of its own, drawn with the generator that the training step left.
-
-    Arguments and results are those of ``train_step``. It is a program of its own because XLA runs what is inside a
-    conditional slowly on a CPU: the penalty of 32 images of 16 pixels took 2.9 s there, and 0.14 s by itself.
-    """
-    config = static.config
-    *_, key = _step_keys(state)
-    p = augment.strength(state.augment, state.nimg, config.augment)
-    key, sees = _augmentations(key, p, images.shape, 2 if "r2" in losses.penalties(config.loss) else 1, config)
-    reals, c = _prepare(images, labels, alpha, key, config)
-    batch = [reals]
-    if "r2" in losses.penalties(config.loss):
-        network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
-        fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
-        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
-    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(state.d, batch, c, alpha, static=static, sees=sees)
-    gradients = without_frozen(gradients, "d", config.run.freeze)
-    finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
-    learning_rate = learning_rate * lazy_correction(config)
-    d, d_opt = descend(d_optimizer(config), gradients, state.d_opt, state.d, learning_rate)
-    state, metrics["Progress/skipped_r1"] = or_as_before(finite, dataclasses.replace(state, d=d, d_opt=d_opt), state)
-    return state, metrics
-
-
-def _step_keys(state: TrainState) -> Array:
+def step_keys(state: TrainState) -> Array:
     """Keys for the reals, the discriminator's half, the generator's half, and the lazy R1 step that comes before."""
     return random.split(random.fold_in(state.key, state.nimg), 4)
 
 
-def _prepare(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:
+def prepare_batch(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:
     """A batch as the networks take it: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
     c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
     return prepare_reals(images, alpha, config.data.mirror, key), c
@@ -423,7 +373,7 @@ def reset_optimizers(state: TrainState) -> TrainState:
     return dataclasses.replace(state, g_opt=g_opt, d_opt=d_opt)
 
 
-def jit_step(step: Callable[..., Any], static: Static, replicated: Any, split: Any) -> Any:
+def jit_step(step: Callable[..., Any], static: StepConfig, replicated: Any, split: Any) -> Any:
     """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.

@@ -2,9 +2,10 @@
 
 from stylegen.config import Config
 from stylegen.config_json import to_json
-from stylegen.networks.generator import width
+from stylegen.networks.layers import width
+from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training import schedule
-from stylegen.training.state import abstract_state, by_path, count_parameters
+from stylegen.training.state import abstract_state
 
 
 def multiplications(config: Config, resolution: int) -> int:

@@ -12,9 +12,9 @@ import pytest
 from benchmarks import common, gpu_check, gpu_forms, gpu_runs, gpu_variants, trace, workload
 from benchmarks.gpu_runner import Ended, Records, Runner
 from benchmarks.gpu_table import read, table, verdict
+from stylegen.networks.build import build_networks
 from stylegen.runtime import chips, sharding
-from stylegen.training.state import build_networks
-from stylegen.training.step import Static
+from stylegen.training.step import StepConfig
 
 # A program as XLA writes it: a convolution, a fusion, and where they come from.
 PROGRAM = """HloModule jit_step
@@ -279,7 +279,7 @@ def test_variants_are_other_programs():
         step.config = gpu_variants.make_config(a, change.get("dtype"), change.get("precision"))
         step.resolution, step.batch, step.mesh = 8, 4, sharding.make_mesh(step.config)
         with gpu_variants.changed(**rest):
-            step.static = Static(step.config, build_networks(step.config))
+            step.static = StepConfig(step.config, build_networks(step.config))
             programs[name] = step._lower().as_text()
     assert len(set(programs.values())) == len(programs) == 11
 

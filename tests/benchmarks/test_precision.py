@@ -18,8 +18,9 @@ from stylegen.convolution import tracing_for, trilinear_convolve
 from stylegen.evaluation import evaluate_run, generated_set, metric_names
 from stylegen.evaluation.measure import Result
 from stylegen.evaluation.measure_ppl import measure_path
-from stylegen.export import files
+from stylegen.export import stablehlo
 from stylegen.metrics import extractors
+from stylegen.networks.build import build_networks
 from stylegen.networks.generator import in_float32
 from stylegen.networks.layers import EqualConv, Initializer
 from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation
@@ -27,9 +28,9 @@ from stylegen.projection import loss as projection_loss
 from stylegen.projection import search
 from stylegen.runtime import compilation, sharding
 from stylegen.training import losses
-from stylegen.training.regularization import lazy_steps
-from stylegen.training.state import abstract_state, build_networks
-from stylegen.training.step import Static, jit_step, train_step
+from stylegen.training.regularization import regularization_steps
+from stylegen.training.state import abstract_state
+from stylegen.training.step import StepConfig, jit_step, train_step
 from tests.support.reference import Reference
 from tests.support.stepping import make_static
 from tests.training.test_stylegan2 import make_config
@@ -59,10 +60,10 @@ def lowered_steps(config):
     """The training step and the lazy steps of a configuration, as text, by name."""
     mesh = sharding.make_mesh(config)
     placement = sharding.replicated(mesh), sharding.split_batch(mesh)
-    static = Static(config, build_networks(config), sharding.split_latents(mesh))
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     images = jax.ShapeDtypeStruct((4, *[config.schedule.start_resolution] * 2, config.image_channels), jnp.uint8)
     labels, scalar = jax.ShapeDtypeStruct((4,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-    steps = {"train": train_step} | {name: step for name, (step, _) in lazy_steps(config).items()}
+    steps = {"train": train_step} | {name: step for name, (step, _) in regularization_steps(config).items()}
     arguments = abstract_state(config), images, labels, scalar, scalar
     return {name: jit_step(step, static, *placement).lower(*arguments).as_text() for name, step in steps.items()}
 
@@ -161,7 +162,7 @@ def test_projection_is_exact(make_generator, lowered, monkeypatch):
 
 
 def test_exported_programs_are_exact(make_generator):
-    text = files.sampler(of_precision(make_generator(), "default")).mlir_module()
+    text = stablehlo.sampler(of_precision(make_generator(), "default")).mlir_module()
     assert precisions(text) == {("HIGHEST", "HIGHEST")}
 
 

@@ -23,8 +23,7 @@ from stylegen import convolution
 from stylegen.cli import convert, sample, train
 from stylegen.evaluation import evaluate_run
 from stylegen.evaluation.measure import Result
-from stylegen.export import files as export
-from stylegen.export import model_card
+from stylegen.export import ExportError, files, model_card, stablehlo
 from stylegen.io.images import save_image
 from stylegen.nvidia import importing
 from stylegen.runs import init_from, load
@@ -91,13 +90,13 @@ def bare(tmp_path_factory):
 def test_the_program_needs_jax_alone(changes, bare, make_generator, tmp_path):
     G = make_generator(**changes)
     labels = [1, 0, 1] if G.c_dim else None
-    export.save_sampler(G, tmp_path / "s.stablehlo", cutoff=2)
+    stablehlo.save_sampler(G, tmp_path / "s.stablehlo", cutoff=2)
     (z, *c, _), _ = drawn(G, [5, 6, 7], 1, labels=labels)
     np.savez(tmp_path / "in.npz", z=z, **({"c": c[0]} if c else {}))
     # -I -S: neither the environment's packages nor this folder can be imported from.
     command = [sys.executable, "-I", "-S", "-c", BARE, str(bare)]
-    files = [str(tmp_path / name) for name in ("s.stablehlo", "in.npz", "out.npz")]
-    done = subprocess.run([*command, *files], cwd=tmp_path, capture_output=True, text=True)
+    paths = [str(tmp_path / name) for name in ("s.stablehlo", "in.npz", "out.npz")]
+    done = subprocess.run([*command, *paths], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "out.npz")
     for batch in (1, 3):
@@ -117,9 +116,9 @@ def test_every_platform_has_its_forms(make_generator, monkeypatch):
         asked.append(platform)
         return convolution.tracing_for("cpu" if platform == "gpu" else "gpu")
 
-    usual = export.sampler(G)
-    monkeypatch.setattr(export, "tracing_for", exchanged)
-    other = export.sampler(G)
+    usual = stablehlo.sampler(G)
+    monkeypatch.setattr(stablehlo, "tracing_for", exchanged)
+    other = stablehlo.sampler(G)
     assert sorted(asked) == ["cpu", "gpu"] and usual.platforms == ("cpu", "cuda", "tpu")
     count = [jax.jit(e.call).lower(*inputs).compile().as_text().count(" convolution(") for e in (usual, other)]
     assert "conditional(" not in jax.jit(usual.call).lower(*inputs).compile().as_text()
@@ -129,8 +128,8 @@ def test_every_platform_has_its_forms(make_generator, monkeypatch):
 
 
 def test_a_cutoff_that_is_none(make_generator):
-    with pytest.raises(export.ExportError, match="cutoff = 7: must be the number of layers to truncate, 0 to 6"):
-        export.sampler(make_generator(), 7)
+    with pytest.raises(ExportError, match="cutoff = 7: must be the number of layers to truncate, 0 to 6"):
+        stablehlo.sampler(make_generator(), 7)
 
 
 def test_npz_gives_back_the_same_generator(make_generator, tmp_path):
@@ -254,7 +253,7 @@ def run_snippets(card, folder, monkeypatch):
 @needs_flatbuffers
 def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     G = make_generator(classes=2, resolution=8)
-    export.save_folder(G, "stablehlo", tmp_path / "hub", model_card.facts(None, G, None))
+    files.save_folder(G, "stablehlo", tmp_path / "hub", model_card.facts(None, G, None))
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "2 classes" in card and "No measurement" in card
     found = run_snippets(card, tmp_path / "hub", monkeypatch)
@@ -329,8 +328,8 @@ def test_uploading(a_run, monkeypatch, capsys):
 
 
 def test_the_shipped_generator_has_the_licence_of_the_package(make_generator):
-    assert export.facts_of("toy_bedrooms", make_generator(), None).license == "apache-2.0"
-    assert export.facts_of("toy_bedrooms", make_generator(), "mit").license == "mit"
+    assert files.facts_of("toy_bedrooms", make_generator(), None).license == "apache-2.0"
+    assert files.facts_of("toy_bedrooms", make_generator(), "mit").license == "mit"
 
 
 @pytest.mark.slow
@@ -368,7 +367,7 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
 def test_an_exported_folder_starts_a_run(make_generator, tmp_path):
     """It has a ``config.json`` and is no run directory all the same."""
     G = make_generator(resolution=8)
-    export.save_folder(G, "safetensors", tmp_path / "hub", model_card.facts(None, G, None))
+    files.save_folder(G, "safetensors", tmp_path / "hub", model_card.facts(None, G, None))
     run = dataclasses.replace(G.config.run, init_from=str(tmp_path / "hub"))
     taken = init_from.read(dataclasses.replace(G.config, run=run))
     np.testing.assert_array_equal(taken.weights["w_avg"], G.w_avg)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegen.io import images
+from stylegen.io import files, images
 
 
 def pictures(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_save_grid_writes_the_grid(tmp_path):
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyboardInterrupt), images.replacing(tmp_path / "a.txt") as partial:
+    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a.txt") as partial:
         partial.write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

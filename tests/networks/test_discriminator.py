@@ -9,7 +9,8 @@ import pytest
 
 from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-from stylegen.training.state import build_networks, init_state
+from stylegen.networks.build import build_networks
+from stylegen.training.state import init_state
 
 
 def random(*shape, seed=0):

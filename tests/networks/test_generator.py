@@ -13,17 +13,12 @@ import pytest
 
 from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-from stylegen.networks.generator import (
-    Generator,
-    broadcast_styles,
-    num_noise,
-    num_styles,
-    split_generator,
-    truncate,
-    width,
-)
-from stylegen.networks.layers import Initializer
-from stylegen.training.state import abstract_state, build_networks, count_parameters, init_state
+from stylegen.networks.build import build_networks
+from stylegen.networks.generator import Generator, split_generator
+from stylegen.networks.layers import Initializer, num_noise, width
+from stylegen.networks.mapping import broadcast_styles, num_styles, truncate
+from stylegen.networks.trees import count_parameters
+from stylegen.training.state import abstract_state, init_state
 
 
 def random(*shape, seed=0):

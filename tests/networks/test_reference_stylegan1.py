@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from stylegen import convolution, ops
-from stylegen.networks.generator import Generator, broadcast_styles, num_styles, truncate
+from stylegen.networks.build import build_networks
+from stylegen.networks.generator import Generator
+from stylegen.networks.mapping import broadcast_styles, num_styles, truncate
 from stylegen.sampling.generate import styles, synthesize
 from stylegen.training import losses
-from stylegen.training.state import abstract_state, build_networks
+from stylegen.training.state import abstract_state
 from stylegen.training.step import prepare_reals
 from tests.support.reference import Reference, block_mean, check_norms, get
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import pytest
 
 from stylegen import ops
-from stylegen.networks.generator import Generator, broadcast_styles, num_styles
+from stylegen.networks.build import build_networks
+from stylegen.networks.generator import Generator
+from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.sampling.generate import styles, synthesize
 from stylegen.training import losses
-from stylegen.training.state import abstract_state, build_networks
+from stylegen.training.state import abstract_state
 from tests.networks.test_reference_stylegan1 import TOLERANCE, assert_close
 from tests.support.reference import Reference2, check_norms
 

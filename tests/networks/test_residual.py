@@ -8,9 +8,11 @@ import pytest
 from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks import fir
+from stylegen.networks.build import build_networks
 from stylegen.networks.layers import Initializer
 from stylegen.networks.stylegan2 import ResidualBlock
-from stylegen.training.state import abstract_state, build_networks, by_path, init_state
+from stylegen.networks.trees import by_path
+from stylegen.training.state import abstract_state, init_state
 
 
 def make_config(classes=0, resolution=16):

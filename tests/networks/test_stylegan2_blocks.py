@@ -8,10 +8,11 @@ import pytest
 from stylegen import ops
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks import fir
-from stylegen.networks.generator import num_noise
-from stylegen.networks.layers import Initializer
+from stylegen.networks.build import build_networks
+from stylegen.networks.layers import Initializer, num_noise
 from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation, demodulation
-from stylegen.training.state import abstract_state, build_networks, by_path, count_parameters, init_state
+from stylegen.networks.trees import by_path, count_parameters
+from stylegen.training.state import abstract_state, init_state
 
 CONFIG = Config(
     resolution=16,

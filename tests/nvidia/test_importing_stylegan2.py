@@ -10,7 +10,7 @@ from flax import nnx
 
 from stylegen import ops
 from stylegen.formats import WeightsError
-from stylegen.networks.generator import truncate
+from stylegen.networks.mapping import truncate
 from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
 from tests.nvidia.test_importing import check_settings

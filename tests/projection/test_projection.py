@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen.networks.generator import num_noise
+from stylegen.networks.layers import num_noise
 from stylegen.projection import (
     loss as projection_loss,
 )

@@ -21,6 +21,7 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.config_json import to_json
+from stylegen.networks.trees import by_path
 from stylegen.runs import init_from
 from stylegen.runs.checkpoint import Checkpointer, load_state
 from stylegen.runs.directory import RunError, write_config
@@ -29,7 +30,7 @@ from stylegen.runs.load import save_generator
 from stylegen.train import train
 from stylegen.training import freeze as freezing
 from stylegen.training.schedule import Stage
-from stylegen.training.state import abstract_state, by_path, init_state
+from stylegen.training.state import abstract_state, init_state
 
 FIELDS = ("g", "g_ema", "d", "w_avg", "noise_const")
 

@@ -4,11 +4,12 @@ from PIL import Image
 
 from stylegen import data, sampling
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, RunConfig, ScheduleConfig
+from stylegen.networks.build import build_networks
 from stylegen.runs import directory
 from stylegen.runs.pictures import Pictures
 from stylegen.runtime import sharding
 from stylegen.training.schedule import Stage
-from stylegen.training.state import build_networks, init_state
+from stylegen.training.state import init_state
 
 
 def compiled() -> tuple[int, int]:

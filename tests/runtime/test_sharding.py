@@ -24,7 +24,7 @@ from stylegen.config import (
     AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
 )
 from stylegen.state import build_networks, init_state
-from stylegen.train_step import Static, jit_step, train_step
+from stylegen.train_step import StepConfig, jit_step, train_step
 
 config = Config(
     resolution=8,
@@ -55,7 +55,7 @@ for devices in (1, 2):
     placed = distributed.put_batch(mesh, batch)
     report["shards"][devices] = [list(shard.data.shape) for shard in placed["image"].addressable_shards]
     state = distributed.put_replicated(mesh, start())
-    static = Static(config, networks, distributed.split_latents(mesh))
+    static = StepConfig(config, networks, distributed.split_latents(mesh))
     arguments = state, placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
     step = jit_step(train_step, static, replicated, split).lower(*arguments).compile()
     report["step"] = step.as_text()

@@ -80,15 +80,15 @@ def test_slerp_from_zero_is_finite():
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_path_meets_its_points_and_has_the_promised_length(kind, loop):
     points = vectors(4)
-    walked = list(interpolation.path(points, frames=6, loop=loop, kind=kind))
-    assert len(walked) == interpolation.path_length(4, 6, loop) == (24 if loop else 19)
+    walked = list(interpolation.walk(points, frames=6, loop=loop, kind=kind))
+    assert len(walked) == interpolation.num_frames(4, 6, loop) == (24 if loop else 19)
     for i in range(4):
         np.testing.assert_array_equal(walked[6 * i], points[i])
 
 
 def test_a_loop_closes_without_a_jump_or_a_pause():
     points = vectors(3)
-    walked = list(interpolation.path(points, frames=5, loop=True, kind="lerp"))
+    walked = list(interpolation.walk(points, frames=5, loop=True, kind="lerp"))
     last_step, whole = walked[0] - walked[-1], points[0] - points[2]
     np.testing.assert_allclose(last_step, whole / 5, atol=1e-5)
 
@@ -98,8 +98,8 @@ def test_a_loop_closes_without_a_jump_or_a_pause():
     [
         (lambda: interpolation.lerp(np.zeros(3), np.zeros(4), 3), "must be alike"),
         (lambda: interpolation.slerp(np.zeros(3), np.zeros(3), 1), "at least its two ends"),
-        (lambda: interpolation.path_length(1, 5, False), "at least two seeds"),
-        (lambda: interpolation.path_length(2, 0, False), "frames = 0"),
+        (lambda: interpolation.num_frames(1, 5, False), "at least two seeds"),
+        (lambda: interpolation.num_frames(2, 0, False), "frames = 0"),
     ],
 )
 def test_errors_are_sentences(call, words):

@@ -17,9 +17,10 @@ from stylegen.config import (
     OptimizerConfig,
     ScheduleConfig,
 )
-from stylegen.training import step as train_step
-from stylegen.training.state import build_networks, init_state
-from stylegen.training.step import Static
+from stylegen.networks.build import build_networks
+from stylegen.training.regularization import regularize_step
+from stylegen.training.state import init_state
+from stylegen.training.step import StepConfig, train_step
 
 N = 4  # images a step
 VARIANTS = {
@@ -47,11 +48,11 @@ def make_static(variant):
         schedule=ScheduleConfig(start_resolution=4),
         **VARIANTS[variant],
     )
-    return Static(config, build_networks(config))
+    return StepConfig(config, build_networks(config))
 
 
 @functools.cache
-def start(variant):
+def mid_run_state(variant):
     """A state in mid-run: averages that differ from what they average, Adam's moments of earlier steps."""
     rng = np.random.default_rng(2)
     state = init_state(make_static(variant).config, seed=1)
@@ -81,20 +82,21 @@ LABELS = np.array([0, 2, 1, 2], np.int32)
 @functools.cache
 def compiled(name, variant):
     """train_step or regularize_step of a variant; the stage is the start resolution of 4 pixels, of 8."""
-    step = functools.partial(getattr(train_step, name), static=make_static(variant))
-    arguments = start(variant), IMAGES, LABELS, jnp.float32(1), jnp.float32(1)
+    function = {"train_step": train_step, "regularize_step": regularize_step}[name]
+    step = functools.partial(function, static=make_static(variant))
+    arguments = mid_run_state(variant), IMAGES, LABELS, jnp.float32(1), jnp.float32(1)
     return jax.jit(step).lower(*arguments).compile()
 
 
-def take(state, variant="logistic", name="train_step", images=IMAGES, labels=LABELS, learning_rate=0.01):
+def run_step(state, variant="logistic", name="train_step", images=IMAGES, labels=LABELS, learning_rate=0.01):
     state, metrics = compiled(name, variant)(state, images, labels, jnp.float32(1), jnp.float32(learning_rate))
     return jax.device_get((dataclasses.replace(state, key=jax.random.key_data(state.key)), metrics))
 
 
 @functools.cache
-def taken(variant="logistic"):
+def after_one_step(variant="logistic"):
     """The state after a step from ``start``, and the step's metrics."""
-    return take(start(variant), variant)
+    return run_step(mid_run_state(variant), variant)
 
 
 def assert_trees(check, *trees):
@@ -103,11 +105,12 @@ def assert_trees(check, *trees):
         check(jax.tree_util.keystr(leaves[0][0]), *[np.asarray(leaf) for _, leaf in leaves])
 
 
-def close(rtol=1e-5, atol=1e-6):
-    return lambda name, a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=name)
+def assert_trees_close(*trees, rtol=1e-5, atol=1e-6):
+    assert_trees(lambda name, a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=name), *trees)
 
 
-equal = functools.partial(lambda name, a, b: np.testing.assert_array_equal(a, b, err_msg=name))
+def assert_trees_equal(*trees):
+    assert_trees(lambda name, a, b: np.testing.assert_array_equal(a, b, err_msg=name), *trees)
 
 
 def adam(params, gradients, m, v, t, rate, beta1, beta2, epsilon):

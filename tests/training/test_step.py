@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 
 from stylegen.config import Config, LossConfig, OptimizerConfig
-from stylegen.networks.generator import num_styles
+from stylegen.networks.mapping import num_styles
 from stylegen.training import step as train_step
 from stylegen.training.state import abstract_state, d_optimizer, g_optimizer, init_state, lazy_correction
-from stylegen.training.step import Static
+from stylegen.training.step import StepConfig
 from tests.support.stepping import (
     IMAGES,
     LABELS,
     VARIANTS,
     N,
     adam,
+    after_one_step,
     assert_trees,
-    close,
-    equal,
+    assert_trees_close,
+    assert_trees_equal,
     inactive,
     make_static,
-    start,
-    take,
-    taken,
+    mid_run_state,
+    run_step,
 )
 
 
@@ -43,8 +43,8 @@ def test_adam_over_several_steps(beta1, make_optimizer):
     for t in range(1, 4):
         gradients = jax.tree.map(lambda p: rng.standard_normal(p.shape, np.float32), params)
         expected, m, v = adam(expected, gradients, m, v, t, 0.1 * t, beta1, 0.9, 0.01)
-        params, opt_state = train_step.descend(optimizer, gradients, opt_state, params, 0.1 * t)
-        assert_trees(close(), params, expected)
+        params, opt_state = train_step.apply_gradients(optimizer, gradients, opt_state, params, 0.1 * t)
+        assert_trees_close(params, expected)
 
 
 def test_lazy_regularization_corrects_rate_and_betas():
@@ -64,20 +64,20 @@ def test_lazy_regularization_corrects_rate_and_betas():
 @pytest.mark.parametrize("variant", ["logistic", "lazy"])
 def test_the_step_is_adam_on_its_gradients(variant, side):
     """With beta1 = 0 the first moment is the gradient itself, so that a step says which gradient it took."""
-    before, (after, _) = start(variant), taken(variant)
+    before, (after, _) = mid_run_state(variant), after_one_step(variant)
     factor = 4 / 5 if (variant, side) == ("lazy", "d") else 1
     old, new = getattr(before, f"{side}_opt"), getattr(after, f"{side}_opt")
     params, _, nu = adam(getattr(before, side), new.mu, old.mu, old.nu, 4, 0.01 * factor, 0, 0.9**factor, 1e-3)
     assert new.count == 4
-    assert_trees(close(), getattr(after, side), params)
-    assert_trees(close(), new.nu, nu)
+    assert_trees_close(getattr(after, side), params)
+    assert_trees_close(new.nu, nu)
 
 
 def test_a_step_changes_what_is_active_and_nothing_else():
-    before, (after, _) = start("logistic"), taken()
+    before, (after, _) = mid_run_state("logistic"), after_one_step()
     assert after.nimg == before.nimg + N
     np.testing.assert_array_equal(after.key, jax.random.key_data(before.key))
-    assert_trees(equal, after.noise_const, before.noise_const)
+    assert_trees_equal(after.noise_const, before.noise_const)
 
     def check(name, new, old):
         assert np.array_equal(new, old) == inactive(name), name
@@ -88,22 +88,22 @@ def test_a_step_changes_what_is_active_and_nothing_else():
 
 def test_both_networks_keep_to_their_own_step():
     """The discriminator's step uses the old generator, and the generator's step the new discriminator."""
-    still = take(start("logistic"), learning_rate=0.0)
-    assert_trees(equal, still[0].g, start("logistic").g)
-    assert_trees(equal, still[0].d, start("logistic").d)
-    metrics, before = taken()[1], still[1]
+    still = run_step(mid_run_state("logistic"), learning_rate=0.0)
+    assert_trees_equal(still[0].g, mid_run_state("logistic").g)
+    assert_trees_equal(still[0].d, mid_run_state("logistic").d)
+    metrics, before = after_one_step()[1], still[1]
     for name in ("Loss/D/loss", "Loss/scores/real", "Loss/scores/fake", "Loss/r1_penalty"):
         assert metrics[name] == before[name]
     assert metrics["Loss/G/loss"] != before["Loss/G/loss"]
     # Adam's moments take in the gradient of an optimizer step whatever its rate.
-    assert_trees(equal, taken()[0].d_opt, still[0].d_opt)
+    assert_trees_equal(after_one_step()[0].d_opt, still[0].d_opt)
 
 
 def test_moving_average_takes_in_the_generator_before_the_step():
-    before, (after, _) = start("logistic"), taken()
+    before, (after, _) = mid_run_state("logistic"), after_one_step()
     beta = 0.5 ** (N / 10)  # half-life 0.01 kimg
     expected = jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g)
-    assert_trees(close(), after.g_ema, expected)
+    assert_trees_close(after.g_ema, expected)
 
 
 @pytest.mark.parametrize("batch, kimg", [(32, 10), (256, 10), (4, 0.5)])
@@ -124,14 +124,14 @@ def test_ramp_up_of_the_moving_average(nimg):
 
 
 def test_the_step_ramps_its_moving_average_up():
-    static, before = make_static("logistic"), start("logistic")
+    static, before = make_static("logistic"), mid_run_state("logistic")
     optimizer = dataclasses.replace(static.config.optimizer, ema_rampup=0.05)
-    static = Static(dataclasses.replace(static.config, optimizer=optimizer), static.networks)
+    static = StepConfig(dataclasses.replace(static.config, optimizer=optimizer), static.networks)
     step = jax.jit(functools.partial(train_step.train_step, static=static))
     after, _ = step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01))
     beta = 0.5 ** (N / (0.05 * 40))  # 40 images shown; the whole half-life is 10
     expected = jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g)
-    assert_trees(close(), after.g_ema, expected)
+    assert_trees_close(after.g_ema, expected)
 
 
 def test_update_w_avg():
@@ -141,19 +141,19 @@ def test_update_w_avg():
 
 
 def test_w_avg_is_updated_in_both_halves_of_a_step():
-    other = dataclasses.replace(start("logistic"), w_avg=start("logistic").w_avg + 1)
-    np.testing.assert_allclose(take(other)[0].w_avg - taken()[0].w_avg, np.full(8, 0.9**2), rtol=1e-4)
+    other = dataclasses.replace(mid_run_state("logistic"), w_avg=mid_run_state("logistic").w_avg + 1)
+    np.testing.assert_allclose(run_step(other)[0].w_avg - after_one_step()[0].w_avg, np.full(8, 0.9**2), rtol=1e-4)
 
 
 def test_a_step_is_deterministic_and_the_clock_is_its_seed():
-    again, metrics = take(start("logistic"))
-    assert_trees(equal, again, taken()[0])
-    assert metrics == taken()[1]
-    later = dataclasses.replace(start("logistic"), nimg=np.int32(44))
-    assert take(later)[1]["Loss/scores/fake"] != metrics["Loss/scores/fake"]
-    assert take(later)[1]["Loss/scores/real"] == metrics["Loss/scores/real"]
-    reseeded = dataclasses.replace(start("logistic"), key=jax.random.key(5))
-    assert take(reseeded)[1]["Loss/scores/fake"] != metrics["Loss/scores/fake"]
+    again, metrics = run_step(mid_run_state("logistic"))
+    assert_trees_equal(again, after_one_step()[0])
+    assert metrics == after_one_step()[1]
+    later = dataclasses.replace(mid_run_state("logistic"), nimg=np.int32(44))
+    assert run_step(later)[1]["Loss/scores/fake"] != metrics["Loss/scores/fake"]
+    assert run_step(later)[1]["Loss/scores/real"] == metrics["Loss/scores/real"]
+    reseeded = dataclasses.replace(mid_run_state("logistic"), key=jax.random.key(5))
+    assert run_step(reseeded)[1]["Loss/scores/fake"] != metrics["Loss/scores/fake"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_step_gives_back_a_state_of_the_same_kind(name, variant):
 
 
 def test_reset_forgets_the_moments_alone():
-    before = start("logistic")
+    before = mid_run_state("logistic")
     after = train_step.reset_optimizers(before)
     fresh = init_state(make_static("logistic").config)
     for mine, theirs in zip(*(jax.tree.leaves((s.g_opt, s.d_opt)) for s in (after, fresh)), strict=True):
@@ -187,7 +187,7 @@ def test_reset_forgets_the_moments_alone():
         assert opt.count == 0
         assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves((opt.mu, opt.nu)))
     for name in ("g", "d", "g_ema", "w_avg", "noise_const", "nimg"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 @functools.cache
@@ -236,7 +236,7 @@ def test_mixing_is_among_the_active_layers(monkeypatch, resolution):
         return jnp.zeros((N, layers, 8))
 
     monkeypatch.setattr(train_step, "mix_styles", record)
-    static, state = make_static("logistic"), start("logistic")
+    static, state = make_static("logistic"), mid_run_state("logistic")
     network = static.networks.generator(state.g, state.noise_const)
 
     @jax.eval_shape
@@ -249,7 +249,7 @@ def test_mixing_is_among_the_active_layers(monkeypatch, resolution):
 
 def test_no_mixing_costs_no_second_mapping(monkeypatch):
     monkeypatch.setattr(train_step, "mix_styles", lambda *_: pytest.fail("mixed"))
-    static, state = make_static("logistic"), start("logistic")
+    static, state = make_static("logistic"), mid_run_state("logistic")
     network = static.networks.generator(state.g, state.noise_const)
     unmixed = dataclasses.replace(static.config.generator, style_mixing_prob=0.0)
     config = dataclasses.replace(static.config, generator=unmixed)
@@ -283,7 +283,7 @@ def test_mirroring_is_part_of_the_step_where_asked():
         config = dataclasses.replace(static.config, data=data)
 
         def prepare(key, config=config):
-            return train_step._prepare(IMAGES, LABELS, jnp.float32(1), key, config)[0]
+            return train_step.prepare_batch(IMAGES, LABELS, jnp.float32(1), key, config)[0]
 
         results = [np.asarray(prepare(jax.random.key(i))) for i in range(4)]
         seen.append(len({result.tobytes() for result in results}))
@@ -308,10 +308,12 @@ GOLDEN = {
 
 
 def test_golden_step():
-    after, metrics = taken()
+    after, metrics = after_one_step()
     found = {name: float(value) for name, value in metrics.items()}
     for name in ("g", "d", "g_ema", "w_avg"):
-        moved = jax.tree.map(lambda a, b: np.abs(a - b).sum(), getattr(after, name), getattr(start("logistic"), name))
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).sum(), getattr(after, name), getattr(mid_run_state("logistic"), name)
+        )
         found[f"{name} moved by"] = float(sum(jax.tree.leaves(moved)))
     same = found == pytest.approx(GOLDEN, rel=1e-4, abs=1e-5)
     digits = "\n".join(f'    "{name}": {value:.7g},' for name, value in sorted(found.items()))

@@ -12,28 +12,27 @@ import pytest
 
 from stylegen.config import Config, LossConfig
 from stylegen.convolution import tracing_for
-from stylegen.training import augment, losses
+from stylegen.training import augment, losses, regularization
 from stylegen.training import step as train_step
 from stylegen.training.state import d_optimizer, g_optimizer, lazy_correction, regularizes_lazily
-from stylegen.training.step import Static
+from stylegen.training.step import StepConfig
 from tests.support.stepping import (
     IMAGES,
     LABELS,
     N,
     adam,
-    assert_trees,
-    close,
-    equal,
+    after_one_step,
+    assert_trees_close,
+    assert_trees_equal,
     make_static,
-    start,
-    take,
-    taken,
+    mid_run_state,
+    run_step,
 )
 
 
 def loss_parts(variant):
     """(discriminator_loss' value and metrics, real scores, fake scores, gradients at reals, gradients at blends)."""
-    static, state = make_static(variant), start(variant)
+    static, state = make_static(variant), mid_run_state(variant)
     rng = np.random.default_rng(3)
     reals, fakes = rng.standard_normal((2, N, 4, 4, 3), np.float32)
     c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
@@ -79,7 +78,7 @@ def test_logistic_loss_with_r1():
 @pytest.mark.parametrize("side", ["d", "g"])
 def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
     """Both losses from scores and gradients that are computed apart: pairs of the batch, R1 on reals, R2 on fakes."""
-    static, state = make_static("relativistic"), start("relativistic")
+    static, state = make_static("relativistic"), mid_run_state("relativistic")
     reals, fakes = np.random.default_rng(3).standard_normal((2, N, resolution, resolution, 3), np.float32)
     c, key, alpha = np.eye(3, dtype=np.float32)[LABELS], jax.random.key(7), jnp.float32(0.3)
 
@@ -112,7 +111,7 @@ def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
 @pytest.mark.parametrize(("variant", "penalized"), [("logistic", 1), ("relativistic", 2), ("ada", 1)])
 def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, penalized):
     """R1 needs the gradient by the images, and the backward pass of that one: scores come from the same pass."""
-    static, state = make_static(variant), start(variant)
+    static, state = make_static(variant), mid_run_state(variant)
     free = dataclasses.replace(
         static, config=dataclasses.replace(static.config, loss=dataclasses.replace(static.config.loss, r1_gamma=0.0))
     )
@@ -142,9 +141,9 @@ def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, 
 
 
 def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
-    static, before = make_static("relativistic lazy"), start("relativistic lazy")
-    after, metrics = take(before, "relativistic lazy", "regularize_step")
-    key = train_step._step_keys(before)[-1]
+    static, before = make_static("relativistic lazy"), mid_run_state("relativistic lazy")
+    after, metrics = run_step(before, "relativistic lazy", "regularize_step")
+    key = train_step.step_keys(before)[-1]
 
     @jax.jit
     @jax.grad
@@ -158,15 +157,15 @@ def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
         return jnp.mean(squares[0] + squares[1]) / 4
 
     expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
-    assert_trees(close(rtol=1e-3, atol=1e-4), after.d_opt.mu, expected)
+    assert_trees_close(after.d_opt.mu, expected, rtol=1e-3, atol=1e-4)
     assert metrics["Loss/r1_penalty"] > 0 and metrics["Loss/r2_penalty"] > 0
     for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def test_augmented_losses_see_augmented_images_and_r1_goes_through():
     """Against the same by hand: the losses of transformed images, and R1 by the images before."""
-    static, state = make_static("ada"), start("ada")
+    static, state = make_static("ada"), mid_run_state("ada")
     reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
     key, config = jax.random.key(7), static.config.augment
 
@@ -184,7 +183,7 @@ def test_augmented_losses_see_augmented_images_and_r1_goes_through():
         loss = functools.partial(train_step.discriminator_loss, static=static)
         ours = loss(d, reals, fakes, None, jnp.float32(1), key, p=p)
         see = functools.partial(augment.transform, p=p, draws=real_draws, config=config)
-        lazy = train_step.lazy_r1_loss(d, [reals], None, jnp.float32(1), static=static, sees=[see])
+        lazy = regularization.lazy_r1_loss(d, [reals], None, jnp.float32(1), static=static, augmentations=[see])
         return ours, (*scores,), at_reals, lazy, score(reals), score(fakes)
 
     for p in (0.0, 0.9):
@@ -201,7 +200,7 @@ def test_augmented_losses_see_augmented_images_and_r1_goes_through():
 
 def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same():
     """Of the same images, scores are the same; of others, gradients have the same mean over chances, and less noise."""
-    static, state = make_static("ada"), start("ada")
+    static, state = make_static("ada"), mid_run_state("ada")
     reals = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
     fakes = reals + 0.1
 
@@ -232,13 +231,13 @@ def test_all_losses_take_paired_augmentations_from_one_place(paired):
     """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
     config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))
     images = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
-    _, (first, second) = train_step._augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
+    _, (first, second) = train_step.draw_augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
     assert np.array_equal(first(images), second(images)) == paired and not np.array_equal(first(images), images)
 
 
 def test_the_generator_learns_through_the_augmentation():
     """Its loss falls along the gradient of the augmented loss, at the rate that the gradient says."""
-    static, state = make_static("ada"), start("ada")
+    static, state = make_static("ada"), mid_run_state("ada")
     loss = jax.jit(functools.partial(train_step.generator_loss, static=static))
     arguments = None, jnp.float32(1), jax.random.key(5), np.zeros((N, 4, 4, 3), np.float32)
     value, gradient = jax.jit(jax.value_and_grad(lambda g: loss(g, state, *arguments)[0]))(state.g)
@@ -254,12 +253,12 @@ def test_the_generator_learns_through_the_augmentation():
 
 
 def test_a_step_takes_in_the_signs_of_the_reals():
-    before, (after, metrics) = start("ada"), taken("ada")
+    before, (after, metrics) = mid_run_state("ada"), after_one_step("ada")
     expected = augment.adjust(before.augment, metrics["Loss/signs/real"], N, make_static("ada").config.augment)
-    assert_trees(equal, after.augment, expected)
+    assert_trees_equal(after.augment, expected)
     assert after.augment.images == N and metrics["Progress/augment"] == 0.5
     due = dataclasses.replace(before, augment=dataclasses.replace(before.augment, images=jnp.float32(3 * N)))
-    assert take(due, "ada")[0].augment.p < 0.5 and start("logistic").augment is None
+    assert run_step(due, "ada")[0].augment.p < 0.5 and mid_run_state("logistic").augment is None
 
 
 def test_wgan_gp_loss():
@@ -270,7 +269,7 @@ def test_wgan_gp_loss():
 
 
 def test_lazy_loss_leaves_the_penalty_to_its_own_step():
-    static, state = make_static("lazy"), start("lazy")
+    static, state = make_static("lazy"), mid_run_state("lazy")
     reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
     compute = jax.jit(functools.partial(train_step.discriminator_loss, static=static))
     value, metrics = compute(state.d, reals, fakes, None, jnp.float32(1), jax.random.key(7))
@@ -296,8 +295,8 @@ def test_which_losses_regularize_lazily_and_correct_adam_for_it(loss, lazily):
 
 
 def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for():
-    static, before = make_static("lazy"), start("lazy")
-    after, metrics = take(before, "lazy", "regularize_step")
+    static, before = make_static("lazy"), mid_run_state("lazy")
+    after, metrics = run_step(before, "lazy", "regularize_step")
 
     @jax.jit
     @jax.grad
@@ -308,15 +307,15 @@ def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for()
         return jnp.mean(losses.squared_gradient(score, IMAGES / np.float32(127.5) - 1)) / 4
 
     expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
-    assert_trees(close(rtol=1e-3, atol=1e-4), after.d_opt.mu, expected)
+    assert_trees_close(after.d_opt.mu, expected, rtol=1e-3, atol=1e-4)
     old, new = before.d_opt, after.d_opt
     d, _, nu = adam(before.d, new.mu, old.mu, old.nu, 4, 0.01 * 4 / 5, 0, 0.9 ** (4 / 5), 1e-3)
-    assert_trees(close(), after.d, d)
-    assert_trees(close(), new.nu, nu)
+    assert_trees_close(after.d, d)
+    assert_trees_close(new.nu, nu)
     assert set(metrics) == {"Loss/r1_penalty", "Progress/skipped_r1"} and metrics["Loss/r1_penalty"] > 0
     assert metrics["Progress/skipped_r1"] == 0
     for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def poisoned(state, field, value=np.nan):
@@ -330,25 +329,25 @@ def poisoned(state, field, value=np.nan):
 # 1e38 is finite, and so are the weights; what the discriminator makes of it is not. (The generator normalises it away.)
 @pytest.mark.parametrize("field, value", [("g", np.nan), ("d", np.nan), ("d", 1e38)])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_clock(field, value):
-    before = poisoned(start("logistic"), field, value)
-    after, metrics = take(before)
+    before = poisoned(mid_run_state("logistic"), field, value)
+    after, metrics = run_step(before)
     assert metrics["Progress/skipped"] == 1
     assert after.nimg == before.nimg + N
     for name in ("g", "d", "g_ema", "g_opt", "d_opt", "w_avg", "noise_const"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def test_a_lazy_step_that_is_not_finite_changes_nothing():
-    before = poisoned(start("lazy"), "d")
-    after, metrics = take(before, "lazy", "regularize_step")
+    before = poisoned(mid_run_state("lazy"), "d")
+    after, metrics = run_step(before, "lazy", "regularize_step")
     assert metrics["Progress/skipped_r1"] == 1
     for name in ("d", "d_opt", "nimg"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def test_steps_are_not_skipped_without_need_and_say_how_large_gradients_are():
     """With beta1 = 0 Adam's first moment is the gradient, so that its length is the norm that is told."""
-    after, metrics = taken()
+    after, metrics = after_one_step()
     assert metrics["Progress/skipped"] == 0
     for side in ("g", "d"):
         mu = jax.tree.leaves(getattr(after, f"{side}_opt").mu)
@@ -359,7 +358,7 @@ def test_steps_are_not_skipped_without_need_and_say_how_large_gradients_are():
 @pytest.mark.parametrize("variant", ["logistic", "relativistic"])
 def test_the_sign_statistic(variant):
     """r_t: how the real scores' signs are on average; of a pair, those of the differences."""
-    static, state = make_static(variant), start(variant)
+    static, state = make_static(variant), mid_run_state(variant)
     reals, fakes = np.random.default_rng(3).standard_normal((2, N, 4, 4, 3), np.float32)
     c = np.eye(3, dtype=np.float32)[LABELS] if static.config.num_classes else None
     signs = []
@@ -376,28 +375,28 @@ def test_the_sign_statistic(variant):
 
 
 def test_frozen_layers_stay_and_the_others_are_trained_as_ever():
-    static, before = make_static("logistic"), start("logistic")
+    static, before = make_static("logistic"), mid_run_state("logistic")
     run = dataclasses.replace(static.config.run, init_from="elsewhere", freeze="d.b4.conv,g.mapping")
-    static = Static(dataclasses.replace(static.config, run=run), static.networks)
+    static = StepConfig(dataclasses.replace(static.config, run=run), static.networks)
     before = dataclasses.replace(before, g_opt=g_optimizer(static.config).init(before.g))
     before = dataclasses.replace(before, d_opt=d_optimizer(static.config).init(before.d))
     step = jax.jit(functools.partial(train_step.train_step, static=static))
     after, _ = jax.device_get(step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01)))
-    assert_trees(equal, after.g["mapping"], before.g["mapping"])
-    assert_trees(equal, after.d["blocks"]["b4"]["conv"], before.d["blocks"]["b4"]["conv"])
+    assert_trees_equal(after.g["mapping"], before.g["mapping"])
+    assert_trees_equal(after.d["blocks"]["b4"]["conv"], before.d["blocks"]["b4"]["conv"])
     for tree in (after.g_opt.nu["mapping"], after.d_opt.nu["blocks"]["b4"]["conv"]):
         assert all((leaf == 0).all() for leaf in jax.tree.leaves(tree))
     # The discriminator's other gradients are what they were: with beta1 = 0 the first moment is the gradient.
-    expected = taken()[0].d_opt.mu["blocks"]["b4"]
+    expected = after_one_step()[0].d_opt.mu["blocks"]["b4"]
     for layer in ("fromrgb", "dense0", "dense1"):
-        assert_trees(close(), after.d_opt.mu["blocks"]["b4"][layer], expected[layer])
+        assert_trees_close(after.d_opt.mu["blocks"]["b4"][layer], expected[layer])
     assert not np.array_equal(
         after.g["synthesis"]["blocks"]["b4"]["const"], before.g["synthesis"]["blocks"]["b4"]["const"]
     )
 
 
 def test_wgan_gp_step():
-    after, metrics = taken("wgan_gp")
+    after, metrics = after_one_step("wgan_gp")
     assert set(metrics) == {
         "Loss/G/loss",
         "Loss/D/loss",
@@ -410,5 +409,5 @@ def test_wgan_gp_step():
     }
     assert all(np.isfinite(value) for value in metrics.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.g, after.d)))
-    other = take(start("wgan_gp"), "wgan_gp", labels=LABELS[::-1].copy())[1]
+    other = run_step(mid_run_state("wgan_gp"), "wgan_gp", labels=LABELS[::-1].copy())[1]
     assert all(other[name] != metrics[name] for name in metrics if name != "Progress/skipped"), "labels do nothing"

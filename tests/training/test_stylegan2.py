@@ -31,19 +31,20 @@ from stylegen.config import (
 from stylegen.evaluation.measure_ppl import measure_path
 from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import num_noise
+from stylegen.networks.build import build_networks
+from stylegen.networks.layers import num_noise
 from stylegen.runs.load import save_generator
 from stylegen.runtime import sharding
 from stylegen.train import train
 from stylegen.training import regularization
 from stylegen.training import step as train_step
-from stylegen.training.state import abstract_state, build_networks, g_optimizer, init_state, path_correction
-from stylegen.training.step import Static
+from stylegen.training.state import abstract_state, g_optimizer, init_state, path_correction
+from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
 from tests.support.paths import ROOT
+from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
 from tests.test_train import assert_same_run, final_state, interrupt, stats
-from tests.training.test_step import adam, assert_trees, close, equal
 
 N = 8  # images a step; half as many in a path-length step
 
@@ -62,7 +63,7 @@ def make_config(block="demod", **options):
 
 
 @functools.cache
-def start():
+def mid_run_state():
     """A state in mid-run."""
     rng, state = np.random.default_rng(2), init_state(make_config(), seed=1)
     shaken = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.standard_normal(x.shape, np.float32), state.g)
@@ -77,25 +78,25 @@ LABELS = np.zeros(N, np.int32)
 
 @functools.cache
 def compiled():
-    static = Static(make_config(), build_networks(make_config()))
+    static = StepConfig(make_config(), build_networks(make_config()))
     return jax.jit(functools.partial(regularization.path_length_step, static=static))
 
 
-def take(state, learning_rate):
+def run_step(state, learning_rate):
     return compiled()(state, IMAGES, LABELS, jnp.float32(1), jnp.float32(learning_rate))
 
 
 @functools.cache
-def taken():
+def after_one_step():
     """The state after a path-length step, and its metrics."""
-    state, metrics = take(start(), 0.01)
+    state, metrics = run_step(mid_run_state(), 0.01)
     return jax.device_get((dataclasses.replace(state, key=jax.random.key_data(state.key)), metrics))
 
 
 @functools.cache
 def expected():
     """(lengths, gradients of the weighted penalty), with the products of the Jacobian taken picture by picture."""
-    config, state = make_config(), start()
+    config, state = make_config(), mid_run_state()
     z_key, mix_key, noise_key, path_key = jax.random.split(
         jax.random.fold_in(jax.random.fold_in(state.key, 40), regularization.KEY), 4
     )
@@ -121,22 +122,22 @@ def expected():
 
 
 def test_a_path_length_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for():
-    before, (after, metrics), (lengths, gradients) = start(), taken(), expected()
+    before, (after, metrics), (lengths, gradients) = mid_run_state(), after_one_step(), expected()
     mean = 0.75 * 0.5 + 0.25 * lengths.mean()
     np.testing.assert_allclose(after.pl_mean, mean, rtol=1e-4)
     np.testing.assert_allclose(metrics["Loss/path_length"], lengths.mean(), rtol=1e-4)
     np.testing.assert_allclose(metrics["Loss/pl_penalty"], np.square(lengths - mean).mean(), rtol=1e-3)
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients))
-    assert_trees(close(rtol=1e-3, atol=1e-4 * largest), after.g_opt.mu, gradients)
+    assert_trees_close(after.g_opt.mu, gradients, rtol=1e-3, atol=1e-4 * largest)
     old, new = before.g_opt, after.g_opt
     g, _, nu = adam(before.g, new.mu, old.mu, old.nu, 4, 0.01 * 4 / 5, 0, 0.9 ** (4 / 5), 1e-3)
-    assert_trees(close(), after.g, g)
-    assert_trees(close(), new.nu, nu)
+    assert_trees_close(after.g, g)
+    assert_trees_close(new.nu, nu)
 
 
 @pytest.mark.parametrize("block", ["demod", "adain"])
 def test_either_block_takes_path_length_steps(block):
-    static = Static(make_config(block), build_networks(make_config(block)))
+    static = StepConfig(make_config(block), build_networks(make_config(block)))
     before, scalar = abstract_state(static.config), jax.ShapeDtypeStruct((), jnp.float32)
     step = functools.partial(regularization.path_length_step, static=static)
     after, _ = jax.eval_shape(step, before, IMAGES, LABELS, scalar, scalar)
@@ -145,17 +146,17 @@ def test_either_block_takes_path_length_steps(block):
 
 
 def test_a_path_length_step_changes_the_generator_and_its_mean_alone():
-    before, (after, metrics) = start(), taken()
+    before, (after, metrics) = mid_run_state(), after_one_step()
     assert set(metrics) == {"Loss/pl_penalty", "Loss/path_length", "Progress/skipped_path_length"}
     for name in ("d", "d_opt", "g_ema", "w_avg", "noise_const", "nimg"):
-        assert_trees(equal, getattr(after, name), getattr(before, name))
+        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def test_path_lengths_are_drawn_together():
     """What the regularization is for: after some steps of it alone, lengths differ less from their mean."""
-    state, penalties = start(), []
+    state, penalties = mid_run_state(), []
     for i in range(60):
-        state, metrics = take(state, 0.003)
+        state, metrics = run_step(state, 0.003)
         state = dataclasses.replace(state, nimg=np.int32(40 + N * i))
         penalties.append(float(metrics["Loss/pl_penalty"]) / float(metrics["Loss/path_length"]) ** 2)
     assert np.mean(penalties[-15:]) < 0.6 * np.mean(penalties[:15]), penalties
@@ -176,8 +177,8 @@ def test_the_mean_of_lengths_is_in_the_state_only_where_it_is_needed():
     """Checkpoints of runs without it stay as they were."""
     assert abstract_state(Config()).pl_mean is None
     assert abstract_state(make_config()).pl_mean.shape == ()
-    assert set(regularization.lazy_steps(make_config())) == {"regularize", "path_length"}
-    assert regularization.lazy_steps(Config()) == {}
+    assert set(regularization.regularization_steps(make_config())) == {"regularize", "path_length"}
+    assert regularization.regularization_steps(Config()) == {}
 
 
 def test_a_part_of_the_batch_that_does_not_split_over_devices_is_refused(monkeypatch):
@@ -194,14 +195,14 @@ import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
 from stylegen import distributed
 from stylegen.state import build_networks, init_state
-from stylegen.lazy import lazy_steps
-from stylegen.train_step import Static, jit_step, train_step
+from stylegen.lazy import regularization_steps
+from stylegen.train_step import StepConfig, jit_step, train_step
 from tests.test_stylegan2 import IMAGES, LABELS, make_config
 
 config, results, report = make_config(), {}, {}
 images, labels = np.tile(IMAGES, (3, 1, 1, 1)), np.tile(LABELS, 3)
 
-def start():
+def mid_run_state():
     state, rng = init_state(config), np.random.default_rng(1)
     shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
     used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
@@ -211,11 +212,11 @@ def start():
 for devices in (1, 2):
     mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
     placement = distributed.replicated(mesh), distributed.split_batch(mesh)
-    static = Static(config, build_networks(config), distributed.split_latents(mesh))
+    static = StepConfig(config, build_networks(config), distributed.split_latents(mesh))
     placed = distributed.put_batch(mesh, {"image": images, "label": labels})
     arguments = placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
-    state, metrics = distributed.put_replicated(mesh, start()), {}
-    steps = {"train": train_step, **{name: step for name, (step, _) in lazy_steps(config).items()}}
+    state, metrics = distributed.put_replicated(mesh, mid_run_state()), {}
+    steps = {"train": train_step, **{name: step for name, (step, _) in regularization_steps(config).items()}}
     for step in map(steps.get, sys.argv[1:]):
         program = jit_step(step, static, *placement).lower(state, *arguments).compile()
         state, found = program(state, *arguments)
@@ -259,7 +260,7 @@ def test_one_and_two_devices_take_the_same_steps(steps):
 
 
 def test_bfloat16_computes_nearly_the_same():
-    state, results = start(), []
+    state, results = mid_run_state(), []
     ws = np.random.default_rng(0).standard_normal((2, 4, 8), np.float32)
     for dtype in ("float32", "bfloat16"):
         networks = build_networks(make_config(compute_dtype=dtype))
