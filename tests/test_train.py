@@ -165,15 +165,21 @@ def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys)
 
 def test_one_who_stops_during_a_compilation_is_told_of_the_wait(tmp_path, cache, monkeypatch, capsys):
     """The next stage compiles when the first step is done, and still does so when the run is saved."""
-    may_compile, lower = threading.Event(), StagePrograms.lower
+    compiles, may_compile, lower = threading.Event(), threading.Event(), StagePrograms.lower
 
     def wait_and_lower(self, key):
-        assert key[1] == 4 or may_compile.wait(60)
+        if key[1] == 8:
+            compiles.set()
+            assert may_compile.wait(60)
         return lower(self, key)
+
+    def terminate_then():
+        assert compiles.wait(60)
+        terminate()
 
     try:
         monkeypatch.setattr(StagePrograms, "lower", wait_and_lower)
-        train(tiny(tmp_path / "run", cache), Interrupt(4, terminate))
+        train(tiny(tmp_path / "run", cache), Interrupt(4, terminate_then))
     finally:
         may_compile.set()
     assert available(tmp_path / "run") == [4]

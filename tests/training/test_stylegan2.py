@@ -194,11 +194,12 @@ def test_a_part_of_the_batch_that_does_not_split_over_devices_is_refused(monkeyp
 PROGRAM = """
 import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
-from stylegen import distributed
-from stylegen.state import build_networks, init_state
-from stylegen.lazy import regularization_steps
-from stylegen.train_step import StepConfig, jit_step, train_step
-from tests.test_stylegan2 import IMAGES, LABELS, make_config
+from stylegen.runtime import sharding
+from stylegen.networks.build import build_networks
+from stylegen.training.state import init_state
+from stylegen.training.regularization import regularization_steps
+from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.training.test_stylegan2 import IMAGES, LABELS, make_config
 
 config, results, report = make_config(), {}, {}
 images, labels = np.tile(IMAGES, (3, 1, 1, 1)), np.tile(LABELS, 3)
@@ -211,12 +212,12 @@ def mid_run_state():
     return dataclasses.replace(state, g=g, d=d, g_opt=g_opt, d_opt=d_opt)
 
 for devices in (1, 2):
-    mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
-    placement = distributed.replicated(mesh), distributed.split_batch(mesh)
-    static = StepConfig(config, build_networks(config), distributed.split_latents(mesh))
-    placed = distributed.put_batch(mesh, {"image": images, "label": labels})
+    mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
+    placement = sharding.replicated(mesh), sharding.split_batch(mesh)
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
+    placed = sharding.put_batch(mesh, {"image": images, "label": labels})
     arguments = placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
-    state, metrics = distributed.put_replicated(mesh, mid_run_state()), {}
+    state, metrics = sharding.put_replicated(mesh, mid_run_state()), {}
     steps = {"train": train_step, **{name: step for name, (step, _) in regularization_steps(config).items()}}
     for step in map(steps.get, sys.argv[1:]):
         program = jit_step(step, static, *placement).lower(state, *arguments).compile()
