@@ -255,6 +255,9 @@ def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     G = make_generator(classes=2, resolution=8)
     files.save_folder(G, "stablehlo", tmp_path / "hub", model_card.facts(None, G, None))
     card = (tmp_path / "hub" / "README.md").read_text()
+    assert f"was exported by jax {importlib.metadata.version('jax')} and expires" in card
+    assert "weights in `generator.safetensors` last" in card
+    card = (tmp_path / "hub" / "README.md").read_text()
     assert "2 classes" in card and "No measurement" in card
     found = run_snippets(card, tmp_path / "hub", monkeypatch)
     assert [(x.shape, x.dtype) for x in found] == [((3, 8, 8, 3), np.uint8)] * 2
