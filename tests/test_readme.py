@@ -100,7 +100,7 @@ def test_train(arguments, monkeypatch, capsys):
         monkeypatch.setattr(
             "stylegen.training.plan.describe", lambda config, target, *_, **__: f"generator: all {target.name}"
         )
-    assert train.main([*arguments, "--dry_run"]) == 0
+    assert train.main([*arguments, "--dry-run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
 
@@ -108,7 +108,7 @@ def test_train(arguments, monkeypatch, capsys):
 def test_train_as_the_experiment_says(name, arguments, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert arguments[:2] == ["--config", f"configs/{name}.py"]
-    assert train.main([*arguments, "--dry_run"]) == 0
+    assert train.main([*arguments, "--dry-run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
 

@@ -117,8 +117,8 @@ def test_help(run):
 
 
 def test_experiments_are_found_by_name(run):
-    assert ", ".join(EXPERIMENTS) in run("stylegen", "train", "--config", "no_such", "--dry_run", status=2)
-    output = run("stylegen", "train", "--config", "lsun_bedroom_256", "--dry_run")
+    assert ", ".join(EXPERIMENTS) in run("stylegen", "train", "--config", "no_such", "--dry-run", status=2)
+    output = run("stylegen", "train", "--config", "lsun_bedroom_256", "--dry-run")
     assert '"category": "bedroom"' in output
     assert "26,086,229" in output
 

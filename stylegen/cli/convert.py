@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.nvidia import importing
 from stylegen.nvidia.weight_table import Imported
 from stylegen.runs.load import is_exported, load, shipped
@@ -53,9 +53,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="convert", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: convert(options))
+    return common.run(lambda: convert(arguments.parse(Options, argv, prog="convert", description=DESCRIPTION)))
 
 
 def convert(options: Options) -> None:

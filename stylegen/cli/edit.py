@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.runtime.memory import keep_freed_memory
 
@@ -71,20 +71,18 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    arguments = joined_strength(sys.argv[1:] if argv is None else argv)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="edit", description=DESCRIPTION, args=arguments, config=config)
-    return common.run(lambda: edit(options))
+    words = joined_strength(sys.argv[1:] if argv is None else argv)
+    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)))
 
 
-def joined_strength(arguments: Sequence[str]) -> list[str]:
+def joined_strength(argv: Sequence[str]) -> list[str]:
     """``--strength -3..3`` as one word: what begins with a minus would else be taken for an option."""
     joined: list[str] = []
-    for argument in arguments:
+    for word in argv:
         if joined and joined[-1] == "--strength":
-            joined[-1] += f"={argument}"
+            joined[-1] += f"={word}"
         else:
-            joined.append(argument)
+            joined.append(word)
     return joined
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 
 DESCRIPTION = """Measure how good generated pictures are. Every number comes with its provenance.
 
@@ -65,9 +65,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="evaluate", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: evaluate(options))
+    return common.run(lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)))
 
 
 def evaluate(options: Options) -> None:

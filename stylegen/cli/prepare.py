@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.raw.opening import ToyOrigin, open_origin
 from stylegen.data.source import DataError
@@ -146,6 +146,5 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    command = tyro.cli(Command, prog="prepare", description=_DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: run(command))
+    kind: Any = Command
+    return common.run(lambda: run(arguments.parse(kind, argv, prog="prepare", description=_DESCRIPTION)))

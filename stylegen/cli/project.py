@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images, video
 from stylegen.runtime.memory import keep_freed_memory
 
@@ -69,9 +69,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="project", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: project(options))
+    return common.run(lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)))
 
 
 def project(options: Options) -> None:

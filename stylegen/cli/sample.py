@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images, video
 from stylegen.runtime.memory import keep_freed_memory
 
@@ -81,9 +81,7 @@ SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="sample", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: draw(options))
+    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)))
 
 
 def draw(options: Options) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.runtime import compilation
 from stylegen.runtime.memory import keep_freed_memory
@@ -61,10 +61,8 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    argv = _with_mode(sys.argv[1:] if argv is None else argv)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="stylize", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: stylize(options))
+    words = _with_mode(sys.argv[1:] if argv is None else argv)
+    return common.run(lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)))
 
 
 def _with_mode(argv: list[str]) -> list[str]:
@@ -73,7 +71,7 @@ def _with_mode(argv: list[str]) -> list[str]:
     for i, word in enumerate(argv):
         result.append(word)
         following = argv[i + 1 : i + 2]
-        if word in ("--preserve-color", "--preserve_color") and (not following or following[0].startswith("-")):
+        if word.replace("_", "-") == "--preserve-color" and (not following or following[0].startswith("-")):
             result.append("coral")
     return result
 

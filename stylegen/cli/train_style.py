@@ -3,9 +3,7 @@
 import argparse
 import sys
 
-import tyro
-
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config
 from stylegen.runtime import compilation
 from stylegen.style_transfer.config import StyleConfig
@@ -19,6 +17,7 @@ DESCRIPTION = """Train the networks of stylize. The same command resumes the tra
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (style_transfer)
+
 Defaults below are those of the experiment named by --config.
 """
 
@@ -31,18 +30,16 @@ def main(argv: list[str] | None = None) -> int:
 def _train(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    ours, overrides = parser.parse_known_args(argv)
+    ours, overrides = parser.parse_known_args(arguments.normalized(argv, arguments.booleans(StyleConfig)))
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: for example --config configs/style_transfer.py.")
-    config = tyro.cli(
+    config = arguments.parse(
         StyleConfig,
+        overrides,
         prog="train_style",
         description=DESCRIPTION,
         default=load_config(ours.config, StyleConfig) if ours.config else StyleConfig(),
-        args=overrides,
-        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
-        use_underscores=True,
     )
     from stylegen.runtime.memory import keep_freed_memory
     from stylegen.style_transfer.train import train_style

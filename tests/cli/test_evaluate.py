@@ -158,7 +158,7 @@ def test_a_generator_against_its_data(toy_generator, in_a_folder):
 
 
 def test_path_length(toy_generator, in_a_folder):
-    assert run("--run g.safetensors --metrics ppl6_wend,ppl6_zfull --ppl_distance random_vgg --json out.json") == 0
+    assert run("--run g.safetensors --metrics ppl6_wend,ppl6_zfull --ppl-distance random_vgg --json out.json") == 0
     found = json.loads((in_a_folder / "out.json").read_text())
     assert found["ppl6_wend"]["value"] > 0 and found["ppl6_zfull"]["value"] > 0
     made = found["ppl6_wend"]["provenance"]
