@@ -6,7 +6,7 @@ import sys
 from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config
 from stylegen.runtime import compilation
-from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
 
@@ -30,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
 def _train(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    ours, overrides = parser.parse_known_args(arguments.normalized(argv, arguments.booleans(StyleConfig)))
+    words = arguments.normalized(argv, arguments.booleans(StyleConfig))
+    _refuse_old_names(words)
+    ours, overrides = parser.parse_known_args(words)
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: for example --config configs/style_transfer.py.")
@@ -47,3 +49,12 @@ def _train(argv: list[str]) -> None:
     keep_freed_memory()
     compilation.use_cache(None)
     train_style(config)
+
+
+def _refuse_old_names(words: list[str]) -> None:
+    """Raise UsageError that says the present name of an option which had another one."""
+    for word in words:
+        old = word.partition("=")[0]
+        name = old.removeprefix("--").replace("-", "_")
+        if old.startswith("--") and (new := current_name(name)) != name:
+            raise common.UsageError(f"{old} is now --{new.replace('_', '-')}.")
