@@ -200,7 +200,7 @@ def test_stylize(arguments, monkeypatch, tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("room.jpg", "clip.mp4", "photos/a.jpg"):
         (tmp_path / name).touch()
-    for name in ("_pictures", "_video", "_download"):
+    for name in ("_stylize_images", "_stylize_video", "_download"):
         monkeypatch.setattr(stylize, name, lambda *found: ran.append(found))
     assert stylize.main(arguments) == 0 and len(ran) == 1
 

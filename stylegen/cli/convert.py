@@ -46,7 +46,7 @@ class Options:
     kimg: float | None = None  # with --to, the checkpoint of a run; default: the newest good one.
     cutoff: int | None = None  # with --to stablehlo, layers that psi truncates, from the coarsest; default: all.
     license: Text = None
-    """With --to, the identifier of the licence that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
+    """With --to, the identifier of the license that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
     push_to_hub: Text = None
     """With --to and a folder as --out, repository of the Hugging Face hub to upload it to."""
 

@@ -33,10 +33,10 @@ class Output:
     out: Annotated[Path, tyro.conf.arg(metavar="DATA")]  # folder to write to: new, empty, or to be continued.
     resolution: Resolution = "256"  # largest resolution, a power of two.
     start_resolution: int = 8  # smallest resolution that is stored, in pixels; training averages still smaller ones.
-    image_channels: Literal[1, 2, 3, 4] = 3  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
-    # The largest square in the middle, or the largest 4:3 picture between black bars (for cars, as the original did).
+    image_channels: Literal[1, 2, 3, 4] = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+    # The largest square in the middle, or the largest 4:3 image between black bars (for cars, as the original did).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
-    # How pictures are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
+    # How images are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     workers: int | None = None  # processes; default: all cores.
     max_images: int | None = None  # use only the first so many.
@@ -107,7 +107,7 @@ def parse_resolution(text: str) -> int:
         if sides[1] == sides[2]:
             return int(sides[1])
         raise DataError(
-            f"resolution = {text}: only square pictures are supported yet; for wide ones give"
+            f"resolution = {text}: only square images are supported yet; for wide ones give"
             f" --crop center-crop-wide --resolution {max(int(sides[1]), int(sides[2]))}."
         )
     raise DataError(f"resolution = {text}: must be a power of two, for example 256.")

@@ -18,7 +18,7 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   train --config configs/quickstart.py --run.dir runs/quickstart
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
-  # Fine-tune on other pictures: from another run, at full size at once, its discriminator's finest layers kept
+  # Fine-tune on other images: from another run, at full size at once, its discriminator's finest layers kept
   train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom
       --schedule.start-resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done

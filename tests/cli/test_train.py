@@ -21,8 +21,8 @@ def test_a_speed_without_dry_run_is_not_ignored(capsys, tmp_path):
 
 def test_a_speed_gives_hours(capsys):
     """7,200 images at 2 a second, all at full resolution, are one hour."""
-    whole = ["--resolution", "8", "--schedule.start-resolution", "8", "--schedule.total-kimg", "7.2"]
-    assert train.main(["--config", "quickstart", "--dry-run", "--img-per-sec", "2", *whole]) == 0
+    at_full_size = ["--resolution", "8", "--schedule.start-resolution", "8", "--schedule.total-kimg", "7.2"]
+    assert train.main(["--config", "quickstart", "--dry-run", "--img-per-sec", "2", *at_full_size]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8       stable")]
     assert row.split()[-1] == "1.00"
 
