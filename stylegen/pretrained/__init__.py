@@ -1,7 +1,6 @@
-"""Networks that others trained, read safely: no torch, no pickle that may run code, no download unless asked for.
+"""Feature networks that others trained: Inception, VGG-16, VGG-19. Nothing is downloaded unless asked for.
 
-``weights`` finds, checks and downloads files, which ``stylegen.formats`` reads. ``inception``, ``vgg16`` and ``vgg19``
-are the networks, and ``resizing`` brings images to their sizes.
+``weights`` finds, checks and downloads their files, which ``stylegen.formats`` reads without running anything.
 """
 
 from stylegen.formats import WeightsError
