@@ -350,7 +350,7 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
     own = [f"--generator.{f.name}={getattr(g, f.name)}" for f in dataclasses.fields(g)]
     own += [f"--discriminator.{f.name}={getattr(d, f.name)}" for f in dataclasses.fields(d)]
     command = ["--config", str(ROOT / "configs/folder_256.py"), "--run.dir", "runs/fine", "--data.path", "photos"]
-    command += ["--run.init_from", "runs/x", "--schedule.start_resolution", "8", "--schedule.total_kimg", "0.1"]
+    command += ["--run.init-from", "runs/x", "--schedule.start-resolution", "8", "--schedule.total-kimg", "0.1"]
     assert train.main([*command, "--resolution", "8", "--data.batch", "4", "--schedule.batch", "8:4", *own]) == 0
     assert "Taken from runs/x" in Path("runs/fine/log.txt").read_text()
     fine = stylegen.load("runs/fine")
