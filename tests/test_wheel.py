@@ -99,7 +99,7 @@ def test_contents(wheel):
     assert [n for n in names if n.startswith("stylegen/configs/")] == [f"stylegen/configs/{e}.py" for e in EXPERIMENTS]
     assert "toy_bedrooms" in stylegen.runs.load.shipped()
     for generator in stylegen.runs.load.shipped():
-        assert f"stylegen/pretrained/{generator}.safetensors" in names
+        assert f"stylegen/assets/generators/{generator}.safetensors" in names
     assert "stylegen/assets/style_transfer.safetensors" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "test" in name]
