@@ -8,6 +8,7 @@ shipped generator's images differ by 1.3e-6 at most, and 4 in 100,000 values of 
 Truncation, mixing and paths: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 3 and appendix B.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -279,6 +280,8 @@ def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Arra
         raise SamplingError(f"psi = {psi}: must be a finite number; 1 is no truncation.")
     if cutoff is not None and cutoff < 0:
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
+    if G.fading:
+        G = dataclasses.replace(G, alpha=1.0)  # it is of no concern here, and so a stage has one such program
     return functools.partial(programs.map_latents, G, np.float32(psi), cutoff=cutoff)
 
 
