@@ -23,6 +23,7 @@ from stylegen.networks.build import build_networks
 from stylegen.runtime import sharding
 from stylegen.runtime.compilation import compiler_options
 from stylegen.runtime.memory import keep_freed_memory
+from stylegen.sampling import programs
 from stylegen.training.schedule import Stage
 from stylegen.training.state import abstract_state, ema_generator, init_state
 from stylegen.training.step import StepConfig, jit_step, train_step
@@ -102,27 +103,19 @@ class Sampling:
         keep_freed_memory()  # as the verb does
         self.batch = config.data.batch
         stage = Stage(0, config.resolution, 1.0, self.batch, config.optimizer.learning_rate)
-        G = ema_generator(config, build_networks(config), init_state(config), stage)
-        self.G = jax.block_until_ready(G)
+        self.G = G = jax.block_until_ready(ema_generator(config, init_state(config), stage))
         self.seeds = np.arange(self.batch, dtype=np.uint32)
-        self.weights = G.params, G.noise_const
         start = time.perf_counter()
         z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
-        styles = sampling.generate._styles.at(config.precision).lower(
-            *self.weights, G.w_avg, np.float32(1), z, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=None
-        )
-        form = {"graphdef": G.graphdef, "resolution": G.resolution, "noise": "random", "as_float": True}
-        synthesize = sampling.generate._synthesize.at(config.precision).lower(
-            *self.weights, None, ws, self.seeds, **form
-        )
-        self.programs = styles.compile(), synthesize.compile()
+        styles = programs.map_latents.jitted.lower(G, np.float32(1), z)
+        images = programs.draw.jitted.lower(G, ws, self.seeds, noise="random", as_float=True)
+        self.programs = styles.compile(), images.compile()
         self.compile_s = time.perf_counter() - start
 
     def __call__(self) -> jax.Array:
-        styles, synthesize = self.programs
+        map_latents, draw = self.programs
         z = sampling.latents(self.seeds, self.G.z_dim)
-        ws = styles(*self.weights, self.G.w_avg, np.float32(1), z)
-        return synthesize(*self.weights, None, ws, self.seeds)
+        return draw(self.G, map_latents(self.G, np.float32(1), z), self.seeds)
 
     def call_library(self) -> np.ndarray:
         """The same pictures as ``stylegen.sample`` gives them: uint8, in the host's memory."""

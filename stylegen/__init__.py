@@ -4,6 +4,7 @@ Names are imported when they are first used, so that ``import stylegen`` itself 
 """
 
 import importlib
+import warnings
 from typing import Any
 
 _HOME = {
@@ -14,18 +15,28 @@ _HOME = {
     "sample": "sampling",
     "stream": "sampling",
     "mix": "sampling",
-    "lerp": "sampling.interpolation",
+    "interpolate": "sampling.interpolation",
     "slerp": "sampling.interpolation",
     "walk": "sampling",
     "Generator": "networks.generator",
     "Config": "config",
 }
 
+_RENAMED = {"lerp": "interpolate"}  # old names, which go with version 0.2; ``ops.lerp`` is another function
+
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     """A name of the public interface, or a submodule such as ``stylegen.ops``, imported now."""
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"stylegen.{name} is now stylegen.{new}; the old name goes with version 0.2.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        name = new
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     if not name.startswith("_"):

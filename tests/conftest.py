@@ -31,7 +31,6 @@ import numpy as np
 import pytest
 
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
-from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.training.schedule import Stage
 from stylegen.training.state import ema_generator, init_state
@@ -61,7 +60,7 @@ def _generator(
     g_ema = jax.tree.map(lambda x: x + 0.2 * rng.standard_normal(x.shape, np.float32), state.g_ema)
     w_avg = jnp.asarray(rng.standard_normal(16, np.float32))
     state = dataclasses.replace(state, g_ema=g_ema, w_avg=w_avg, nimg=jnp.int32(5000))
-    return ema_generator(config, build_networks(config), state, Stage(0, stage or resolution, alpha, 4, 0.001))
+    return ema_generator(config, state, Stage(0, stage or resolution, alpha, 4, 0.001))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ Read from the sources, so that imports inside functions count too.
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # there are no circles. "stylegen" is the package's own __init__.
 ROOMS = [
     {"config", "version"},
-    {"config_json", "convolution", "io", "formats"},
+    {"config_json", "convolution", "io", "formats", "sphere"},
     {"ops", "runtime", "data", "pretrained"},
     {"networks"},
     {"sampling", "training", "metrics"},
@@ -102,6 +103,13 @@ def test_no_module_imports_another_framework(name):
         assert top != "orbax" or name == "stylegen.runs.checkpoint", (
             f"{name}:{line}: only runs/checkpoint.py knows orbax"
         )
+
+
+def test_only_the_networks_put_a_generator_together():
+    """All others call it: ``G.mapping``, ``G.synthesis``."""
+    for path in [*sources(), *sources("benchmarks"), *sources("studies")]:
+        if room(dotted(path)) != "networks":
+            assert not re.search(r"nnx\.merge|\.graphdef\b", path.read_text()), path.name
 
 
 def test_data_is_host_code():

@@ -221,7 +221,7 @@ def test_the_metrics_that_are_listed():
 
 
 def test_python_snippet(make_generator, monkeypatch):
-    snippet, metrics = blocks("python")
+    snippet, gradients, metrics = blocks("python")
     monkeypatch.setattr(stylegen, "load", lambda run, kimg=None: make_generator())
     names: dict = {}
     exec(snippet, names)
@@ -229,6 +229,10 @@ def test_python_snippet(make_generator, monkeypatch):
     assert names["ws"].shape == (2, 6, 16)
     assert names["table"].shape == (2, 2, 16, 16, 3)
     assert names["path"].shape == (9, 6, 16)
+    exec(gradients, names)
+    assert names["floats"].shape == names["redder"].shape == (2, 16, 16, 3) and names["gradient"].shape == (2, 6, 16)
+    before, after = (names["score"](names["G"].synthesis(names["ws"] + x * names["gradient"])) for x in (0, 1))
+    assert after > before
     asked = {}
     monkeypatch.setattr("stylegen.evaluation.compare.open_extractor", lambda name: asked.setdefault("name", name))
     monkeypatch.setattr("stylegen.evaluation.compare.measure", lambda metrics, *_, **__: asked.update(m=metrics) or [])

@@ -79,10 +79,7 @@ class RunMetrics:
             Scalars by ``Metrics/<name>``, and a line for the log.
         """
         # On the host, so that they can go to the devices as the metrics want them.
-        params, noise_const, w_avg = jax.tree.map(np.asarray, (G.params, G.noise_const, G.w_avg))
-        G = dataclasses.replace(
-            G, params=params, noise_const=noise_const, w_avg=w_avg, kimg=nimg / 1000, source=str(self._folder)
-        )
+        G = dataclasses.replace(jax.tree.map(np.asarray, G), kimg=nimg / 1000, source=str(self._folder))
         try:
             results = self._results(G)
             evaluate_run.record(self._folder, nimg, results)

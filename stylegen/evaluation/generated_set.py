@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -15,9 +14,7 @@ from stylegen import ops, sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
-from stylegen.networks.layers import num_noise
-from stylegen.networks.mapping import broadcast_styles, truncate
-from stylegen.runtime.compilation import at_precision
+from stylegen.sampling.programs import noise_from_seeds
 
 MAX_BATCH, BATCH_PIXELS = 32, 2**23  # pictures a device at once; eight of 1024 pixels
 
@@ -64,7 +61,7 @@ class GeneratedSet(ImageSet):
         self.resolution, self.channels = (size, size), G.image_channels
         self._mesh = Mesh(np.array(jax.local_devices()), ("data",))
         self.batch = max(1, min(MAX_BATCH, BATCH_PIXELS // size**2)) * self._mesh.size
-        self._placed = jax.device_put((G.params, G.noise_const, G.w_avg), NamedSharding(self._mesh, PartitionSpec()))
+        self._placed = jax.device_put(G, NamedSharding(self._mesh, PartitionSpec()))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -96,12 +93,9 @@ class GeneratedSet(ImageSet):
             inputs.append(np.eye(self._G.c_dim, dtype=np.float32)[labels])
         placed = jax.device_put(inputs, NamedSharding(self._mesh, PartitionSpec("data")))
         images = _draw(
-            *self._placed,
-            None if self._G.alpha == 1 else np.float32(self._G.alpha),
+            self._placed,
             np.float32(self._drawing.psi),
             *placed,
-            graphdef=self._G.graphdef,
-            resolution=self._G.resolution,
             enlarge=self.resolution[0] // self._G.resolution,
             cutoff=self._drawing.cutoff,
             noise=self._drawing.noise,
@@ -109,30 +103,18 @@ class GeneratedSet(ImageSet):
         return images[: len(seeds)]
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "resolution", "enlarge", "cutoff", "noise"))
-@at_precision("highest")
+@functools.partial(jax.jit, static_argnames=("enlarge", "cutoff", "noise"))
 def _draw(
-    params: Any,
-    noise_const: Any,
-    w_avg: Array,
-    alpha: Array | None,
+    G: Generator,
     psi: Array,
     z: Array,
     seeds: Array,
     c: Array | None = None,
     *,
-    graphdef: Any,
-    resolution: int,
     enlarge: int,
     cutoff: int | None,
     noise: NoiseMode,
 ) -> Array:
-    network = nnx.merge(graphdef, params, noise_const)
-    ws = broadcast_styles(network.mapping(z, c), 2 * len(network.synthesis.resolutions))
-    inputs: NoiseMode | Array = noise
-    if noise == "random":
-        inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
-    fade = 1.0 if alpha is None else alpha
-    images = network.synthesis(truncate(ws, w_avg, psi, cutoff), resolution=resolution, alpha=fade, noise=inputs)
-    pixels = ops.to_uint8(images)
+    ws = G.broadcast(G.mapping(z, c), psi=psi, cutoff=cutoff)
+    pixels = ops.to_uint8(G.synthesis(ws, noise=noise_from_seeds(seeds, G.num_noise) if noise == "random" else noise))
     return jnp.repeat(jnp.repeat(pixels, enlarge, axis=1), enlarge, axis=2)

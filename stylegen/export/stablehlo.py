@@ -1,12 +1,12 @@
 """A generator as a StableHLO program."""
 
+import dataclasses
 import importlib
 import os
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array, lax
 
 from stylegen import ops
@@ -14,8 +14,6 @@ from stylegen.convolution import tracing_for
 from stylegen.export import ExportError
 from stylegen.io import files
 from stylegen.networks.generator import Generator
-from stylegen.networks.mapping import broadcast_styles, truncate
-from stylegen.runtime.compilation import at_precision
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -36,13 +34,10 @@ def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
     """
     if cutoff is not None and not 0 <= cutoff <= G.num_ws:
         raise ExportError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
-    network = nnx.merge(G.graphdef, G.params, G.noise_const)
+    exact = dataclasses.replace(G, config=dataclasses.replace(G.config, precision="highest"))
 
     def draw(psi: Array, z: Array, c: Array | None = None) -> Array:
-        w = network.mapping(z, c)
-        ws = truncate(broadcast_styles(w, G.num_ws), G.w_avg, psi, cutoff)
-        # 1.0, and no array, for a finished fade: the image of the block before is then not even computed.
-        return ops.to_uint8(network.synthesis(ws, resolution=G.resolution, alpha=float(G.alpha), noise="const"))
+        return ops.to_uint8(exact.synthesis(exact.broadcast(exact.mapping(z, c), psi=psi, cutoff=cutoff)))
 
     def on(platform: str) -> Callable[..., Array]:
         def traced(*inputs: Array) -> Array:
@@ -51,7 +46,6 @@ def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
 
         return traced
 
-    @at_precision("highest")
     def program(z: Array, *rest: Array) -> Array:
         return lax.platform_dependent(rest[-1], z, *rest[:-1], cpu=on("cpu"), default=on("gpu"))
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from stylegen.metrics import MetricError
+from stylegen.sphere import slerp
 
 EPSILON = 1e-4
 LOWEST, HIGHEST = 1, 99  # percentiles; what is outside of them is left out
@@ -62,7 +63,7 @@ def path_length(
     lengths = []
     for z0, z1, t in ends:
         if space == "z":
-            w = np.stack([mapping(slerp(z0, z1, t)), mapping(slerp(z0, z1, t + epsilon))], axis=1)
+            w = np.stack([mapping(_on_sphere(z0, z1, s)) for s in (t, t + epsilon)], axis=1)
         else:
             # In float64, because the step is near the precision of float32.
             w0, w1 = (np.asarray(mapping(z), np.float64) for z in (z0, z1))
@@ -101,16 +102,12 @@ def path_ends(n: int, z_dim: int, *, sampling: Sampling, seed: int = 0, batch: i
         yield z0, z1, t if sampling == "full" else np.zeros_like(t)
 
 
-def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Points on the great circles from a to b [N, D] at t [N], of length sqrt(D), float64.
+def _on_sphere(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Points on the great circles from z0 to z1 [N, D] at t [N], of length sqrt(D), float64.
 
-    The length is that of a typical latent; a mapping network that normalises its input sees directions only.
+    The length is that of a typical latent; a mapping network that normalizes its input sees directions only.
     """
-    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-    across = v - (u * v).sum(axis=1, keepdims=True) * u
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    angle = 2 * np.arctan2(np.linalg.norm(u - v, axis=1), np.linalg.norm(u + v, axis=1)) * t
-    return (np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * across) * np.sqrt(a.shape[1])
+    return slerp(z0, z1, t[:, None]) * np.sqrt(z0.shape[1])
 
 
 def prepare(pictures: Array, crop: Crop = "none") -> Array:

@@ -32,4 +32,4 @@ class Networks:
 def build_networks(config: Config) -> Networks:
     """The structure of the configured networks; nothing is computed."""
     d = nnx.eval_shape(lambda: Discriminator(config, init=Initializer(None)))
-    return Networks(g=structure(config), d=nnx.graphdef(d))
+    return Networks(g=structure(config).graphdef, d=nnx.graphdef(d))

@@ -17,7 +17,6 @@ import numpy as np
 from stylegen.config import Config, ScheduleConfig
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_tree import printable
-from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, stylegan1, stylegan2
@@ -68,7 +67,7 @@ def _converter(file: PickledFile) -> Callable[[PickledFile], Imported]:
 def generator(imported: Imported, source: str = "") -> Generator:
     """The generator to sample from: moving-average weights."""
     config, state, stage = state_of(imported)
-    return ema_generator(config, build_networks(config), state, stage, source)
+    return ema_generator(config, state, stage, source)
 
 
 def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:

@@ -11,16 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax import Array
 
 from stylegen import sampling
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import Generator, NoiseMode, in_float32
+from stylegen.networks.generator import Generator, in_float32
 from stylegen.projection import loss as projection_loss
 from stylegen.projection.loss import Weights
 from stylegen.projection.result import Projection, ProjectionError, fingerprint
-from stylegen.projection.search import ADAM, Program, check_targets
+from stylegen.projection.search import ADAM, check_targets
 from stylegen.runtime import compilation
 
 Progress = Callable[[Iterable[list[float]], int, str], Iterator[list[float]]]
@@ -75,11 +74,11 @@ def tune(
         if not getattr(options, name) >= low:
             raise ProjectionError(f"{name} = {getattr(options, name)}: must be at least {low}.")
     G = in_float32(G)
-    tuned = dict(G.params)
+    tuned: dict[str, Any] = {"weights": G.params["synthesis"]}
     losses = _descend(G, projection, targets, options, distance, labels, tuned)
     for _ in losses if progress is None else progress(losses, options.steps, "steps"):
         pass
-    bent = dataclasses.replace(G, params=tuned, source=f"{G.source}, tuned")
+    bent = dataclasses.replace(_with_synthesis(G, tuned["weights"]), source=f"{G.source}, tuned")
     generators = (*projection.generators, fingerprint(bent))
     return bent, dataclasses.replace(projection, generators=generators)
 
@@ -93,14 +92,10 @@ def _descend(
     labels: int | None,
     tuned: dict[str, Any],
 ) -> Iterator[list[float]]:
-    """Take all steps; the loss of each. ``tuned``, the generator's weights, has the new ones at the end."""
+    """Take all steps; the loss of each. ``tuned`` has the synthesis network's weights at the end."""
     perceptual = None if distance is None or not options.weights.perceptual else distance.params
-    program = Program(G.graphdef, G.resolution, "w+", options.weights)
     noise = None if projection.noise is None else jnp.asarray(projection.noise)
     fixed = {
-        "params": G.params,
-        "noise_const": G.noise_const,
-        "alpha": None if G.alpha == 1 else np.float32(G.alpha),
         "perceptual": perceptual,
         "ws": jnp.asarray(projection.ws),
         "noise": noise,
@@ -117,9 +112,9 @@ def _descend(
         others = _other_styles(projection.ws[step % len(targets)], w[rng.integers(len(w))], reach)
         rates = (np.float32(options.learning_rate), np.float32(options.locality))
         weights, moments, loss = _step(
-            weights, moments, rates, others, fixed, program=program, local=options.locality > 0
+            weights, moments, rates, others, G, fixed, parts=options.weights, local=options.locality > 0
         )
-        tuned["synthesis"] = weights
+        tuned["weights"] = weights
         yield [float(loss)]
 
 
@@ -130,29 +125,35 @@ def _other_styles(pivot: np.ndarray, toward: np.ndarray, reach: float) -> np.nda
     return (pivot + np.float32(reach) * direction / np.maximum(length, np.float32(1e-8)))[None]
 
 
-@compilation.jit(static_argnames=("program", "local"), donate_argnums=(0, 1))
+def _with_synthesis(G: Generator, weights: Any) -> Generator:
+    """The generator with other weights of its synthesis network."""
+    return dataclasses.replace(G, params={**G.params, "synthesis": weights})
+
+
+@compilation.jit(static_argnames=("parts", "local"), donate_argnums=(0, 1))
 def _step(
-    weights: Any, moments: Any, rates: tuple[Array, Array], others: Array, fixed: Any, *, program: Program, local: bool
+    weights: Any,
+    moments: Any,
+    rates: tuple[Array, Array],
+    others: Array,
+    G: Generator,
+    fixed: Any,
+    *,
+    parts: Weights,
+    local: bool,
 ) -> tuple[Any, Any, Array]:
     """One step of Adam on the weights of the synthesis network: they, Adam's moments, the loss."""
     rate, locality = rates
-    fade = 1.0 if fixed["alpha"] is None else fixed["alpha"]
-
-    def draw(synthesis: Any, ws: Array, noise: NoiseMode | Array) -> Array:
-        params = {**fixed["params"], "synthesis": synthesis}
-        network = nnx.merge(program.graphdef, params, fixed["noise_const"]).synthesis
-        return network(ws, resolution=program.resolution, alpha=fade, noise=noise)
+    perceptual = fixed["perceptual"]
 
     def loss(weights: Any) -> Array:
-        pictures = draw(weights, fixed["ws"], "const" if fixed["noise"] is None else fixed["noise"])
-        total = jnp.mean(projection_loss.image_loss(fixed["perceptual"], fixed["goal"], pictures, program.weights))
+        bent = _with_synthesis(G, weights)
+        pictures = bent.synthesis(fixed["ws"], noise="const" if fixed["noise"] is None else fixed["noise"])
+        total = jnp.mean(projection_loss.image_loss(perceptual, fixed["goal"], pictures, parts))
         if local:
-            before = draw(fixed["params"]["synthesis"], others, "const")
-            goal = projection_loss.make_goal(fixed["perceptual"], before)
-            now = draw(weights, others, "const")
-            total = total + locality * jnp.mean(
-                projection_loss.image_loss(fixed["perceptual"], goal, now, program.weights)
-            )
+            goal = projection_loss.make_goal(perceptual, G.synthesis(others))
+            now = projection_loss.image_loss(perceptual, goal, bent.synthesis(others), parts)
+            total = total + locality * jnp.mean(now)
         return total
 
     value, gradient = jax.value_and_grad(loss)(weights)

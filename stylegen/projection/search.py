@@ -14,13 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax import Array
 
 from stylegen import ops, sampling
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
-from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.projection import loss as projection_loss
 from stylegen.projection.loss import Weights
 from stylegen.projection.result import Projection, ProjectionError, fingerprint
@@ -54,16 +52,6 @@ class Options:
     seed: int = 0  # of candidates and exploration
     batch: int | None = None  # targets at once; None: by resolution
     weights: Weights = Weights()
-
-
-@dataclass(frozen=True)
-class Program:
-    """What a compiled step depends on, besides shapes."""
-
-    graphdef: Any
-    resolution: int
-    space: Space
-    weights: Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +200,6 @@ class _Search:
     def __init__(self, G: Generator, options: Options, distance: Distance | None, frames: int) -> None:
         self._G, self._options = G, options
         self._network = None if distance is None or not options.weights.perceptual else distance.params
-        self._program = Program(G.graphdef, G.resolution, options.space, options.weights)
         self._every = max(1, math.ceil(options.steps / frames)) if frames else 0
         self._spread = 1.0
         self.found: list[dict[str, np.ndarray]] = []
@@ -243,8 +230,7 @@ class _Search:
         if o.space in ("z", "w"):
             found = {o.space: begin[o.space]}
         if o.space == "w+noise":
-            own = _own_noise(G)
-            found["noise"] = np.repeat(own[None], total, axis=0)
+            found["noise"] = np.repeat(np.asarray(G.constant_noise())[None], total, axis=0)
         return found if classes is None else found | {"c": np.repeat(classes, o.starts, axis=0)}
 
     def apply_gradients(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
@@ -255,7 +241,7 @@ class _Search:
         latent = {name: jnp.array(x) for name, x in start.items()}
         goal = _goal(self._network, jnp.asarray(projection_loss.to_target(targets)))
         moments = optax.scale_by_adam(**ADAM).init(latent)
-        fixed = (G.params, G.noise_const, None if G.alpha == 1 else np.float32(G.alpha), self._network, goal, c)
+        fixed = (self._network, goal, c)
         rng = np.random.default_rng(o.seed)
         losses: list[Array] = []
         kept: list[np.ndarray] = []
@@ -264,7 +250,7 @@ class _Search:
             shift = rng.standard_normal((G.num_ws if o.space.startswith("w+") else 1, self._width()), np.float32)
             shift *= np.float32(exploration(o, step) * self._spread)
             rate = np.float32(learning_rate(o, step))
-            latent, moments, loss, images = _step(latent, moments, rate, shift, fixed, program=self._program)
+            latent, moments, loss, images = _step(latent, moments, rate, shift, G, fixed, weights=o.weights)
             if step == 0:
                 self.started.append(np.asarray(images))
             if self._every and step % self._every == 0:
@@ -272,7 +258,7 @@ class _Search:
             losses.append(loss)
             # One step late, so that the next one is under way while this one is looked at.
             yield [float(np.mean(losses[max(0, step - 1)]))]
-        styles = np.asarray(_styles_of(latent, fixed, program=self._program))
+        styles = np.asarray(_styles_of(latent, G, c))
         self.found.append({name: np.asarray(x) for name, x in latent.items()} | {"ws": styles})
         self.losses.append(np.stack([np.asarray(loss) for loss in losses]))
         if self._every:
@@ -316,63 +302,43 @@ def _repeated(w: np.ndarray, layers: int) -> np.ndarray:
     return np.repeat(w[:, None], layers, axis=1)
 
 
-def _own_noise(G: Generator) -> np.ndarray:
-    """The generator's constant noise in the form that noise is given in, [num_noise]."""
-    network = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis
-    maps = []
-    for r in (r for r in network.resolutions if r <= G.resolution):
-        # StyleGAN2 has one layer at 4 pixels, and a place for the noise of two.
-        maps += [
-            np.zeros(r * r) if noise is None else np.ravel(noise) for noise in network.blocks[f"b{r}"].noise_const()
-        ]
-    return np.concatenate(maps).astype(np.float32)
-
-
 @compilation.jit()
 def _goal(network: Any, targets: Array) -> dict[str, Any]:
     return projection_loss.make_goal(network, targets)
 
 
-def _styles(network: Any, latent: dict[str, Array], c: Array | None, layers: int, shift: Array | float = 0.0) -> Array:
-    """ws [N, layers, w_dim] of what is sought, with ``shift`` [1 or layers, dim] added to it."""
+def _styles(latent: dict[str, Array], G: Generator, c: Array | None, shift: Array | float = 0.0) -> Array:
+    """ws [N, num_ws, w_dim] of what is sought, with ``shift`` [1 or num_ws, dim] added to it."""
     if "ws" in latent:
         return latent["ws"] + shift
-    if "w" in latent:
-        return broadcast_styles(latent["w"] + shift, layers)
-    return broadcast_styles(network.mapping(latent["z"] + shift, c), layers)
+    return G.broadcast(latent["w"] + shift if "w" in latent else G.mapping(latent["z"] + shift, c))
 
 
-@compilation.jit(static_argnames="program")
-def _styles_of(latent: dict[str, Array], fixed: Any, *, program: Program) -> Array:
-    params, noise_const, _, _, _, c = fixed
-    network = nnx.merge(program.graphdef, params, noise_const)
-    return _styles(network, latent, c, num_styles(program.resolution))
+@compilation.jit()
+def _styles_of(latent: dict[str, Array], G: Generator, c: Array | None) -> Array:
+    return _styles(latent, G, c)
 
 
-@compilation.jit(static_argnames="program", donate_argnums=(0, 1))
+@compilation.jit(static_argnames="weights", donate_argnums=(0, 1))
 def _step(
-    latent: dict[str, Array], moments: Any, rate: Array, shift: Array, fixed: Any, *, program: Program
+    latent: dict[str, Array], moments: Any, rate: Array, shift: Array, G: Generator, fixed: Any, *, weights: Weights
 ) -> tuple[dict[str, Array], Any, Array, Array]:
     """One step of Adam for all targets: what is sought, Adam's moments, losses [N] and pictures before the step."""
-    params, noise_const, alpha, perceptual, goal, c = fixed
-    network = nnx.merge(program.graphdef, params, noise_const)
+    perceptual, goal, c = fixed
 
     def loss(latent: dict[str, Array]) -> tuple[Array, tuple[Array, Array]]:
-        ws = _styles(network, latent, c, num_styles(program.resolution), shift)
         noise: NoiseMode | Array = latent.get("noise", "const")
-        fade = 1.0 if alpha is None else alpha
-        images = network.synthesis(ws, resolution=program.resolution, alpha=fade, noise=noise)
-        each = projection_loss.image_loss(perceptual, goal, images, program.weights)
+        images = G.synthesis(_styles(latent, G, c, shift), noise=noise)
+        each = projection_loss.image_loss(perceptual, goal, images, weights)
         if "noise" in latent:
-            penalty = projection_loss.noise_penalty(latent["noise"], program.resolution)
-            each = each + program.weights.noise * penalty
+            each = each + weights.noise * projection_loss.noise_penalty(latent["noise"], G.resolution)
         return jnp.sum(each), (each, images)
 
     gradient, (each, images) = jax.grad(loss, has_aux=True)(latent)
     updates, moments = optax.scale_by_adam(**ADAM).update(gradient, moments)
     latent = jax.tree.map(lambda x, update: x - rate * update, latent, updates)
     if "noise" in latent:
-        latent["noise"] = projection_loss.normalized_noise(latent["noise"], program.resolution)
+        latent["noise"] = projection_loss.normalized_noise(latent["noise"], G.resolution)
     return latent, moments, each, ops.to_uint8(images)
 
 

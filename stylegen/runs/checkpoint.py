@@ -28,7 +28,6 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
-from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
@@ -36,7 +35,7 @@ from stylegen.runs.checkpoint_files import available, in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
-from stylegen.training.state import TrainState, abstract_state
+from stylegen.training.state import GENERATOR_FIELDS, TrainState, abstract_state
 
 __all__ = [
     "CheckpointError",
@@ -51,8 +50,6 @@ __all__ = [
 
 Log = Callable[[str], None]
 _T = TypeVar("_T")
-
-_GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}  # of a Generator, in the state
 
 
 def _hush_orbax() -> None:
@@ -120,8 +117,7 @@ def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log =
     config, meta, ema = _load(run_dir, kimg, ("ema",), log)
     return Generator(
         config=config,
-        graphdef=build_networks(config).g,
-        **{name: sharding.copies(ema[field], None) for name, field in _GENERATOR_FIELDS.items()},
+        **{name: sharding.copies(ema[field], None) for name, field in GENERATOR_FIELDS.items()},
         resolution=meta.resolution,
         alpha=meta.alpha,
         kimg=meta.kimg,

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.networks.trees import by_path
-from stylegen.training.state import TrainState
+from stylegen.training.state import GENERATOR_FIELDS, TrainState
 from stylegen.version import version
 
 FORMAT = 1
-EMA_FIELDS = ("g_ema", "w_avg", "noise_const")  # fields of the state in the ``ema`` item; the others are in ``train``
+EMA_FIELDS = tuple(GENERATOR_FIELDS.values())  # fields of the state in the ``ema`` item; the others are in ``train``
 
 
 class CheckpointError(RuntimeError):

@@ -19,9 +19,9 @@ from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
 from stylegen.runs.load import LoadError
 from stylegen.training import freeze
-from stylegen.training.state import TrainState, abstract_state
+from stylegen.training.state import GENERATOR_FIELDS, TrainState, abstract_state
 
-FIELDS = ("g", "g_ema", "noise_const", "w_avg", "d")  # of the state that may be taken
+FIELDS = ("g", *GENERATOR_FIELDS.values(), "d")  # of the state that may be taken
 # Settings that make another function of the same weights, which therefore must be the same.
 SAME = ("block", "mapping_lr_multiplier", "normalize_z")
 MOST = 24  # rows of a table of differences
@@ -103,7 +103,7 @@ def _open(name: str) -> _Source:
         G = load.load(name)
     except (LoadError, ConfigError) as error:
         raise TransferError(f"run.init_from = {name!r}: {error}") from error
-    fields = {"g": G.params, "g_ema": G.params, "noise_const": G.noise_const, "w_avg": G.w_avg}
+    fields = {"g": G.params} | {field: getattr(G, name) for name, field in GENERATOR_FIELDS.items()}
     return _Source(name, G.config, G.resolution, fields)
 
 

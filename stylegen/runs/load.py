@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,9 +20,7 @@ from safetensors.numpy import save_file
 from stylegen.config import Config
 from stylegen.config_json import from_json, to_json
 from stylegen.io.files import replacing
-from stylegen.networks.build import build_networks
-from stylegen.networks.generator import Generator, split_generator
-from stylegen.networks.layers import Initializer
+from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
 
 SHIPPED_DIR = Path(__file__).parents[1] / "assets" / "generators"
@@ -170,21 +167,11 @@ def _generator(path: Any, found: dict[str, Any], read: Callable[[dict[str, Any]]
     if found.get("format") != FORMAT:
         raise LoadError(f"{path}: not of a stylegen generator (its format is not {FORMAT}).")
     config, stage = _described(path, found)
-    wanted = by_path(_abstract_arrays(config))
+    wanted = by_path(abstract_arrays(config))
     tensors = read(wanted)
     _check_tensors(path, tensors, wanted)
     arrays = _unflatten({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
-    return Generator(
-        config=config,
-        graphdef=build_networks(config).g,
-        params=arrays["params"],
-        noise_const=arrays["noise_const"],
-        w_avg=arrays["w_avg"],
-        resolution=stage["resolution"],
-        alpha=stage["alpha"],
-        kimg=stage["kimg"],
-        source=str(path),
-    )
+    return Generator(config=config, **arrays, **stage, source=str(path))
 
 
 def _described(path: Any, found: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
@@ -203,18 +190,8 @@ def _described(path: Any, found: dict[str, Any]) -> tuple[Config, dict[str, Any]
 
 
 def _tensors(G: Generator) -> dict[str, np.ndarray]:
-    return {name: np.asarray(leaf, order="C") for name, leaf in by_path(_arrays(G)).items()}
-
-
-def _arrays(G: Generator) -> dict[str, Any]:
-    return {"params": G.params, "noise_const": G.noise_const, "w_avg": G.w_avg}
-
-
-def _abstract_arrays(config: Any) -> dict[str, Any]:
-    """Shapes and dtypes of a generator's arrays; nothing is computed."""
-    params, noise_const = jax.eval_shape(lambda: split_generator(config, Initializer(None))[1:])
-    w_avg = jax.ShapeDtypeStruct((config.generator.w_dim,), np.float32)
-    return {"params": params, "noise_const": noise_const, "w_avg": w_avg}
+    arrays = by_path({name: getattr(G, name) for name in ARRAYS})
+    return {name: np.asarray(leaf, order="C") for name, leaf in arrays.items()}
 
 
 def _check_tensors(path: Any, tensors: dict[str, np.ndarray], wanted: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ from stylegen.runs import directory
 from stylegen.runtime import sharding
 from stylegen.training import augment
 from stylegen.training.schedule import Stage
-from stylegen.training.state import TrainState, blank_state, ema_generator
+from stylegen.training.state import GENERATOR_FIELDS, TrainState, blank_state, ema_generator
 
 NUM_STYLES = 64  # as many as a grid has pictures by default: the same program
-DRAWN = ("nimg", "g_ema", "noise_const", "w_avg")  # fields of the state that a picture needs
+DRAWN = ("nimg", *GENERATOR_FIELDS.values())  # fields of the state that a picture needs
 MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
 
 
@@ -40,7 +40,7 @@ class Pictures:
     def generator(self, state: TrainState, stage: Stage) -> Generator:
         """The moving average, to sample from."""
         here = sharding.local({name: getattr(state, name) for name in DRAWN})
-        return ema_generator(self._config, self._networks, dataclasses.replace(state, **here), stage)
+        return ema_generator(self._config, dataclasses.replace(state, **here), stage)
 
     def styles(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Styles w [64, w_dim] of the moving average's mapping network, always of the same latents."""

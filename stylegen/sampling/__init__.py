@@ -1,10 +1,10 @@
 """From seeds to pictures."""
 
+from stylegen.sampling.batches import default_batch
 from stylegen.sampling.generate import (
     NOISE_MODES,
     Labels,
     SamplingError,
-    default_batch,
     latents,
     mix,
     one_hot,

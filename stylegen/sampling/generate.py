@@ -13,40 +13,23 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import jax
 import numpy as np
-from flax import nnx
 from jax import Array
 
-from stylegen import ops
 from stylegen.networks.generator import Generator, NoiseMode
-from stylegen.networks.layers import num_noise
-from stylegen.networks.mapping import broadcast_styles, truncate
-from stylegen.runtime import compilation
-from stylegen.sampling import interpolation
+from stylegen.sampling import batches, interpolation, programs
+from stylegen.sampling.batches import Batch, default_batch, fetched
 
 Labels = int | Sequence[int] | np.ndarray | None  # one class for all images, or one each; None for no classes
 
 NOISE_MODES = ("const", "random", "none")
 MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
-# Images a batch, and their pixels in all, at most: a 256-pixel image keeps all cores of a CPU busy on its own. An
-# accelerator needs many; 64 images of 256 pixels take about 1 GiB for each of the widest arrays of a full-size network.
-CPU_BATCH, CPU_BATCH_PIXELS = 16, 2**18
-ACCELERATOR_BATCH, ACCELERATOR_BATCH_PIXELS = 64, 2**22
-MAX_PADDING = 1 / 4  # a last batch that is padded by more, as a share of all rows, is run at a smaller size
 
 
 class SamplingError(ValueError):
     """What was asked of a generator cannot be drawn; the message says what can."""
-
-
-def default_batch(resolution: int) -> int:
-    """Images that go through the network at once, at most, where the caller does not say."""
-    on_cpu = jax.default_backend() == "cpu"
-    images, pixels = (CPU_BATCH, CPU_BATCH_PIXELS) if on_cpu else (ACCELERATOR_BATCH, ACCELERATOR_BATCH_PIXELS)
-    return max(1, min(images, pixels // resolution**2))
 
 
 def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
@@ -93,10 +76,10 @@ def styles(
     c = one_hot(G, labels, len(z))
     mapping = _mapping(G, psi, cutoff)
 
-    def run(part: _Part) -> Array:
+    def run(part: Batch) -> Array:
         return mapping(*part.padded(z[part.rows], None if c is None else c[part.rows]))
 
-    return _collect(_fetched(run, _parts(G, len(z), batch)))
+    return _collect(fetched(run, _parts(G, len(z), batch)))
 
 
 def synthesize(
@@ -132,10 +115,10 @@ def synthesize(
     mode, extra = _noise_inputs(G, len(rows), noise, noise_seeds)
     synthesis = _synthesis(G, mode, as_float)
 
-    def run(part: _Part) -> Array:
+    def run(part: Batch) -> Array:
         return synthesis(*part.padded(rows[part.rows], extra[part.rows]))
 
-    images = _collect(_fetched(run, _parts(G, len(rows), batch)))
+    images = _collect(fetched(run, _parts(G, len(rows), batch)))
     return images.reshape(*ws.shape[:-2], *images.shape[1:])
 
 
@@ -178,13 +161,13 @@ def stream(
     _check_noise(noise)
     mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float)
 
-    def run(part: _Part) -> Array:
+    def run(part: Batch) -> Array:
         here = numbers[part.rows]
         c = None if classes is None else one_hot(G, classes[part.rows], len(here))
         ws = mapping(*part.padded(latents(here, G.z_dim), c))  # stays on the device
         return synthesis(ws, *part.padded(np.asarray(here, np.uint32)))
 
-    return _fetched(run, _parts(G, len(numbers), batch))
+    return fetched(run, _parts(G, len(numbers), batch))
 
 
 def mix(ws_rows: np.ndarray, ws_cols: np.ndarray, layers: Iterable[int]) -> np.ndarray:
@@ -260,12 +243,12 @@ def walk(
     c = None if labels is None or space == "w" else one_hot(G, int(np.ravel(labels)[0]), 1)
     mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float=False)
 
-    def run(part: _Part) -> Array:
+    def run(part: Batch) -> Array:
         (points,) = part.padded(np.stack(list(itertools.islice(path, part.count))))
         here = points if space == "w" else mapping(points, *([] if c is None else [np.repeat(c, part.size, axis=0)]))
         return synthesis(here, np.full(part.size, numbers[0], np.uint32))
 
-    return itertools.chain.from_iterable(_fetched(run, _parts(G, total, batch)))
+    return itertools.chain.from_iterable(fetched(run, _parts(G, total, batch)))
 
 
 def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
@@ -291,62 +274,20 @@ def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
     return np.eye(G.c_dim, dtype=np.float32)[numbers]
 
 
-@compilation.jit(static_argnames=("graphdef", "num_ws", "cutoff"))
-def _styles(
-    params: Any,
-    noise_const: Any,
-    w_avg: Array,
-    psi: float,
-    z: Array,
-    c: Array | None = None,
-    *,
-    graphdef: Any,
-    num_ws: int,
-    cutoff: int | None,
-) -> Array:
-    w = nnx.merge(graphdef, params, noise_const).mapping(z, c)
-    return truncate(broadcast_styles(w, num_ws), w_avg, psi, cutoff)
-
-
-@compilation.jit(static_argnames=("graphdef", "resolution", "noise", "as_float"))
-def _synthesize(
-    params: Any,
-    noise_const: Any,
-    alpha: Array | None,
-    ws: Array,
-    seeds: Array,
-    *,
-    graphdef: Any,
-    resolution: int,
-    noise: NoiseMode | Literal["given"],
-    as_float: bool,
-) -> Array:
-    """``seeds`` are those of random noise [N], or the noise itself [N, num_noise] where it is given."""
-    network = nnx.merge(graphdef, params, noise_const).synthesis
-    inputs: NoiseMode | Array = seeds if noise == "given" else noise
-    if noise == "random":
-        # From a key of its own for each image, so that its place in the batch does not matter.
-        inputs = jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (num_noise(resolution),)))(seeds)
-    images = network(ws, resolution=resolution, alpha=1.0 if alpha is None else alpha, noise=inputs)
-    return images if as_float else ops.to_uint8(images)
-
-
 def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Array]:
     """The function of z [n, z_dim], and c [n, c_dim] of a generator with classes, that gives truncated ws."""
     if not math.isfinite(psi):
         raise SamplingError(f"psi = {psi}: must be a finite number; 1 is no truncation.")
     if cutoff is not None and cutoff < 0:
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
-    run = functools.partial(_styles.at(G.config.precision), G.params, G.noise_const, G.w_avg, np.float32(psi))
-    return functools.partial(run, graphdef=G.graphdef, num_ws=G.num_ws, cutoff=cutoff)
+    if G.fading:
+        G = dataclasses.replace(G, alpha=1.0)  # it is of no concern here, and so a stage has one such program
+    return functools.partial(programs.map_latents, G, np.float32(psi), cutoff=cutoff)
 
 
 def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool) -> Callable[..., Array]:
     """The function of ws [n, num_ws, w_dim], and seeds [n] or given noise, that gives images."""
-    # None rather than 1.0 for a finished fade: the old image is then not even computed.
-    alpha = None if G.alpha == 1 else np.float32(G.alpha)
-    run = functools.partial(_synthesize.at(G.config.precision), G.params, G.noise_const, alpha)
-    return functools.partial(run, graphdef=G.graphdef, resolution=G.resolution, noise=noise, as_float=as_float)
+    return functools.partial(programs.draw, G, noise=noise, as_float=as_float)
 
 
 def _noise_inputs(
@@ -360,55 +301,18 @@ def _noise_inputs(
         extra = np.asarray(_checked_seeds(range(n) if noise_seeds is None else noise_seeds), np.uint32)
     else:
         mode, extra = "given", np.asarray(noise, np.float32)
-        if extra.shape[1:] != (num_noise(G.resolution),):
-            raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {num_noise(G.resolution)}].")
+        if extra.shape[1:] != (G.num_noise,):
+            raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {G.num_noise}].")
     if len(extra) != n:
         what = "noise seeds" if isinstance(noise, str) else "rows of noise"
         raise SamplingError(f"{len(extra)} {what} for {n} images: give one for each.")
     return mode, extra
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Rows that go through the network together."""
-
-    rows: slice
-    size: int  # of the batch, padding included
-
-    @property
-    def count(self) -> int:
-        return self.rows.stop - self.rows.start
-
-    def padded(self, *inputs: np.ndarray | None) -> list[np.ndarray]:
-        """Arrays of ``count`` rows with the last one repeated up to ``size``; what is None is left out."""
-        missing = self.size - self.count
-        return [np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) for x in inputs if x is not None]
-
-
-def _parts(G: Generator, n: int, batch: int | None) -> list[_Part]:
-    """The batches that ``n`` rows are computed in: at most two sizes, so at most two programs.
-
-    The sizes depend on ``n`` alone, so that the same call gives the same bits. Those of last batches are powers of two:
-    for all ``n`` together, log2(default_batch) + 1 programs at most.
-    """
-    size = _checked_batch(G, batch)
-    parts = [_Part(slice(start, min(start + size, n)), size) for start in range(0, n, size)]
-    last = parts[-1]
-    if batch is None and size - last.count > MAX_PADDING * n:
-        parts[-1] = dataclasses.replace(last, size=min(size, 2 ** (last.count - 1).bit_length()))
-    return parts
-
-
-def _fetched(run: Callable[[_Part], Array], parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """Results of ``run`` without the padding; a batch is computed while the one before is fetched."""
-    ahead: tuple[Array, int] | None = None
-    for part in parts:
-        result = run(part)
-        if ahead is not None:
-            yield np.asarray(ahead[0])[: ahead[1]]
-        ahead = result, part.count
-    if ahead is not None:
-        yield np.asarray(ahead[0])[: ahead[1]]
+def _parts(G: Generator, n: int, batch: int | None) -> list[Batch]:
+    if batch is not None and batch < 1:
+        raise SamplingError(f"batch = {batch}: must be at least 1.")
+    return batches.split(n, batch or default_batch(G.resolution), fixed=batch is not None)
 
 
 def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:
@@ -424,12 +328,6 @@ def _checked_seeds(seeds: Iterable[int]) -> list[int]:
     if not numbers:
         raise SamplingError("no seeds were given.")
     return numbers
-
-
-def _checked_batch(G: Generator, batch: int | None) -> int:
-    if batch is not None and batch < 1:
-        raise SamplingError(f"batch = {batch}: must be at least 1.")
-    return default_batch(G.resolution) if batch is None else batch
 
 
 def _check_noise(noise: str) -> None:

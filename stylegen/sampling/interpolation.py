@@ -5,14 +5,14 @@ from typing import Literal
 
 import numpy as np
 
-PARALLEL = 1e-6  # sine of an angle so small that its two vectors span no plane
+from stylegen import sphere
 
 
 class PathError(ValueError):
     """There is no such path; the message says why."""
 
 
-def lerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+def interpolate(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     """``n`` points on the straight line from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in w.
 
     Raises:
@@ -72,30 +72,10 @@ def _lerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 
 
 def _slerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    """cos(t angle) u + sin(t angle) p, with u = a/|a| and p the unit vector at right angles to it in their plane."""
     if t in (0, 1):
         return b if t else a
-    u, length_a = _unit(a.astype(np.float64))
-    v, length_b = _unit(b.astype(np.float64))
-    # Unlike the arc cosine of the dot product, this keeps its precision at angles near 0 and pi.
-    angle = 2 * np.arctan2(_norm(u - v), _norm(u + v))
-    p = v - np.sum(u * v, axis=-1, keepdims=True) * u
-    # Parallel and opposite vectors leave the plane open: it is then that of u and the axis farthest from it.
-    axis = np.eye(a.shape[-1])[np.argmin(np.abs(u), axis=-1)]
-    any_p = axis - np.sum(u * axis, axis=-1, keepdims=True) * u
-    p, _ = _unit(np.where(_norm(p) < PARALLEL, any_p, p))
-    direction = np.cos(t * angle) * u + np.sin(t * angle) * p
-    return (direction * (length_a * (1 - t) + length_b * t)).astype(a.dtype)
-
-
-def _norm(x: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def _unit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions and lengths [..., 1] of vectors; a zero vector stays zero."""
-    length = _norm(x)
-    return x / np.where(length == 0, 1, length), length
+    length_a, length_b = (sphere.norm(x.astype(np.float64)) for x in (a, b))
+    return (sphere.slerp(a, b, t) * (length_a * (1 - t) + length_b * t)).astype(a.dtype)
 
 
 _KINDS = {"lerp": _lerp_at, "slerp": _slerp_at}

@@ -1,4 +1,4 @@
-"""What a run is made of: ``Networks``, which never change, and ``TrainState``, which holds everything that does."""
+"""What changes in a run: ``TrainState``, how it begins, and the generator that is sampled from it."""
 
 import dataclasses
 from typing import Any
@@ -11,13 +11,16 @@ from flax import nnx
 from jax import Array
 
 from stylegen.config import Config
-from stylegen.networks.build import Networks, Params
+from stylegen.networks.build import Params
 from stylegen.networks.discriminator import Discriminator
 from stylegen.networks.generator import Generator, split_generator
 from stylegen.networks.layers import Initializer
 from stylegen.training.augment import Controller, init_controller
 from stylegen.training.losses import penalties
 from stylegen.training.schedule import Stage
+
+# Where the arrays of a Generator (``generator.ARRAYS``) are in the state: what is sampled from, loaded and exported.
+GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}
 
 
 @jax.tree_util.register_dataclass
@@ -114,14 +117,11 @@ def blank_state(config: Config) -> TrainState:
     return jax.tree.map(blank, abstract_state(config))
 
 
-def ema_generator(config: Config, networks: Networks, state: TrainState, stage: Stage, source: str = "") -> Generator:
+def ema_generator(config: Config, state: TrainState, stage: Stage, source: str = "") -> Generator:
     """The generator to sample from at this point of a run."""
     return Generator(
         config=config,
-        graphdef=networks.g,
-        params=state.g_ema,
-        noise_const=state.noise_const,
-        w_avg=state.w_avg,
+        **{name: getattr(state, field) for name, field in GENERATOR_FIELDS.items()},
         resolution=stage.resolution,
         alpha=stage.alpha,
         kimg=int(state.nimg) / 1000,

@@ -27,6 +27,7 @@ from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation
 from stylegen.projection import loss as projection_loss
 from stylegen.projection import search
 from stylegen.runtime import compilation, sharding
+from stylegen.sampling import programs
 from stylegen.training import losses
 from stylegen.training.regularization import regularization_steps
 from stylegen.training.state import abstract_state
@@ -137,8 +138,8 @@ def lowered(monkeypatch):
 
 
 def test_sampling_has_the_precision_of_the_generator(make_generator, lowered, monkeypatch):
-    for name in ("_styles", "_synthesize"):
-        monkeypatch.setattr(getattr(sampling, name), "_made", {})
+    for program in (programs.map_latents, programs.draw):
+        monkeypatch.setattr(program, "_made", {})
     for precision, name in (("default", "DEFAULT"), ("highest", "HIGHEST")):
         lowered.clear()
         sampling.sample(of_precision(make_generator(), precision), [1])
@@ -150,8 +151,8 @@ def test_projection_is_exact(make_generator, lowered, monkeypatch):
         search._step,
         search._goal,
         search._styles_of,
-        sampling.generate._styles,
-        sampling.generate._synthesize,
+        programs.map_latents,
+        programs.draw,
     ):
         monkeypatch.setattr(program, "_made", {})
     G = of_precision(make_generator(block="demod"), "default")
@@ -222,7 +223,7 @@ def test_the_gradient_of_a_bias_is_a_sum_in_float32(layer):
 
 def in_bfloat16(G):
     config = dataclasses.replace(G.config, compute_dtype="bfloat16", precision="default")
-    return dataclasses.replace(G, config=config, graphdef=build_networks(config).g)
+    return dataclasses.replace(G, config=config)
 
 
 @pytest.mark.parametrize("block", ["adain", "demod"])
@@ -231,7 +232,7 @@ def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_g
     low = in_bfloat16(G)
     assert (sampling.sample(low, range(4)) != sampling.sample(G, range(4))).any()
     restored = in_float32(low)
-    assert restored.graphdef == G.graphdef and restored.config == G.config and restored.params is low.params
+    assert restored.config == G.config and restored.params is low.params
     drawn = [generated_set.GeneratedSet(x, generated_set.Drawing()) for x in (G, low)]
     images = [np.asarray(each.read(np.arange(4))) for each in drawn]
     np.testing.assert_array_equal(*images)

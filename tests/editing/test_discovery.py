@@ -5,11 +5,11 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import stylegen
 from stylegen.editing import directions, discovery
 from stylegen.editing.directions import Direction, Directions, EditError
+from stylegen.networks.build import build_networks
 
 LAYERS = (0, 1)
 
@@ -38,7 +38,7 @@ def test_principal_components_are_found_in_order_and_to_scale():
 
 
 def test_the_affine_is_what_the_network_applies(G):
-    network = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis
+    network = build_networks(G.config).generator(G.params, G.noise_const).synthesis
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 1, G.w_dim)).astype(np.float32)
     for layer in range(G.num_ws):
@@ -50,7 +50,7 @@ def test_the_affine_is_what_the_network_applies(G):
 
 def test_the_affines_of_stylegan2_are_those_that_a_layer_feeds(make_generator):
     G = make_generator(block="demod")
-    blocks = nnx.merge(G.graphdef, G.params, G.noise_const).synthesis.blocks
+    blocks = build_networks(G.config).generator(G.params, G.noise_const).synthesis.blocks
     feeds = [[blocks.b4.conv1], [blocks.b4.torgb, blocks.b8.conv0], [blocks.b8.conv1]]
     feeds += [[blocks.b8.torgb, blocks.b16.conv0], [blocks.b16.conv1], [blocks.b16.torgb]]
     w = np.random.default_rng(0).standard_normal((1, G.w_dim)).astype(np.float32)

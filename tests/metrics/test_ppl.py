@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stylegen.metrics import MetricError, ppl
-from stylegen.metrics.ppl import path_ends, prepare, slerp, summarize
+from stylegen.metrics.ppl import path_ends, prepare, summarize
 
 D, SIDE = 6, 4
 LINEAR = np.random.default_rng(1).standard_normal((D, SIDE * SIDE * 3))
@@ -92,11 +92,20 @@ def test_ends_do_not_depend_on_the_batch():
     assert ((whole[2] >= 0) & (whole[2] < 1)).all() and len(set(whole[2])) == 10
 
 
-def test_slerp_of_orthogonal_vectors():
-    a, b = np.array([[3.0, 0]]), np.array([[0, 0.1]])
-    np.testing.assert_allclose(slerp(a, b, np.array([0.0])), [[np.sqrt(2), 0]], atol=1e-12)
-    np.testing.assert_allclose(slerp(a, b, np.array([0.5])), [[1, 1]], atol=1e-12)
-    np.testing.assert_allclose(slerp(a, b, np.array([1.0])), [[0, np.sqrt(2)]], atol=1e-12)
+def test_steps_in_z_are_on_the_sphere_of_typical_latents(exact):
+    """Orthogonal latents of other lengths: what is mapped has length sqrt(2), and turns a right angle per unit of t."""
+    z0, z1, places, mapped = np.array([[3.0, 0]]), np.array([[0, 0.1]]), np.array([0.0, 0.5]), []
+    ends = ((z0, z1, t[None]) for t in places)
+
+    def mapping(z):
+        mapped.append(z[0])
+        return z
+
+    ppl.path_length(
+        mapping, lambda w: w.reshape(-1, 1, 1, 2).astype(np.float64), numpy_distance, ends, space="z", epsilon=0.5
+    )
+    root = np.sqrt(2)
+    np.testing.assert_allclose(mapped, [[root, 0], [1, 1], [1, 1], [0, root]], atol=1e-12)
 
 
 def test_crop_and_size():

@@ -278,7 +278,7 @@ def test_truncate_to_the_ends():
 
 def test_a_generator_says_what_it_is():
     config = make_config(classes=3)
-    G = Generator(config, None, {}, {}, jnp.zeros(6), resolution=8, alpha=0.5, kimg=12.5)
+    G = Generator(config, {}, {}, jnp.zeros(6), resolution=8, alpha=0.5, kimg=12.5)
     assert (G.z_dim, G.w_dim, G.c_dim, G.num_ws, G.image_channels) == (5, 6, 3, 4, 3)
     assert repr(G) == "Generator(8x8, alpha 0.50, z 5, 4 styles of 6, 3 classes, 12.5 kimg)"
 

@@ -76,7 +76,6 @@ def test_truncated_images_through_the_public_functions(name):
     ref = load(name)
     G = Generator(
         config=ref.config,
-        graphdef=networks(name).g,
         params=ref.params(ref.generator_paths()),
         noise_const=ref.noise_const(),
         w_avg=ref["vars/G/dlatent_avg"],

@@ -44,7 +44,6 @@ def public():
     ref = load()
     return Generator(
         config=ref.config,
-        graphdef=networks().g,
         params=ref.params(ref.generator_paths()),
         noise_const=ref.noise_const(),
         w_avg=ref["vars/G/mapping.w_avg"],

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 import stylegen
 from stylegen import ops
 from stylegen.cli import convert, sample
 from stylegen.formats import WeightsError
+from stylegen.networks.build import build_networks
+from stylegen.networks.mapping import truncate
 from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
 from stylegen.runs.checkpoint import Checkpointer
@@ -55,14 +55,12 @@ def close(found, expected, tolerance=2e-5):
 def check_images(G, network, settings, lod=0.0):
     z = np.random.default_rng(3).standard_normal((2, G.z_dim)).astype(np.float32)
     labels = labels_of(settings, 2)
-    net = nnx.merge(G.graphdef, G.params, G.noise_const)
     w = original.run_mapping(network, z, labels)
-    close(net.mapping(z, labels), w)
+    close(G.mapping(z, labels), w)
 
     @jax.jit
     def synthesize(w):
-        ws = jnp.broadcast_to(w[:, None], (2, G.num_ws, G.w_dim))
-        return net.synthesis(ws, resolution=G.resolution, alpha=G.alpha)
+        return G.synthesis(G.broadcast(w))
 
     expected = original.run_synthesis(network, w, lod)
     assert np.std(expected) > 0.1 and np.abs(expected[0] - expected[1]).max() > 0.1
@@ -71,7 +69,7 @@ def check_images(G, network, settings, lod=0.0):
 
 def check_scores(imported, network, settings):
     config, state, _ = importing.state_of(imported)
-    d = importing.build_networks(config).discriminator(state.d)
+    d = build_networks(config).discriminator(state.d)
     images = np.random.default_rng(4).standard_normal((8, config.resolution, config.resolution, config.image_channels))
     images, labels = images.astype(np.float32), labels_of(settings, 8)
     order = np.array(ops.minibatch_std_order(8, config.discriminator.mbstd_group_size))
@@ -392,17 +390,16 @@ def test_the_reference(name, shared, tmp_path):
         path = write(tmp_path / "x.pkl", reference_networks(arrays, REFERENCES[name]))
     imported = importing.read(path)
     G = importing.generator(imported)
-    net = nnx.merge(G.graphdef, G.params, G.noise_const)
-    ws = jnp.broadcast_to(net.mapping(arrays["in/z"], arrays.get("in/labels"))[:, None], arrays["out/dlatents"].shape)
+    ws = G.broadcast(G.mapping(arrays["in/z"], arrays.get("in/labels")))
     close(ws, arrays["out/dlatents"], 1e-4)
-    synthesize = jax.jit(lambda ws: net.synthesis(ws, resolution=G.resolution))
+    synthesize = jax.jit(G.synthesis)
     close(synthesize(ws), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
     if "out/images_psi0.7_cutoff4" in arrays:
-        truncated = stylegen.networks.mapping.truncate(ws, G.w_avg, 0.7, 4)
+        truncated = truncate(ws, G.w_avg, 0.7, 4)
         expected = arrays["out/images_psi0.7_cutoff4"].transpose(0, 2, 3, 1)
         close(synthesize(truncated), expected, 1e-4)
     config, state, _ = importing.state_of(imported)
-    d, labels = importing.build_networks(config).discriminator(state.d), arrays.get("in/labels")
+    d, labels = build_networks(config).discriminator(state.d), arrays.get("in/labels")
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/lod0/images"].transpose(0, 2, 3, 1)[order]
     scores = jax.jit(d)(images, None if labels is None else labels[order])

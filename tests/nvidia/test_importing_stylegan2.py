@@ -1,15 +1,12 @@
 """Imports of StyleGAN2's pickles, of TensorFlow and of PyTorch: the reference's images, and each other's weights."""
 
-import functools
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from stylegen import ops
 from stylegen.formats import WeightsError
+from stylegen.networks.build import build_networks
 from stylegen.networks.mapping import truncate
 from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
@@ -151,17 +148,16 @@ def test_the_reference(form, arrays, tmp_path):
     config, state, stage = importing.state_of(imported)
     assert (stage.resolution, stage.alpha, config.generator.block) == (32, 1, "demod")
     G = importing.generator(imported)
-    net = nnx.merge(G.graphdef, G.params, G.noise_const)
-    ws = jnp.broadcast_to(net.mapping(arrays["in/z"])[:, None], arrays["out/ws"].shape)
+    ws = G.broadcast(G.mapping(arrays["in/z"]))
     close(ws, arrays["out/ws"])
-    synthesize = jax.jit(functools.partial(net.synthesis, resolution=32), static_argnames="noise")
+    synthesize = jax.jit(G.synthesis, static_argnames="noise")
     for name, styles, noise in (
         ("images", ws, "const"),
         ("images_no_noise", ws, "none"),
         ("images_psi0.7_cutoff4", truncate(ws, G.w_avg, 0.7, 4), "const"),
     ):
         close(synthesize(styles, noise=noise), arrays[f"out/{name}"].transpose(0, 2, 3, 1))
-    d = importing.build_networks(config).discriminator(state.d)
+    d = build_networks(config).discriminator(state.d)
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/images"].transpose(0, 2, 3, 1)[order]
     close(jax.jit(d)(images), arrays["out/fake_scores"].reshape(-1)[order])

@@ -2,18 +2,19 @@
 
 from PIL import Image
 
-from stylegen import data, sampling
+from stylegen import data
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, RunConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
 from stylegen.runs import directory
 from stylegen.runs.pictures import Pictures
 from stylegen.runtime import sharding
+from stylegen.sampling import programs
 from stylegen.training.schedule import Stage
 from stylegen.training.state import init_state
 
 
 def compiled() -> tuple[int, int]:
-    return sampling.generate._styles.jitted._cache_size(), sampling.generate._synthesize.jitted._cache_size()
+    return programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()
 
 
 def test_grids_are_compiled_before_they_are_needed(tmp_path):

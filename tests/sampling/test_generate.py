@@ -9,17 +9,19 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 import stylegen
 from stylegen import sampling
+from stylegen.networks.build import build_networks
 from stylegen.runs.load import save_generator
+from stylegen.sampling import programs
+from stylegen.sampling.batches import split
 from stylegen.sampling.generate import SamplingError
 from stylegen.sampling.interpolation import PathError
 
 
 def network(G):
-    return nnx.merge(G.graphdef, G.params, G.noise_const)
+    return build_networks(G.config).generator(G.params, G.noise_const)
 
 
 def numpy_uint8(x: np.ndarray) -> np.ndarray:
@@ -115,27 +117,23 @@ def test_an_image_does_not_depend_on_the_others(make_generator):
 def test_any_number_of_pictures_compiles_once(make_generator):
     G = make_generator()
     stylegen.sample(G, [0], batch=3)
-    compiled = sampling.generate._synthesize.jitted._cache_size(), sampling.generate._styles.jitted._cache_size()
+    compiled = programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
-    assert (
-        sampling.generate._synthesize.jitted._cache_size(),
-        sampling.generate._styles.jitted._cache_size(),
-    ) == compiled
+    assert (programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()) == compiled
 
 
 @pytest.fixture
 def batches(monkeypatch):
     """Inputs of the synthesis program, in the order of its calls, with a CPU's largest batch."""
-    seen = []
-    monkeypatch.setattr(sampling, "default_batch", lambda resolution: 16)
+    seen, draw = [], programs.draw
+    monkeypatch.setattr(sampling.generate, "default_batch", lambda resolution: 16)
 
-    def recorded(params, noise_const, alpha, ws, seeds, **options):
+    def recorded(G, ws, extra, **options):
         seen.append(ws)
-        return program(params, noise_const, alpha, ws, seeds, **options)
+        return draw(G, ws, extra, **options)
 
-    program = sampling.generate._synthesize.at("highest")
-    monkeypatch.setattr(sampling.generate._synthesize, "at", lambda precision: recorded)
+    monkeypatch.setattr(programs, "draw", recorded)
     return seen
 
 
@@ -168,13 +166,11 @@ def test_a_few_images_cost_a_few_images(make_generator, batches, n, sizes):
     assert [len(ws) for ws in batches] == [16] * -(-n // 16), "a batch that is given is kept"
 
 
-def test_all_numbers_of_images_together_have_few_programs(make_generator, monkeypatch):
-    monkeypatch.setattr(sampling, "default_batch", lambda resolution: 16)
-    G = make_generator()
-    sizes = {part.size for n in range(1, 300) for part in sampling.generate._parts(G, n, None)}
+def test_all_numbers_of_images_together_have_few_programs():
+    sizes = {part.size for n in range(1, 300) for part in split(n, 16, fixed=False)}
     assert sizes == {1, 2, 4, 8, 16}
     for n in range(1, 300):
-        parts = sampling.generate._parts(G, n, None)
+        parts = split(n, 16, fixed=False)
         assert len({part.size for part in parts}) <= 2
         assert sum(part.size for part in parts) < max(2 * n, 2) and sum(part.count for part in parts) == n
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import stylegen
 from stylegen.sampling import interpolation
 
 
@@ -17,19 +18,26 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.arccos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1)))
 
 
-def test_lerp_is_linspace_and_keeps_shape_and_dtype():
+def test_interpolate_is_linspace_and_keeps_shape_and_dtype():
     a, b = np.ones((3, 2), np.float32), np.arange(6, dtype=np.float32).reshape(3, 2)
-    points = interpolation.lerp(a, b, n=5)
+    points = interpolation.interpolate(a, b, n=5)
     assert points.shape == (5, 3, 2) and points.dtype == np.float32
     np.testing.assert_allclose(points, np.linspace(a, b, 5), atol=1e-6)
 
 
-@pytest.mark.parametrize("between", [interpolation.lerp, interpolation.slerp])
+@pytest.mark.parametrize("between", [interpolation.interpolate, interpolation.slerp])
 def test_the_ends_are_exact(between):
     a, b = vectors(2)
     points = between(a, b, n=7)
     np.testing.assert_array_equal(points[0], a)
     np.testing.assert_array_equal(points[-1], b)
+
+
+def test_lerp_is_the_old_name_of_interpolate():
+    with pytest.warns(DeprecationWarning, match=r"stylegen\.lerp is now stylegen\.interpolate") as warned:
+        assert stylegen.lerp is interpolation.interpolate
+    assert warned[0].filename == __file__, "it names the line that uses it"
+    assert "lerp" not in stylegen.__all__
 
 
 def test_slerp_turns_at_constant_speed_in_the_plane_of_its_ends_and_its_length_is_linear():
@@ -46,7 +54,7 @@ def test_slerp_keeps_the_length_that_a_straight_line_leaves():
     a = np.array([1, 0, 0], np.float32)
     b = np.array([0, 1, 0], np.float32)
     np.testing.assert_allclose(interpolation.slerp(a, b, 3)[1], [np.sqrt(0.5), np.sqrt(0.5), 0], atol=1e-7)
-    np.testing.assert_allclose(interpolation.lerp(a, b, 3)[1], [0.5, 0.5, 0], atol=1e-7)
+    np.testing.assert_allclose(interpolation.interpolate(a, b, 3)[1], [0.5, 0.5, 0], atol=1e-7)
 
 
 def test_slerp_treats_every_row_by_itself():
@@ -96,7 +104,7 @@ def test_a_loop_closes_without_a_jump_or_a_pause():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: interpolation.lerp(np.zeros(3), np.zeros(4), 3), "must be alike"),
+        (lambda: interpolation.interpolate(np.zeros(3), np.zeros(4), 3), "must be alike"),
         (lambda: interpolation.slerp(np.zeros(3), np.zeros(3), 1), "at least its two ends"),
         (lambda: interpolation.num_frames(1, 5, False), "at least two seeds"),
         (lambda: interpolation.num_frames(2, 0, False), "frames = 0"),
