@@ -19,6 +19,7 @@ _HOME = {
     "walk": "sampling",
     "Generator": "networks.generator",
     "Config": "config",
+    "StylegenError": "errors",
 }
 
 __all__ = list(_HOME)

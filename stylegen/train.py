@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from stylegen import data, ops
 from stylegen.config import Config
+from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
@@ -44,7 +45,7 @@ TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
 MAX_CHECKPOINT_NIMG = 200_000  # but not less often than this
 
 
-class TrainingError(ValueError):
+class TrainingError(StylegenError):
     """Training went wrong; the message says how, and what is saved."""
 
 

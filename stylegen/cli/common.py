@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from stylegen.errors import StylegenError
 from stylegen.io.progress import duration
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
 
 
-class UsageError(ValueError):
+class UsageError(StylegenError):
     """The command line asks for something that cannot be; the message says what can."""
 
 
@@ -29,14 +30,12 @@ Batch = TypeVar("Batch", bound=Sized)
 def run(verb: Callable[[], None]) -> int:
     """Do what a verb does; its exit status.
 
-    Errors of this package's own classes (ConfigError, DataError and the like), which it raises on purpose, and those of
-    the file system become one sentence. Anything else is a bug and keeps its traceback.
+    A StylegenError, which this package raises on purpose, and errors of the file system become one sentence. Anything
+    else is a bug and keeps its traceback.
     """
     try:
         verb()
-    except Exception as error:
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("stylegen."):
-            raise
+    except (StylegenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

@@ -5,10 +5,12 @@ import os
 
 import numpy as np
 
+from stylegen.errors import StylegenError
+
 Batch = dict[str, np.ndarray]
 
 
-class DataError(ValueError):
+class DataError(StylegenError):
     """The data cannot be used; the message is one sentence that says what is wrong and what to do."""
 
 

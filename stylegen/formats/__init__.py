@@ -1,5 +1,7 @@
 """Other frameworks' files, read without running anything in them."""
 
+from stylegen.errors import StylegenError
 
-class WeightsError(ValueError):
+
+class WeightsError(StylegenError):
     """A file of weights cannot be used; the message says why and what would do."""

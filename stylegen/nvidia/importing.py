@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.config import Config, ScheduleConfig
+from stylegen.errors import StylegenError
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_tree import printable
 from stylegen.networks.build import build_networks
@@ -33,7 +34,7 @@ MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
 REPORT = "import.txt"  # in the run directory: what was found, mapped and left
 
 
-class ImportingError(ValueError):
+class ImportingError(StylegenError):
     """The imported networks cannot be written where they should go; the message says why."""
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.data.raw.image_files import SUFFIXES
+from stylegen.errors import StylegenError
 
 MAX_TARGETS = 256  # in one folder; each takes as long as a picture of its own
 
 
-class TargetError(ValueError):
+class TargetError(StylegenError):
     """A target cannot be used; the message says why."""
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
+from stylegen.errors import StylegenError
 from stylegen.io import images
 
 CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
@@ -30,7 +31,7 @@ OURS = (
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
-class RunError(ValueError):
+class RunError(StylegenError):
     """The run directory cannot be used; the message says why and what to do."""
 
 

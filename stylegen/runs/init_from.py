@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from stylegen.config import Config, ConfigError
+from stylegen.errors import StylegenError
 from stylegen.networks.trees import by_path
 from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
@@ -27,7 +28,7 @@ SAME = ("block", "mapping_lr_multiplier", "normalize_z")
 MOST = 24  # rows of a table of differences
 
 
-class TransferError(ValueError):
+class TransferError(StylegenError):
     """A run cannot be started from that; the message says why."""
 
 

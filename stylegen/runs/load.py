@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from stylegen.config import Config
 from stylegen.config_json import from_json, to_json
+from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator, split_generator
@@ -34,7 +35,7 @@ MAX_METADATA = 2**20  # bytes of it
 FORMAT = "stylegen-generator-1"
 
 
-class LoadError(ValueError):
+class LoadError(StylegenError):
     """There is no generator to load; the message says what there is."""
 
 

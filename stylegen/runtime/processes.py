@@ -25,6 +25,7 @@ import jax
 
 from stylegen.config import Config, DistributedConfig
 from stylegen.config_json import LOCAL, differences, from_json, to_json
+from stylegen.errors import StylegenError
 
 POLL = 1.0  # seconds between two signs of life
 LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
@@ -44,7 +45,7 @@ _numbers = itertools.count()  # of what is said: the same in all processes, for 
 _watch: "_Watch | None" = None
 
 
-class ProcessError(ValueError):
+class ProcessError(StylegenError):
     """The processes cannot train together; the message says why."""
 
 
@@ -102,7 +103,7 @@ def computing() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if _watch is not None and not type(error).__module__.startswith("stylegen."):
+        if _watch is not None and not isinstance(error, StylegenError):
             _watch.suspect()
             _watch.fail(error)
             traceback.print_exc()

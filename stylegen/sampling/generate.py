@@ -21,6 +21,7 @@ from flax import nnx
 from jax import Array
 
 from stylegen import ops
+from stylegen.errors import StylegenError
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.networks.layers import num_noise
 from stylegen.networks.mapping import broadcast_styles, truncate
@@ -38,7 +39,7 @@ ACCELERATOR_BATCH, ACCELERATOR_BATCH_PIXELS = 64, 2**22
 MAX_PADDING = 1 / 4  # a last batch that is padded by more, as a share of all rows, is run at a smaller size
 
 
-class SamplingError(ValueError):
+class SamplingError(StylegenError):
     """What was asked of a generator cannot be drawn; the message says what can."""
 
 

@@ -5,10 +5,12 @@ from typing import Literal
 
 import numpy as np
 
+from stylegen.errors import StylegenError
+
 PARALLEL = 1e-6  # sine of an angle so small that its two vectors span no plane
 
 
-class PathError(ValueError):
+class PathError(StylegenError):
     """There is no such path; the message says why."""
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,6 @@ from stylegen.data.raw.base import Origin, RawImage
 
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
 _KEYS_KEPT = 100  # unreadable images named in the manifest
-
-
-class Stopped(Exception):
-    """The job was told to stop; the shard at hand is given up."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ def run_in_process(index: int) -> ShardResult:
         with _Process.counter.get_lock():
             _Process.counter.value += 1
         if _Process.stop.is_set():
-            raise Stopped
+            raise CancelledError  # the shard at hand is given up
 
     return write_shard(_Process.job, index, count_image)
 
