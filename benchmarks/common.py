@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stylegen.io import files
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -146,8 +148,7 @@ def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
     """Write the results, if that was asked for."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        files.write_json(path, result)
 
 
 def run_json(command: Sequence[str]) -> dict[str, Any]:

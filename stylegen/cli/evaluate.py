@@ -1,6 +1,5 @@
 """The verb ``evaluate``: FID, KID, precision and recall, SWD, path lengths of a run, or of two sets of images."""
 
-import json
 import os
 import sys
 import warnings
@@ -211,7 +210,7 @@ def _print(results: list[Any]) -> None:
 
 def _write(path: Path, found: Found, several: bool) -> None:
     """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
-    from stylegen.io.files import replacing
+    from stylegen.io.files import write_json
 
     tree: dict[str, Any] = {}
     for kimg, results in found:
@@ -221,8 +220,7 @@ def _write(path: Path, found: Found, several: bool) -> None:
                 tree.setdefault(result.name, []).append(entry)
             else:
                 tree[result.name] = entry
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(tree, indent=2) + "\n")
+    write_json(path, tree)
     print(f"{os.fspath(path)}: written.")
 
 

@@ -23,7 +23,7 @@ def to_pil(image: np.ndarray) -> Image.Image:
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
     """Write a uint8 picture [h, w, C] as a file of the format that the extension names; atomic."""
-    with replacing(path) as partial:
+    with replacing(path, durable=False) as partial:
         to_pil(image).save(partial)
 
 

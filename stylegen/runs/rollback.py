@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from stylegen.io.files import write_json
 from stylegen.runtime import processes
 
 NAME = "rollbacks.json"  # in the run directory
@@ -34,10 +35,8 @@ def read(folder: Path) -> list[Rollback]:
 
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:
-    """Write the list, whole or not at all; to be called by process 0."""
-    partial = folder / f"{NAME}.partial"
-    partial.write_text(json.dumps([asdict(each) for each in rollbacks], indent=1) + "\n")
-    partial.replace(folder / NAME)
+    """Write the list, whole or not at all, and to the disk; to be called by process 0."""
+    write_json(folder / NAME, [asdict(each) for each in rollbacks], indent=1)
 
 
 def in_vain(rollbacks: list[Rollback]) -> int:

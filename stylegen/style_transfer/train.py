@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.config_json import to_dict
-from stylegen.io.files import replacing
+from stylegen.io import json_lines
+from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, duration
 from stylegen.networks.trees import by_path
@@ -33,7 +34,7 @@ from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_m
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
 
-STATE, RESULT, PREVIEW = "state.safetensors", "style.safetensors", "preview.png"
+STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")
 # What may change between two sittings of a run.
 RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
@@ -55,6 +56,8 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     bank = training_images.open_bank(config.pictures)
     progress.say(f"{len(bank.photographs)} photographs ({photographs}).")
     run = _Run(config, folder, bank, progress)
+    phase, step = run.where()
+    json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
     with _stoppable():
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
@@ -83,8 +86,7 @@ def _open_run(config: StyleConfig) -> Path:
         return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StyleError(f"run.dir = {config.run.dir!r}: holds something else; give an empty directory.")
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(wanted, indent=2) + "\n")
+    write_json(path, wanted)
     return folder
 
 
@@ -92,6 +94,11 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [
         f"{section}.{name}" for section in b for name in b[section] if a.get(section, {}).get(name) != b[section][name]
     ]
+
+
+def _position(line: dict[str, Any]) -> tuple[int, int]:
+    """Where in the training a line of stats.jsonl stands."""
+    return PHASES.index(line["phase"]), line["step"]
 
 
 @contextlib.contextmanager
@@ -182,7 +189,7 @@ class _Run:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         left = duration((total - step) * getattr(self.config, phase).batch / max(rate, 1e-9))
         self.progress.update(f"{phase} {step:,} of {total:,} steps  {numbers}  {rate:.1f} img/s, {left} left")
-        with (self.folder / "stats.jsonl").open("a") as file:
+        with (self.folder / STATS).open("a") as file:
             file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": rate}) + "\n")
 
 

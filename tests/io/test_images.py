@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegen.io import files, images
+from stylegen.io import images
 
 
 def pictures(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
@@ -46,15 +46,6 @@ def test_save_grid_writes_the_grid(tmp_path):
     with Image.open(tmp_path / "fakes000012.png") as back:
         np.testing.assert_array_equal(np.asarray(back), images.grid(pictures(4), 2, 3))
     assert [path.name for path in tmp_path.iterdir()] == ["fakes000012.png"]
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path):
-    (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a.txt") as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "old"
 
 
 def test_a_mixing_grid_has_its_sources_along_the_edges():

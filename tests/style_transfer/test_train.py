@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -79,6 +80,16 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(whole, tmp_path, monk
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
     for name, x in whole[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
+
+
+def test_a_resumed_run_has_each_line_of_its_statistics_once(whole, tmp_path):
+    """A killed run has lines beyond its saved state, and half a one."""
+    shutil.copytree(whole[0], tmp_path / "run")
+    stats = tmp_path / "run" / "stats.jsonl"
+    before = stats.read_text()
+    stats.write_text(before + '{"phase": "decoder", "step": 50, "loss": 1}\n{"phase": "deco')
+    train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    assert stats.read_text() == before
 
 
 def test_the_directory_is_checked(whole, tmp_path):

@@ -24,12 +24,11 @@ from stylegen.data.prepared.manifest import (
     resolution_folder,
     settings_from_json,
     settings_to_json,
-    write_json,
 )
 from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
 from stylegen.data.raw.base import Origin
 from stylegen.data.source import DataError, usable_cores
-from stylegen.io.files import exclusive
+from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -126,7 +125,9 @@ def prepare(
             )
             return manifest
         (out / WORK_FOLDER).mkdir(exist_ok=True)
-        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings))
+        for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in options.resolutions)):
+            remove_partial(folder)  # of an earlier call that was killed
+        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings), indent=1)
         results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
         _check_space(job, results, progress)
         try:
