@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegen.io import files
+from stylegen.io.tables import table as table  # for all benchmarks and studies
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,16 +134,6 @@ def program_gib(program: Any) -> float:
     """Memory that a compiled program needs while it runs, its arguments included, by the compiler's account."""
     memory = program.memory_analysis()
     return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30
-
-
-def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
-    """Rows as text. ``columns`` has, by key of a row, the title and the format; what is None or missing is a dash."""
-    cells = [[title for title, _ in columns.values()]]
-    for row in rows:
-        values = [(row.get(key), form) for key, (_, form) in columns.items()]
-        cells.append(["-" if value is None else format(value, form) for value, form in values])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import common
+from stylegen.io.tables import table
 
 DESCRIPTION = """Measure how good generated pictures are. Every number comes with its provenance.
 
@@ -201,11 +202,14 @@ def _download(name: str) -> None:
 def _print(results: list[Any]) -> None:
     from stylegen.evaluation.evaluate_run import measured_by
 
+    rows = []
     for result in results:
         counts = [
             f"{result.provenance[side]['count']:,} {side}" for side in ("fakes", "reals") if side in result.provenance
         ]
-        print(f"{result.name:<24} {result.value:<12.6g} {measured_by(result.provenance)}, {', '.join(counts)}")
+        by = ", ".join([measured_by(result.provenance), *counts])
+        rows.append({"name": result.name, "value": result.value, "by": by})
+    print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))
 
 
 def _write(path: Path, found: Found, several: bool) -> None:

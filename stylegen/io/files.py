@@ -6,6 +6,7 @@ rename. A reader sees the old file or the new one, also after a crash or a power
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +101,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(tree, indent=indent) + "\n")
+
+
+def natural_order(path: str) -> list[list[tuple[int, int, str]]]:
+    """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order."""
+    folders, _, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    parts = [*folders.split("/"), *((stem, suffix) if stem else (dot + suffix,))]
+    # Runs of digits are numbers and come before other text, as they do in ASCII; their text tells 01 from 1.
+    runs = (re.findall(r"[0-9]+|[^0-9]+", part) for part in parts)
+    return [[(0, int(run), run) if run[0] in "0123456789" else (1, 0, run) for run in part] for part in runs]
 
 
 def remove_partial(folder: Path) -> None:
