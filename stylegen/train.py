@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,6 +29,7 @@ from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.pictures import NUM_STYLES, Pictures
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
+from stylegen.runtime.signals import stop_requested
 from stylegen.training import doctor, freeze, schedule, warmup
 from stylegen.training.doctor import Doctor
 from stylegen.training.meters import Clock, Means
@@ -87,7 +86,7 @@ def _train(config: Config) -> Path:
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)
-    resumes = processes.from_main(str(not config.run.overwrite and bool(available(folder))) if main else "") == "True"
+    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     taken = init_from.read(config) if config.run.init_from and not resumes else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
@@ -106,7 +105,7 @@ def _train(config: Config) -> Path:
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, _stop_requested() as asked:
+            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, stop_requested() as asked:
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
@@ -127,29 +126,6 @@ def _held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, directory.RunError(f"{folder} is in use: another process trains there.")):
         yield
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C interrupts at once. In the main thread only."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not event.is_set():
-            print("Stopping after this step, and saving; Ctrl-C again interrupts at once.", flush=True)
-        event.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclasses.dataclass

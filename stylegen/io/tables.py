@@ -25,13 +25,9 @@ def table(
         values = [(row.get(key), form) for key, (_, form) in columns.items()]
         cells.append(["-" if value is None else format(value, form) for value, form in values])
     widths = [max((len(line[i]) for line in cells), default=0) for i in range(len(columns))]
-    left = [form.startswith("<") for _, form in columns.values()]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if to_left else cell.rjust(w) for cell, w, to_left in zip(line, widths, left, strict=True)
-        ).rstrip()
-        for line in cells
-    ]
+    sides = ["<" if form.startswith("<") else ">" for _, form in columns.values()]
+    places = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)]
+    lines = ["  ".join(map(format, line, places)).rstrip() for line in cells]
     if header and rule:
         lines.insert(1, "-" * len(lines[0]))
     return "\n".join(lines)

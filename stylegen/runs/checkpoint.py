@@ -287,15 +287,15 @@ class Checkpointer:
             return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in wanted.items()}
 
         found = self._find(read, log) if processes.is_main() else None
-        chosen = processes.from_main(str(found[0].nimg) if found else "")
-        if chosen == "":
+        chosen = processes.broadcast(found[0].nimg if found else None)
+        if chosen is None:
             return None
         self._manager.reload()  # what was set aside
         if found is None:
             try:
-                found = read(int(chosen))
+                found = read(chosen)
             except Damaged as error:
-                name = f"The checkpoint at {in_kimg(int(chosen))} kimg in {self._folder}"
+                name = f"The checkpoint at {in_kimg(chosen)} kimg in {self._folder}"
                 raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
         meta, host = found
         fields: dict[str, Any] = {}
@@ -310,13 +310,13 @@ class Checkpointer:
             Whether it was renamed.
         """
         self.wait()
-        chosen = processes.from_main(str(len(available(self._folder.parent)) > 1) if processes.is_main() else "")
-        if chosen == "True":
+        others = processes.broadcast(processes.is_main() and len(available(self._folder.parent)) > 1)
+        if others:
             if processes.is_main():
                 checkpoint_files.set_aside(self._folder, nimg, "diverged")
             processes.barrier()
             self._manager.reload()
-        return chosen == "True"
+        return others
 
     def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
         """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""

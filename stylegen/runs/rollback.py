@@ -30,8 +30,8 @@ class Rollback:
 def read(folder: Path) -> list[Rollback]:
     """All rollbacks of a run, oldest first, as process 0 finds them."""
     path = folder / NAME
-    text = path.read_text() if processes.is_main() and path.exists() else "[]"
-    return [Rollback(**entry) for entry in json.loads(processes.from_main(text))]
+    found = json.loads(path.read_text()) if processes.is_main() and path.exists() else []
+    return [Rollback(**entry) for entry in processes.broadcast(found)]
 
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:

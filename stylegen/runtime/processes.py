@@ -7,6 +7,7 @@ single process, all of this does nothing.
 
 import atexit
 import itertools
+import json
 import math
 import os
 import secrets
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -41,6 +42,8 @@ CLUSTERS = {"slurm": "SLURM", "ompi": "Open MPI", "gcetpu": "a TPU pod", "gketpu
 _OMPI_ALONE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "1")  # of one process a node
 _numbers = itertools.count()  # of what is said: the same in all processes, for all say the same things in turn
 
+
+Value = TypeVar("Value")
 
 _watch: "_Watch | None" = None
 
@@ -198,7 +201,7 @@ def barrier() -> None:
 
 
 def from_main(value: str) -> str:
-    """What process 0 gives, in all processes."""
+    """The text that process 0 gives, in all processes."""
     if jax.process_count() == 1:
         return value
     key = f"stylegen/said/{next(_numbers)}"
@@ -206,6 +209,12 @@ def from_main(value: str) -> str:
         _client().key_value_set(key, value)
         return value
     return _client().blocking_key_value_get(key, FOREVER)
+
+
+def broadcast(value: Value) -> Value:
+    """What process 0 gives, anything that JSON keeps, in all processes; what the others give does not matter."""
+    found: Value = json.loads(from_main(json.dumps(value if is_main() else None)))
+    return found
 
 
 @contextmanager

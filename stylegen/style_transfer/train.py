@@ -5,12 +5,8 @@ decoder does to some pictures), and at the end ``style.safetensors``, which ``st
 shown depends on the seed and the number of the step alone, so a resumed run is the run that was not interrupted.
 """
 
-import contextlib
 import json
-import signal
 import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +21,9 @@ from stylegen.config_json import to_dict
 from stylegen.io import json_lines
 from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
-from stylegen.io.progress import Progress, duration
+from stylegen.io.progress import Progress, Rate
 from stylegen.networks.trees import by_path
+from stylegen.runtime.signals import stop_requested
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig
 from stylegen.style_transfer.losses import Variance
@@ -55,10 +52,10 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     progress.say(f"Drawing {config.pictures.rooms} rooms and {config.pictures.textures} textures.")
     bank = training_images.open_bank(config.pictures)
     progress.say(f"{len(bank.photographs)} photographs ({photographs}).")
-    run = _Run(config, folder, bank, progress)
-    phase, step = run.where()
-    json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
-    with _stoppable():
+    with stop_requested() as asked:
+        run = _Run(config, folder, bank, progress, asked)
+        phase, step = run.where()
+        json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
         model = _decoder_of(run, encoder, stages, fresh=given is not None)
@@ -101,28 +98,19 @@ def _position(line: dict[str, Any]) -> tuple[int, int]:
     return PHASES.index(line["phase"]), line["step"]
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the training as Ctrl-C does: the state is saved first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class _Run:
     """A training's directory, pictures and messages."""
 
-    def __init__(self, config: StyleConfig, folder: Path, bank: training_images.Bank, progress: Progress):
-        self.config, self.folder, self.bank, self.progress = config, folder, bank, progress
+    def __init__(
+        self,
+        config: StyleConfig,
+        folder: Path,
+        bank: training_images.Bank,
+        progress: Progress,
+        asked: threading.Event,
+    ):
+        """``asked`` is set when the training is to stop."""
+        self.config, self.folder, self.bank, self.progress, self.asked = config, folder, bank, progress, asked
 
     def squares(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Squares:
         """What a step is shown."""
@@ -161,18 +149,21 @@ class _Run:
     def loop(self, phase: str, start: int, training: Training, extra: dict[str, Any], step_of: Any, peek: Any) -> Any:
         """All steps of a phase from ``start``; ``step_of(training, number)`` does one, ``peek`` shows the result."""
         part_of = getattr(self.config, phase)
-        total, speed, seen = part_of.steps, _Speed(part_of.batch), start
+        total, batch = part_of.steps, part_of.batch
+        rate = Rate(total * batch, start * batch)
         measured: dict[str, list[Any]] = {}
         number = start
         try:
             for number in range(start, total):
+                if self.asked.is_set():
+                    raise KeyboardInterrupt
                 training, found = step_of(training, number)
                 for name, value in found.items():
                     measured.setdefault(name, []).append(value)
                 if (number + 1) % 50 == 0 or number + 1 == total:
                     means = {name: float(np.mean(jax.device_get(values))) for name, values in measured.items()}
-                    self.report(phase, number + 1, total, means, speed.since(number + 1 - seen))
-                    measured, seen = {}, number + 1
+                    self.report(phase, number + 1, total, means, rate)
+                    measured = {}
                 if (number + 1) % self.config.run.save_steps == 0:
                     self.save(phase, number + 1, training, extra)
                 if peek is not None and ((number + 1) % self.config.run.preview_steps == 0 or number + 1 == total):
@@ -184,27 +175,19 @@ class _Run:
             raise
         return training
 
-    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: float) -> None:
-        """A line of progress and one of stats.jsonl."""
+    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: Rate) -> None:
+        """A line of progress, which stays at the end of a phase, and one of stats.jsonl."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        left = duration((total - step) * getattr(self.config, phase).batch / max(rate, 1e-9))
-        self.progress.update(f"{phase} {step:,} of {total:,} steps  {numbers}  {rate:.1f} img/s, {left} left")
+        images = step * getattr(self.config, phase).batch
+        speed = rate.speed(images)
+        text = f"{phase} {step:,} of {total:,} steps  {numbers}  {speed:.1f} img/s, {rate.left(images)} left"
+        rate.restart(images)
+        if step == total:
+            self.progress.say(text)
+        else:
+            self.progress.update(text)
         with (self.folder / STATS).open("a") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": rate}) + "\n")
-
-
-class _Speed:
-    """Images a second since it was last asked."""
-
-    def __init__(self, batch: int):
-        self._batch, self._last = batch, time.monotonic()
-
-    def since(self, count: int) -> float:
-        """Of ``count`` steps."""
-        now = time.monotonic()
-        rate = count * self._batch / max(now - self._last, 1e-9)
-        self._last = now
-        return rate
+            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": speed}) + "\n")
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import shutil
+import signal
+import threading
 from dataclasses import replace
 
 import jax
@@ -75,9 +78,32 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(whole, tmp_path, monk
     with (tmp_path / "log").open("w") as log, pytest.raises(KeyboardInterrupt):
         train.train_style(within(tmp_path / "run"), Progress(log))
     monkeypatch.setattr(training_images.Bank, "draw", original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress()).where() == (phase, at)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == (phase, at)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
+    for name, x in whole[1].decoder.items():
+        np.testing.assert_array_equal(model.decoder[name], x)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_the_step_at_hand(whole, tmp_path, monkeypatch, number):
+    original = training_images.Bank.draw
+    calls = {"n": 0}
+
+    def asked(*arguments):
+        calls["n"] += 1
+        if calls["n"] == 3:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    monkeypatch.setattr(training_images.Bank, "draw", asked)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(KeyboardInterrupt):
+        train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    monkeypatch.setattr(training_images.Bank, "draw", original)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == ("encoder", 3)
+    model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     for name, x in whole[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
 

@@ -16,7 +16,7 @@ import lmdb
 from stylegen.data.raw.base import Origin, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.files import replacing_folder
-from stylegen.io.progress import Progress, size
+from stylegen.io.progress import Progress, Rate, size
 
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure
@@ -66,9 +66,10 @@ class LsunOrigin(Origin):
                 _open_database(self.path, self._member) as (source, length),
                 (partial / "data.mdb").open("wb") as sink,
             ):
+                rate = Rate(length, unit="bytes")
                 while block := source.read(_COPY_BYTES):
                     sink.write(block)
-                    progress.update(f"unpacking {size(sink.tell())} of {size(length)}")
+                    progress.update(f"unpacking {rate.line(sink.tell())}")
         except (zipfile.BadZipFile, EOFError, zlib.error) as error:
             raise DataError(f"{self.path} is damaged ({error}); download it again.") from error
 
