@@ -8,14 +8,12 @@ each checkpoint, named by its nimg. It has three orbax items, written side by si
 - ``meta``: a JSON object that says where growing stood, and what every leaf was when written.
 """
 
-import logging
 import os
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -34,6 +32,7 @@ from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint_files import available, in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
+from stylegen.runs.orbax_messages import hushed
 from stylegen.runtime import processes
 from stylegen.runtime import sharding as distributed
 from stylegen.training.schedule import Stage
@@ -54,24 +53,6 @@ Log = Callable[[str], None]
 _T = TypeVar("_T")
 
 _GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}  # of a Generator, in the state
-
-
-def _hush_orbax() -> None:
-    """Keep pages of traceback off the screen for errors that orbax also raises, and we report in a sentence.
-
-    It logs them; and when it gives up, reads and writes under way find its event loop closed, which Python prints.
-    """
-    logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
-    previous = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-            previous(unraisable)
-
-    sys.unraisablehook = hook
-
-
-_hush_orbax()
 
 
 @dataclass(frozen=True)
@@ -196,11 +177,15 @@ class Checkpointer:
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         )
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
-        except OSError as error:
-            raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+        with ExitStack() as stack:
+            stack.enter_context(hushed())
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._manager = ocp.CheckpointManager(self._folder, options=options)
+            except OSError as error:
+                raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+            stack.callback(self._manager.close)
+            self._open = stack.pop_all()  # until ``close``
 
     def __enter__(self) -> Self:
         return self
@@ -259,10 +244,8 @@ class Checkpointer:
         Raises:
             CheckpointError: the last save failed.
         """
-        try:
+        with self._open:
             self.wait()
-        finally:
-            self._manager.close()
 
     def restore(self, sharding: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
         """The newest good checkpoint, or None where there is none at all.
@@ -414,7 +397,7 @@ def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reader{me}"
     )
     try:
-        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+        with hushed(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
             return reader.restore(path, args=args)
     except MemoryError:
         raise

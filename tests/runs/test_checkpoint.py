@@ -110,7 +110,7 @@ def python(code: str, *args: object, devices: int = 1) -> subprocess.CompletedPr
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
-    code = "import sys\nfrom test_checkpoint import *\n" + textwrap.dedent(code)
+    code = "import sys\nfrom tests.runs.test_checkpoint import *\n" + textwrap.dedent(code)
     command = [sys.executable, "-c", code, *map(str, args)]
     # The limit is against hanging, not slowness.
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
@@ -329,8 +329,8 @@ def test_checkpoint_of_another_kind_of_key(tmp_path):
 
 
 def test_checkpoint_of_another_format(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint.layout, "FORMAT", 2)
-    monkeypatch.setattr(checkpoint, "Meta", lambda **fields: checkpoint.layout.Meta(**fields, format=2))
+    monkeypatch.setattr(checkpoint.checkpoint_layout, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "Meta", lambda **fields: checkpoint.checkpoint_layout.Meta(**fields, format=2))
     save(tmp_path, 100)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="format 2, .*reads format 1"):
@@ -467,7 +467,7 @@ def test_disk_without_room(run, monkeypatch):
 def test_any_number_of_devices(run):
     """Saved on one device, restored and saved on two, restored on one; and quietly."""
     code = """
-        from stylegen import distributed
+        from stylegen.runtime import sharding as distributed
         mesh = distributed.make_mesh(CONFIG)
         assert mesh.size == 2
         with Checkpointer(sys.argv[1], CONFIG, keep_last=5) as checkpointer:
