@@ -112,6 +112,8 @@ def _of_images(options: Options) -> Found:
     assert options.images is not None
     fakes = image_sets.open_images(options.images, options.resolution)
     reals = image_sets.open_images(options.reference, options.resolution) if options.reference else None
+    for note in (images.note for images in (fakes, reals) if images is not None and images.note):
+        print(note)
     extractor = _extractor(options, metrics)
     results = measure.measure(metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress)
     _print(results)

@@ -103,14 +103,22 @@ def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> N
     write_text(path, json.dumps(tree, indent=indent) + "\n")
 
 
-def natural_order(path: str) -> list[list[tuple[int, int, str]]]:
-    """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order."""
-    folders, _, name = path.rpartition("/")
+def natural_order(path: str) -> tuple[str, str]:
+    """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order.
+
+    A string, because a folder may have a million files.
+    """
+    folders, slash, name = path.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
-    parts = [*folders.split("/"), *((stem, suffix) if stem else (dot + suffix,))]
-    # Runs of digits are numbers and come before other text, as they do in ASCII; their text tells 01 from 1.
-    runs = (re.findall(r"[0-9]+|[^0-9]+", part) for part in parts)
-    return [[(0, int(run), run) if run[0] in "0123456789" else (1, 0, run) for run in part] for part in runs]
+    ended = f"{stem}\1{suffix}" if stem else dot + suffix  # a name before what goes on after it
+    # A number with more digits is larger. The path itself tells 01 from 1.
+    numbers = re.sub("[0-9]+", _with_length, folders.replace("/", "\0") + slash.replace("/", "\0") + ended)
+    return numbers, path
+
+
+def _with_length(digits: re.Match[str]) -> str:
+    significant = digits[0].lstrip("0")
+    return f"{len(significant):03d}{significant}"
 
 
 def remove_partial(folder: Path) -> None:

@@ -50,7 +50,7 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     folder = _open_run(config)
     given = load_encoder(config.encoder.weights) if config.encoder.weights else None
     progress.say(f"Drawing {config.pictures.rooms} rooms and {config.pictures.textures} textures.")
-    bank = training_images.open_bank(config.pictures)
+    bank = training_images.open_bank(config.pictures, progress.say)
     progress.say(f"{len(bank.photographs)} photographs ({photographs}).")
     with stop_requested() as asked:
         run = _Run(config, folder, bank, progress, asked)

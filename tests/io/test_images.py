@@ -84,3 +84,32 @@ def test_comfortable_scale():
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ValueError, match="uint8"):
         images.to_pil(np.zeros((4, 4, 3), np.float32))
+
+
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_pillow_reads_every_format_that_is_looked_for(suffix, tmp_path):
+    kind = Image.registered_extensions()[suffix]
+    assert kind in Image.OPEN
+    image = Image.fromarray(np.zeros((20, 20), np.uint8)).convert("1" if suffix == ".pbm" else "L")
+    image.save(tmp_path / f"a{suffix}", kind)
+    with Image.open(tmp_path / f"a{suffix}") as back:
+        assert back.size == (20, 20)
+
+
+def test_a_folder_is_listed_in_natural_order_and_others_are_counted(tmp_path):
+    for name in ("10.PNG", "2.avif", "1.jp2", "b.txt", "a.txt", ".hidden.png", "deep/3.jfif", "deep/__MACOSX/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = images.list_images(tmp_path)
+    assert [path.name for path in listing.files] == ["1.jp2", "2.avif", "10.PNG"]
+    assert listing.note == f"{tmp_path}: 2 files that are no images were left out, such as a.txt."
+    listing = images.list_images(str(tmp_path), recursive=True)
+    assert [str(path.relative_to(tmp_path)) for path in listing.files] == ["1.jp2", "2.avif", "10.PNG", "deep/3.jfif"]
+
+
+def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
+    with pytest.raises(images.NoImagesError, match=r"holds no images \(files named \.png, .* are looked for\)\.$"):
+        images.list_images(tmp_path)
+    (tmp_path / "photo.heic").touch()
+    with pytest.raises(images.NoImagesError, match=r"it holds 1 other file, such as photo\.heic\.$"):
+        images.list_images(tmp_path)

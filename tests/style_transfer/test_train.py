@@ -203,8 +203,15 @@ def test_photographs(tmp_path):
     Image.fromarray(np.zeros((70, 80, 3), np.uint8)).save(tmp_path / "a.png")
     assert training_images.photograph_files(str(tmp_path)) == [tmp_path / "a.png"]
     assert training_images.read(tmp_path / "a.png").shape == (70, 80, 3)
-    with pytest.raises(StyleError, match="no such folder, or no pictures in it"):
+    with pytest.raises(StyleError, match="pictures.photographs = '.*nothing': there is no such folder"):
         training_images.photograph_files(str(tmp_path / "nothing"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StyleError, match="pictures.photographs: .*empty holds no images"):
+        training_images.photograph_files(str(tmp_path / "empty"))
+    (tmp_path / "notes.txt").touch()
+    said: list[str] = []
+    training_images.photograph_files(str(tmp_path), said.append)
+    assert said == [f"{tmp_path}: 1 file that is no image was left out, such as notes.txt."]
     assert (
         training_images.resolved("auto") in ("scikit-image", "none") and training_images.photograph_files("none") == []
     )

@@ -202,6 +202,8 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
         parts.insert(0, f"archive {size(origin.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
     progress.say(f"{origin.num_images:,} images of {origin.kind} {origin.split} to {job.folder}")
+    if origin.note:
+        progress.say(origin.note)
     progress.say(f"disk: {'; '.join(parts)}; free {size(free)}")
     done = sum(sum(result.file_bytes) for result in results.values())
     done += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
