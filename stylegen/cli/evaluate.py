@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import common
+from stylegen.io.progress import size
 from stylegen.io.tables import table
 
 DESCRIPTION = """Measure how good generated pictures are. Every number comes with its provenance.
@@ -198,7 +199,7 @@ def _download(name: str) -> None:
 
     print(f"{weights.PUBLISHED[name].what}, from {weights.PUBLISHED[name].url}")
     path = weights.download(name, common.with_progress)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, its SHA-256 is the published one.")
+    print(f"{path}: {size(path.stat().st_size)}, its SHA-256 is the published one.")
 
 
 def _print(results: list[Any]) -> None:

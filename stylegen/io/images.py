@@ -140,6 +140,24 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     return image if scale == 1 else image.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
+def box_mean(images: np.ndarray, factor: int) -> np.ndarray:
+    """Means of squares of factor x factor pixels, float32 [..., ceil(h / factor), ceil(w / factor), C].
+
+    Args:
+        images: [..., h, w, C] of any type.
+        factor: pixels a side; the squares at the end may be incomplete, and are means of what they have.
+    """
+    h, w = images.shape[-3:-1]
+    if h % factor == w % factor == 0:
+        squares = images.reshape(*images.shape[:-3], h // factor, factor, w // factor, factor, images.shape[-1])
+        whole: np.ndarray = squares.mean(axis=(-4, -2), dtype=np.float32)
+        return whole
+    rows, columns = np.arange(0, h, factor), np.arange(0, w, factor)
+    sums = np.add.reduceat(np.add.reduceat(images.astype(np.float64), rows, axis=-3), columns, axis=-2)
+    sides = [np.diff(np.append(starts, side)) for starts, side in ((rows, h), (columns, w))]
+    return (sums / np.outer(*sides)[..., None]).astype(np.float32)
+
+
 def comfortable_scale(side: int, wanted: int = COMFORTABLE_SIDE) -> int:
     """The smallest enlargement that makes a picture of ``side`` pixels at least ``wanted``."""
     return max(1, math.ceil(wanted / side))

@@ -121,6 +121,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def in_kimg(nimg: int) -> str:
+    """Thousands of images, written without loss, for example ``12345.678``; the unit is left to the sentence."""
+    return f"{nimg / 1000:.12g}"
+
+
 def size(count: float) -> str:
     """Bytes in decimal units, for example ``43.2 GB``."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -26,11 +26,12 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
+from stylegen.io.progress import in_kimg, size
 from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
-from stylegen.runs.checkpoint_files import available, in_kimg
+from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runs.orbax_messages import hushed
 from stylegen.runtime import processes
@@ -321,8 +322,8 @@ class Checkpointer:
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise CheckpointError(
-                f"The checkpoint at {in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and "
-                f"the disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+                f"The checkpoint at {in_kimg(nimg)} kimg was not saved: it takes {size(needed)}, and "
+                f"the disk of {self._folder} has {size(free)} left. The older ones are as they were."
             )
 
     @contextmanager

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from stylegen.io.files import write_json
+from stylegen.io.progress import in_kimg
 from stylegen.runtime import processes
 
 NAME = "rollbacks.json"  # in the run directory
@@ -61,11 +62,11 @@ def other_key(key: jax.Array, rollbacks: int) -> jax.Array:
 
 def advice(why: str, rollbacks: list[Rollback], folder: Path) -> str:
     """What to say where going back does not help any more; the last of the rollbacks is the one that is not made."""
-    at, to, tried = rollbacks[-1].at / 1000, rollbacks[-1].to / 1000, in_vain(rollbacks) - 1
+    at, to, tried = rollbacks[-1].at, rollbacks[-1].to, in_vain(rollbacks) - 1
     start = f" --run.init_from {folder}" if to else ""
-    saved = f"The last checkpoint is of {to:g} kimg. " if to else "Nothing was saved. "
+    saved = f"The last checkpoint is of {in_kimg(to)} kimg. " if to else "Nothing was saved. "
     times = f" after going back {tried} times" if tried else ""
     return (
-        f"{why}: at {at:g} kimg{times}. The run has diverged. {saved}Start another run{start} with a smaller "
+        f"{why}: at {in_kimg(at)} kimg{times}. The run has diverged. {saved}Start another run{start} with a smaller "
         "optimizer.learning_rate or a larger loss.r1_gamma."
     )

@@ -6,6 +6,7 @@ from typing import Any
 from stylegen.config import Config
 from stylegen.config_json import to_json
 from stylegen.io.files import natural_order
+from stylegen.io.progress import in_kimg
 from stylegen.io.tables import table
 from stylegen.networks.layers import width
 from stylegen.networks.trees import by_path, count_parameters
@@ -56,7 +57,7 @@ def schedule_table(config: Config, img_per_sec: float | None = None) -> str:
         hours = "-"
         if img_per_sec:
             hours = f"{images / img_per_sec * multiplications(config, phase.resolution) / full / 3600:.2f}"
-        span = [f"{phase.start / 1000:g}", f"{min(phase.end, end) / 1000:g}"] if images else ["not", "reached"]
+        span = [in_kimg(phase.start), in_kimg(min(phase.end, end))] if images else ["not", "reached"]
         rows.append([phase.resolution, phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", hours])
     return _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
 

@@ -113,3 +113,14 @@ def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
     (tmp_path / "photo.heic").touch()
     with pytest.raises(images.NoImagesError, match=r"it holds 1 other file, such as photo\.heic\.$"):
         images.list_images(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((2, 8, 8, 3), 4), ((7, 10, 1), 4), ((2, 5, 6, 3), 3), ((3, 3, 2), 8)])
+def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
+    x = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found = images.box_mean(x, factor)
+    h, w = shape[-3:-1]
+    assert found.dtype == np.float32 and found.shape[-3:-1] == (-(-h // factor), -(-w // factor))
+    for i, j in np.ndindex(found.shape[-3:-1]):
+        square = x[..., i * factor : (i + 1) * factor, j * factor : (j + 1) * factor, :].astype(np.float64)
+        np.testing.assert_allclose(found[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)

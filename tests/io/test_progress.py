@@ -5,7 +5,7 @@ import io
 import pytest
 
 from stylegen.io import progress
-from stylegen.io.progress import Progress, Rate, duration, size, with_progress
+from stylegen.io.progress import Progress, Rate, duration, in_kimg, size, with_progress
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ def test_durations(seconds, text):
 )
 def test_sizes_are_decimal(count, text):
     assert size(count) == text
+
+
+def test_kimg_are_written_without_loss():
+    assert [in_kimg(nimg) for nimg in (0, 500, 1_000_000, 12_345_678)] == ["0", "0.5", "1000", "12345.678"]
 
 
 @pytest.fixture
