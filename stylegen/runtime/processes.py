@@ -175,7 +175,7 @@ def _initialize(place: Place, config: DistributedConfig) -> None:
     deadline = threading.Timer(config.start_timeout, give_up)
     deadline.daemon = True
     deadline.start()
-    # It would take SIGTERM for itself, and leaves out Ctrl-C; see distributed.StopVote.
+    # It would take SIGTERM for itself, and leaves out Ctrl-C; see sharding.StopVote.
     with suppress(AttributeError):
         jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -200,20 +200,15 @@ def barrier() -> None:
         _client().wait_at_barrier(f"stylegen/barrier/{next(_numbers)}", FOREVER)
 
 
-def from_main(value: str) -> str:
-    """The text that process 0 gives, in all processes."""
+def broadcast(value: Value) -> Value:
+    """What process 0 gives, anything that JSON keeps, in all processes; what the others give does not matter."""
     if jax.process_count() == 1:
         return value
     key = f"stylegen/said/{next(_numbers)}"
     if is_main():
-        _client().key_value_set(key, value)
+        _client().key_value_set(key, json.dumps(value))
         return value
-    return _client().blocking_key_value_get(key, FOREVER)
-
-
-def broadcast(value: Value) -> Value:
-    """What process 0 gives, anything that JSON keeps, in all processes; what the others give does not matter."""
-    found: Value = json.loads(from_main(json.dumps(value if is_main() else None)))
+    found: Value = json.loads(_client().blocking_key_value_get(key, FOREVER))
     return found
 
 
@@ -229,7 +224,7 @@ def main_first() -> Iterator[None]:
 
 def check_same_config(config: Config) -> None:
     """Raise ProcessError if this process has other settings than process 0, but for those of a machine."""
-    changes = differences(from_json(from_main(to_json(config))), config, LOCAL)
+    changes = differences(from_json(broadcast(to_json(config))), config, LOCAL)
     if changes:
         listed = "\n  ".join(changes)
         raise ProcessError(f"Not all processes have the same settings. Process 0 -> {_name()}:\n  {listed}")
@@ -239,7 +234,7 @@ def check_shared(folder: Path, prefix: str) -> None:
     """Raise ProcessError if this process does not see a file, of a name with this prefix, that process 0 writes."""
     if jax.process_count() == 1:
         return
-    token = folder / (prefix + from_main(secrets.token_hex(8)))
+    token = folder / (prefix + broadcast(secrets.token_hex(8)))
     if is_main():
         for old in folder.glob(f"{prefix}*"):  # of a run that ended while it looked
             old.unlink()

@@ -467,16 +467,16 @@ def test_disk_without_room(run, monkeypatch):
 def test_any_number_of_devices(run):
     """Saved on one device, restored and saved on two, restored on one; and quietly."""
     code = """
-        from stylegen.runtime import sharding as distributed
-        mesh = distributed.make_mesh(CONFIG)
+        from stylegen.runtime import sharding
+        mesh = sharding.make_mesh(CONFIG)
         assert mesh.size == 2
         with Checkpointer(sys.argv[1], CONFIG, keep_last=5) as checkpointer:
-            state = checkpointer.restore(distributed.replicated(mesh)).state
+            state = checkpointer.restore(sharding.replicated(mesh)).state
             assert all(leaf.sharding.device_set == set(mesh.devices.flat) for leaf in jax.tree.leaves(state))
             assert_same(state, make_state(2500))
             state = jax.jit(donated_update, donate_argnums=0)(state)
             assert_same(state, donated_update(make_state(2500)))
-            state = distributed.put_replicated(mesh, make_state(3500))
+            state = sharding.put_replicated(mesh, make_state(3500))
             checkpointer.save(state, schedule.at(CONFIG, 3500))
             state = jax.jit(donated_update, donate_argnums=0)(state)
     """

@@ -20,7 +20,7 @@ def test_grids_are_compiled_before_they_are_needed(tmp_path):
     config = Config(
         resolution=8,
         data=DataConfig(batch=4, num_images=10, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
+        generator=GeneratorConfig(z_dim=7, w_dim=5, mapping_layers=2, channel_base=32, channel_max=4),
         discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
         schedule=ScheduleConfig(start_resolution=4, total_kimg=1),
         run=RunConfig(dir=str(tmp_path), grid=(3, 2)),

@@ -19,12 +19,13 @@ from tests.support.paths import ROOT
 PROGRAM = """
 import dataclasses, functools, json, sys
 import jax, jax.numpy as jnp, numpy as np
-from stylegen import distributed
+from stylegen.runtime import sharding
 from stylegen.config import (
     AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
 )
-from stylegen.state import build_networks, init_state
-from stylegen.train_step import StepConfig, jit_step, train_step
+from stylegen.networks.build import build_networks
+from stylegen.training.state import init_state
+from stylegen.training.step import StepConfig, jit_step, train_step
 
 config = Config(
     resolution=8,
@@ -50,12 +51,12 @@ def start():
 
 results, report = {}, {"devices": jax.device_count(), "shards": {}}
 for devices in (1, 2):
-    mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
-    replicated, split = distributed.replicated(mesh), distributed.split_batch(mesh)
-    placed = distributed.put_batch(mesh, batch)
+    mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
+    replicated, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    placed = sharding.put_batch(mesh, batch)
     report["shards"][devices] = [list(shard.data.shape) for shard in placed["image"].addressable_shards]
-    state = distributed.put_replicated(mesh, start())
-    static = StepConfig(config, networks, distributed.split_latents(mesh))
+    state = sharding.put_replicated(mesh, start())
+    static = StepConfig(config, networks, sharding.split_latents(mesh))
     arguments = state, placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
     step = jit_step(train_step, static, replicated, split).lower(*arguments).compile()
     report["step"] = step.as_text()
