@@ -16,9 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stylegen.io import files
-from stylegen.io.tables import table as table  # for all benchmarks and studies
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -136,8 +133,18 @@ def program_gib(program: Any) -> float:
     return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30
 
 
+# What is of stylegen is imported where it is needed: gpu_check.py begins with the standard library alone.
+def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
+    """``stylegen.io.tables.table`` for all benchmarks and studies."""
+    from stylegen.io import tables
+
+    return tables.table(rows, columns)
+
+
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
     """Write the results, if that was asked for."""
+    from stylegen.io import files
+
     if path is not None:
         files.write_json(path, result)
 
