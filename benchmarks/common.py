@@ -133,21 +133,20 @@ def program_gib(program: Any) -> float:
     return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30
 
 
+# What is of stylegen is imported where it is needed: gpu_check.py begins with the standard library alone.
 def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
-    """Rows as text. ``columns`` has, by key of a row, the title and the format; what is None or missing is a dash."""
-    cells = [[title for title, _ in columns.values()]]
-    for row in rows:
-        values = [(row.get(key), form) for key, (_, form) in columns.items()]
-        cells.append(["-" if value is None else format(value, form) for value, form in values])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    """``stylegen.io.tables.table`` for all benchmarks and studies."""
+    from stylegen.io import tables
+
+    return tables.table(rows, columns)
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
     """Write the results, if that was asked for."""
+    from stylegen.io import files
+
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
+        files.write_json(path, result)
 
 
 def run_json(command: Sequence[str]) -> dict[str, Any]:

@@ -52,8 +52,8 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
-from stylegen.data.source import box_mean
 from stylegen.evaluation.toy_factors import read_factors
+from stylegen.io.images import box_mean
 
 COLOR, POSITION, OTHERS = ("red", "green", "blue"), ("x", "y"), ("tint spread", "x spread", "y spread", "top - bottom")
 MEASURES = (*COLOR, *POSITION, "upright", *OTHERS, "mirrored")
@@ -120,7 +120,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def features(images: np.ndarray) -> np.ndarray:
     """Pictures [n, r, r, 3] as vectors: averaged to 16 pixels, without their mean, of length 1, and a constant."""
-    small = box_mean(images, 16).reshape(len(images), -1).astype(np.float64)
+    small = np.rint(box_mean(images, images.shape[1] // 16)).reshape(len(images), -1).astype(np.float64)
     return np.concatenate([unit(small), np.ones((len(images), 1))], axis=1)
 
 

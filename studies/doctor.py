@@ -10,7 +10,6 @@ said. Ranges in ``stylegen/training/doctor.py`` are from here.
 
 import argparse
 import dataclasses
-import json
 import statistics
 import sys
 import tempfile
@@ -85,6 +84,7 @@ def toy_config(name: str, kimg: float, folder: str, seed: int) -> Any:
 
 def examine(name: str, kimg: float, seed: int) -> dict[str, Any]:
     """A toy run from beginning to end: its numbers, and what the doctor said."""
+    from stylegen.io import json_lines
     from stylegen.train import train
 
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def examine(name: str, kimg: float, seed: int) -> dict[str, Any]:
             train(config)
         except ValueError as raised:
             error = str(raised)
-        lines = [json.loads(line) for line in (Path(folder) / "run" / "stats.jsonl").read_text().splitlines()]
+        lines = json_lines.read(Path(folder) / "run" / "stats.jsonl")
         log = (Path(folder) / "run" / "log.txt").read_text().splitlines()
     said = [line.split(" ", 2)[2].partition("Doctor: ")[2] for line in log if "Doctor: " in line]
     last = lines[-max(len(lines) // 4, 1) :]

@@ -252,7 +252,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
 
 def go_on(a: argparse.Namespace, found: dict[str, Any], runs: list[tuple[str, int, Any]]) -> None:
     """Train and measure the runs that have no result yet."""
-    from stylegen.io.files import replacing
+    from stylegen.io.files import write_json
     from stylegen.metrics.extractors import open_extractor
 
     extractor = open_extractor(a.extractor)
@@ -268,8 +268,7 @@ def go_on(a: argparse.Namespace, found: dict[str, Any], runs: list[tuple[str, in
         numbers = measure(fake_features(Path(config.run.dir), a.fakes, extractor), photos)
         found["results"].append({"arm": arm, "seed": seed, **numbers, "seconds": seconds})
         a.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(a.out) as partial:
-            partial.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(a.out, found)
         print(", ".join(f"{key} {value:.4g}" for key, value in numbers.items()), flush=True)
         if not a.keep_runs:
             shutil.rmtree(Path(config.run.dir) / "checkpoints")

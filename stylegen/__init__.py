@@ -20,6 +20,7 @@ _HOME = {
     "walk": "sampling",
     "Generator": "networks.generator",
     "Config": "config",
+    "StylegenError": "errors",
 }
 
 _RENAMED = {"lerp": "interpolate"}  # old names, which go with version 0.2; ``ops.lerp`` is another function

@@ -12,11 +12,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stylegen.errors import StylegenError
+
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
 MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
 
 
-class ConfigError(ValueError):
+class ConfigError(StylegenError):
     """A setting is wrong; the message names the field, its value and what would be right."""
 
 

@@ -1,8 +1,6 @@
 """The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +15,7 @@ from jax.sharding import Mesh
 
 from stylegen import data
 from stylegen.config import Config
+from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
@@ -26,6 +25,7 @@ from stylegen.runs.pictures import Pictures
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
+from stylegen.runtime.signals import stop_requested
 from stylegen.training import freeze, schedule
 from stylegen.training.batches import Batches
 from stylegen.training.meters import Clock, Means
@@ -39,7 +39,7 @@ TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
 MAX_CHECKPOINT_NIMG = 200_000  # but not less often than this
 
 
-class TrainingError(ValueError):
+class TrainingError(StylegenError):
     """Training went wrong; the message says how, and what is saved."""
 
 
@@ -102,12 +102,12 @@ def _train(config: Config, hooks: Hooks) -> Path:
     folder = directory.check_run(config) if main else Path(config.run.dir)
     with processes.main_first():  # the one that prepares what is raw
         source = data.open_source(config)
-    if source.fingerprint != processes.from_main(source.fingerprint):
+    if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)
-    resumes = processes.from_main(str(not config.run.overwrite and bool(available(folder))) if main else "") == "True"
+    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
@@ -126,7 +126,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, _stop_requested() as asked:
+            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, stop_requested() as asked:
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
@@ -147,29 +147,6 @@ def _held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, directory.RunError(f"{folder} is in use: another process trains there.")):
         yield
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C interrupts at once. In the main thread only."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not event.is_set():
-            print("Stopping after this step, and saving; Ctrl-C again interrupts at once.", flush=True)
-        event.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclasses.dataclass

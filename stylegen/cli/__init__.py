@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from stylegen.io.tables import table
+
 VERBS = {
     "train": "train a generator, or resume a run",
     "sample": "draw images, style mixing and videos with a trained generator",
@@ -22,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in VERBS:
         verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
         return verb
-    listed = "\n".join(f"  {name:<13}{text}" for name, text in VERBS.items())
+    verbs = [{"verb": f"  {name}", "text": text} for name, text in VERBS.items()]
+    listed = table(verbs, {"verb": ("", "<"), "text": ("", "<")}, header=False)
     usage = f"stylegen VERB ...\n\n{listed}\n\nstylegen VERB --help says more."
     if argv and argv[0] in ("-h", "--help"):
         print(usage)

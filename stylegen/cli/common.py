@@ -2,41 +2,29 @@
 
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
-from stylegen.io.progress import duration
+from stylegen.errors import StylegenError
+from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
 
 
-class UsageError(ValueError):
+class UsageError(StylegenError):
     """The command line asks for something that cannot be; the message says what can."""
-
-
-class Sized(Protocol):
-    """Anything with a length."""
-
-    def __len__(self) -> int: ...
-
-
-Batch = TypeVar("Batch", bound=Sized)
 
 
 def run(verb: Callable[[], None]) -> int:
     """Do what a verb does; its exit status.
 
-    Errors of this package's own classes (ConfigError, DataError and the like), which it raises on purpose, and those of
-    the file system become one sentence. Anything else is a bug and keeps its traceback.
+    A StylegenError, which this package raises on purpose, and errors of the file system become one sentence. Anything
+    else is a bug and keeps its traceback.
     """
     try:
         verb()
-    except Exception as error:
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("stylegen."):
-            raise
+    except (StylegenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -89,28 +77,3 @@ def refuse_in(folder: Path, names: Iterable[str], overwrite: bool) -> None:
     if not overwrite and folder.is_dir():
         present = {path.name for path in folder.iterdir()}
         refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
-
-
-def with_progress(batches: Iterable[Batch], total: int, unit: str) -> Iterator[Batch]:
-    """Pass batches on and show their number, the speed and the time left on stderr, if it takes longer than a moment.
-
-    On a terminal the line is rewritten every half a second; in a log there is a new one every ten seconds.
-    """
-    terminal = sys.stderr.isatty()
-    done, done_first, started, shown = 0, 0, 0.0, time.monotonic()
-    for batch in batches:
-        now = time.monotonic()
-        # The first batch includes compilation and would spoil the estimate.
-        if done == 0:
-            done_first, started = len(batch), now
-        done += len(batch)
-        if now - shown > (0.5 if terminal else 10) and done > done_first:
-            speed = (done - done_first) / (now - started)
-            left = (total - done) / speed
-            rate = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
-            line = f"{done:,}/{total:,} {unit}, {rate} {unit}/s, {duration(left)} left"
-            print(f"\r{line:<60}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
-            shown = now
-        yield batch
-    if terminal:
-        print(f"\r{'':<60}\r", end="", file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """The verb ``evaluate``: FID, KID, precision and recall, SWD, path lengths of a run, or of two sets of images."""
 
-import json
 import os
 import sys
 import warnings
@@ -11,6 +10,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
+from stylegen.io.progress import size
+from stylegen.io.tables import table
 
 DESCRIPTION = """Measure how good generated images are. Every number comes with its provenance.
 
@@ -110,6 +111,8 @@ def _of_images(options: Options) -> Results:
     assert options.images is not None
     fakes = image_sets.open_images(options.images, options.resolution)
     reals = image_sets.open_images(options.reference, options.resolution) if options.reference else None
+    for note in (images.note for images in (fakes, reals) if images is not None and images.note):
+        print(note)
     extractor = _extractor(options, metrics)
     results = measure.measure(metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress)
     _print(results)
@@ -194,22 +197,25 @@ def _download(name: str) -> None:
 
     print(f"{weights.PUBLISHED[name].what}, from {weights.PUBLISHED[name].url}")
     path = weights.download(name, common.with_progress)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, its SHA-256 is the published one.")
+    print(f"{path}: {size(path.stat().st_size)}, its SHA-256 is the published one.")
 
 
 def _print(results: list[Any]) -> None:
     from stylegen.evaluation.evaluate_run import measured_by
 
+    rows = []
     for result in results:
         counts = [
             f"{result.provenance[side]['count']:,} {side}" for side in ("fakes", "reals") if side in result.provenance
         ]
-        print(f"{result.name:<24} {result.value:<12.6g} {measured_by(result.provenance)}, {', '.join(counts)}")
+        by = ", ".join([measured_by(result.provenance), *counts])
+        rows.append({"name": result.name, "value": result.value, "by": by})
+    print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))
 
 
 def _write(path: Path, of_snapshots: Results, several: bool) -> None:
     """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
-    from stylegen.io.files import replacing
+    from stylegen.io.files import write_json
 
     tree: dict[str, Any] = {}
     for kimg, results in of_snapshots:
@@ -219,8 +225,7 @@ def _write(path: Path, of_snapshots: Results, several: bool) -> None:
                 tree.setdefault(result.name, []).append(entry)
             else:
                 tree[result.name] = entry
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(tree, indent=2) + "\n")
+    write_json(path, tree)
     print(f"{os.fspath(path)}: written.")
 
 

@@ -81,7 +81,7 @@ def project(options: Options) -> None:
     for name, least in (("frames", 0), ("tune", 0), ("scale", 1)):
         if (value := getattr(options, name)) is not None and value < least:
             raise common.UsageError(f"--{name} {value}: must be at least {least}.")
-    paths = targets.find_targets(options.target)
+    paths = targets.find_targets(options.target, print)
     common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)

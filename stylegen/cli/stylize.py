@@ -126,19 +126,20 @@ def _check(options: Options) -> None:
 
 
 def _folder(options: Options) -> list[tuple[Path, Path]]:
-    from stylegen.style_transfer import training_images
-
     assert options.content is not None and options.out is not None
-    files = training_images.picture_files(options.content)
-    if not files:
-        raise common.UsageError(f"--content {options.content}: no images in this folder.")
+    try:
+        listing = images.list_images(options.content)
+    except images.NoImagesError as error:
+        raise common.UsageError(f"--content {error}") from error
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
-    jobs = [(path, options.out / f"{path.stem}.png") for path in files]
+    jobs = [(path, options.out / f"{path.stem}.png") for path in listing.files]
     if len({out for _, out in jobs}) < len(jobs):
         raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
     if not options.overwrite:
         common.refuse_existing([out for _, out in jobs if out.exists()])
+    if listing.note:
+        print(listing.note)
     return jobs
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from stylegen.errors import StylegenError
+
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
 MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
@@ -18,7 +20,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(StylegenError):
     """The bytes are not an image that can be used."""
 
 

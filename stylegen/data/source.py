@@ -5,10 +5,13 @@ import os
 
 import numpy as np
 
+from stylegen.errors import StylegenError
+from stylegen.io.images import box_mean
+
 Batch = dict[str, np.ndarray]
 
 
-class DataError(ValueError):
+class DataError(StylegenError):
     """The data cannot be used; the message is one sentence that says what is wrong and what to do."""
 
 
@@ -44,7 +47,7 @@ class ImageSource(abc.ABC):
         stored = max(resolution, self.resolutions[0])
         batch = self._read(np.asarray(indices), stored)
         if stored != resolution:
-            batch["image"] = box_mean(batch["image"], resolution)
+            batch["image"] = np.rint(box_mean(batch["image"], stored // resolution)).astype(np.uint8)
         return batch
 
     def read_seconds(self, resolution: int) -> float:
@@ -62,11 +65,3 @@ class ImageSource(abc.ABC):
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def box_mean(images: np.ndarray, resolution: int) -> np.ndarray:
-    """Average uint8 [n, R, R, C] down to uint8 [n, r, r, C], R a multiple of r; rounds half to even."""
-    n, size, _, channels = images.shape
-    factor = size // resolution
-    blocks = images.reshape(n, resolution, factor, resolution, factor, channels)
-    return np.rint(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)

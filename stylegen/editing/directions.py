@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator
 from stylegen.projection.result import fingerprint
@@ -17,7 +18,7 @@ from stylegen.projection.result import fingerprint
 FORMAT = "stylegen-directions-1"
 
 
-class EditError(ValueError):
+class EditError(StylegenError):
     """There is no such direction, or it cannot be found or applied; the message says why."""
 
 

@@ -5,6 +5,8 @@ through the extractor for all metrics together, ``reference`` keeps what was fou
 the numbers together, ``runs`` does it for the snapshots of a run.
 """
 
+from stylegen.errors import StylegenError
 
-class EvaluationError(ValueError):
+
+class EvaluationError(StylegenError):
     """What was asked cannot be evaluated; the message says why and what would do."""

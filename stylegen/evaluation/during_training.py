@@ -20,6 +20,7 @@ from stylegen.evaluation import (
     reference_cache,
 )
 from stylegen.evaluation.measure import Result
+from stylegen.io import json_lines
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.networks.generator import Generator
@@ -65,7 +66,7 @@ class RunMetrics:
         The best snapshot goes too if it was one of these: its value is no longer in the record.
         """
         values = [name for metric in self.metrics for name in metric.values]
-        dropped = [evaluate_run.drop_after(evaluate_run.record_path(self._folder, name), nimg) for name in values]
+        dropped = [json_lines.drop_after(evaluate_run.record_path(self._folder, name), nimg) for name in values]
         best = self._folder / BEST_NAME
         if any(dropped) and (self._kept() or 0) > nimg:
             best.unlink()

@@ -14,7 +14,7 @@ from stylegen.evaluation.measure import SEED, Result, measure
 from stylegen.evaluation.measure_ppl import check as check_path
 from stylegen.evaluation.measure_ppl import measure_path
 from stylegen.evaluation.metric_names import Metric
-from stylegen.io.files import replacing
+from stylegen.io import json_lines
 from stylegen.metrics.extractors import Distance, Extractor
 from stylegen.metrics.ppl import Crop
 from stylegen.networks.generator import Generator
@@ -94,31 +94,20 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
         kept = [old for old in read_record(path) if not _same(old, line)]
         kept.append(line)
         kept.sort(key=lambda entry: entry["nimg"])
-        with replacing(path) as partial:
-            partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-
-
-def drop_after(path: Path, nimg: int) -> bool:
-    """Leave out the values of later snapshots; whether there were any."""
-    lines = read_record(path)
-    kept = [line for line in lines if line["nimg"] <= nimg]
-    if len(kept) < len(lines):
-        with replacing(path) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    return len(kept) < len(lines)
+        json_lines.write(path, kept)
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
-    """The lines of such a file; half a line, left by a killed process, is passed over."""
-    found = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            line = json.loads(text)
-            if math.isfinite(line["value"]) and isinstance(line["nimg"], int):
-                found.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
+    """The lines of such a file that hold a finite value; half a line, left by a killed process, is passed over."""
+    return [line for line in json_lines.read(path) if _is_value(line)]
+
+
+def _is_value(line: dict[str, Any]) -> bool:
+    return (
+        isinstance(line.get("nimg"), int)
+        and isinstance(line.get("value"), int | float)
+        and math.isfinite(line["value"])
+    )
 
 
 def measured_by(provenance: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ class ImageSet(abc.ABC):
     resolution: tuple[int, int]  # height and width
     channels: int
     batch: int | None = None  # pictures read at once; None leaves it to who reads
+    note: str = ""  # a sentence to say of what was found there
 
     @property
     @abc.abstractmethod
@@ -136,7 +137,7 @@ class FilesSet(ImageSet):
         """
         self._origin = ImageFilesOrigin(path)
         self._path, self._wanted, self._crop = path, resolution, crop
-        self.count = self._origin.num_images
+        self.count, self.note = self._origin.num_images, self._origin.note
         self._order = shuffled(self.count)
         self.resolution = (resolution, resolution) if resolution else self._decode(0).shape[:2]
 

@@ -15,6 +15,7 @@ from jax import Array
 
 from stylegen.data.toy import bedrooms
 from stylegen.evaluation import EvaluationError
+from stylegen.io.images import box_mean, enlarge
 from stylegen.pretrained import weights
 from stylegen.runtime import compilation
 
@@ -106,12 +107,10 @@ def check_images(images: Any) -> None:
 
 def to_network_size(images: np.ndarray) -> np.ndarray:
     """uint8 [N, r, r, 3] to float32 [N, 32, 32, 3] in [0, 255], by box means or by repeating pixels."""
-    n, r = images.shape[:2]
-    pixels = np.asarray(images, np.float32)
+    r = images.shape[1]
     if r >= RESOLUTION:
-        step = r // RESOLUTION
-        return pixels.reshape(n, RESOLUTION, step, RESOLUTION, step, 3).mean(axis=(2, 4))
-    return pixels.repeat(RESOLUTION // r, axis=1).repeat(RESOLUTION // r, axis=2)
+        return box_mean(images, r // RESOLUTION)
+    return enlarge(np.asarray(images, np.float32), RESOLUTION // r)
 
 
 def columns() -> dict[str, slice]:

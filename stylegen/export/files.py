@@ -7,9 +7,7 @@ card), ``grid.png``, and where asked for ``sampler.stablehlo`` or ``generator.np
 import dataclasses
 import importlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -71,21 +69,14 @@ def save_folder(G: Generator, form: Form, folder: Path, facts: model_card.Facts,
     Raises:
         ExportError: as of ``save_sampler``.
     """
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     names = folder_names(form)
-    try:
-        partial.mkdir(parents=True)
+    with files.replacing_folder(folder) as partial:
         load.save_generator(G, partial / load.WEIGHTS_NAME)
         if form != "safetensors":
             save_file(G, form, partial / names[2], cutoff)
         (partial / CONFIG_NAME).write_text(config_json(G))
         save_grid(G, partial / GRID_NAME)
         (partial / CARD_NAME).write_text(model_card.text(G, facts, names), encoding="utf-8")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            os.replace(partial / name, folder / name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, cutoff: int | None = None) -> None:
@@ -93,8 +84,7 @@ def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, c
     name, card, grid = names_beside(path)
     save_file(G, form, path, cutoff)
     save_grid(G, path.with_name(grid))
-    with files.replacing(path.with_name(card)) as partial:
-        partial.write_text(model_card.text(G, facts, [name, grid]), encoding="utf-8")
+    files.write_text(path.with_name(card), model_card.text(G, facts, [name, grid]))
 
 
 def names_beside(path: Path) -> list[str]:

@@ -4,6 +4,8 @@
 what Keras does.
 """
 
+from stylegen.errors import StylegenError
 
-class WeightsError(ValueError):
+
+class WeightsError(StylegenError):
     """A file of weights cannot be used; the message says why and what would do."""

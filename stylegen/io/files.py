@@ -1,9 +1,19 @@
-"""Files that are whole or absent, and folders that one process at a time writes to."""
+"""Files and folders that are whole or absent, and folders that one process at a time writes to.
 
+What is written here goes to a name of its own first (``.name.PID.partial``), to the disk, and then to its place by one
+rename. A reader sees the old file or the new one, also after a crash or a power cut.
+"""
+
+import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+PARTIAL = ".*.partial*"  # matches the names of what a killed process leaves half-written
 
 
 @contextmanager
@@ -29,16 +39,108 @@ def exclusive(folder: Path, busy: Exception) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` at the end, so that a file is there whole or not at all.
+def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
+    """A path to write a file to that becomes ``path`` at the end, so that a file is there whole or not at all.
 
-    Makes the folder it is in. The extension is kept, because encoders go by it.
+    Makes the folder it is in. The extension is kept, because encoders go by it. An error leaves what was there.
+
+    Args:
+        path: of the file.
+        durable: wait until the disk has it, so that a power cut cannot leave an empty file under the name. That takes
+            milliseconds; images, which can be drawn again by the thousand, do without.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = _partial(path)
     try:
         yield partial
+        if durable:
+            _sync_file(partial)
         os.replace(partial, path)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None) -> Iterator[Path]:
+    """An empty folder to fill that becomes ``folder`` at the end; an error leaves what was there.
+
+    If ``folder`` is there by then, the parts move into it one by one, and replace files of their names; others stay.
+
+    Args:
+        folder: its place.
+        last: name of the part that moves last, whose presence says that all others are there.
+    """
+    folder = Path(folder)
+    partial = _partial(folder)
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this one's number
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in [*partial.rglob("*"), partial]:
+            _sync_folder(path) if path.is_dir() else _sync_file(path)
+        if folder.is_dir():
+            for part in sorted(partial.iterdir(), key=lambda path: (path.name == last, path.name)):
+                os.replace(part, folder / part.name)
+            _sync_folder(folder)
+        else:
+            os.replace(partial, folder)
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(tree, indent=indent) + "\n")
+
+
+def natural_order(path: str) -> tuple[str, str]:
+    """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order.
+
+    A string, because a folder may have a million files.
+    """
+    folders, slash, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    ended = f"{stem}\1{suffix}" if stem else dot + suffix  # a name before what goes on after it
+    # A number with more digits is larger. The path itself tells 01 from 1.
+    numbers = re.sub("[0-9]+", _with_length, folders.replace("/", "\0") + slash.replace("/", "\0") + ended)
+    return numbers, path
+
+
+def _with_length(digits: re.Match[str]) -> str:
+    significant = digits[0].lstrip("0")
+    return f"{len(significant):03d}{significant}"
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder that this process holds (see ``exclusive``)."""
+    for path in folder.glob(PARTIAL):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Put the names in a folder on disk, where the system can: Windows and some network file systems cannot."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,16 +1,87 @@
-"""Pictures on disk: PNG files and grids of uint8 pictures, plain or with labels along their edges."""
+"""Images on disk: which files are images, and grids of uint8 images, plain or with labels along their edges."""
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegen.io.files import replacing
+from stylegen.errors import StylegenError
+from stylegen.io.files import natural_order, replacing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 COMFORTABLE_SIDE = 128  # pixels; smaller pictures are hard to see in a grid
+# Of all that Pillow reads, the formats that photographs and drawings are kept in.
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+)
+
+
+class NoImagesError(StylegenError):
+    """A folder or an archive holds no images; the message says what is looked for."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder, and what else is there."""
+
+    files: list[Path]  # in natural order: 2.png before 10.png
+    note: str  # a sentence that counts files that are no images, to be said; empty if there are none
+
+
+def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> Listing:
+    """The image files in a folder, by the endings of their names; hidden files are passed over.
+
+    Args:
+        folder: where to look.
+        recursive: in all its folders too.
+
+    Raises:
+        NoImagesError: there are none.
+        OSError: the folder cannot be read.
+    """
+    folder = Path(folder)
+    if recursive:
+        found = []
+        for place, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not _is_hidden(name)]
+            found += [Path(place, name) for name in files]
+    else:
+        found = list(folder.iterdir())
+    names = [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+    chosen, note = choose_images(names, str(folder))
+    return Listing([folder / name for name in chosen], note)
+
+
+def choose_images(names: Iterable[str], where: str) -> tuple[list[str], str]:
+    """Of relative paths those of images, in natural order, and a sentence that counts the others; see ``list_images``.
+
+    Raises:
+        NoImagesError: there are none; the message begins with ``where``.
+    """
+    shown = [name for name in names if not _is_hidden(name)]
+    chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
+    others = sorted((name for name in shown if not _is_image(name)), key=natural_order)
+    if not chosen:
+        files = "files" if len(others) > 1 else "file"
+        there = f"; it holds {len(others):,} other {files}, such as {others[0]}" if others else ""
+        raise NoImagesError(f"{where} holds no images (files named {', '.join(SUFFIXES)} are looked for){there}.")
+    if not others:
+        return chosen, ""
+    many = f"{len(others):,} files that are no images were" if len(others) > 1 else "1 file that is no image was"
+    return chosen, f"{where}: {many} left out, such as {others[0]}."
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def to_pil(image: np.ndarray) -> Image.Image:
@@ -23,7 +94,7 @@ def to_pil(image: np.ndarray) -> Image.Image:
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
     """Write a uint8 picture [h, w, C] as a file of the format that the extension names; atomic."""
-    with replacing(path) as partial:
+    with replacing(path, durable=False) as partial:
         to_pil(image).save(partial)
 
 
@@ -67,6 +138,24 @@ def blank(channels: int) -> np.ndarray:
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     """Each pixel of [..., h, w, C] as a square of scale x scale."""
     return image if scale == 1 else image.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def box_mean(images: np.ndarray, factor: int) -> np.ndarray:
+    """Means of squares of factor x factor pixels, float32 [..., ceil(h / factor), ceil(w / factor), C].
+
+    Args:
+        images: [..., h, w, C] of any type.
+        factor: pixels a side; the squares at the end may be incomplete, and are means of what they have.
+    """
+    h, w = images.shape[-3:-1]
+    if h % factor == w % factor == 0:
+        squares = images.reshape(*images.shape[:-3], h // factor, factor, w // factor, factor, images.shape[-1])
+        whole: np.ndarray = squares.mean(axis=(-4, -2), dtype=np.float32)
+        return whole
+    rows, columns = np.arange(0, h, factor), np.arange(0, w, factor)
+    sums = np.add.reduceat(np.add.reduceat(images.astype(np.float64), rows, axis=-3), columns, axis=-2)
+    sides = [np.diff(np.append(starts, side)) for starts, side in ((rows, h), (columns, w))]
+    return (sums / np.outer(*sides)[..., None]).astype(np.float32)
 
 
 def comfortable_scale(side: int, wanted: int = COMFORTABLE_SIDE) -> int:

@@ -2,9 +2,20 @@
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TextIO, TypeVar
 
+_TERMINAL_SECONDS = 0.5  # between two states of the progress line
 _LOG_SECONDS = 10.0  # between progress lines where they cannot overwrite each other
+
+
+class Sized(Protocol):
+    """Anything with a length."""
+
+    def __len__(self) -> int: ...
+
+
+Batch = TypeVar("Batch", bound=Sized)
 
 
 class Progress:
@@ -14,7 +25,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
         self._width = 0
-        self._last = 0.0
+        self._last = time.monotonic()  # a job that takes no longer than a moment needs no progress line
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -22,12 +33,15 @@ class Progress:
         print(text, file=self._stream, flush=True)
 
     def update(self, text: str) -> None:
-        """The present state; overwritten by the next one, or, off a terminal, written every ten seconds."""
+        """The present state; every half a second overwritten by the next one, or, off a terminal, every ten seconds."""
+        now = time.monotonic()
+        if now - self._last < (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+            return
+        self._last = now
         if self._terminal:
             print("\r" + text.ljust(self._width), end="", file=self._stream, flush=True)
             self._width = len(text)
-        elif time.monotonic() - self._last >= _LOG_SECONDS:
-            self._last = time.monotonic()
+        else:
             print(text, file=self._stream, flush=True)
 
     def clear(self) -> None:
@@ -38,21 +52,65 @@ class Progress:
 
 
 class Rate:
-    """Speed and time left of a job of known size; work done before it started does not count towards the speed."""
+    """Speed and time left of a job; work done before it started does not count towards the speed."""
 
-    def __init__(self, total: int, done: int = 0) -> None:
-        self.total = total
-        self._first = done
-        self._start = time.monotonic()
+    def __init__(self, total: int, done: int = 0, unit: str = "images") -> None:
+        """Start to measure.
+
+        Args:
+            total: size of the job; 0 if it is not known.
+            done: of it already.
+            unit: what is counted; "bytes" are written as MB and the like.
+        """
+        self.total, self._unit = total, unit
+        self.restart(done)
+
+    def restart(self, done: int) -> None:
+        """Measure the speed from here on."""
+        self._first, self._start = done, time.monotonic()
+
+    def speed(self, done: int) -> float:
+        """Units per second since the last start."""
+        return (done - self._first) / max(time.monotonic() - self._start, 1e-6)
+
+    def left(self, done: int) -> str | None:
+        """The time left, for example ``2 h 43 min``; None if it is not known."""
+        speed = self.speed(done)
+        return duration((self.total - done) / speed) if self.total and speed > 0 else None
 
     def line(self, done: int) -> str:
         """For example ``1,200 of 3,033,042 images, 310 images/s, 2 h 43 min left``."""
-        seconds = max(time.monotonic() - self._start, 1e-6)
-        speed = (done - self._first) / seconds
-        text = f"{done:,} of {self.total:,} images"
-        if speed <= 0:
-            return text
-        return f"{text}, {speed:,.0f} images/s, {duration((self.total - done) / speed)} left"
+        speed, left = self.speed(done), self.left(done)
+        if self._unit == "bytes":
+            text = f"{size(done)} of {size(self.total)}" if self.total else size(done)
+            shown = size(speed)
+        else:
+            text = (f"{done:,} of {self.total:,}" if self.total else f"{done:,}") + f" {self._unit}"
+            shown = f"{speed:,.0f} {self._unit}" if speed >= 10 else f"{speed:.2g} {self._unit}"
+        return text + (f", {shown}/s" if speed > 0 else "") + (f", {left} left" if left else "")
+
+
+def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Progress | None = None) -> Iterator[Batch]:
+    """Pass batches on and show their number, the speed and the time left, if it takes longer than a moment.
+
+    Args:
+        batches: anything with a length, such as arrays.
+        total: sum of the lengths; 0 if it is not known.
+        unit: what is counted.
+        progress: where to; default: standard error.
+    """
+    progress = progress or Progress()
+    done, rate = 0, None
+    try:
+        for batch in batches:
+            done += len(batch)
+            if rate is None:
+                rate = Rate(total, done, unit)  # from here: the first batch includes compilation
+            else:
+                progress.update(rate.line(done))
+            yield batch
+    finally:
+        progress.clear()
 
 
 def duration(seconds: float) -> str:
@@ -61,6 +119,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def in_kimg(nimg: int) -> str:
+    """Thousands of images, written without loss, for example ``12345.678``; the unit is left to the sentence."""
+    return f"{nimg / 1000:.12g}"
 
 
 def size(count: float) -> str:

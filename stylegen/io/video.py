@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stylegen.errors import StylegenError
 from stylegen.io import files, images
 
 FORMATS = (".mp4", ".gif", ".webp")
@@ -20,7 +21,7 @@ MP4_CRF = "17"  # x264's quality: visually lossless
 FRAME = "frame{:05d}.png"
 
 
-class VideoError(ValueError):
+class VideoError(StylegenError):
     """The video cannot be written or read; the message says why."""
 
 

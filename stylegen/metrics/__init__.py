@@ -5,6 +5,8 @@
 Nothing here knows where images come from: that is ``stylegen.evaluation``.
 """
 
+from stylegen.errors import StylegenError
 
-class MetricError(ValueError):
+
+class MetricError(StylegenError):
     """A metric cannot be computed; the message says why and what would do."""

@@ -5,7 +5,6 @@
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.config import Config, ScheduleConfig
+from stylegen.errors import StylegenError
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_tree import printable
+from stylegen.io import files
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, stylegan1, stylegan2
@@ -32,7 +33,7 @@ MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
 REPORT = "import.txt"  # in the run directory: what was found, mapped and left
 
 
-class ImportingError(ValueError):
+class ImportingError(StylegenError):
     """The imported networks cannot be written where they should go; the message says why."""
 
 
@@ -162,20 +163,11 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
     config, state, stage = state_of(imported)
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))
     origin = {"file": Path(source).name, "sha256": weights.sha256(source)}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with files.replacing_folder(folder, last=directory.CONFIG_NAME) as partial:
         with Checkpointer(partial, config, keep_last=1) as checkpointer:
             checkpointer.save(state, stage, {"imported": origin})
         (partial / REPORT).write_text(f"{origin['file']}, SHA-256 {origin['sha256']}\n{imported.report.text()}\n")
         directory.write_config(partial, config)
         if folder.exists():
             directory.clear_run(folder)
-            for part in sorted(partial.iterdir(), key=lambda path: path.name == directory.CONFIG_NAME):
-                part.rename(folder / part.name)
-        else:
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return config

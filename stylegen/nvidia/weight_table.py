@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from stylegen.config import Config
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_tree import printable
+from stylegen.io.tables import table
 
 Convert = Callable[[np.ndarray], np.ndarray]
 MAX_ROWS = 24  # of the table in an error
@@ -101,11 +103,9 @@ def _side_by_side(
     rows = [(row(w.theirs, w.shape), row(w.theirs, found[w.theirs].shape)) for w in different]
     absent = [row(w.theirs, w.shape) for w in missing]
     rows += itertools.zip_longest(absent, [row(name, found[name].shape) for name in extra], fillvalue="-")
-    wide = max(len(left) for left, _ in rows[:MAX_ROWS])
-    lines = [f"  {'expected':<{wide}}  found"] + [f"  {left:<{wide}}  {right}" for left, right in rows[:MAX_ROWS]]
-    if len(rows) > MAX_ROWS:
-        lines.append(f"  and {len(rows) - MAX_ROWS} more")
-    return "\n".join(lines)
+    columns = {"expected": ("expected", "<"), "found": ("found", "<")}
+    shown = indent(table([dict(zip(columns, pair, strict=True)) for pair in rows[:MAX_ROWS]], columns), "  ")
+    return f"{shown}\n  and {len(rows) - MAX_ROWS} more" if len(rows) > MAX_ROWS else shown
 
 
 def unscaled(weight: np.ndarray, gain: float, fan_in: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stylegen import sampling
+from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator, in_float32
 from stylegen.networks.trees import by_path
@@ -17,7 +18,7 @@ from stylegen.networks.trees import by_path
 FORMAT = "stylegen-projection-1"
 
 
-class ProjectionError(ValueError):
+class ProjectionError(StylegenError):
     """A picture cannot be projected, or a projection not used; the message says why."""
 
 

@@ -1,19 +1,20 @@
 """Photographs as targets of a projection: any file of any size to a square picture of the generator's size."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.raw.image_files import SUFFIXES
+from stylegen.errors import StylegenError
+from stylegen.io.images import NoImagesError, list_images
 
 MAX_TARGETS = 256  # in one folder; each takes as long as a picture of its own
 
 
-class TargetError(ValueError):
+class TargetError(StylegenError):
     """A target cannot be used; the message says why."""
 
 
@@ -26,8 +27,12 @@ class Target:
     note: str  # how it was brought to this size, one sentence
 
 
-def find_targets(text: str) -> list[Path]:
-    """Files of a comma-separated list of files and folders; of a folder, all its images in the order of their names.
+def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Path]:
+    """Files of a comma-separated list of files and folders; of a folder, all its images in natural order.
+
+    Args:
+        text: the list.
+        say: told of files in a folder that are no images.
 
     Raises:
         TargetError: one is not there, holds no images or too many.
@@ -37,10 +42,16 @@ def find_targets(text: str) -> list[Path]:
         path = Path(part.strip())
         if not part.strip() or not path.exists():
             raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
-        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise TargetError(f"--target {path}: the folder holds no images ({', '.join(SUFFIXES)}).")
-        found.extend(files)
+        if path.is_file():
+            found.append(path)
+            continue
+        try:
+            listing = list_images(path)
+        except NoImagesError as error:
+            raise TargetError(f"--target {error}") from error
+        found.extend(listing.files)
+        if say is not None and listing.note:
+            say(listing.note)
     if len(found) > MAX_TARGETS:
         raise TargetError(f"--target {text}: {len(found)} images are too many at once; give up to {MAX_TARGETS}.")
     return found

@@ -8,14 +8,12 @@ each checkpoint, named by its nimg. It has three orbax items, written side by si
 - ``meta``: a JSON object that says where growing stood, and what every leaf was when written.
 """
 
-import logging
 import os
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,11 +26,13 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
+from stylegen.io.progress import in_kimg, size
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
-from stylegen.runs.checkpoint_files import available, in_kimg
+from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
+from stylegen.runs.orbax_messages import hushed
 from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
 from stylegen.training.state import GENERATOR_FIELDS, TrainState, abstract_state
@@ -50,24 +50,6 @@ __all__ = [
 
 Log = Callable[[str], None]
 _T = TypeVar("_T")
-
-
-def _hush_orbax() -> None:
-    """Keep pages of traceback off the screen for errors that orbax also raises, and we report in a sentence.
-
-    It logs them; and when it gives up, reads and writes under way find its event loop closed, which Python prints.
-    """
-    logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
-    previous = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-            previous(unraisable)
-
-    sys.unraisablehook = hook
-
-
-_hush_orbax()
 
 
 @dataclass(frozen=True)
@@ -191,11 +173,15 @@ class Checkpointer:
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         )
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
-        except OSError as error:
-            raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+        with ExitStack() as stack:
+            stack.enter_context(hushed())
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._manager = ocp.CheckpointManager(self._folder, options=options)
+            except OSError as error:
+                raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
+            stack.callback(self._manager.close)
+            self._open = stack.pop_all()  # until ``close``
 
     def __enter__(self) -> Self:
         return self
@@ -254,10 +240,8 @@ class Checkpointer:
         Raises:
             CheckpointError: the last save failed.
         """
-        try:
+        with self._open:
             self.wait()
-        finally:
-            self._manager.close()
 
     def restore(self, placement: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
         """The newest good checkpoint, or None where there is none at all.
@@ -282,15 +266,15 @@ class Checkpointer:
             return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in wanted.items()}
 
         found = self._find(read, log) if processes.is_main() else None
-        chosen = processes.from_main(str(found[0].nimg) if found else "")
-        if chosen == "":
+        chosen = processes.broadcast(found[0].nimg if found else None)
+        if chosen is None:
             return None
         self._manager.reload()  # what was set aside
         if found is None:
             try:
-                found = read(int(chosen))
+                found = read(chosen)
             except Damaged as error:
-                name = f"The checkpoint at {in_kimg(int(chosen))} kimg in {self._folder}"
+                name = f"The checkpoint at {in_kimg(chosen)} kimg in {self._folder}"
                 raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
         meta, host = found
         fields: dict[str, Any] = {}
@@ -305,13 +289,13 @@ class Checkpointer:
             Whether it was renamed.
         """
         self.wait()
-        chosen = processes.from_main(str(len(available(self._folder.parent)) > 1) if processes.is_main() else "")
-        if chosen == "True":
+        others = processes.broadcast(processes.is_main() and len(available(self._folder.parent)) > 1)
+        if others:
             if processes.is_main():
                 checkpoint_files.set_aside(self._folder, nimg, "diverged")
             processes.barrier()
             self._manager.reload()
-        return chosen == "True"
+        return others
 
     def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
         """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""
@@ -333,8 +317,8 @@ class Checkpointer:
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise CheckpointError(
-                f"The checkpoint at {in_kimg(nimg)} kimg was not saved: it takes {needed / 1e6:.1f} MB, and "
-                f"the disk of {self._folder} has {free / 1e6:.1f} MB left. The older ones are as they were."
+                f"The checkpoint at {in_kimg(nimg)} kimg was not saved: it takes {size(needed)}, and "
+                f"the disk of {self._folder} has {size(free)} left. The older ones are as they were."
             )
 
     @contextmanager
@@ -409,7 +393,7 @@ def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reader{me}"
     )
     try:
-        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+        with hushed(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
             return reader.restore(path, args=args)
     except MemoryError:
         raise

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from stylegen.io.progress import in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged
 
 NAME_LENGTH = 9  # digits, at least, of a checkpoint's directory
@@ -31,11 +32,6 @@ def folder(run_dir: str | Path) -> Path:
 def step_dir(folder: Path, nimg: int) -> Path:
     """The directory of a checkpoint."""
     return folder / f"{nimg:0{NAME_LENGTH}d}"
-
-
-def in_kimg(nimg: int) -> str:
-    """Images as thousands, written without loss."""
-    return f"{nimg / 1000:.12g}"
 
 
 def nearest(steps: list[int], kimg: float, run_dir: str | Path) -> int:

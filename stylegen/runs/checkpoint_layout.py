@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stylegen.errors import StylegenError
 from stylegen.networks.trees import by_path
 from stylegen.training.state import GENERATOR_FIELDS, TrainState
 from stylegen.version import version
@@ -25,11 +26,11 @@ FORMAT = 1
 EMA_FIELDS = tuple(GENERATOR_FIELDS.values())  # fields of the state in the ``ema`` item; the others are in ``train``
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(StylegenError):
     """A checkpoint cannot be saved, found or used; the message says which one and why."""
 
 
-class Damaged(Exception):
+class Damaged(StylegenError):
     """A checkpoint is not what was written; another one may be."""
 
 

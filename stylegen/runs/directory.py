@@ -18,19 +18,20 @@ import numpy as np
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
-from stylegen.io import images
+from stylegen.errors import StylegenError
+from stylegen.io import files, images, json_lines
 
 CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
-LEFT = (f"{CONFIG_NAME}.partial", f"{SHARED}*")  # what a run that ends before it begins may leave
+LEFT = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
 OURS = (
-    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json*", "tensorboard", "checkpoints", "reals.png"),
-    *("fakes*.png*", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json", "tensorboard", "checkpoints", "reals.png"),
+    *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
 
-class RunError(ValueError):
+class RunError(StylegenError):
     """The run directory cannot be used; the message says why and what to do."""
 
 
@@ -64,12 +65,7 @@ def clear_run(folder: Path) -> None:
 
 def write_config(folder: Path, config: Config) -> None:
     """Write ``config.json``, whole or not at all."""
-    _partial(folder).write_text(to_json(config))
-    _partial(folder).replace(folder / CONFIG_NAME)
-
-
-def _partial(folder: Path) -> Path:
-    return folder / f"{CONFIG_NAME}.partial"
+    files.write_text(folder / CONFIG_NAME, to_json(config))
 
 
 def _check_same(folder: Path, config: Config) -> None:
@@ -137,7 +133,7 @@ class RunLog(Log):
     def _open_scalars(self, nimg: int) -> None:
         from tensorboardX import SummaryWriter
 
-        _drop_after(self.folder / STATS_NAME, nimg)
+        json_lines.drop_after(self.folder / STATS_NAME, nimg)
         self._stats = (self.folder / STATS_NAME).open("a", buffering=1)
         self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=nimg, flush_secs=30)
 
@@ -147,7 +143,7 @@ class RunLog(Log):
         self._open_scalars(nimg)
 
     def stats(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / STATS_NAME).read_text().splitlines()]
+        return json_lines.read(self.folder / STATS_NAME)
 
     def close(self) -> None:
         self._text.close()
@@ -177,20 +173,3 @@ class RunLog(Log):
             every = math.ceil(max(picture.shape[:2]) / MAX_BOARD_SIDE)
             self._board.add_image(name.rstrip("0123456789"), picture[::every, ::every], nimg, dataformats="HWC")
         return path
-
-
-def _drop_after(path: Path, nimg: int) -> None:
-    """Keep the lines of a stats file up to ``nimg`` (whole ones: a killed run may have left half a line)."""
-    if not path.exists():
-        return
-    kept: list[str] = []
-    for text in path.read_text().splitlines():
-        try:
-            record: dict[str, Any] = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if record["nimg"] <= nimg:
-            kept.append(text + "\n")
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("".join(kept))
-    partial.replace(path)

@@ -8,12 +8,15 @@ a new run, and so is the schedule: with ``schedule.start_resolution`` at the ful
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import jax
 import numpy as np
 
 from stylegen.config import Config, ConfigError, option
+from stylegen.errors import StylegenError
+from stylegen.io.tables import table
 from stylegen.networks.trees import by_path
 from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
@@ -27,7 +30,7 @@ SAME = ("block", "mapping_lr_multiplier", "normalize_z")
 MOST = 24  # rows of a table of differences
 
 
-class TransferError(ValueError):
+class TransferError(StylegenError):
     """A run cannot be started from that; the message says why."""
 
 
@@ -140,15 +143,15 @@ def _text(config: Config, source: _Source, fresh: set[str]) -> str:
 
 def _misfit(config: Config, source: _Source, rows: list[tuple[str, str, str]]) -> str:
     more = [f"  ... and {len(rows) - MOST} more"] if len(rows) > MOST else []
-    widths = [max(len(row[i]) for row in [("", "expected", ""), *rows[:MOST]]) for i in range(2)]
-    lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in [("", "expected", "found"), *rows[:MOST]]]
+    columns = {"layer": ("", "<"), "expected": ("expected", "<"), "found": ("found", "<")}
+    lines = indent(table([dict(zip(columns, row, strict=True)) for row in rows[:MOST]], columns), "  ")
     larger = source.config.resolution > config.resolution
     hint = (
         f" It is of {source.config.resolution} pixels: give --resolution {source.config.resolution}." if larger else ""
     )
     return (
         f"run.init_from = {config.run.init_from!r}: {len(rows)} layers do not fit this configuration.{hint}\n"
-        + "\n".join(lines + more)
+        + "\n".join([lines, *more])
         + "\nMake widths, sizes of z and w, channels and classes those of the other run; see its config.json."
     )
 

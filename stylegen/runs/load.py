@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from stylegen.config import Config
 from stylegen.config_json import from_json, to_json
+from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
@@ -31,7 +32,7 @@ MAX_METADATA = 2**20  # bytes of it
 FORMAT = "stylegen-generator-1"
 
 
-class LoadError(ValueError):
+class LoadError(StylegenError):
     """There is no generator to load; the message says what there is."""
 
 

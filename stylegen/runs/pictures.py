@@ -7,6 +7,7 @@ from jax.sharding import Mesh
 
 from stylegen import data, sampling
 from stylegen.config import Config
+from stylegen.io.files import replacing
 from stylegen.networks.build import Networks
 from stylegen.networks.generator import Generator
 from stylegen.runs import directory
@@ -89,6 +90,5 @@ class Pictures:
         scale = self._config.resolution // stage.resolution
         pictures = self._draw(state, stage)
         path = self._log.grid(f"fakes{nimg // 1000:06d}", pictures, self._grid_shape()[0], nimg, scale)
-        newest = path.with_name("fakes.png.partial")
-        newest.write_bytes(path.read_bytes())
-        newest.replace(path.with_name("fakes.png"))
+        with replacing(path.with_name("fakes.png"), durable=False) as newest:
+            newest.write_bytes(path.read_bytes())

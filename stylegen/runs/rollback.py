@@ -13,6 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from stylegen.io.files import write_json
+from stylegen.io.progress import in_kimg
 from stylegen.runtime import processes
 
 NAME = "rollbacks.json"  # in the run directory
@@ -29,15 +31,13 @@ class Rollback:
 def read(folder: Path) -> list[Rollback]:
     """All rollbacks of a run, oldest first, as process 0 finds them."""
     path = folder / NAME
-    text = path.read_text() if processes.is_main() and path.exists() else "[]"
-    return [Rollback(**entry) for entry in json.loads(processes.from_main(text))]
+    found = json.loads(path.read_text()) if processes.is_main() and path.exists() else []
+    return [Rollback(**entry) for entry in processes.broadcast(found)]
 
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:
-    """Write the list, whole or not at all; to be called by process 0."""
-    partial = folder / f"{NAME}.partial"
-    partial.write_text(json.dumps([asdict(each) for each in rollbacks], indent=1) + "\n")
-    partial.replace(folder / NAME)
+    """Write the list, whole or not at all, and to the disk; to be called by process 0."""
+    write_json(folder / NAME, [asdict(each) for each in rollbacks], indent=1)
 
 
 def in_vain(rollbacks: list[Rollback]) -> int:
@@ -62,11 +62,11 @@ def other_key(key: jax.Array, rollbacks: int) -> jax.Array:
 
 def advice(why: str, rollbacks: list[Rollback], folder: Path) -> str:
     """What to say where going back does not help any more; the last of the rollbacks is the one that is not made."""
-    at, to, tried = rollbacks[-1].at / 1000, rollbacks[-1].to / 1000, in_vain(rollbacks) - 1
+    at, to, tried = rollbacks[-1].at, rollbacks[-1].to, in_vain(rollbacks) - 1
     start = f" --run.init-from {folder}" if to else ""
-    saved = f"The last checkpoint is of {to:g} kimg. " if to else "Nothing was saved. "
+    saved = f"The last checkpoint is of {in_kimg(to)} kimg. " if to else "Nothing was saved. "
     times = f" after going back {tried} times" if tried else ""
     return (
-        f"{why}: at {at:g} kimg{times}. The run has diverged. {saved}Start another run{start} with a smaller "
+        f"{why}: at {in_kimg(at)} kimg{times}. The run has diverged. {saved}Start another run{start} with a smaller "
         "optimizer.learning_rate or a larger loss.r1_gamma."
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stylegen.errors import StylegenError
+
 INFINITE = float("inf")
 COMPILERS = Path(__file__).resolve().parents[1] / ".compilers"  # where ``make compilers`` puts them
 
@@ -31,7 +33,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 
-class TargetError(ValueError):
+class TargetError(StylegenError):
     """A target is none, or its compiler is not installed; the message says what to write or to install."""
 
 

@@ -7,6 +7,7 @@ single process, all of this does nothing.
 
 import atexit
 import itertools
+import json
 import math
 import os
 import secrets
@@ -19,12 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from stylegen.config import Config, DistributedConfig
 from stylegen.config_json import LOCAL, differences, from_json, to_json
+from stylegen.errors import StylegenError
 
 POLL = 1.0  # seconds between two signs of life
 LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
@@ -41,10 +43,12 @@ _OMPI_ALONE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "1")  # of one process a node
 _numbers = itertools.count()  # of what is said: the same in all processes, for all say the same things in turn
 
 
+Value = TypeVar("Value")
+
 _watch: "_Watch | None" = None
 
 
-class ProcessError(ValueError):
+class ProcessError(StylegenError):
     """The processes cannot train together; the message says why."""
 
 
@@ -102,7 +106,7 @@ def computing() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if _watch is not None and not type(error).__module__.startswith("stylegen."):
+        if _watch is not None and not isinstance(error, StylegenError):
             _watch.suspect()
             _watch.fail(error)
             traceback.print_exc()
@@ -196,15 +200,16 @@ def barrier() -> None:
         _client().wait_at_barrier(f"stylegen/barrier/{next(_numbers)}", FOREVER)
 
 
-def from_main(value: str) -> str:
-    """What process 0 gives, in all processes."""
+def broadcast(value: Value) -> Value:
+    """What process 0 gives, anything that JSON keeps, in all processes; what the others give does not matter."""
     if jax.process_count() == 1:
         return value
     key = f"stylegen/said/{next(_numbers)}"
     if is_main():
-        _client().key_value_set(key, value)
+        _client().key_value_set(key, json.dumps(value))
         return value
-    return _client().blocking_key_value_get(key, FOREVER)
+    found: Value = json.loads(_client().blocking_key_value_get(key, FOREVER))
+    return found
 
 
 @contextmanager
@@ -219,7 +224,7 @@ def main_first() -> Iterator[None]:
 
 def check_same_config(config: Config) -> None:
     """Raise ProcessError if this process has other settings than process 0, but for those of a machine."""
-    changes = differences(from_json(from_main(to_json(config))), config, LOCAL)
+    changes = differences(from_json(broadcast(to_json(config))), config, LOCAL)
     if changes:
         listed = "\n  ".join(changes)
         raise ProcessError(f"Not all processes have the same settings. Process 0 -> {_name()}:\n  {listed}")
@@ -229,7 +234,7 @@ def check_shared(folder: Path, prefix: str) -> None:
     """Raise ProcessError if this process does not see a file, of a name with this prefix, that process 0 writes."""
     if jax.process_count() == 1:
         return
-    token = folder / (prefix + from_main(secrets.token_hex(8)))
+    token = folder / (prefix + broadcast(secrets.token_hex(8)))
     if is_main():
         for old in folder.glob(f"{prefix}*"):  # of a run that ended while it looked
             old.unlink()

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from jax import Array
 
+from stylegen.errors import StylegenError
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.sampling import batches, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
@@ -28,7 +29,7 @@ NOISE_MODES = ("const", "random", "none")
 MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
 
 
-class SamplingError(ValueError):
+class SamplingError(StylegenError):
     """What was asked of a generator cannot be drawn; the message says what can."""
 
 

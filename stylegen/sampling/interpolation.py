@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 
 from stylegen import sphere
+from stylegen.errors import StylegenError
 
 
-class PathError(ValueError):
+class PathError(StylegenError):
     """There is no such path; the message says why."""
 
 

@@ -5,6 +5,8 @@ style of others, ``video`` a video. ``train`` is the loop of ``train_style.py``.
 float RGB in [0, 1] inside, as the VGG that style transfer uses was trained; the rest of the package has [-1, 1].
 """
 
+from stylegen.errors import StylegenError
 
-class StyleError(ValueError):
+
+class StyleError(StylegenError):
     """A transfer or a training cannot be done as asked; the message says why and what would do."""

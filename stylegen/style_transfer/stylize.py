@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from stylegen.io.images import box_mean
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
 from stylegen.style_transfer.model import StyleModel
@@ -261,16 +262,8 @@ def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], sc
         scaled.append(1 - np.minimum(scaled[0], 1))
     if len(scaled) != n:
         raise StyleError(f"{len(masks)} masks for {n} styles; give one for each, or for two styles a single one.")
-    small = np.stack([_box_means(mask, scale) for mask in scaled])
+    small = box_mean(np.stack(scaled)[..., None], scale)[..., 0]
     total = small.sum(axis=0)
     if total.min() <= 0:
         raise StyleError("masks: all of them are black at some place; something must be drawn there.")
     return small / total
-
-
-def _box_means(mask: np.ndarray, scale: int) -> np.ndarray:
-    """Means of squares of ``scale`` pixels, incomplete ones at the end included."""
-    rows, columns = (np.arange(0, side, scale) for side in mask.shape)
-    sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float64), rows, axis=0), columns, axis=1)
-    counts = [np.diff(np.append(starts, side)) for starts, side in zip((rows, columns), mask.shape, strict=True)]
-    return (sums / np.outer(*counts)).astype(np.float32)

@@ -5,12 +5,8 @@ decoder does to some images), and at the end ``style.safetensors``, which ``styl
 shown depends on the seed and the number of the step alone, so a resumed run is the run that was not interrupted.
 """
 
-import contextlib
 import json
-import signal
 import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.config_json import to_dict
-from stylegen.io.files import replacing
+from stylegen.io import json_lines
+from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
-from stylegen.io.progress import Progress, duration
+from stylegen.io.progress import Progress, Rate
 from stylegen.networks.trees import by_path
+from stylegen.runtime.signals import stop_requested
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
@@ -33,7 +31,7 @@ from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_m
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
 
-STATE, RESULT, PREVIEW = "state.safetensors", "style.safetensors", "preview.png"
+STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")
 # What may change between two sessions of a run.
 RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
@@ -52,10 +50,12 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     folder = _open_run(config)
     given = load_encoder(config.encoder.weights) if config.encoder.weights else None
     progress.say(f"Drawing {config.data.rooms} rooms and {config.data.textures} textures.")
-    pool = training_images.open_pool(config.data)
+    pool = training_images.open_pool(config.data, progress.say)
     progress.say(f"{len(pool.photographs)} photographs ({photographs}).")
-    run = _Run(config, folder, pool, progress)
-    with _stoppable():
+    with stop_requested() as asked:
+        run = _Run(config, folder, pool, progress, asked)
+        phase, step = run.where()
+        json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
         model = _decoder_of(run, encoder, stages, fresh=given is not None)
@@ -83,8 +83,7 @@ def _open_run(config: StyleConfig) -> Path:
         return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StyleError(f"run.dir = {config.run.dir!r}: holds something else; give an empty directory.")
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(wanted, indent=2) + "\n")
+    write_json(path, wanted)
     return folder
 
 
@@ -94,28 +93,24 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the training as Ctrl-C does: the state is saved first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _position(line: dict[str, Any]) -> tuple[int, int]:
+    """Where in the training a line of stats.jsonl stands."""
+    return PHASES.index(line["phase"]), line["step"]
 
 
 class _Run:
     """A training's directory, images and messages."""
 
-    def __init__(self, config: StyleConfig, folder: Path, pool: training_images.ImagePool, progress: Progress):
-        self.config, self.folder, self.pool, self.progress = config, folder, pool, progress
+    def __init__(
+        self,
+        config: StyleConfig,
+        folder: Path,
+        pool: training_images.ImagePool,
+        progress: Progress,
+        asked: threading.Event,
+    ):
+        """``asked`` is set when the training is to stop."""
+        self.config, self.folder, self.pool, self.progress, self.asked = config, folder, pool, progress, asked
 
     def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
         """What a step is shown."""
@@ -160,18 +155,21 @@ class _Run:
         ``step_of(training, number)`` does one; ``save_preview(training)``, if there is one, shows the result so far.
         """
         part_of = getattr(self.config, phase)
-        total, speed, seen = part_of.steps, _Speed(part_of.batch), start
-        history: dict[str, list[Any]] = {}  # of each metric since the last report
+        total, batch = part_of.steps, part_of.batch
+        rate = Rate(total * batch, start * batch)
+        history: dict[str, list[Any]] = {}
         number = start
         try:
             for number in range(start, total):
+                if self.asked.is_set():
+                    raise KeyboardInterrupt
                 training, metrics = step_of(training, number)
                 for name, value in metrics.items():
                     history.setdefault(name, []).append(value)
                 if (number + 1) % 50 == 0 or number + 1 == total:
                     means = {name: float(np.mean(jax.device_get(values))) for name, values in history.items()}
-                    self.report(phase, number + 1, total, means, speed.since(number + 1 - seen))
-                    history, seen = {}, number + 1
+                    self.report(phase, number + 1, total, means, rate)
+                    history = {}
                 if (number + 1) % self.config.run.save_steps == 0:
                     self.save(phase, number + 1, training, extra)
                 is_due = (number + 1) % self.config.run.preview_steps == 0 or number + 1 == total
@@ -184,27 +182,19 @@ class _Run:
             raise
         return training
 
-    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: float) -> None:
-        """A line of progress and one of stats.jsonl."""
+    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: Rate) -> None:
+        """A line of progress, which stays at the end of a phase, and one of stats.jsonl."""
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        left = duration((total - step) * getattr(self.config, phase).batch / max(rate, 1e-9))
-        self.progress.update(f"{phase} {step:,} of {total:,} steps  {numbers}  {rate:.1f} img/s, {left} left")
-        with (self.folder / "stats.jsonl").open("a") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": rate}) + "\n")
-
-
-class _Speed:
-    """Images a second since it was last asked."""
-
-    def __init__(self, batch: int):
-        self._batch, self._last = batch, time.monotonic()
-
-    def since(self, count: int) -> float:
-        """Of ``count`` steps."""
-        now = time.monotonic()
-        rate = count * self._batch / max(now - self._last, 1e-9)
-        self._last = now
-        return rate
+        images = step * getattr(self.config, phase).batch
+        speed = rate.speed(images)
+        text = f"{phase} {step:,} of {total:,} steps  {numbers}  {speed:.1f} img/s, {rate.left(images)} left"
+        rate.restart(images)
+        if step == total:
+            self.progress.say(text)
+        else:
+            self.progress.update(text)
+        with (self.folder / STATS).open("a") as file:
+            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": speed}) + "\n")
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:

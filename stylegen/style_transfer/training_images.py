@@ -1,7 +1,7 @@
 """What the style networks are trained on: crops of drawn rooms, drawn textures and photographs. Numpy only."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from PIL import Image
 
 from stylegen.data import imaging
 from stylegen.data.toy import bedrooms
+from stylegen.io.images import NoImagesError, list_images
 from stylegen.style_transfer import StyleError, textures
 from stylegen.style_transfer.config import DataConfig
 
@@ -26,7 +27,6 @@ PUBLIC_DOMAIN = {
     "hubble_deep_field.jpg": "NASA, public domain",
     "rocket.jpg": "SpaceX, public domain",
 }
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # How often a crop is of a room, a texture, a photograph.
 CONTENT_SHARES, STYLE_SHARES = (0.4, 0.25, 0.35), (0.1, 0.65, 0.25)
 _SMALLEST = 64  # pixels a side of a photograph that is of use
@@ -90,15 +90,15 @@ def _jitter_color(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
     return np.clip((crop.astype(np.float32) - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
 
 
-def open_pool(config: DataConfig) -> ImagePool:
-    """Draw the rooms and textures and read the photographs.
+def open_pool(config: DataConfig, say: Callable[[str], None] | None = None) -> ImagePool:
+    """Draw the rooms and textures and read the photographs; ``say`` is told of files among them that are no images.
 
     Raises:
         StyleError: the photographs are not there or cannot be read.
     """
     rooms = list(bedrooms.render(range(config.rooms), config.side, config.seed)) if config.rooms else []
     drawn = [textures.texture(i, config.side, config.seed) for i in range(config.textures)]
-    return ImagePool(rooms, drawn, [read(path) for path in photograph_files(config.photographs)])
+    return ImagePool(rooms, drawn, [read(path) for path in photograph_files(config.photographs, say)])
 
 
 def resolved(photographs: str) -> str:
@@ -108,8 +108,8 @@ def resolved(photographs: str) -> str:
     return "scikit-image" if _scikit_image() else "none"
 
 
-def photograph_files(photographs: str) -> list[Path]:
-    """Files of the photographs that ``DataConfig.photographs`` names.
+def photograph_files(photographs: str, say: Callable[[str], None] | None = None) -> list[Path]:
+    """Files of the photographs that ``DataConfig.photographs`` names; ``say`` is told of others in the folder.
 
     Raises:
         StyleError: there are none.
@@ -125,10 +125,15 @@ def photograph_files(photographs: str) -> list[Path]:
                 "without photographs: --data.photographs none."
             )
         return [folder / name for name in PUBLIC_DOMAIN if (folder / name).is_file()]
-    files = picture_files(Path(photographs)) if Path(photographs).is_dir() else []
-    if not files:
-        raise StyleError(f"data.photographs = {photographs!r}: no such folder, or no images in it.")
-    return files
+    if not Path(photographs).is_dir():
+        raise StyleError(f"data.photographs = {photographs!r}: there is no such folder.")
+    try:
+        listing = list_images(photographs)
+    except NoImagesError as error:
+        raise StyleError(f"data.photographs: {error}") from error
+    if say is not None and listing.note:
+        say(listing.note)
+    return listing.files
 
 
 def _scikit_image() -> Path | None:
@@ -137,11 +142,6 @@ def _scikit_image() -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """Files in a folder whose names are those of images, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def read(path: Path, smallest: int = _SMALLEST) -> np.ndarray:

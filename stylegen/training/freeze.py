@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stylegen.config import Config, ConfigError
+from stylegen.io.files import natural_order
 from stylegen.networks.trees import by_path
 from stylegen.training.state import abstract_state
 
@@ -64,7 +65,7 @@ def frozen(config: Config) -> list[str]:
     chosen = prefixes(config.run.freeze)
     for prefix in chosen:
         if not any(is_frozen(parameter, (prefix,)) for parameter in every):
-            groups = sorted({".".join(parameter.split(".")[:2]) for parameter in every}, key=_natural)
+            groups = sorted({".".join(parameter.split(".")[:2]) for parameter in every}, key=natural_order)
             raise ConfigError(
                 f"run.freeze = {config.run.freeze!r}: there are no parameters {prefix}; name some of "
                 f"{', '.join(groups)}, or parts of them, such as d.b8.conv0."
@@ -73,9 +74,3 @@ def frozen(config: Config) -> list[str]:
         if all(is_frozen(parameter, chosen) for parameter in all_of_it):
             raise ConfigError(f"run.freeze = {config.run.freeze!r}: leaves nothing of {side} to train; name layers.")
     return [parameter for parameter in every if is_frozen(parameter, chosen)]
-
-
-def _natural(group: str) -> tuple[str, int, str]:
-    side, _, layer = group.partition(".")
-    digits = layer.removeprefix("b")
-    return side, int(digits) if digits.isdigit() else 0, layer

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
 from stylegen.io.progress import duration
+from stylegen.io.tables import table
 from stylegen.networks.build import build_networks
 from stylegen.runtime import hlo, sharding
 from stylegen.runtime.chips import Target
@@ -249,19 +250,21 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
     dtype: str = config.compute_dtype
     if dtype == "float32":
         dtype += f" at {config.precision} precision"
-    lines = [
+    title = (
         f"{count} x {chip.name}, {train.resolution}x{train.resolution} pixels, batch {train.batch} "
         f"({train.batch // count} a device), {dtype}. The compiler's counts; nothing has run."
-    ]
+    )
+    facts: list[tuple[str, str]] = []
     share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if target.platform == "gpu" else ""
     fits = "fits" if largest.memory <= largest.usable else "DOES NOT FIT"
     gib = 2**30
     room = f" of {largest.usable / gib:.1f}{share}: {fits}" if math.isfinite(largest.usable) else ""
-    lines.append(f"memory of a device  {largest.memory / gib:.2f} GiB{room}")
+    facts.append(("memory of a device", f"{largest.memory / gib:.2f} GiB{room}"))
     most = largest_batch(largest, second, unit) if second else None
     if second and most is not None:
-        lines.append(f"largest batch       {most:,}, predicted from the memory of {train.batch} and {second.batch}")
-    lines.append(f"a step              {train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device")
+        predicted = f"{most:,}, predicted from the memory of {train.batch} and {second.batch}"
+        facts.append(("largest batch", predicted))
+    facts.append(("a step", f"{train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device"))
     if step > 0 and math.isfinite(chip.bandwidth):
         kimg = 1000 / train.batch * step
         total = sum(
@@ -269,12 +272,14 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
             for phase in schedule.phases(config)
             if phase.resolution == train.resolution
         )
-        lines.append(
-            f"least time          {1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the "
+        least = (
+            f"{1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the "
             f"{total / 1000:,.0f} kimg at {train.resolution} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
         )
+        facts.append(("least time", least))
     if train.collectives:
         kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
         rate = "" if not math.isfinite(chip.link) else f", about {1e3 * train.exchange_seconds:.2f} ms"
-        lines.append(f"exchanged           {kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}")
-    return "\n".join(lines)
+        facts.append(("exchanged", f"{kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}"))
+    rows = [{"what": what, "fact": fact} for what, fact in facts]
+    return "\n".join([title, table(rows, {"what": ("", "<"), "fact": ("", "<")}, header=False)])

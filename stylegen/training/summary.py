@@ -1,7 +1,13 @@
 """What a configuration amounts to, as text: its schedule, its layers, the time that it takes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from stylegen.config import Config
 from stylegen.config_json import to_json
+from stylegen.io.files import natural_order
+from stylegen.io.progress import in_kimg
+from stylegen.io.tables import table
 from stylegen.networks.layers import width
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training import schedule
@@ -43,7 +49,7 @@ def seconds_left(config: Config, nimg: int, resolution: int, img_per_sec: float)
 
 def schedule_table(config: Config, img_per_sec: float | None = None) -> str:
     """One row per phase; hours if a speed at full resolution is given."""
-    rows = [["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"]]
+    rows = []
     end = schedule.total_nimg(config)
     full = multiplications(config, config.resolution)
     for phase in schedule.phases(config):
@@ -51,23 +57,22 @@ def schedule_table(config: Config, img_per_sec: float | None = None) -> str:
         hours = "-"
         if img_per_sec:
             hours = f"{images / img_per_sec * multiplications(config, phase.resolution) / full / 3600:.2f}"
-        span = [f"{phase.start / 1000:g}", f"{min(phase.end, end) / 1000:g}"] if images else ["not", "reached"]
-        row = [f"{phase.resolution}", phase.kind, *span, f"{phase.batch_size}", f"{phase.learning_rate:g}", hours]
-        rows.append(row)
-    return _table(rows)
+        span = [in_kimg(phase.start), in_kimg(min(phase.end, end))] if images else ["not", "reached"]
+        rows.append([phase.resolution, phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", hours])
+    return _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
 
 
 def parameter_table(config: Config) -> str:
     """Parameters of each layer of both networks, with their shapes."""
     state = abstract_state(config)
-    rows = [["layer", "shape", "parameters"]]
+    rows = []
     for name, params in (("generator", state.g), ("discriminator", state.d)):
         flat = {f"{name}/{path}": leaf for path, leaf in by_path(params, "/").items()}
         # Order of execution, not of the alphabet: b4 before b16 before b128.
-        for path in sorted(flat, key=_natural):
+        for path in sorted(flat, key=natural_order):
             rows.append([path, "x".join(map(str, flat[path].shape)), f"{flat[path].size:,}"])
         rows.append([f"{name}: all", "", f"{count_parameters(params):,}"])
-    return _table(rows)
+    return _table(["layer", "shape", "parameters"], rows)
 
 
 def describe(config: Config, img_per_sec: float | None = None) -> str:
@@ -80,15 +85,6 @@ def describe(config: Config, img_per_sec: float | None = None) -> str:
     return "\n".join([to_json(config), schedule_table(config, img_per_sec), note, "", parameter_table(config)])
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
-    def key(part: str) -> tuple[int, str]:
-        digits = part.lstrip("abcdefghijklmnopqrstuvwxyz_")
-        return (int(digits) if digits.isdigit() else 0, part)
-
-    return [key(part) for part in path.split("/")]
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    cells = [dict(zip(titles, row, strict=True)) for row in rows]
+    return table(cells, {title: (title, "<") for title in titles}, rule=True)

@@ -210,18 +210,6 @@ def test_lists_of_numbers(text, expected):
     assert common.parse_numbers("list", text) == expected
 
 
-def test_progress_reports_speed_and_time_left(monkeypatch, capsys):
-    clock = iter([0.0, 100.0, 104.0, 115.0, 116.0])
-    monkeypatch.setattr(common.time, "monotonic", lambda: next(clock))
-    batches = [range(10)] * 4
-    assert list(common.with_progress(batches, 1000, "images")) == batches
-    # The first batch, with its compilation, does not count; the last comes too soon after the third for a line.
-    assert capsys.readouterr().err.splitlines() == [
-        "20/1,000 images, 2.5 images/s, 7 min left",
-        "30/1,000 images, 1.3 images/s, 12 min left",
-    ]
-
-
 def test_help_and_wrong_commands_do_not_wait_for_jax():
     code = (
         "import sys\n"

@@ -1,5 +1,7 @@
 """The verb ``stylize`` with the built-in networks: pictures, folders, videos; every wrong command in one sentence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +68,19 @@ def test_a_folder_with_weights_and_colors(capsys):
     assert run(command) == 2
     assert "exists already" in capsys.readouterr().err
     assert run(command + " --overwrite") == 0
+
+
+def test_a_folder_leaves_no_image_out_and_says_what_else_is_there(capsys):
+    Path("mixed").mkdir()
+    for name in ("10.avif", "9.jp2", "8.pgm"):
+        Image.open("room.png").convert("L" if name == "8.pgm" else "RGB").save(Path("mixed", name))
+    Path("mixed", "notes.txt").touch()
+    assert run("--content mixed --style a.png --style-size 32 --out results") == 0
+    assert {path.name for path in Path("results").iterdir()} == {"8.png", "9.png", "10.png"}
+    assert "mixed: 1 file that is no image was left out, such as notes.txt." in capsys.readouterr().out
+    Path("empty").mkdir()
+    assert run("--content empty --style a.png --out results") == 2
+    assert "--content empty holds no images" in capsys.readouterr().err
 
 
 def test_preserve_color_with_and_without_a_value():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from stylegen.data import imaging
-from stylegen.data.source import box_mean
+from stylegen.io.images import box_mean
 
 
 def flat(mode, color, size=(12, 10)):
@@ -123,7 +123,7 @@ def test_the_pyramid_averages_before_it_rounds():
     for r, factor in ((16, 2), (8, 4)):
         means = image.reshape(r, factor, r, factor, 3).mean(axis=(1, 3), dtype=np.float64)
         np.testing.assert_array_equal(levels[r], np.rint(means).astype(np.uint8))
-    rounded_twice = box_mean(levels[16][None], 8)[0]
+    rounded_twice = np.rint(box_mean(levels[16], 2))
     assert (rounded_twice != levels[8]).any()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegen.io import files, images
+from stylegen.io import images
 
 
 def pictures(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
@@ -48,15 +48,6 @@ def test_save_grid_writes_the_grid(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fakes000012.png"]
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path):
-    (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a.txt") as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "old"
-
-
 def test_a_mixing_grid_has_its_sources_along_the_edges():
     rows, cols, mixed = pictures(2), pictures(3), pictures(6).reshape(2, 3, 4, 4, 3)
     table = images.mixing_grid(rows, cols, mixed)
@@ -93,3 +84,43 @@ def test_comfortable_scale():
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ValueError, match="uint8"):
         images.to_pil(np.zeros((4, 4, 3), np.float32))
+
+
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_pillow_reads_every_format_that_is_looked_for(suffix, tmp_path):
+    kind = Image.registered_extensions()[suffix]
+    assert kind in Image.OPEN
+    image = Image.fromarray(np.zeros((20, 20), np.uint8)).convert("1" if suffix == ".pbm" else "L")
+    image.save(tmp_path / f"a{suffix}", kind)
+    with Image.open(tmp_path / f"a{suffix}") as back:
+        assert back.size == (20, 20)
+
+
+def test_a_folder_is_listed_in_natural_order_and_others_are_counted(tmp_path):
+    for name in ("10.PNG", "2.avif", "1.jp2", "b.txt", "a.txt", ".hidden.png", "deep/3.jfif", "deep/__MACOSX/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = images.list_images(tmp_path)
+    assert [path.name for path in listing.files] == ["1.jp2", "2.avif", "10.PNG"]
+    assert listing.note == f"{tmp_path}: 2 files that are no images were left out, such as a.txt."
+    listing = images.list_images(str(tmp_path), recursive=True)
+    assert [str(path.relative_to(tmp_path)) for path in listing.files] == ["1.jp2", "2.avif", "10.PNG", "deep/3.jfif"]
+
+
+def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
+    with pytest.raises(images.NoImagesError, match=r"holds no images \(files named \.png, .* are looked for\)\.$"):
+        images.list_images(tmp_path)
+    (tmp_path / "photo.heic").touch()
+    with pytest.raises(images.NoImagesError, match=r"it holds 1 other file, such as photo\.heic\.$"):
+        images.list_images(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((2, 8, 8, 3), 4), ((7, 10, 1), 4), ((2, 5, 6, 3), 3), ((3, 3, 2), 8)])
+def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
+    x = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found = images.box_mean(x, factor)
+    h, w = shape[-3:-1]
+    assert found.dtype == np.float32 and found.shape[-3:-1] == (-(-h // factor), -(-w // factor))
+    for i, j in np.ndindex(found.shape[-3:-1]):
+        square = x[..., i * factor : (i + 1) * factor, j * factor : (j + 1) * factor, :].astype(np.float64)
+        np.testing.assert_allclose(found[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from stylegen.io import progress
-from stylegen.io.progress import Progress, Rate, duration, size
+from stylegen.io.progress import Progress, Rate, duration, in_kimg, size, with_progress
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,10 @@ def test_sizes_are_decimal(count, text):
     assert size(count) == text
 
 
+def test_kimg_are_written_without_loss():
+    assert [in_kimg(nimg) for nimg in (0, 500, 1_000_000, 12_345_678)] == ["0", "0.5", "1000", "12345.678"]
+
+
 @pytest.fixture
 def now(monkeypatch):
     """The time, which a test may move."""
@@ -46,20 +50,56 @@ def test_work_done_before_does_not_count_towards_the_speed(now):
     assert rate.line(500) == "500 of 1,000 images, 10 images/s, 50 s left"
 
 
+def test_a_restart_measures_from_there(now):
+    rate = Rate(total=1000)
+    now["s"] += 100
+    rate.restart(400)
+    now["s"] += 4
+    assert rate.speed(410) == 2.5 and rate.left(410) == "4 min"
+    assert rate.line(410) == "410 of 1,000 images, 2.5 images/s, 4 min left"
+
+
+def test_bytes_and_jobs_of_unknown_size(now):
+    known, unknown = Rate(96_000_000, unit="bytes"), Rate(0, unit="bytes")
+    now["s"] += 2
+    assert known.line(4_000_000) == "4.0 MB of 96.0 MB, 2.0 MB/s, 46 s left"
+    assert unknown.line(4_000_000) == "4.0 MB, 2.0 MB/s"
+
+
+def test_batches_pass_and_the_first_does_not_count_towards_the_speed(now):
+    """It includes compilation, which here takes 100 seconds."""
+    stream = io.StringIO()
+
+    def batches():
+        for seconds in (100, 4, 11, 1):
+            now["s"] += seconds
+            yield range(10)
+
+    assert list(with_progress(batches(), 1000, "images", Progress(stream))) == [range(10)] * 4
+    assert stream.getvalue().splitlines() == [
+        "20 of 1,000 images, 2.5 images/s, 7 min left",
+        "30 of 1,000 images, 1.3 images/s, 12 min left",
+    ]
+
+
 def test_a_log_has_a_line_every_ten_seconds(now):
     stream = io.StringIO()
     shown = Progress(stream)
     for second in range(25):
         shown.update(f"at {second}")
         now["s"] += 1
-    assert stream.getvalue().splitlines() == ["at 0", "at 10", "at 20"]
+    assert stream.getvalue().splitlines() == ["at 10", "at 20"]
 
 
-def test_on_a_terminal_a_shorter_line_covers_the_longer_one(monkeypatch):
+def test_on_a_terminal_a_shorter_line_covers_the_longer_one(now, monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
     shown = Progress(stream)
+    shown.update("too soon")
+    now["s"] += 0.5
     shown.update("longer")
+    shown.update("too soon")
+    now["s"] += 0.5
     shown.update("short")
     shown.say("done")
     assert stream.getvalue() == "\rlonger\rshort \r     \rdone\n"

@@ -233,7 +233,7 @@ def test_frozen_parameters_are_listed():
 @pytest.mark.parametrize(
     "freeze, words",
     [
-        ("d.b64", r"there are no parameters d\.b64; name some of d\.b4, d\.b8, g\.mapping, g\.b4, g\.b8"),
+        ("d.b64", r"there are no parameters d\.b64; name some of d\.b4, d\.b8, g\.b4, g\.b8, g\.mapping"),
         ("b8", "there are no parameters b8"),
         ("d", "leaves nothing of d to train"),
     ],

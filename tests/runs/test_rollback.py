@@ -20,6 +20,7 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
+from stylegen.io import files
 from stylegen.runs import rollback
 from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.rollback import Rollback
@@ -209,3 +210,13 @@ def test_orders_and_keys_differ_by_the_number_of_rollbacks():
     assert seeds[0] == 7 and len(set(seeds)) == 5 and all(0 <= seed < 2**32 for seed in seeds)
     keys = {tuple(jax.random.key_data(rollback.other_key(jax.random.key(7), n)).tolist()) for n in range(1, 5)}
     assert len(keys) == 4
+
+
+def test_the_list_is_on_disk_before_training_goes_on(tmp_path, monkeypatch):
+    """A run that is killed by a power cut and resumed must not take the way that diverged once more."""
+    synced: list[str] = []
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    rollback.write(tmp_path, [Rollback(3000, 2000)])
+    assert [Path(name).name for name in synced][1:] == [tmp_path.name] and "rollbacks" in synced[0]
+    assert rollback.read(tmp_path) == [Rollback(3000, 2000)]
+    assert (tmp_path / rollback.NAME).read_text() == '[\n {\n  "at": 3000,\n  "to": 2000\n }\n]\n'

@@ -1,6 +1,7 @@
 """Two processes of two devices each, on loopback: the run of one process, and no process left waiting."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -315,3 +316,23 @@ def test_a_port_that_is_taken_is_a_sentence():
             processes.running(DistributedConfig(address, 2, 0)),
         ):
             pass
+
+
+@pytest.mark.parametrize("value", [True, False, None, "", "True", 7, [{"at": 3000, "to": 2000}]])
+def test_a_broadcast_is_what_process_0_gives(monkeypatch, value):
+    said: dict[str, str] = {}
+
+    class Store:
+        key_value_set = staticmethod(said.__setitem__)
+        blocking_key_value_get = staticmethod(lambda key, timeout: said[key])
+
+    monkeypatch.setattr(processes, "_client", Store)
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
+    for index, given in ((0, value), (1, object())):  # what the other process gives need not even be JSON
+        monkeypatch.setattr(processes.jax, "process_index", lambda index=index: index)
+        monkeypatch.setattr(processes, "_numbers", itertools.count())
+        assert processes.broadcast(given) == value
+
+
+def test_a_single_process_broadcasts_to_itself():
+    assert processes.broadcast({"a": [1, None]}) == {"a": [1, None]}

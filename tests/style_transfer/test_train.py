@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import shutil
+import signal
+import threading
 from dataclasses import replace
 
 import jax
@@ -76,11 +79,44 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(full_run, tmp_path, m
     with (tmp_path / "log").open("w") as log, pytest.raises(KeyboardInterrupt):
         train.train_style(within(tmp_path / "run"), Progress(log))
     monkeypatch.setattr(training_images.ImagePool, "draw", original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress()).where() == (phase, at)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == (phase, at)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
     for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_the_step_at_hand(full_run, tmp_path, monkeypatch, number):
+    original = training_images.ImagePool.draw
+    calls = {"n": 0}
+
+    def asked(*arguments):
+        calls["n"] += 1
+        if calls["n"] == 3:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    monkeypatch.setattr(training_images.ImagePool, "draw", asked)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(KeyboardInterrupt):
+        train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    monkeypatch.setattr(training_images.ImagePool, "draw", original)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == ("encoder", 3)
+    model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    for name, x in full_run[1].decoder.items():
+        np.testing.assert_array_equal(model.decoder[name], x)
+
+
+def test_a_resumed_run_has_each_line_of_its_statistics_once(full_run, tmp_path):
+    """A killed run has lines beyond its saved state, and half a one."""
+    shutil.copytree(full_run[0], tmp_path / "run")
+    stats = tmp_path / "run" / "stats.jsonl"
+    before = stats.read_text()
+    stats.write_text(before + '{"phase": "decoder", "step": 50, "loss": 1}\n{"phase": "deco')
+    train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    assert stats.read_text() == before
 
 
 def test_the_directory_is_checked(full_run, tmp_path):
@@ -118,7 +154,7 @@ def test_a_run_whose_settings_have_their_old_names_resumes(full_run, tmp_path):
     ("word", "new"),
     [
         ("--pictures.crop", "--data.crop"),
-        ("--pictures.photographs=none", "--data.photographs"),
+        ("--data.photographs=none", "--data.photographs"),
         ("--encoder.recognition", "--encoder.classification-weight"),
     ],
 )
@@ -198,8 +234,15 @@ def test_photographs(tmp_path):
     Image.fromarray(np.zeros((70, 80, 3), np.uint8)).save(tmp_path / "a.png")
     assert training_images.photograph_files(str(tmp_path)) == [tmp_path / "a.png"]
     assert training_images.read(tmp_path / "a.png").shape == (70, 80, 3)
-    with pytest.raises(StyleError, match="no such folder, or no images in it"):
+    with pytest.raises(StyleError, match="data.photographs = '.*nothing': there is no such folder"):
         training_images.photograph_files(str(tmp_path / "nothing"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StyleError, match="data.photographs: .*empty holds no images"):
+        training_images.photograph_files(str(tmp_path / "empty"))
+    (tmp_path / "notes.txt").touch()
+    said: list[str] = []
+    training_images.photograph_files(str(tmp_path), said.append)
+    assert said == [f"{tmp_path}: 1 file that is no image was left out, such as notes.txt."]
     assert (
         training_images.resolved("auto") in ("scikit-image", "none") and training_images.photograph_files("none") == []
     )

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stylegen.data.imaging import Crop, Encoding
 from stylegen.data.source import DataError
+from stylegen.io.files import write_json
 
 MANIFEST_NAME = "prepared.json"
 FORMAT_VERSION = 1
@@ -90,7 +90,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write prepared.json; its presence means that everything else is in place."""
-        write_json(folder / MANIFEST_NAME, {**dataclasses.asdict(self), "settings": settings_to_json(self.settings)})
+        fields = {**dataclasses.asdict(self), "settings": settings_to_json(self.settings)}
+        write_json(folder / MANIFEST_NAME, fields, indent=1)
 
 
 def resolution_folder(resolution: int) -> str:
@@ -124,13 +125,3 @@ def read_manifest(folder: Path) -> Manifest:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be read ({error}); prepare it again.") from error
-
-
-def write_json(path: Path, tree: Any) -> None:
-    """Write JSON so that the file is either the old one or whole."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w") as file:
-        json.dump(tree, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

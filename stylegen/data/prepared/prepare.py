@@ -24,12 +24,11 @@ from stylegen.data.prepared.manifest import (
     resolution_folder,
     settings_from_json,
     settings_to_json,
-    write_json,
 )
 from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
 from stylegen.data.raw.base import Origin
 from stylegen.data.source import DataError, usable_cores
-from stylegen.io.files import exclusive
+from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -126,7 +125,9 @@ def prepare(
             )
             return manifest
         (out / WORK_FOLDER).mkdir(exist_ok=True)
-        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings))
+        for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in options.resolutions)):
+            remove_partial(folder)  # of an earlier call that was killed
+        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings), indent=1)
         results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
         _check_space(job, results, progress)
         try:
@@ -201,6 +202,8 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
         parts.insert(0, f"archive {size(origin.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
     progress.say(f"{origin.num_images:,} images of {origin.kind} {origin.split} to {job.folder}")
+    if origin.note:
+        progress.say(origin.note)
     progress.say(f"disk: {'; '.join(parts)}; free {size(free)}")
     done = sum(sum(result.file_bytes) for result in results.values())
     done += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))

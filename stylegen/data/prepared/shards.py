@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,13 @@ from typing import Any
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.prepared.manifest import Settings, shard_name, write_json
-from stylegen.data.prepared.records import ShardWriter, serialize
+from stylegen.data.prepared.manifest import Settings, shard_name
+from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import Origin, RawImage
+from stylegen.io.files import write_json
 
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
 _KEYS_KEPT = 100  # unreadable images named in the manifest
-
-
-class Stopped(Exception):
-    """The job was told to stop; the shard at hand is given up."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(ShardWriter(job.shard_path(r, index), settings.encodings[r] != "raw"))
+            r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] != "raw"))
             for r in settings.resolutions
         }
         for raw in job.origin.read(start, stop):
@@ -102,18 +100,17 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
                     digest.update(record)
                     writers[resolution].write(record)
             count_image()
-        file_bytes = [writer.commit() for writer in writers.values()]
     result = ShardResult(
         index=index,
         num_images=num_images,
         record_bytes=[writer.num_bytes for writer in writers.values()],
-        file_bytes=file_bytes,
+        file_bytes=[writer.file_bytes for writer in writers.values()],
         unreadable=len(unreadable),
         unreadable_keys=unreadable[:_KEYS_KEPT],
         upscaled=num_upscaled,
         digest=digest.hexdigest(),
     )
-    write_json(job.result_path(index), asdict(result))
+    write_json(job.result_path(index), asdict(result), indent=1)
     return result
 
 
@@ -169,7 +166,7 @@ def run_in_process(index: int) -> ShardResult:
         with _Process.counter.get_lock():
             _Process.counter.value += 1
         if _Process.stop.is_set():
-            raise Stopped
+            raise CancelledError  # the shard at hand is given up
 
     return write_shard(_Process.job, index, count_image)
 
@@ -180,7 +177,7 @@ def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, d
     count = 0
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(ShardWriter(folder / str(r), settings.encodings[r] != "raw"))
+            r: stack.enter_context(writing_shard(folder / str(r), settings.encodings[r] != "raw"))
             for r in settings.resolutions
         }
         for raw in images:
@@ -188,5 +185,5 @@ def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, d
                 for resolution, level in make_levels(raw, settings)[0].items():
                     writers[resolution].write(serialize(raw.key, level, raw.label))
                 count += 1
-        # Files are padded to 64 kB, which matters for small pictures, and compressed, which matters for large ones.
-        return count, {r: min(writer.commit(), writer.num_bytes + 64 * count) for r, writer in writers.items()}
+    # Files are padded to 64 kB, which matters for small pictures, and compressed, which matters for large ones.
+    return count, {r: min(writer.file_bytes, writer.num_bytes + 64 * count) for r, writer in writers.items()}

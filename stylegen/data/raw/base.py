@@ -31,6 +31,7 @@ class Origin(abc.ABC):
     class_names: tuple[str, ...] = ()
     identity: dict[str, Any]  # what tells it from another of its kind, in JSON; found without reading all of it
     unpacked_bytes: int = 0  # disk that ``unpack`` takes
+    note: str = ""  # a sentence to say of what was found there
 
     def unpack(self, folder: Path, progress: Progress) -> None:
         """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""

@@ -1,7 +1,6 @@
 """A folder or zip of image files, with the names of the top folders as classes if wanted."""
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -10,12 +9,11 @@ from typing import Any
 from stylegen.data.imaging import MAX_BYTES
 from stylegen.data.raw.base import Origin, RawImage
 from stylegen.data.source import DataError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2")
+from stylegen.io.images import NoImagesError, choose_images, list_images
 
 
 class ImageFilesOrigin(Origin):
-    """All image files below a folder or in a zip, in the order of their paths; hidden files are left out.
+    """All image files below a folder or in a zip, in the natural order of their paths; hidden files are left out.
 
     Raises:
         DataError: nothing there, no images, or, with ``labels_from_folders``, images outside of folders.
@@ -27,17 +25,16 @@ class ImageFilesOrigin(Origin):
     def __init__(self, path: Path, labels_from_folders: bool = False, max_images: int | None = None) -> None:
         self.path = path
         self._zipped = path.is_file()
-        listing = _list_zip(path) if self._zipped else _list_folder(path)
-        if not listing:
-            raise DataError(
-                f"{path} holds no images (files named {', '.join(SUFFIXES)} are looked for, in all its folders)."
-            )
-        self._keys = sorted(listing)[:max_images]
+        try:
+            sizes, self.note = _list_zip(path) if self._zipped else _list_folder(path)
+        except NoImagesError as error:
+            raise DataError(str(error)) from error
+        self._keys = list(sizes)[:max_images]
         self.num_images = len(self._keys)
         self._labels: list[int] | None = None
         if labels_from_folders:
             self.class_names, self._labels = _classes(path, self._keys)
-        digest = hashlib.sha256("\n".join(f"{key} {listing[key]}" for key in self._keys).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(f"{key} {sizes[key]}" for key in self._keys).encode()).hexdigest()
         self.identity = {"images": self.num_images, "hash of names and sizes": digest[:16]}
         self._archive: zipfile.ZipFile | None = None
 
@@ -62,30 +59,20 @@ class ImageFilesOrigin(Origin):
         return {**self.__dict__, "_archive": None}
 
 
-def _wanted(key: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in key.parts)
-    return not hidden and key.suffix.lower() in SUFFIXES
+def _list_folder(path: Path) -> tuple[dict[str, int], str]:
+    """Relative path and size of every image file, in order, and what to say of others."""
+    listing = list_images(path, recursive=True)
+    return {file.relative_to(path).as_posix(): file.stat().st_size for file in listing.files}, listing.note
 
 
-def _list_folder(path: Path) -> dict[str, int]:
-    """Relative path and size of every image file."""
-    files = {}
-    for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            file = Path(folder, name)
-            key = file.relative_to(path).as_posix()
-            if _wanted(PurePosixPath(key)) and file.is_file():
-                files[key] = file.stat().st_size
-    return files
-
-
-def _list_zip(path: Path) -> dict[str, int]:
+def _list_zip(path: Path) -> tuple[dict[str, int], str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {i.filename: i.file_size for i in archive.infolist() if _wanted(PurePosixPath(i.filename))}
+            sizes = {member.filename: member.file_size for member in archive.infolist() if not member.is_dir()}
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
+    chosen, note = choose_images(sizes, str(path))
+    return {name: sizes[name] for name in chosen}, note
 
 
 def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:

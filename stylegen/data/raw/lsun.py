@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 import struct
 import zipfile
 import zlib
@@ -16,7 +15,8 @@ import lmdb
 
 from stylegen.data.raw.base import Origin, RawImage
 from stylegen.data.source import DataError
-from stylegen.io.progress import Progress, size
+from stylegen.io.files import replacing_folder
+from stylegen.io.progress import Progress, Rate, size
 
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure
@@ -60,17 +60,18 @@ class LsunOrigin(Origin):
         self._database = target
         if (target / "data.mdb").is_file():
             return
-        part = folder / "lsun.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
         try:
-            with _open_database(self.path, self._member) as (source, length), (part / "data.mdb").open("wb") as sink:
+            with (
+                replacing_folder(target) as partial,
+                _open_database(self.path, self._member) as (source, length),
+                (partial / "data.mdb").open("wb") as sink,
+            ):
+                rate = Rate(length, unit="bytes")
                 while block := source.read(_COPY_BYTES):
                     sink.write(block)
-                    progress.update(f"unpacking {size(sink.tell())} of {size(length)}")
+                    progress.update(f"unpacking {rate.line(sink.tell())}")
         except (zipfile.BadZipFile, EOFError, zlib.error) as error:
             raise DataError(f"{self.path} is damaged ({error}); download it again.") from error
-        part.replace(target)
 
     def sample(self, count: int) -> list[RawImage]:
         """Images among the first pages of data.mdb, found without LMDB, so also inside a zip.

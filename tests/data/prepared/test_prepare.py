@@ -15,7 +15,7 @@ from PIL import Image
 
 from stylegen.data import DataError, imaging
 from stylegen.data.prepared import shards as writer
-from stylegen.data.prepared.manifest import read_manifest
+from stylegen.data.prepared.manifest import read_manifest, settings_to_json
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
 from stylegen.data.raw.lsun import LsunOrigin
@@ -362,7 +362,7 @@ def test_a_zip_and_a_folder_give_the_same_pictures(tmp_path, photo):
 def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp_path, monkeypatch):
     origin = LsunOrigin(make_lsun(photo_bytes(3)))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "write_json", full)
@@ -370,3 +370,19 @@ def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp
         prepare(origin, tmp_path / "out", Options(16), workers=1)
     monkeypatch.undo()
     assert prepare(origin, tmp_path / "out", Options(16), workers=1).num_images == 3
+
+
+def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes, tmp_path):
+    origin = LsunOrigin(make_lsun(photo_bytes(3)))
+    prepare(origin, tmp_path / "whole", Options(16), workers=1)
+    for place in (
+        "0016/.lsun_bedroom-train.1.partial.array_record-00000-of-00001",
+        ".preparing/.lsun.1.partial/data.mdb",
+    ):
+        (tmp_path / "out" / place).parent.mkdir(parents=True)
+        (tmp_path / "out" / place).write_text("half")
+    (tmp_path / "out" / ".preparing" / "settings.json").write_bytes(
+        json.dumps(settings_to_json(read_manifest(tmp_path / "whole").settings)).encode()
+    )
+    prepare(origin, tmp_path / "out", Options(16), workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

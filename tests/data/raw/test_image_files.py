@@ -37,6 +37,14 @@ def test_images_are_found_in_all_folders_and_sorted(make_tree, zipped):
     assert all(image.label is None and imaging.decode(image.data, 3) for image in origin.read(0, 3))
     assert origin.class_names == ()
     assert ImageFilesOrigin(origin.path, max_images=2).num_images == 2
+    assert origin.note == f"{origin.path}: 1 file that is no image was left out, such as notes.txt."
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_in_names_count_as_numbers(make_tree, zipped):
+    origin = ImageFilesOrigin(make_tree(["10.png", "9.png", "f10/1.png", "f9/1.png"], zipped), max_images=3)
+    assert [image.key for image in origin.read(0, 99)] == ["9.png", "10.png", "f9/1.png"]
+    assert origin.note == ""
 
 
 @pytest.mark.parametrize("zipped", [True, False])

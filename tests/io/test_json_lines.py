@@ -1,0 +1,49 @@
+"""Files of a JSON object a line: read past a kill, and cut where a run goes on."""
+
+import pytest
+
+from stylegen.io import json_lines
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Lines at 1000, 2000 and 3000 images, and half a line."""
+    path = tmp_path / "stats.jsonl"
+    json_lines.write(path, [{"nimg": 1000 * i, "loss": float("nan") if i == 2 else 0.1 * i} for i in (1, 2, 3)])
+    with path.open("a") as file:
+        file.write('{"nimg": 40')
+    return path
+
+
+def test_half_a_line_and_what_is_no_object_are_passed_over(path, tmp_path):
+    assert [line["nimg"] for line in json_lines.read(path)] == [1000, 2000, 3000]
+    (tmp_path / "odd.jsonl").write_text('7\n{"a": 1}\n\nnull\n')
+    assert json_lines.read(tmp_path / "odd.jsonl") == [{"a": 1}]
+    assert json_lines.read(tmp_path / "absent.jsonl") == []
+
+
+@pytest.mark.parametrize(("nimg", "kept", "beyond"), [(2000, 2, True), (1999, 1, True), (3000, 3, False), (0, 0, True)])
+def test_lines_beyond_the_place_are_dropped(path, nimg, kept, beyond):
+    before = path.read_text().splitlines(keepends=True)
+    assert json_lines.drop_after(path, nimg) is beyond
+    assert path.read_text() == "".join(before[:kept]), "what is kept stays to the letter, and half a line goes"
+
+
+def test_what_needs_no_change_is_not_written_again(path):
+    json_lines.drop_after(path, 3000)
+    before = path.stat()
+    assert json_lines.drop_after(path, 3000) is False
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_other_positions_and_lines_without_one(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    lines = [{"phase": "a", "step": 50}, {"other": 1}, {"phase": "b", "step": 10}, {"phase": "b", "step": 20}]
+    json_lines.write(path, lines)
+    assert json_lines.drop_after(path, ("b", 10), lambda line: (line["phase"], line["step"])) is True
+    assert json_lines.read(path) == [lines[0], lines[2]]
+
+
+def test_no_file_stays_no_file(tmp_path):
+    assert json_lines.drop_after(tmp_path / "absent.jsonl", 5) is False
+    assert list(tmp_path.iterdir()) == []
