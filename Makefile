@@ -71,7 +71,7 @@ reference-metrics: venv  ## compute the numbers of torch-fidelity and pytorch-fi
 	"$(BIN)/python" -m pytest -m "slow or not slow" tests/metrics/test_reference_metrics.py
 
 compilers: venv  ## fetch XLA's compilers for GPUs and TPUs (0.4 GB), for benchmarks/plan.py and --target; no device needed
-	@packages=$$("$(BIN)/python" -c "from stylegen import chips; print(*chips.compilers('gpu'), *chips.compilers('tpu'))"); \
+	@packages=$$("$(BIN)/python" -c "from stylegen.runtime import chips; print(*chips.compilers('gpu'), *chips.compilers('tpu'))"); \
 	if [ "$$(cat .compilers/installed 2>/dev/null)" != "$$packages" ]; then \
 	  rm -rf .compilers && echo "installing $$packages" && \
 	  "$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .compilers $$packages && \

@@ -16,7 +16,7 @@ from typing import Any
 from stylegen.errors import StylegenError
 
 INFINITE = float("inf")
-COMPILERS = Path(__file__).resolve().parents[1] / ".compilers"  # where ``make compilers`` puts them
+COMPILERS = Path(__file__).resolve().parents[2] / ".compilers"  # where ``make compilers`` puts them
 
 
 def prepare_environment() -> None:

@@ -154,7 +154,7 @@ def test_a_run_whose_settings_have_their_old_names_resumes(full_run, tmp_path):
     ("word", "new"),
     [
         ("--pictures.crop", "--data.crop"),
-        ("--data.photographs=none", "--data.photographs"),
+        ("--pictures.photographs=none", "--data.photographs"),
         ("--encoder.recognition", "--encoder.classification-weight"),
     ],
 )
