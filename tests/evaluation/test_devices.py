@@ -9,13 +9,13 @@ from tests.support.paths import ROOT
 PROGRAM = """
 import dataclasses
 import jax, numpy as np
-from stylegen import loading
-from stylegen.evaluation.generated import Drawing, GeneratedSet
+from stylegen.evaluation.generated_set import Drawing, GeneratedSet
 from stylegen.metrics import extractors
-from stylegen.pretrained import vgg
+from stylegen.pretrained import vgg16
+from stylegen.runs.load import load
 
-vgg.STAGES = tuple(tuple(c // 16 for c in stage) for stage in vgg.STAGES)
-vgg.FEATURES, vgg.RANDOM_FEATURES, extractors.BATCH = 16, 8, 4
+vgg16.STAGES = tuple(tuple(c // 16 for c in stage) for stage in vgg16.STAGES)
+vgg16.FEATURES, vgg16.RANDOM_FEATURES, extractors.BATCH = 16, 8, 4
 assert jax.device_count() == 2
 two = extractors.open_extractor("random_vgg")
 one = dataclasses.replace(two, devices=jax.devices()[:1])
@@ -24,9 +24,9 @@ assert two.batch == 8 and one.batch == 4
 assert len(two._run(images[:8])["features"].addressable_shards) == 2
 np.testing.assert_allclose(two(images), one(images), rtol=1e-4, atol=1e-5)
 
-drawn = GeneratedSet(loading.load("toy_bedrooms"), Drawing()).read(np.arange(5))
+drawn = GeneratedSet(load("toy_bedrooms"), Drawing()).read(np.arange(5))
 from stylegen import sampling
-expected = sampling.sample(loading.load("toy_bedrooms"), range(5), noise="random")
+expected = sampling.sample(load("toy_bedrooms"), range(5), noise="random")
 assert np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1
 print("alike")
 """

@@ -90,7 +90,7 @@ def test_every_beginning_of_a_good_file_is_refused():
 
 def fuzz(seed, count):
     """Read mutated files in a process of its own, with a limit on memory; what was found."""
-    command = [sys.executable, "-m", "tests.fuzz_pickles", "--seed", str(seed), "--count", str(count)]
+    command = [sys.executable, "-m", "tests.support.fuzz_pickles", "--seed", str(seed), "--count", str(count)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

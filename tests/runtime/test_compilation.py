@@ -92,7 +92,7 @@ def test_a_second_process_finds_the_programs_of_the_first(tmp_path):
     folder = tmp_path / "cache"
     code = f"""
 import jax
-from stylegen.compiling import use_cache
+from stylegen.runtime.compilation import use_cache
 use_cache({str(folder)!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 hits = []

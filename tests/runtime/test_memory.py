@@ -12,7 +12,7 @@ from stylegen.runtime import memory
 CODE = """
 import resource
 import numpy as np
-from stylegen.memory import keep_freed_memory
+from stylegen.runtime.memory import keep_freed_memory
 assert {keep} is False or keep_freed_memory()
 faults = []
 for _ in range(4):
