@@ -30,11 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator
 from stylegen.training.schedule import Stage
 from stylegen.training.state import ema_generator, init_state
+from tests.support.configs import tiny_config
 
 
 @functools.cache
@@ -46,14 +46,13 @@ def _generator(
     alpha: float = 1.0,
     block: str = "adain",
 ) -> Generator:
-    config = Config(
-        resolution=resolution,
+    config = tiny_config(
+        resolution,
         image_channels=channels,
         num_classes=classes,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(block=block, z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
-        discriminator=DiscriminatorConfig(channel_max=8),
-        schedule=ScheduleConfig(start_resolution=4 if block == "adain" else resolution),
+        data={"source": "images"},
+        generator={"block": block, "z_dim": 16, "w_dim": 16, "channel_max": 8},
+        discriminator={"channel_max": 8},
     )
     state = init_state(config, seed=3)
     rng = np.random.default_rng(4)

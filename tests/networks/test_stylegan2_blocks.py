@@ -13,14 +13,9 @@ from stylegen.networks.layers import Initializer, num_noise
 from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation, demodulation
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training.state import abstract_state, init_state
+from tests.support.configs import tiny_config
 
-CONFIG = Config(
-    resolution=16,
-    data=DataConfig(source="images"),
-    generator=GeneratorConfig(block="demod", z_dim=6, w_dim=6, mapping_layers=2, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_max=4),
-    schedule=ScheduleConfig(start_resolution=16),
-)
+CONFIG = tiny_config(16, generator={"block": "demod", "z_dim": 6, "w_dim": 6})
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +126,7 @@ def test_noise_is_laid_out_as_in_the_other_block(network):
 
 
 def test_labels_are_normalised_apart_from_z():
-    config = Config(
-        resolution=8,
-        num_classes=3,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(block="demod", z_dim=5, w_dim=6, mapping_layers=1, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        schedule=ScheduleConfig(start_resolution=8),
-    )
+    config = tiny_config(num_classes=3, generator={"block": "demod", "z_dim": 5, "w_dim": 6, "mapping_layers": 1})
     state = init_state(config, seed=0)
     mapping = build_networks(config).generator(state.g, state.noise_const).mapping
     z, c = np.random.default_rng(0).standard_normal((3, 5), np.float32), np.eye(3, dtype=np.float32)

@@ -14,19 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen.config import AugmentConfig, Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import AugmentConfig, Config
 from stylegen.config_json import to_json
 from stylegen.runs import checkpoint
 from stylegen.runs.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
 from stylegen.training import schedule
 from stylegen.training.state import TrainState, abstract_state
+from tests.support.configs import tiny_config
 from tests.support.paths import ROOT
 
-CONFIG = Config(
-    resolution=8,
-    generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
-    discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
-    schedule=ScheduleConfig(start_resolution=4, stable_kimg=3, fade_kimg=1, total_kimg=10),
+# Eight channels, so that a weight is larger than what Orbax writes about it.
+CONFIG = tiny_config(
+    data={"batch": 8},
+    generator={"channel_max": 8},
+    discriminator={"channel_max": 8},
+    schedule={"stable_kimg": 3, "fade_kimg": 1, "total_kimg": 10},
 )
 
 
@@ -110,7 +112,7 @@ def python(code: str, *args: object, devices: int = 1) -> subprocess.CompletedPr
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
-    code = "import sys\nfrom test_checkpoint import *\n" + textwrap.dedent(code)
+    code = "import sys\nfrom tests.runs.test_checkpoint import *\n" + textwrap.dedent(code)
     command = [sys.executable, "-c", code, *map(str, args)]
     # The limit is against hanging, not slowness.
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
@@ -329,8 +331,8 @@ def test_checkpoint_of_another_kind_of_key(tmp_path):
 
 
 def test_checkpoint_of_another_format(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint.layout, "FORMAT", 2)
-    monkeypatch.setattr(checkpoint, "Meta", lambda **fields: checkpoint.layout.Meta(**fields, format=2))
+    monkeypatch.setattr(checkpoint.checkpoint_layout, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "Meta", lambda **fields: checkpoint.checkpoint_layout.Meta(**fields, format=2))
     save(tmp_path, 100)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="format 2, .*reads format 1"):
@@ -467,16 +469,16 @@ def test_disk_without_room(run, monkeypatch):
 def test_any_number_of_devices(run):
     """Saved on one device, restored and saved on two, restored on one; and quietly."""
     code = """
-        from stylegen import distributed
-        mesh = distributed.make_mesh(CONFIG)
+        from stylegen.runtime import sharding
+        mesh = sharding.make_mesh(CONFIG)
         assert mesh.size == 2
         with Checkpointer(sys.argv[1], CONFIG, keep_last=5) as checkpointer:
-            state = checkpointer.restore(distributed.replicated(mesh)).state
+            state = checkpointer.restore(sharding.replicated(mesh)).state
             assert all(leaf.sharding.device_set == set(mesh.devices.flat) for leaf in jax.tree.leaves(state))
             assert_same(state, make_state(2500))
             state = jax.jit(donated_update, donate_argnums=0)(state)
             assert_same(state, donated_update(make_state(2500)))
-            state = distributed.put_replicated(mesh, make_state(3500))
+            state = sharding.put_replicated(mesh, make_state(3500))
             checkpointer.save(state, schedule.at(CONFIG, 3500))
             state = jax.jit(donated_update, donate_argnums=0)(state)
     """

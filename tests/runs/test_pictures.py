@@ -3,13 +3,13 @@
 from PIL import Image
 
 from stylegen import data, sampling
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, RunConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
 from stylegen.runs import directory
 from stylegen.runs.pictures import Pictures
 from stylegen.runtime import sharding
 from stylegen.training.schedule import Stage
 from stylegen.training.state import init_state
+from tests.support.configs import tiny_config
 
 
 def compiled() -> tuple[int, int]:
@@ -17,13 +17,10 @@ def compiled() -> tuple[int, int]:
 
 
 def test_grids_are_compiled_before_they_are_needed(tmp_path):
-    config = Config(
-        resolution=8,
-        data=DataConfig(batch=4, num_images=10, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=1),
-        run=RunConfig(dir=str(tmp_path), grid=(3, 2)),
+    config = tiny_config(
+        generator={"z_dim": 7, "w_dim": 5},  # of no other test, or its programs would be there already
+        schedule={"total_kimg": 1},
+        run={"dir": str(tmp_path), "grid": (3, 2)},
     )
     mesh = sharding.make_mesh(config)
     with directory.RunLog(tmp_path, 0) as log:

@@ -11,28 +11,25 @@ import jax
 import numpy as np
 import pytest
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, RunConfig, ScheduleConfig
+from stylegen.config import ConfigError
 from stylegen.runtime import sharding
+from tests.support.configs import tiny_config
 from tests.support.paths import ROOT
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
 PROGRAM = """
 import dataclasses, functools, json, sys
 import jax, jax.numpy as jnp, numpy as np
-from stylegen import distributed
-from stylegen.config import (
-    AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
-)
-from stylegen.state import build_networks, init_state
-from stylegen.train_step import StepConfig, jit_step, train_step
+from stylegen.runtime import sharding
+from stylegen.networks.build import build_networks
+from stylegen.training.state import init_state
+from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.support.configs import tiny_config
 
-config = Config(
-    resolution=8,
-    data=DataConfig(source="images", batch=24, mirror=True),
-    generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=1, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_max=4),
-    augment=AugmentConfig(mode=sys.argv[1], p=0.5, interval=1, noise=True, cutout=True),
-    schedule=ScheduleConfig(start_resolution=4),
+config = tiny_config(
+    data={"batch": 24, "mirror": True},
+    generator={"z_dim": 6, "w_dim": 6, "mapping_layers": 1},
+    augment={"mode": sys.argv[1], "p": 0.5, "interval": 1, "noise": True, "cutout": True},
 )
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (24, 4, 4, 3), np.uint8)
@@ -50,12 +47,12 @@ def start():
 
 results, report = {}, {"devices": jax.device_count(), "shards": {}}
 for devices in (1, 2):
-    mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
-    replicated, split = distributed.replicated(mesh), distributed.split_batch(mesh)
-    placed = distributed.put_batch(mesh, batch)
+    mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
+    replicated, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    placed = sharding.put_batch(mesh, batch)
     report["shards"][devices] = [list(shard.data.shape) for shard in placed["image"].addressable_shards]
-    state = distributed.put_replicated(mesh, start())
-    static = StepConfig(config, networks, distributed.split_latents(mesh))
+    state = sharding.put_replicated(mesh, start())
+    static = StepConfig(config, networks, sharding.split_latents(mesh))
     arguments = state, placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
     step = jit_step(train_step, static, replicated, split).lower(*arguments).compile()
     report["step"] = step.as_text()
@@ -143,12 +140,11 @@ class Device:
 
 
 def make_config(batch=8, group=4, devices=None, batch_at=None):
-    return Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=batch),
-        discriminator=DiscriminatorConfig(mbstd_group_size=group),
-        schedule=ScheduleConfig(start_resolution=4 if batch_at else 8, batch=batch_at or {}),
-        run=RunConfig(devices=devices),
+    return tiny_config(
+        data={"batch": batch},
+        discriminator={"mbstd_group_size": group},
+        schedule={"start_resolution": 4 if batch_at else 8, "batch": batch_at or {}},
+        run={"devices": devices},
     )
 
 

@@ -9,26 +9,13 @@ import numpy as np
 import pytest
 
 from studies import doctor as benchmark
-from stylegen.config import (
-    AugmentConfig,
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    ScheduleConfig,
-)
+from stylegen.config import AugmentConfig, LossConfig
 from stylegen.training import doctor
 from stylegen.training.doctor import DEAD, PATIENCE, Doctor
 from stylegen.training.state import init_state
+from tests.support.configs import tiny_config
 
-CONFIG = Config(
-    resolution=8,
-    data=DataConfig(batch=4),
-    generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=2, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_max=4),
-    schedule=ScheduleConfig(start_resolution=4),
-)
+CONFIG = tiny_config(generator={"z_dim": 6, "w_dim": 6})
 W = np.random.default_rng(0).standard_normal((64, 6)).astype(np.float32)
 
 

@@ -17,17 +17,7 @@ import pytest
 import stylegen
 from stylegen import ops
 from stylegen.cli.train import main as train_command
-from stylegen.config import (
-    Config,
-    ConfigError,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
-)
+from stylegen.config import Config, ConfigError, DataConfig, LossConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from stylegen.evaluation.measure_ppl import measure_path
 from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
@@ -42,6 +32,7 @@ from stylegen.training.state import abstract_state, g_optimizer, init_state, pat
 from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
+from tests.support.configs import tiny_config
 from tests.support.paths import ROOT
 from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
 from tests.test_train import assert_same_run, final_state, interrupt, stats
@@ -50,14 +41,12 @@ N = 8  # images a step; half as many in a path-length step
 
 
 def make_config(block="demod", **options):
-    return Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=N),
-        generator=GeneratorConfig(block=block, z_dim=8, w_dim=8, mapping_layers=2, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        loss=LossConfig(r1_gamma=8.0, r1_interval=4, pl_weight=3.0, pl_interval=4, pl_decay=0.25),
-        optimizer=OptimizerConfig(beta2=0.9, epsilon=1e-3),
-        schedule=ScheduleConfig(start_resolution=8),
+    return tiny_config(
+        data={"batch": N},
+        generator={"block": block},
+        loss={"r1_gamma": 8.0, "r1_interval": 4, "pl_weight": 3.0, "pl_interval": 4, "pl_decay": 0.25},
+        optimizer={"beta2": 0.9, "epsilon": 1e-3},
+        schedule={"start_resolution": 8},
         **options,
     )
 
@@ -193,11 +182,12 @@ def test_a_part_of_the_batch_that_does_not_split_over_devices_is_refused(monkeyp
 PROGRAM = """
 import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
-from stylegen import distributed
-from stylegen.state import build_networks, init_state
-from stylegen.lazy import regularization_steps
-from stylegen.train_step import StepConfig, jit_step, train_step
-from tests.test_stylegan2 import IMAGES, LABELS, make_config
+from stylegen.runtime import sharding
+from stylegen.networks.build import build_networks
+from stylegen.training.state import init_state
+from stylegen.training.regularization import regularization_steps
+from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.training.test_stylegan2 import IMAGES, LABELS, make_config
 
 config, results, report = make_config(), {}, {}
 images, labels = np.tile(IMAGES, (3, 1, 1, 1)), np.tile(LABELS, 3)
@@ -210,12 +200,12 @@ def mid_run_state():
     return dataclasses.replace(state, g=g, d=d, g_opt=g_opt, d_opt=d_opt)
 
 for devices in (1, 2):
-    mesh = distributed.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
-    placement = distributed.replicated(mesh), distributed.split_batch(mesh)
-    static = StepConfig(config, build_networks(config), distributed.split_latents(mesh))
-    placed = distributed.put_batch(mesh, {"image": images, "label": labels})
+    mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
+    placement = sharding.replicated(mesh), sharding.split_batch(mesh)
+    static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
+    placed = sharding.put_batch(mesh, {"image": images, "label": labels})
     arguments = placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
-    state, metrics = distributed.put_replicated(mesh, mid_run_state()), {}
+    state, metrics = sharding.put_replicated(mesh, mid_run_state()), {}
     steps = {"train": train_step, **{name: step for name, (step, _) in regularization_steps(config).items()}}
     for step in map(steps.get, sys.argv[1:]):
         program = jit_step(step, static, *placement).lower(state, *arguments).compile()
