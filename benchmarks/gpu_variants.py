@@ -28,7 +28,7 @@ def stable_step(state: Any, images: Any, labels: Any, alpha: Any, rate: Any, *, 
 
 
 def undonated(step: Callable[..., Any], static: Any, replicated: Any, split: Any) -> Any:
-    """``train_step.jit_step`` whose state is kept."""
+    """``step.jit_step`` whose state is kept."""
     shardings = (replicated, split, split, replicated, replicated)
     function = functools.partial(step, static=static)
     made = train_step.compiler_options()

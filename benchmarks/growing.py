@@ -15,12 +15,13 @@ The last line is one JSON object.
 """
 
 import argparse
+import contextlib
 import dataclasses
-import functools
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
-        self.compile_s: dict[int, float] = {}  # by resolution, from the beginning of the stage before it
+        self.compile_s: dict[int, float] = {}  # by resolution, of its programs
         self._last: float | None = None
         self._parts: dict[str, float] = {}
 
@@ -75,59 +76,37 @@ class Clock:
         self._last = time.perf_counter()
 
 
-def measured_loop(clock: Clock) -> type:
-    """The training loop with a clock in it."""
+def measured(clock: Clock) -> Any:
+    """Hooks of the training loop with a clock in them."""
     import jax
 
-    from stylegen import train
+    from stylegen.train import Hooks
 
-    class MeasuredLoop(train._Loop):
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            for name in ("reset", "stream", "begin_stage", "next_batch", "report", "save", "roll_back"):
-                setattr(self, name, self._timed(name, getattr(self, name)))
+    class MeasuredLoop(Hooks):
+        @contextlib.contextmanager
+        def part(self, name: str) -> Iterator[None]:
+            start = time.perf_counter()
+            yield
+            clock.part(name, time.perf_counter() - start)
 
-        def _timed(self, name: str, function: Any) -> Any:
-            def call(*arguments: Any, **named: Any) -> Any:
-                start = time.perf_counter()
-                result = function(*arguments, **named)
-                clock.part(name, time.perf_counter() - start)
-                return result
-
-            return call
-
-        def begin_stage(self, key: tuple[int, int]) -> dict[str, Any]:
-            steps = super().begin_stage(key)
-
+        def on_stage(self, stage: Any, steps: dict[str, Any], programs: Any) -> dict[str, Any]:
             def step(*arguments: Any) -> Any:
-                self._wait_for_compiling()
+                # What is compiled in the background is waited for, so that the steps have the machine alone.
+                if not programs.idle():
+                    seconds = programs.wait()
+                    clock.compile_s = {
+                        resolution: sum(s for (_, r, _), s in seconds.items() if r == resolution)
+                        for _, resolution, _ in seconds
+                    }
+                    clock.resume()
                 called = time.perf_counter()
                 result = jax.block_until_ready(steps["train"](*arguments))
-                clock.step(key[0], called, time.perf_counter())
+                clock.step(stage.resolution, called, time.perf_counter())
                 return result
 
             return steps | {"train": step}
 
-        def compile_following(self, key: tuple[int, int], nimg: int) -> None:
-            super().compile_following(key, nimg)
-            began = time.perf_counter()
-            for (_, resolution, batch), program in self.compiled._programs.items():
-                if (resolution, batch) != key:
-                    note = functools.partial(clock.compile_s.__setitem__, resolution)
-                    program.add_done_callback(lambda _, note=note: note(time.perf_counter() - began))
-
-        def _wait_for_compiling(self) -> None:
-            """Wait for what is compiled in the background, so that the steps that follow have the machine alone."""
-            jobs = list(self.compiled._programs.values())
-            if all(job.done() for job in [*jobs, *self.compiled._others]):
-                return
-            for job in jobs:
-                job.result()
-            if trouble := self.compiled.trouble(wait=True):
-                raise common.BenchmarkError(f"Compiling ahead failed: {trouble[0]}")
-            clock.resume()
-
-    return MeasuredLoop
+    return MeasuredLoop()
 
 
 def short_config(steps: int, folder: str, resolution: int, compile_ahead: bool | None = None) -> Any:
@@ -159,12 +138,7 @@ def grow(config: Any) -> Clock:
     from stylegen import train
 
     clock = Clock()
-    original = train._Loop
-    train._Loop = measured_loop(clock)  # type: ignore[misc]
-    try:
-        train.train(config)
-    finally:
-        train._Loop = original  # type: ignore[misc]
+    train.train(config, measured(clock))
     return clock
 
 

@@ -16,7 +16,7 @@ import optax
 from jax import Array
 
 from stylegen.data.toy import bedrooms
-from stylegen.evaluation import toy_factors as factors
+from stylegen.evaluation import toy_factors
 from stylegen.runtime import compilation
 
 # What is left out, and of which share of the pictures; the rest are rooms as they are.
@@ -45,7 +45,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rooms:
-    """Pictures and what is in them, as ``factors.read_factors`` would say it."""
+    """Pictures and what is in them, as ``toy_factors.read_factors`` would say it."""
 
     images: np.ndarray  # uint8 [N, r, r, 3]
     factors: dict[str, np.ndarray]
@@ -70,13 +70,13 @@ def draw_rooms(count: int, resolution: int, seed: int) -> Rooms:
 def _known(table: dict[str, np.ndarray], removed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The factors as they are seen once things are removed."""
     bed, window = ~removed["bed"], ~removed["window"]
-    known = {name: np.asarray(table[name]) for name in (*factors.FLAGS, *factors.CHOICES)}
-    known |= {name: table[name].astype(np.float32) for name in (*factors.COLOURS, *factors.NUMBERS)}
-    for thing in factors.THINGS:
+    known = {name: np.asarray(table[name]) for name in (*toy_factors.FLAGS, *toy_factors.CHOICES)}
+    known |= {name: table[name].astype(np.float32) for name in (*toy_factors.COLOURS, *toy_factors.NUMBERS)}
+    for thing in toy_factors.THINGS:
         known[f"has_{thing}"] = table[thing] if thing not in bedrooms.REMOVABLE else ~removed[thing]
     for name, there in (("pillows", bed), ("cushion", bed), ("throw", bed), ("curtains", window)):
         known[f"has_{name}"] = known[f"has_{name}"] & there
-    return factors.blank_meaningless(known)
+    return toy_factors.blank_meaningless(known)
 
 
 def degrade(images: np.ndarray, rng: np.random.RandomState, share: float = 0.75) -> np.ndarray:
@@ -126,25 +126,25 @@ def _blurred(images: np.ndarray) -> np.ndarray:
 
 
 def targets(known: dict[str, np.ndarray], mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network should give, and what counts: two float32 [N, factors.outputs()], choices as one-hot."""
-    where, n = factors.columns(), len(known["flip"])
-    wanted, counts = np.zeros((2, n, factors.outputs()), np.float32)
+    """What the network should give, and what counts: two float32 [N, toy_factors.outputs()], choices as one-hot."""
+    where, n = toy_factors.columns(), len(known["flip"])
+    wanted, counts = np.zeros((2, n, toy_factors.outputs()), np.float32)
     for name, place in where.items():
-        there = factors.meaningful(known, name)
+        there = toy_factors.meaningful(known, name)
         values = np.asarray(known[name])
-        if name in factors.CHOICES:
-            values = np.eye(factors.CHOICES[name])[np.where(there, values - (name == "pillows"), 0)]
+        if name in toy_factors.CHOICES:
+            values = np.eye(toy_factors.CHOICES[name])[np.where(there, values - (name == "pillows"), 0)]
         wanted[:, place] = np.nan_to_num(values.reshape(n, -1))
         counts[:, place] = there[:, None]
-    m = factors.measured()
+    m = toy_factors.measured()
     wanted[:, -m:] = (wanted[:, -m:] - mean) / spread * counts[:, -m:]
     return wanted, counts
 
 
 def scale(known: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of all colours and numbers where they mean something, [factors.measured()]."""
+    """Mean and standard deviation of all colours and numbers where they mean something, [toy_factors.measured()]."""
     values = np.concatenate(
-        [known[name].reshape(len(known["flip"]), -1) for name in factors.COLOURS + factors.NUMBERS], axis=1
+        [known[name].reshape(len(known["flip"]), -1) for name in toy_factors.COLOURS + toy_factors.NUMBERS], axis=1
     )
     exact = values.astype(np.float64)
     return np.asarray(np.nanmean(exact, axis=0)), np.asarray(np.nanstd(exact, axis=0))
@@ -152,19 +152,19 @@ def scale(known: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def loss(params: dict[str, Array], pixels: Array, wanted: Array, counts: Array) -> Array:
     """Entropies of yes and no and of choices, and squared errors, each a mean over where it counts, summed."""
-    raw = factors.network(params, pixels)
+    raw = toy_factors.network(params, pixels)
     total = counts.sum(axis=0) + 1e-6
 
     def mean(errors: Array, place: slice) -> Array:
         return (errors * counts[:, place]).sum(axis=0) / total[place]
 
-    yes_no = slice(0, len(factors.YES_NO))
+    yes_no = slice(0, len(toy_factors.YES_NO))
     result = mean(optax.sigmoid_binary_cross_entropy(raw[:, yes_no], wanted[:, yes_no]), yes_no).sum()
-    for name in factors.CHOICES:
-        place = factors.columns()[name]
+    for name in toy_factors.CHOICES:
+        place = toy_factors.columns()[name]
         entropy = optax.softmax_cross_entropy(raw[:, place], wanted[:, place])
         result += mean(entropy[:, None], slice(place.start, place.start + 1)).sum()
-    last = slice(factors.outputs() - factors.measured(), factors.outputs())
+    last = slice(toy_factors.outputs() - toy_factors.measured(), toy_factors.outputs())
     return result + MEASURED_WEIGHT * mean((raw[:, last] - wanted[:, last]) ** 2, last).sum()
 
 
@@ -172,7 +172,7 @@ def init_params(seed: int) -> dict[str, np.ndarray]:
     """He's initialisation (He et al. 2015), the last layer a tenth of it."""
     rng = np.random.RandomState(seed)
     found = {}
-    for name, shape in factors.shapes().items():
+    for name, shape in toy_factors.shapes().items():
         gain = math.sqrt(2 / math.prod(shape[:-1])) * (0.1 if name == "out.weight" else 1)
         found[name] = (rng.randn(*shape) * gain if name.endswith("weight") else np.zeros(shape)).astype(np.float32)
     return found
@@ -186,9 +186,9 @@ def train(settings: Settings, progress: Callable[[int, int, float], None] | None
         progress: called after every step with the step, their number, and the loss.
 
     Returns:
-        Parameters for ``factors.network``, float16: rounded after training, for half the file.
+        Parameters for ``toy_factors.network``, float16: rounded after training, for half the file.
     """
-    rooms = draw_rooms(settings.rooms, factors.RESOLUTION, TRAINING_SEED)
+    rooms = draw_rooms(settings.rooms, toy_factors.RESOLUTION, TRAINING_SEED)
     mean, spread = scale(rooms.factors)
     params: Any = init_params(settings.seed)
     del params["mean"], params["spread"]
@@ -218,7 +218,7 @@ def _batches(
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Degraded pictures, half of them mirrored, with what to read in them."""
     rng = np.random.RandomState(settings.seed)
-    flip = factors.columns()["flip"].start
+    flip = toy_factors.columns()["flip"].start
     for _ in range(settings.passes):
         order = rng.permutation(len(images))
         for start in range(0, len(order) - settings.batch + 1, settings.batch):
@@ -237,11 +237,11 @@ def errors(found: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> dict[s
     colours the mean of the three channels'; where the thing is not seen although it is there, the mean is taken.
     """
     result = {}
-    for name in (*factors.YES_NO, *factors.CHOICES):
-        there = factors.meaningful(known, name)
+    for name in (*toy_factors.YES_NO, *toy_factors.CHOICES):
+        there = toy_factors.meaningful(known, name)
         result[name] = float((found[name][there] != known[name][there]).mean())
-    for name in factors.COLOURS + factors.NUMBERS:
-        there = factors.meaningful(known, name)
+    for name in toy_factors.COLOURS + toy_factors.NUMBERS:
+        there = toy_factors.meaningful(known, name)
         truth, read = (np.asarray(x[name][there], np.float64) for x in (known, found))
         centre = truth.mean(axis=0)
         read = np.where(np.isnan(read), centre, read)

@@ -1,12 +1,10 @@
 """The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
-import functools
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +12,27 @@ from typing import Any
 # of etils' lazy imports), and what a compiling thread imports just then, as JAX does while it traces, fails.
 import grain  # noqa: F401
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import data, ops
+from stylegen import data
 from stylegen.config import Config
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
-from stylegen.io.progress import duration
-from stylegen.networks.build import build_networks
 from stylegen.runs import directory, init_from, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
-from stylegen.runs.pictures import NUM_STYLES, Pictures
+from stylegen.runs.pictures import Pictures
+from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
-from stylegen.training import doctor, freeze, schedule, warmup
-from stylegen.training.doctor import Doctor
+from stylegen.training import freeze, schedule
+from stylegen.training.batches import Batches
 from stylegen.training.meters import Clock, Means
-from stylegen.training.regularization import regularization_steps
+from stylegen.training.programs import TRAIN, StagePrograms, Step
 from stylegen.training.schedule import Stage
-from stylegen.training.state import TrainState, abstract_state, blank_state, init_state
-from stylegen.training.step import StepConfig, jit_step, reset_optimizers, train_step
-from stylegen.training.summary import seconds_left
+from stylegen.training.state import TrainState, init_state
+from stylegen.training.step import Metrics, reset_optimizers
 
 TICKS = 200  # in a run, where run.tick_kimg does not say
 TICKS_PER_CHECKPOINT = 10  # where run.checkpoint_kimg does not say,
@@ -48,11 +43,37 @@ class TrainingError(ValueError):
     """Training went wrong; the message says how, and what is saved."""
 
 
-def train(config: Config) -> Path:
+class Hooks:
+    """What may be done beside the loop: for measuring, for tests, for notebooks. The methods here do nothing.
+
+    Subclass it and override some: ``train(config, hooks=MyHooks())``. Hooks see the state on the devices, where the
+    next step uses it up: fetch what is to be kept.
+    """
+
+    def on_stage(self, stage: Stage, steps: dict[str, Step], programs: StagePrograms) -> dict[str, Step]:
+        """A stage begins, its programs compiled; what is returned takes its steps, by name."""
+        return steps
+
+    def on_step(self, state: TrainState, metrics: Metrics, nimg: int) -> None:
+        """A step has been taken, and what regularization was due; ``nimg`` images have been shown."""
+
+    def on_tick(self, state: TrainState, scalars: dict[str, float], nimg: int) -> None:
+        """A tick was reported; the scalars are those of the log, none but in process 0."""
+
+    def part(self, name: str) -> AbstractContextManager[Any]:
+        """Around a part of the loop other than its steps: named in a profiler's trace."""
+        return jax.profiler.TraceAnnotation(name)
+
+
+def train(config: Config, hooks: Hooks | None = None) -> Path:
     """Train, from the beginning or from the newest good checkpoint in ``run.dir``, to the end of the schedule.
 
     SIGTERM and Ctrl-C save and return; the same call goes on from there, and computes what an uninterrupted run would
     have.
+
+    Args:
+        config: the run.
+        hooks: what to do beside the loop.
 
     Returns:
         The run directory.
@@ -68,10 +89,10 @@ def train(config: Config) -> Path:
         ProcessError: there are several processes, which do not fit together.
     """
     with processes.running(config.distributed):
-        return _train(config)
+        return _train(config, hooks or Hooks())
 
 
-def _train(config: Config) -> Path:
+def _train(config: Config, hooks: Hooks) -> Path:
     keep_freed_memory()
     cache_trouble = compilation.use_cache(config.run.compilation_cache)
     processes.check_same_config(config)
@@ -87,7 +108,7 @@ def _train(config: Config) -> Path:
     if config.run.freeze:
         freeze.frozen(config)
     resumes = processes.from_main(str(not config.run.overwrite and bool(available(folder))) if main else "") == "True"
-    taken = init_from.read(config) if config.run.init_from and not resumes else None
+    transfer = init_from.read(config) if config.run.init_from and not resumes else None
     with _held(folder) if main else nullcontext():
         if main and config.run.overwrite:
             directory.clear_run(folder)
@@ -110,12 +131,12 @@ def _train(config: Config) -> Path:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
-                if taken and not restored:
-                    log.line(taken.text)
+                if transfer and not restored:
+                    log.line(transfer.text)
                 if metrics is not None:
                     metrics.forget_after(nimg)
                 stop = sharding.StopVote(mesh, asked.is_set)
-                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics, taken)
+                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics, transfer, hooks)
                 with processes.computing():
                     loop.run(restored)
     return folder
@@ -153,6 +174,8 @@ def _stop_requested() -> Iterator[threading.Event]:
 
 @dataclasses.dataclass
 class _Loop:
+    """Batch, step, regularization, account, checkpoint, until the schedule ends or someone asks to stop."""
+
     config: Config
     mesh: Mesh
     source: data.ImageSource
@@ -160,115 +183,132 @@ class _Loop:
     log: directory.Log
     stop: sharding.StopVote
     metrics: RunMetrics | None
-    taken: init_from.Transfer | None
+    transfer: init_from.Transfer | None
+    hooks: Hooks
 
     def __post_init__(self) -> None:
-        config = self.config
-        self.static = StepConfig(config, build_networks(config), sharding.split_latents(self.mesh))
+        config, mesh, source, log = self.config, self.mesh, self.source, self.log
         self.total = schedule.total_nimg(config)
-        tick = config.run.tick_kimg
-        self.tick = max(round(tick * 1000) if tick else self.total // TICKS, 1)
-        every = config.run.checkpoint_kimg
+        self.tick = _interval(config.run.tick_kimg, self.total // TICKS)
         default = min(self.tick * TICKS_PER_CHECKPOINT, MAX_CHECKPOINT_NIMG)
-        self.checkpoint_every = max(round(every * 1000) if every else default, 1)
-        placement = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
-        self.programs = {"train": jit_step(train_step, self.static, *placement)}
-        self.lazy = regularization_steps(config)
-        for name, (step, _) in self.lazy.items():
-            self.programs[name] = jit_step(step, self.static, *placement)
-        self.compiled = compilation.CompileAhead[tuple[str, int, int]](self._lower)
-        self.ahead = compilation.compiles_ahead(config.run.compile_ahead)
-        self.rollbacks = rollback.read(self.log.folder)
+        self.checkpoint_every = _interval(config.run.checkpoint_kimg, default)
+        self.programs = StagePrograms(config, mesh)
+        self.batches = Batches(config, source, mesh)
+        self.pictures = Pictures(config, self.programs.static.networks, mesh, source, log)
+        self.reporter = Reporter(config, mesh, log, self.pictures, source.num_images)
+        self.rollbacks = rollback.read(log.folder)
         self.means = Means()
-        self.pictures = Pictures(config, self.static.networks, self.mesh, self.source, self.log)
-
-    def _lower(self, key: tuple[str, int, int]) -> Any:
-        """One of the programs for (its name, resolution, batch size), lowered."""
-        name, resolution, batch = key
-        images = jax.ShapeDtypeStruct((batch, resolution, resolution, self.config.image_channels), jnp.uint8)
-        labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
-        return self.programs[name].lower(abstract_state(self.config), images, labels, scalar, scalar)
-
-    def reset(self, state: TrainState) -> TrainState:
-        """The state with Adam's moments forgotten, on the devices."""
-        forgotten = reset_optimizers(state)
-        moments = {"g_opt": forgotten.g_opt, "d_opt": forgotten.d_opt}
-        return dataclasses.replace(state, **sharding.put_replicated(self.mesh, moments))
-
-    def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
-        """Where to go on, at a checkpoint or at the beginning: (state, nimg, phase of the last step taken)."""
-        extra = restored.meta.extra if restored else {}
-        state = restored.state if restored else None
-        if state is None:
-            state = sharding.put_replicated(self.mesh, init_from.apply(init_state(self.config), self.taken))
-        if len(self.rollbacks) > extra.get("rollbacks", 0):
-            key = rollback.other_key(sharding.local(state.key), len(self.rollbacks))
-            state = dataclasses.replace(state, key=sharding.put_replicated(self.mesh, key))
-        nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
-        self.means = Means(extra.get("skipped", 0))
-        self.doctor = Doctor(self.config, self.source.num_images, self.log.stats())
-        return state, nimg, phase
 
     def run(self, restored: Restored | None) -> None:
         """Train from a checkpoint, or from the beginning, to the end, or until asked to stop."""
         state, nimg, phase = self.load(restored)
-        batches, streaming, fresh = None, None, False
         stage = schedule.at(self.config, max(nimg - 1, 0))
-        if nimg < self.total and self.ahead:
-            self.compile_ahead(schedule.at(self.config, nimg))
-        if not self.ahead and self.config.run.compile_ahead is None:
-            self.log.line("Each stage is compiled when it begins: on a GPU, compiling times kernels on the card.")
-        if nimg == 0 and processes.is_main():
-            self.pictures.save_reals()
-            self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
+        self.prepare(state, nimg)
         clock = Clock(nimg)
         try:
             while nimg < self.total and not self.stop():
                 stage = schedule.at(self.config, nimg)
                 if stage.phase != phase:
                     state, phase = self.reset(state), stage.phase
-                key = stage.resolution, stage.batch_size
-                if key != streaming:
-                    if batches is not None:
-                        batches.close()
-                    batches, streaming = self.stream(stage, nimg), key
-                    steps = self.begin_stage(key)
+                begins = self.batches.size != (stage.resolution, stage.batch_size)
+                if begins:
+                    steps = self.begin_stage(stage, nimg)
                     clock.restart(nimg)
-                    fresh = True
-                arguments = *self.next_batch(batches), *_scalars(stage)
-                state, metrics = steps["train"](state, *arguments)
-                if fresh:  # only now: tracing keeps the interpreter from handing the first step to the device
-                    self.compile_following(key, nimg)
-                    fresh = False
-                # The clock alone says which steps regularize, so that a resumed run takes the same ones.
-                for name, (_, interval) in self.lazy.items():
-                    if nimg // stage.batch_size % interval == 0:
-                        state, penalty = steps[name](state, *arguments)
-                        metrics = metrics | penalty
+                with self.hooks.part("next batch"):
+                    arguments = *self.batches.next(), np.float32(stage.alpha), np.float32(stage.learning_rate)
+                state, metrics = steps[TRAIN](state, *arguments)
+                if begins:  # only now: tracing keeps the interpreter from handing the first step to the device
+                    rehearse = self.reporter.rehearse if processes.is_main() else None
+                    self.programs.start_next(stage, nimg, rehearse)
+                for name in self.programs.due(nimg, stage.batch_size):
+                    state, penalty = steps[name](state, *arguments)
+                    metrics = metrics | penalty
                 self.means.add(metrics)
-                nimg += stage.batch_size
-                ticks = nimg // self.tick != (nimg - stage.batch_size) // self.tick or nimg >= self.total
-                saves = nimg // self.checkpoint_every != (nimg - stage.batch_size) // self.checkpoint_every
-                measures = self.metrics is not None and self.metrics.due(nimg - stage.batch_size, nimg)
-                if ticks or saves or measures:
-                    self.means.settle()
-                if self.means.in_a_row >= self.config.run.max_skipped and nimg < self.total:
-                    del state
-                    state, nimg, phase = self.roll_back(nimg)
-                    streaming = None
+                before, nimg = nimg, nimg + stage.batch_size
+                self.hooks.on_step(state, metrics, nimg)
+                if self.account(state, stage, before, nimg, clock):
                     continue
-                if ticks:
-                    self.report(state, stage, nimg, clock)
-                if measures:
-                    self.measure(state, stage, nimg, clock)
-                if saves and not self.means.in_a_row:
-                    self.save(state, stage)
+                del state
+                state, nimg, phase = self.roll_back(nimg)
+                self.batches.close()
         finally:
-            self.compiled.close()
-            if batches is not None:
-                batches.close()
+            self.programs.close()
+            self.batches.close()
         self.means.settle()
         self.finish(state, stage, nimg)
+
+    def account(self, state: TrainState, stage: Stage, before: int, nimg: int, clock: Clock) -> bool:
+        """What is due after a step that led from ``before`` to ``nimg`` images: report, metrics, checkpoint.
+
+        Returns:
+            Whether to go on; False where so many updates were skipped in a row that the run must go back.
+        """
+        ticks = nimg // self.tick != before // self.tick or nimg >= self.total
+        saves = nimg // self.checkpoint_every != before // self.checkpoint_every
+        measures = self.metrics is not None and self.metrics.due(before, nimg)
+        if ticks or saves or measures:
+            self.means.settle()
+        if self.means.in_a_row >= self.config.run.max_skipped and nimg < self.total:
+            return False
+        if ticks:
+            with self.hooks.part("report"):
+                scalars = self.reporter.tick(state, stage, nimg, self.means, clock)
+            self.hooks.on_tick(state, scalars, nimg)
+        if measures:
+            with self.hooks.part("metrics"):
+                self.measure(state, stage, nimg, clock)
+        if saves and not self.means.in_a_row:
+            with self.hooks.part("checkpoint"):
+                self.save(state, stage)
+        return True
+
+    def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
+        """Where to go on, at a checkpoint or at the beginning: (state, nimg, phase of the last step taken)."""
+        extra = restored.meta.extra if restored else {}
+        state = restored.state if restored else None
+        if state is None:
+            state = sharding.put_replicated(self.mesh, init_from.apply(init_state(self.config), self.transfer))
+        if len(self.rollbacks) > extra.get("rollbacks", 0):
+            key = rollback.other_key(sharding.local(state.key), len(self.rollbacks))
+            state = dataclasses.replace(state, key=sharding.put_replicated(self.mesh, key))
+        nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
+        self.means = Means(extra.get("skipped", 0))
+        self.reporter.restart()
+        return state, nimg, phase
+
+    def prepare(self, state: TrainState, nimg: int) -> None:
+        """Begin to compile the first stage, and draw what a run begins with."""
+        if nimg < self.total:
+            self.programs.start(schedule.at(self.config, nimg))
+        if not self.programs.compiles_ahead and self.config.run.compile_ahead is None:
+            self.log.line("Each stage is compiled when it begins: on a GPU, compiling times kernels on the card.")
+        if nimg == 0 and processes.is_main():
+            self.pictures.save_reals()
+            self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
+
+    def reset(self, state: TrainState) -> TrainState:
+        """The state with Adam's moments forgotten, on the devices."""
+        with self.hooks.part("reset"):
+            forgotten = reset_optimizers(state)
+            moments = {"g_opt": forgotten.g_opt, "d_opt": forgotten.d_opt}
+            return dataclasses.replace(state, **sharding.put_replicated(self.mesh, moments))
+
+    def begin_stage(self, stage: Stage, nimg: int) -> dict[str, Step]:
+        """Read for a stage, and its compiled steps by name."""
+        with self.hooks.part("open data"):
+            seed = rollback.order_seed(self.config.data.seed, len(self.rollbacks))
+            self.batches.begin(stage, nimg, seed)
+        with self.hooks.part("compile"):
+            steps, waited = self.programs.begin(stage)
+        compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
+        workers = self.batches.workers(stage.resolution)
+        self.log.line(
+            f"{stage.resolution}x{stage.resolution} pixels, batch {stage.batch_size}, "
+            f"{workers} reader thread{'s' * (workers != 1)}{compiled}"
+        )
+        for trouble in self.programs.trouble():
+            self.log.line(f"Preparing this stage in the background failed: {trouble}")
+        return self.hooks.on_stage(stage, steps, self.programs)
 
     def roll_back(self, nimg: int) -> tuple[TrainState, int, int]:
         """Go back to the last checkpoint that training got on from, and take another way; results as of ``load``.
@@ -327,122 +367,10 @@ class _Loop:
         place = f"{(self.checkpointer.latest or 0) / 1000:g} kimg, before updates were skipped" if astray else "here"
         done = "Finished" if nimg >= self.total else f"Stopped; the same command goes on from {place}"
         self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
-        if self.compiled.running():
+        if self.programs.running():
             self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 
-    def stream(self, stage: Stage, nimg: int) -> Any:
-        """This process's share of batches from image number ``nimg`` of the run on.
 
-        The original's minibatch-std groups are neighbours: in the whole batch, whatever the number of processes.
-        """
-        order = ops.minibatch_std_order(stage.batch_size, self.config.discriminator.mbstd_group_size)
-        return data.make_pipeline(
-            self.source,
-            stage.resolution,
-            stage.batch_size,
-            start=nimg,
-            seed=rollback.order_seed(self.config.data.seed, len(self.rollbacks)),
-            positions=sharding.share(np.array(order)),
-            workers=self.workers(stage.resolution),
-        )
-
-    def workers(self, resolution: int) -> int:
-        """Reader threads of a stage: those of the configuration, or as many as keep the devices busy."""
-        if self.config.data.workers is not None:
-            return self.config.data.workers
-        accelerators = [device for device in self.mesh.local_devices if device.platform != "cpu"]
-        return data.choose_workers(self.source, resolution, len(accelerators))
-
-    def next_batch(self, batches: Any) -> tuple[jax.Array, jax.Array]:
-        """The next images and labels, on the devices."""
-        batch = next(batches)
-        placed = sharding.put_batch(self.mesh, {name: batch[name] for name in ("image", "label")})
-        return placed["image"], placed["label"]
-
-    def begin_stage(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The compiled programs of a stage, by name."""
-        started = time.monotonic()
-        steps = {name: self.compiled.get((name, *key)) for name in self.programs}
-        self.compiled.forget_all_but({(name, *key) for name in self.programs})
-        waited = time.monotonic() - started
-        compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
-        workers = self.workers(key[0])
-        readers = f"{workers} reader thread{'s' * (workers != 1)}"
-        self.log.line(f"{key[0]}x{key[0]} pixels, batch {key[1]}, {readers}{compiled}")
-        for trouble in self.compiled.trouble():
-            self.log.line(f"Preparing this stage in the background failed: {trouble}")
-        return steps
-
-    def compile_following(self, key: tuple[int, int], nimg: int) -> None:
-        """Begin to compile what follows the stage of ``key``, in the background: its programs, and its grid's."""
-        later = [p for p in schedule.phases(self.config) if nimg < p.start < self.total]
-        upcoming = [p for p in later if (p.resolution, p.batch_size) != key]
-        if upcoming and self.ahead:
-            self.compile_ahead(upcoming[0])
-            self.compiled.run(functools.partial(self.warm_up, upcoming[0].resolution, upcoming[0].batch_size))
-            if upcoming[0].resolution != key[0] and processes.is_main():
-                self.compiled.run(functools.partial(self.rehearse, upcoming[0].resolution))
-
-    def rehearse(self, resolution: int) -> None:
-        """Compute what a tick does at a resolution, on zeros, so that it is compiled before."""
-        self.pictures.rehearse(resolution)
-        if jax.default_backend() != "cpu":  # where the doctor compiles nothing
-            g = sharding.local(sharding.put_replicated(self.mesh, blank_state(self.config).g))
-            doctor.of_weights(g, g, np.zeros((NUM_STYLES, self.config.generator.w_dim), np.float32), resolution)
-
-    def compile_ahead(self, stage: Stage | schedule.Phase) -> None:
-        """Begin to compile the programs of a stage in the background."""
-        for name in self.programs:
-            self.compiled.start((name, stage.resolution, stage.batch_size))
-
-    def warm_up(self, resolution: int, batch: int) -> None:
-        """Run the programs of a stage once, if they are compiled."""
-        programs = [self.compiled.ready((name, resolution, batch)) for name in self.programs]
-        if None not in programs:
-            warmup.warm_up(self.config, self.mesh, programs, resolution, batch)
-
-    def report(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
-        """What happens at a tick: scalars, the progress line, a grid of samples, what the doctor says."""
-        means = self.means.take()
-        if not processes.is_main():
-            return
-        jax.block_until_ready(state.nimg)
-        speed = clock.speed(nimg)
-        phase_left, run_left = seconds_left(self.config, nimg, stage.resolution, speed)
-        w = self.pictures.styles(state, stage)
-        means |= doctor.vitals(means, self.config, sharding.local(state), w, stage.resolution)
-        scalars = means | {
-            "Progress/skipped": self.means.skipped,
-            "Progress/kimg": nimg / 1000,
-            "Progress/resolution": stage.resolution,
-            "Progress/alpha": stage.alpha,
-            "Progress/batch_size": stage.batch_size,
-            "Progress/learning_rate": stage.learning_rate,
-            "Timing/sec_per_kimg": 1000 / speed,
-            "Timing/img_per_sec": speed,
-            "Timing/total_sec": clock.total(),
-        }
-        self.log.scalars(nimg, scalars)
-        losses = "no finite losses"
-        if "Loss/G/loss" in means:
-            losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
-        if "Loss/r1_penalty" in means:
-            losses += f"  R1 {means['Loss/r1_penalty']:.3g}"
-        if "Loss/path_length" in means:
-            losses += f"  path {means['Loss/path_length']:.3g}"
-        if "Progress/augment" in means:
-            losses += f"  augment {means['Progress/augment']:.3f}"
-        fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
-        self.log.line(
-            f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
-            f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
-        )
-        for sentence in self.doctor.look(scalars):
-            self.log.line(f"Doctor: {sentence}")
-            self.log.board_text(nimg, "Doctor", sentence)
-        self.pictures.save_fakes(state, stage, nimg)
-        clock.restart(nimg)
-
-
-def _scalars(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(stage.alpha, np.float32), np.asarray(stage.learning_rate, np.float32)
+def _interval(kimg: float | None, default: int) -> int:
+    """Images between two events of a kind, 1 at least; ``default`` where the configuration does not say."""
+    return max(round(kimg * 1000) if kimg else default, 1)

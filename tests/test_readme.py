@@ -278,7 +278,10 @@ def test_links_lead_somewhere(document):
 
 
 def test_the_stated_files_of_the_package_exist():
-    table = (ROOT / "docs/architecture.md").read_text().split("## Where do I change")[1].split("\n## ")[0]
-    names = re.findall(r"`([\w/]+(?:\.py|/))`", table)
-    missing = [n for n in names if not any((ROOT / "stylegen" / folder / n).exists() for folder in ("", "data"))]
+    text = (ROOT / "docs/architecture.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    drawn, table = text.split("What the names do not say")
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", table) + re.findall(r"\b([a-z_]+/)", drawn.split("```")[1])
+    missing = [n for n in names if not any((ROOT / folder / n).exists() for folder in ("stylegen", ""))]
     assert len(names) > 30 and not missing
+    rooms = {path.name for path in (ROOT / "stylegen").iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= set(re.findall(r"\b([a-z_]+)/", drawn))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import train as train_module
 from stylegen.config import (
     AugmentConfig,
     Config,
@@ -35,7 +33,8 @@ from stylegen.runs.directory import RunError
 from stylegen.runtime import compilation
 from stylegen.runtime.compilation import CompileAhead
 from stylegen.train import train
-from stylegen.training.meters import Means
+from stylegen.training.programs import StagePrograms
+from tests.support.hooks import Interrupt, Killed, terminate
 from tests.support.paths import ROOT
 
 
@@ -91,34 +90,12 @@ def stats(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
 
 
-class Killed(BaseException):
-    """Ends a run as a kill would: nothing gets to save."""
-
-
-def interrupt(monkeypatch, at: int, how) -> None:
-    """Call ``how`` after the step that reaches ``at`` images."""
-    original = Means.add
-    seen = {"nimg": 0}
-
-    def add(self, metrics):
-        original(self, metrics)
-        seen["nimg"] += 4
-        if seen["nimg"] == at:
-            how()
-
-    monkeypatch.setattr(Means, "add", add)
-
-
 # 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
 @pytest.mark.parametrize("at", [56, *(pytest.param(at, marks=pytest.mark.slow) for at in (92, 112))])
 def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeypatch):
-    def kill():
-        raise Killed
-
     config = tiny(tmp_path / "run", cache)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        interrupt(patch, at, kill)
-        train(config)
+    with pytest.raises(Killed):
+        train(config, Interrupt(at))
     assert max(available(tmp_path / "run")) <= at
     train(config)
     assert_same_run(finished, tmp_path / "run")
@@ -130,12 +107,12 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
 def test_without_compiling_ahead_a_stage_is_compiled_when_it_begins(finished, tmp_path, cache, monkeypatch):
     monkeypatch.setattr(compilation, "compiles_ahead", lambda asked: False)
     events = []
-    for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (train_module._Loop, "begin_stage")):
+    for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (StagePrograms, "begin")):
         monkeypatch.setattr(owner, name, spied(getattr(owner, name), events))
     folder = train(tiny(tmp_path / "run", cache))
     names = [name for name, _ in events]
-    assert names[0] == "begin_stage" and names.count("begin_stage") == 2 and "run" not in names
-    assert {key[1] for name, key in events[: names.index("begin_stage", 1)] if name == "start"} == {4}
+    assert names[0] == "begin" and names.count("begin") == 2 and "run" not in names
+    assert {key[1] for name, key in events[: names.index("begin", 1)] if name == "start"} == {4}
     assert "Each stage is compiled when it begins" in (folder / "log.txt").read_text()
     assert "Each stage is compiled when it begins" not in (finished / "log.txt").read_text()
     assert_same_run(folder, finished)
@@ -153,18 +130,14 @@ def spied(method, events):
 def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch):
     """Killed between two adjustments of the strength: what has been counted so far is in the checkpoint."""
 
-    def kill():
-        raise Killed
-
     def config(name):
         strong = AugmentConfig("ada", p=0.4, interval=3, speed_kimg=0.06)
         shorter = ScheduleConfig(start_resolution=8, total_kimg=0.048)
         return dataclasses.replace(tiny(tmp_path / name, cache), augment=strong, schedule=shorter)
 
     whole = train(config("whole"))
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        interrupt(patch, 24, kill)
-        train(config("run"))
+    with pytest.raises(Killed):
+        train(config("run"), Interrupt(24))
     assert available(tmp_path / "run") == [20]
     halfway = final_state(tmp_path / "run").state.augment
     # Moved once, by 12 images of 60; since then there were two steps of 4.
@@ -181,9 +154,7 @@ def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch)
 
 def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys):
     config = tiny(tmp_path / "run", cache)
-    with monkeypatch.context() as patch:
-        interrupt(patch, 72, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train(config)
+    train(config, Interrupt(72, terminate))
     assert max(available(tmp_path / "run")) == 72
     output = capsys.readouterr().out
     assert "the same command goes on" in output
@@ -194,17 +165,21 @@ def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys)
 
 def test_one_who_stops_during_a_compilation_is_told_of_the_wait(tmp_path, cache, monkeypatch, capsys):
     """The next stage compiles when the first step is done, and still does so when the run is saved."""
-    may_compile, lower = threading.Event(), train_module._Loop._lower
+    compiles, may_compile, lower = threading.Event(), threading.Event(), StagePrograms.lower
 
     def wait_and_lower(self, key):
-        assert key[1] == 4 or may_compile.wait(60)
+        if key[1] == 8:
+            compiles.set()
+            assert may_compile.wait(60)
         return lower(self, key)
 
+    def terminate_then():
+        assert compiles.wait(60)
+        terminate()
+
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(train_module._Loop, "_lower", wait_and_lower)
-            interrupt(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
-            train(tiny(tmp_path / "run", cache))
+        monkeypatch.setattr(StagePrograms, "lower", wait_and_lower)
+        train(tiny(tmp_path / "run", cache), Interrupt(4, terminate_then))
     finally:
         may_compile.set()
     assert available(tmp_path / "run") == [4]
@@ -254,9 +229,7 @@ def test_the_run_directory(finished):
 
 def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_path, cache, monkeypatch):
     config = tiny(tmp_path / "run", cache)
-    with monkeypatch.context() as patch:
-        interrupt(patch, 80, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train(config)
+    train(config, Interrupt(80, terminate))
     G = stylegen.load(tmp_path / "run")
     assert G.resolution == 8 and 0 < G.alpha < 1 and G.kimg == 0.08
     grid = np.asarray(Image.open(tmp_path / "run" / "fakes.png"))

@@ -166,7 +166,7 @@ def measure(
     """All of these metrics, with one pass over the fakes and at most one over the reals.
 
     Args:
-        metrics: any but path lengths, which ``paths`` computes.
+        metrics: any but path lengths, which ``measure_ppl`` computes.
         fakes: generated images, or any that are to be judged.
         reals: what they are compared with; None if no metric compares.
         extractor: needed by all but SWD.

@@ -23,7 +23,7 @@ RESOLUTION = 32  # of the network; larger pictures are averaged to it, those of 
 MIN_RESOLUTION, MAX_RESOLUTION = 16, 256
 BATCH = 64
 
-# Names are those of the fields of ``toy_bedrooms.Factors``, but that "has_" says whether a thing is there.
+# Names are those of the fields of ``bedrooms.Factors``, but that "has_" says whether a thing is there.
 THINGS = ("bed", "pillows", "window", "lamp", "table", "rug", "curtains", "picture", "plant", "cushion", "throw")
 PRESENCES = tuple(f"has_{thing}" for thing in THINGS)
 FLAGS = ("flip", "lamp_on", "wall_stripes", "planks", "bed_stripes", "arched")
@@ -75,7 +75,7 @@ def read_factors(images: np.ndarray, file: Path = WEIGHTS) -> dict[str, np.ndarr
     Returns:
         By name: ``PRESENCES`` and ``FLAGS`` bool [N]; ``CHOICES`` int [N], ``pillows`` being their number (0, 1, 2);
         ``COLOURS`` float32 [N, 3], sRGB in white light in [0, 1]; ``NUMBERS`` float32 [N], fractions of the picture.
-        Meanings and names are those of ``toy_bedrooms.Factors``.
+        Meanings and names are those of ``bedrooms.Factors``.
 
     Raises:
         EvaluationError: the pictures have another shape or type.

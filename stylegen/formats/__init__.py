@@ -1,4 +1,8 @@
-"""Other frameworks' files, read without running anything in them."""
+"""Other frameworks' files, read without running anything in them.
+
+``pickle_scan``, ``pickle_tree`` and ``pickle_arrays`` read pickles, ``torch_files`` what torch saves, ``keras_files``
+what Keras does.
+"""
 
 
 class WeightsError(ValueError):

@@ -1,7 +1,7 @@
 """The discriminator: the mirror image of the generator without styles (progressive growing, Table 2, with blur).
 
 FromRGB layers are activated, and exist at every resolution. StyleGAN2's block, which ``generator.block`` chooses along
-with the generator's, is in ``residual``; all else is shared.
+with the generator's, is in ``stylegan2``; all else is shared.
 """
 
 import dataclasses

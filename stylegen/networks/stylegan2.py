@@ -48,7 +48,7 @@ class ModulatedConv(nnx.Module):
         self.dtype = dtype
 
     def __call__(self, x: Array, w: Array, conv: Callable[[Array, Array], Array] = ops.conv) -> Array:
-        """x [N, H, W, in] and w [N, w_dim] to [N, H, W, out], or twice the size with ``resampling.upsample_conv``."""
+        """x [N, H, W, in] and w [N, w_dim] to [N, H, W, out], or twice the size with ``fir.upsample_conv``."""
         weight, style = self.weight[...] * self.scale, self.affine(w) + 1
         x = x.astype(self.dtype)
         x = conv(x * ops.spread(style[:, None, None], x), weight)

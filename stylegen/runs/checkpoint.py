@@ -34,8 +34,7 @@ from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint_files import available, in_kimg
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
-from stylegen.runtime import processes
-from stylegen.runtime import sharding as distributed
+from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState, abstract_state
 
@@ -122,7 +121,7 @@ def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log =
     return Generator(
         config=config,
         graphdef=build_networks(config).g,
-        **{name: distributed.copies(ema[field], None) for name, field in _GENERATOR_FIELDS.items()},
+        **{name: sharding.copies(ema[field], None) for name, field in _GENERATOR_FIELDS.items()},
         resolution=meta.resolution,
         alpha=meta.alpha,
         kimg=meta.kimg,
@@ -264,7 +263,7 @@ class Checkpointer:
         finally:
             self._manager.close()
 
-    def restore(self, sharding: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
+    def restore(self, placement: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
         """The newest good checkpoint, or None where there is none at all.
 
         Those that are newer are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, for orbax does not save at or
@@ -273,7 +272,7 @@ class Checkpointer:
         Of several processes, the first chooses, and each reads and verifies what it chose.
 
         Args:
-            sharding: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
+            placement: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
             log: told of every damaged checkpoint; warns by default.
 
         Raises:
@@ -300,7 +299,7 @@ class Checkpointer:
         meta, host = found
         fields: dict[str, Any] = {}
         for item, tree in wanted.items():
-            fields |= checkpoint_layout.rebuild(tree, distributed.copies(host[item], sharding))
+            fields |= checkpoint_layout.rebuild(tree, sharding.copies(host[item], placement))
         return Restored(TrainState(**fields), meta)
 
     def abandon(self, nimg: int) -> bool:

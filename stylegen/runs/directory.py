@@ -2,7 +2,7 @@
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
-``rollbacks.json`` where the run has gone back (see ``recovery``); with augmentation also ``augmented.png``; with
+``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
 ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
 """
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -151,12 +152,19 @@ class CompileAhead(Generic[Key]):
         # One at a time: a compilation takes all cores by itself.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._programs: dict[Key, Future[Any]] = {}
+        self._seconds: dict[Key, float] = {}
         self._others: list[Future[Any]] = []
 
     def start(self, key: Key) -> None:
         """Begin compiling, unless that has begun."""
         if key not in self._programs:
-            self._programs[key] = self._pool.submit(lambda: self._lower(key).compile())
+            self._programs[key] = self._pool.submit(self._compile, key)
+
+    def _compile(self, key: Key) -> Any:
+        started = time.perf_counter()
+        program = self._lower(key).compile()
+        self._seconds[key] = time.perf_counter() - started
+        return program
 
     def get(self, key: Key) -> Any:
         """The compiled program, waiting for it if need be. Raises what compiling raised."""
@@ -181,6 +189,20 @@ class CompileAhead(Generic[Key]):
         self._others = [job for job in self._others if job not in done]
         raised = [job.exception() for job in done if not job.cancelled()]
         return [f"{type(error).__name__}: {error}" for error in raised if error is not None]
+
+    def wait(self) -> dict[Key, float]:
+        """Wait for all that was started; the seconds that tracing and compiling each program took, by key.
+
+        Raises:
+            Exception: the first that a program or a function raised.
+        """
+        for job in [*self._programs.values(), *self._others]:
+            job.result()
+        return dict(self._seconds)
+
+    def idle(self) -> bool:
+        """Whether all that was started has ended."""
+        return all(job.done() for job in [*self._programs.values(), *self._others])
 
     def forget_all_but(self, keys: set[Key]) -> None:
         """Free all compiled programs but these."""

@@ -171,7 +171,7 @@ def _initialize(place: Place, config: DistributedConfig) -> None:
     deadline = threading.Timer(config.start_timeout, give_up)
     deadline.daemon = True
     deadline.start()
-    # It would take SIGTERM for itself, and leaves out Ctrl-C; see distributed.StopVote.
+    # It would take SIGTERM for itself, and leaves out Ctrl-C; see sharding.StopVote.
     with suppress(AttributeError):
         jax.config.update("jax_enable_preemption_service", False)
     try:

@@ -232,7 +232,7 @@ def walk(
         G: the generator.
         seeds: at least two; each is met exactly.
         space: where to interpolate.
-        frames: steps from one seed to the next; ``paths.path_length`` of them in all.
+        frames: steps from one seed to the next; ``interpolation.num_frames`` of them in all.
         loop: return to the first seed.
         labels: class of each seed, or one for all; a walk in z stays in one class.
         psi: truncation, as in ``styles``.

@@ -1,8 +1,8 @@
 """Arbitrary style transfer with adaptive instance normalisation (Huang and Belongie 2017).
 
-``model`` has the encoder and decoder (the built-in ones, or VGG-19 with its decoder), ``transfer`` gives a picture the
-style of others, ``clip`` a video; ``training`` is ``train_style.py``. Pictures are uint8 [h, w, 3] outside and float
-RGB in [0, 1] inside, as the VGG that style transfer uses was trained; the rest of the package has [-1, 1].
+``model`` has the encoder and decoder (the built-in ones, or VGG-19 with its decoder), ``stylize`` gives a picture the
+style of others, ``video`` a video; ``train`` is what ``train_style.py`` does. Pictures are uint8 [h, w, 3] outside and
+float RGB in [0, 1] inside, as the VGG that style transfer uses was trained; the rest of the package has [-1, 1].
 """
 
 

@@ -374,7 +374,7 @@ def reset_optimizers(state: TrainState) -> TrainState:
 
 
 def jit_step(step: Callable[..., Any], static: StepConfig, replicated: Any, split: Any) -> Any:
-    """``train_step`` or a step of ``lazy``, jitted: state donated and on every device, images and labels split.
+    """A step, of every batch or of ``regularization``, jitted: state donated and replicated, images and labels split.
 
     Alpha, learning rate and the batch's contents are traced: there is one program per resolution and batch size.
     Products and convolutions have the precision that the configuration names.

@@ -169,6 +169,7 @@ def tfds_folder(tmp_path, photo):
 
     class TinyPhotos(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.2.3")
+        __module__ = "tiny_photos"  # of a script; in a package, TFDS 4.9.10 asks for importlib_resources
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["a", "b"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen import train as train_module
+from stylegen import data
 from stylegen.config import (
     Config,
     ConfigError,
@@ -25,6 +25,7 @@ from stylegen.evaluation.measure import Result
 from stylegen.formats import WeightsError
 from stylegen.metrics import MetricError
 from stylegen.train import train
+from tests.support.hooks import LastState
 
 
 @pytest.fixture(autouse=True)
@@ -65,18 +66,13 @@ def test_a_run_with_metrics(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_training_is_the_same_with_and_without(tmp_path, monkeypatch):
+def test_training_is_the_same_with_and_without(tmp_path):
     """Metrics only look."""
     states = []
-    original = train_module._Loop.finish
-
-    def finish(self, state, stage, nimg):
-        states.append(state)
-        original(self, state, stage, nimg)
-
-    monkeypatch.setattr(train_module._Loop, "finish", finish)
-    train(config(tmp_path / "with"))
-    train(config(tmp_path / "without", metrics=""))
+    for name, metrics in (("with", {}), ("without", {"metrics": ""})):
+        last = LastState()
+        train(config(tmp_path / name, **metrics), last)
+        states.append(last.state)
     plain = [dataclasses.replace(state, key=jax.random.key_data(state.key)) for state in states]
     for a, b in zip(*map(jax.tree.leaves, plain), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -200,7 +196,7 @@ def test_when(tmp_path):
 )
 def test_wrong_settings_leave_nothing_behind(changes, error, message, tmp_path, monkeypatch):
     if error is EvaluationError:  # said before data is prepared, which may take hours
-        monkeypatch.setattr(train_module.data, "open_source", lambda config: pytest.fail("opened"))
+        monkeypatch.setattr(data, "open_source", lambda config: pytest.fail("opened"))
     with pytest.raises(error, match=message):
         train(config(tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()

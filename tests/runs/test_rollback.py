@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 from pathlib import Path
 
 import jax
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from stylegen import data
-from stylegen import train as train_module
 from stylegen.config import (
     Config,
     DataConfig,
@@ -25,8 +23,8 @@ from stylegen.config import (
 from stylegen.runs import rollback
 from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.rollback import Rollback
-from stylegen.train import TrainingError, train
-from stylegen.training.meters import Means
+from stylegen.train import Hooks, TrainingError, train
+from tests.support.hooks import Killed, kill, terminate
 
 NAN = float("nan")
 
@@ -53,24 +51,30 @@ def tiny(folder: Path, learning_rate: float = 0.001, **run) -> Config:
     )
 
 
-def poison(patch, bad_reals: tuple[int, ...] = (), bad_weight: dict[int, float] | None = None) -> None:
-    """Spoil steps by number, from 0: their reals, with an alpha that is no number; or a weight of D after them."""
-    original, taken = train_module._Loop.begin_stage, {"steps": -1}
+class Poison(Hooks):
+    """Spoils steps by number, from 0: their reals, with an alpha that is no number; or a weight of D after them.
 
-    def begin_stage(self, key):
-        programs = original(self, key)
+    Steps count on where the run goes back. After ``steps`` of them, ``do`` is called.
+    """
 
+    def __init__(self, bad_reals=(), bad_weight=None, steps=None, do=None):
+        self.bad_reals, self.bad_weight, self.steps, self.do = bad_reals, bad_weight or {}, steps, do
+        self.taken = 0
+
+    def on_stage(self, stage, steps, programs):
         def step(state, images, labels, alpha, learning_rate):
-            taken["steps"] += 1
-            alpha = np.float32(NAN) if taken["steps"] in bad_reals else alpha
-            state, metrics = programs["train"](state, images, labels, alpha, learning_rate)
-            if taken["steps"] in (bad_weight or {}):
-                state = dataclasses.replace(state, d=with_weight(state.d, bad_weight[taken["steps"]]))
+            alpha = np.float32(NAN) if self.taken in self.bad_reals else alpha
+            state, metrics = steps["train"](state, images, labels, alpha, learning_rate)
+            if self.taken in self.bad_weight:
+                state = dataclasses.replace(state, d=with_weight(state.d, self.bad_weight[self.taken]))
             return state, metrics
 
-        return programs | {"train": step}
+        return steps | {"train": step}
 
-    patch.setattr(train_module._Loop, "begin_stage", begin_stage)
+    def on_step(self, state, metrics, nimg):
+        self.taken += 1
+        if self.taken == self.steps:
+            self.do()
 
 
 def with_weight(d, value: float):
@@ -80,19 +84,6 @@ def with_weight(d, value: float):
     spoilt = jax.make_array_from_callback(weight.shape, weight.sharding, lambda part: numbers[part])
     layer = d["blocks"]["b4"]["dense0"] | {"weight": spoilt}
     return d | {"blocks": d["blocks"] | {"b4": d["blocks"]["b4"] | {"dense0": layer}}}
-
-
-def after(patch, steps: int, do) -> None:
-    """Call ``do`` when so many steps have been taken."""
-    add, taken = Means.add, {"steps": 0}
-
-    def counted(self, metrics):
-        add(self, metrics)
-        taken["steps"] += 1
-        if taken["steps"] == steps:
-            do()
-
-    patch.setattr(Means, "add", counted)
 
 
 def stats(folder: Path) -> list[dict]:
@@ -122,14 +113,11 @@ def undisturbed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recovered(tmp_path_factory):
     """A run whose weights are spoilt in the eighth step, of 32 images; the last checkpoint is of 20."""
-    with pytest.MonkeyPatch.context() as patch:
-        poison(patch, bad_weight={7: NAN})
-        return train(tiny(tmp_path_factory.mktemp("runs") / "run"))
+    return train(tiny(tmp_path_factory.mktemp("runs") / "run"), Poison(bad_weight={7: NAN}))
 
 
-def test_single_bad_steps_are_skipped_and_counted(tmp_path, monkeypatch, undisturbed):
-    poison(monkeypatch, bad_reals=(6, 7, 9))
-    folder = train(tiny(tmp_path / "run"))
+def test_single_bad_steps_are_skipped_and_counted(tmp_path, undisturbed):
+    folder = train(tiny(tmp_path / "run"), Poison(bad_reals=(6, 7, 9)))
     assert [line["Progress/skipped"] for line in stats(folder)] == [0, 3, 3, 3]
     assert [line["nimg"] for line in stats(folder)] == [20, 40, 60, 80]
     assert all(np.isfinite(list(line.values())).all() for line in stats(folder))
@@ -162,45 +150,33 @@ def test_the_order_of_images_is_another_one_after_going_back(tmp_path, monkeypat
         return make(*arguments, **named)
 
     monkeypatch.setattr(data, "make_pipeline", record)
-    poison(monkeypatch, bad_weight={7: NAN})
-    train(tiny(tmp_path / "run"))
+    train(tiny(tmp_path / "run"), Poison(bad_weight={7: NAN}))
     assert [start for start, _ in seeds] == [0, 20]
     assert seeds[0][1] == 0 != seeds[1][1] == rollback.order_seed(0, 1)
 
 
 # 15 steps: killed three after going back, before the next checkpoint; 18: after it.
 @pytest.mark.parametrize("steps", [15, 18])
-def test_a_run_that_is_killed_after_going_back_is_the_run_that_was_not(steps, recovered, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    def kill():
-        raise Killed
-
+def test_a_run_that_is_killed_after_going_back_is_the_run_that_was_not(steps, recovered, tmp_path):
     config = tiny(tmp_path / "run")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        poison(patch, bad_weight={7: NAN})
-        after(patch, steps, kill)
-        train(config)
+    with pytest.raises(Killed):
+        train(config, Poison(bad_weight={7: NAN}, steps=steps, do=kill))
     train(config)
     assert_same(state(tmp_path / "run"), state(recovered))
     assert stats(tmp_path / "run")[-1]["Loss/G/loss"] == stats(recovered)[-1]["Loss/G/loss"]
 
 
-def test_a_checkpoint_that_leads_nowhere_is_set_aside(tmp_path, monkeypatch):
+def test_a_checkpoint_that_leads_nowhere_is_set_aside(tmp_path):
     """It is of the step at 40 images, whose losses were fine; the weights that it left are finite, but of no use."""
-    poison(monkeypatch, bad_weight={9: 1e38})
-    folder = train(tiny(tmp_path / "run"))
+    folder = train(tiny(tmp_path / "run"), Poison(bad_weight={9: 1e38}))
     first, second = json.loads((folder / rollback.NAME).read_text())
     assert (first["to"], second["to"]) == (40, 20)
     assert (folder / "checkpoints" / "diverged-000000040").is_dir()
     assert available(folder) == [20, 40, 60, 80] and all_finite(folder)
 
 
-def test_one_who_stops_while_updates_are_skipped_goes_on_from_before(tmp_path, monkeypatch, capsys):
-    poison(monkeypatch, bad_reals=(6, 7))
-    after(monkeypatch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    folder = train(tiny(tmp_path / "run"))
+def test_one_who_stops_while_updates_are_skipped_goes_on_from_before(tmp_path, capsys):
+    folder = train(tiny(tmp_path / "run"), Poison(bad_reals=(6, 7), steps=7, do=terminate))
     assert available(folder) == [20]
     assert "goes on from 0.02 kimg, before updates were skipped" in capsys.readouterr().out
 

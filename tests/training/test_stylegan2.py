@@ -33,9 +33,10 @@ from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
 from tests.support.configs import tiny_config
+from tests.support.hooks import Interrupt, Killed
 from tests.support.paths import ROOT
 from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
-from tests.test_train import assert_same_run, final_state, interrupt, stats
+from tests.test_train import assert_same_run, final_state, stats
 
 N = 8  # images a step; half as many in a path-length step
 
@@ -284,17 +285,10 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_bit_for_bit(finished, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    def kill():
-        raise Killed
-
+def test_a_killed_run_resumes_bit_for_bit(finished):
     config = tiny(finished.parent / "killed", finished.parent / "programs")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        interrupt(patch, 32, kill)
-        train(config)
+    with pytest.raises(Killed):
+        train(config, Interrupt(32))
     train(config)
     assert_same_run(finished, finished.parent / "killed")
     assert {"Loss/path_length", "Loss/pl_penalty", "Loss/r1_penalty"} <= set().union(*stats(finished))

@@ -35,7 +35,7 @@ _PAINTS = ("wall", "floor", "trim", "bed", "sheet", "wood", "accent", "curtain",
 def paint(factors: SimpleNamespace, resolution: int, without: Collection[str] = ()) -> Array:
     """Draw rooms: float32 [3, resolution, resolution, n] in [0, 255], all with the bed to the left.
 
-    `factors` holds the fields of `toy_bedrooms.Factors` as arrays, [n] for numbers and [3, n] for colours.
+    `factors` holds the fields of `bedrooms.Factors` as arrays, [n] for numbers and [3, n] for colours.
     `without` names what to leave out, of `REMOVABLE`.
     """
     t = _prepare(factors)

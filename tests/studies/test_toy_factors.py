@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import common
 from studies import factor_reader_training, toy_factors
-from stylegen.evaluation import toy_factors as factors
+from stylegen.evaluation.toy_factors import read_factors
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_generator_is_read(make_generator):
     G = make_generator(classes=6)
     images, asked = toy_factors.generated(G, 12, 1.0, 0)
     assert images.shape == (12, 16, 16, 3) and asked.tolist() == [0, 1, 2, 3, 4, 5] * 2
-    assert set(factors.read_factors(images)) >= set(toy_factors.NAMED)
+    assert set(read_factors(images)) >= set(toy_factors.NAMED)
 
 
 @pytest.mark.parametrize(

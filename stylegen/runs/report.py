@@ -1,0 +1,97 @@
+"""What a run says at a tick: scalars, a progress line, a grid of samples, and the doctor's advice."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from stylegen.config import Config
+from stylegen.io.progress import duration
+from stylegen.runs.directory import Log
+from stylegen.runs.pictures import NUM_STYLES, Pictures
+from stylegen.runtime import processes, sharding
+from stylegen.training import doctor
+from stylegen.training.meters import Clock, Means
+from stylegen.training.schedule import Stage
+from stylegen.training.state import TrainState, blank_state
+from stylegen.training.summary import seconds_left
+
+# What the progress line has of the means, where they are there: key, how it is written.
+SHOWN = {
+    "Loss/r1_penalty": "R1 {:.3g}",
+    "Loss/path_length": "path {:.3g}",
+    "Progress/augment": "augment {:.3f}",
+}
+
+
+class Reporter:
+    """Reports to the log of a run; only process 0 has something to say."""
+
+    def __init__(self, config: Config, mesh: Mesh, log: Log, pictures: Pictures, num_images: int):
+        """Prepare; ``restart`` comes before the first tick.
+
+        Args:
+            config: of the run.
+            mesh: where its state is.
+            log: of the run.
+            pictures: draws its grids.
+            num_images: of the data.
+        """
+        self._config, self._mesh, self._log, self._pictures = config, mesh, log, pictures
+        self._num_images = num_images
+
+    def restart(self) -> None:
+        """Go on from what the log has: after a start, a resume, a return to a checkpoint."""
+        self._doctor = doctor.Doctor(self._config, self._num_images, self._log.stats())
+
+    def tick(self, state: TrainState, stage: Stage, nimg: int, means: Means, clock: Clock) -> dict[str, float]:
+        """Report on the steps since the last tick; the scalars that were logged, none but in process 0."""
+        values = means.take()
+        if not processes.is_main():
+            return {}
+        jax.block_until_ready(state.nimg)
+        speed = clock.speed(nimg)
+        styles = self._pictures.styles(state, stage)
+        values |= doctor.vitals(values, self._config, sharding.local(state), styles, stage.resolution)
+        scalars = values | {
+            "Progress/skipped": means.skipped,
+            "Progress/kimg": nimg / 1000,
+            "Progress/resolution": stage.resolution,
+            "Progress/alpha": stage.alpha,
+            "Progress/batch_size": stage.batch_size,
+            "Progress/learning_rate": stage.learning_rate,
+            "Timing/sec_per_kimg": 1000 / speed,
+            "Timing/img_per_sec": speed,
+            "Timing/total_sec": clock.total(),
+        }
+        self._log.scalars(nimg, scalars)
+        self._log.line(progress_line(self._config, stage, nimg, speed, values))
+        for sentence in self._doctor.look(scalars):
+            self._log.line(f"Doctor: {sentence}")
+            self._log.board_text(nimg, "Doctor", sentence)
+        self._pictures.save_fakes(state, stage, nimg)
+        clock.restart(nimg)
+        return scalars
+
+    def rehearse(self, resolution: int) -> None:
+        """Compute what a tick does at a resolution, on zeros, so that a tick has nothing to compile."""
+        self._pictures.rehearse(resolution)
+        if jax.default_backend() != "cpu":  # where the doctor compiles nothing
+            g = sharding.local(sharding.put_replicated(self._mesh, blank_state(self._config).g))
+            w = np.zeros((NUM_STYLES, self._config.generator.w_dim), np.float32)
+            doctor.of_weights(g, g, w, resolution)
+
+
+def progress_line(config: Config, stage: Stage, nimg: int, speed: float, means: Mapping[str, float]) -> str:
+    """A tick in one line: where the run is, images/s, time left, losses."""
+    losses = "no finite losses"
+    if "Loss/G/loss" in means:
+        losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
+    losses = "  ".join([losses, *[form.format(means[key]) for key, form in SHOWN.items() if key in means]])
+    phase_left, run_left = seconds_left(config, nimg, stage.resolution, speed)
+    fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
+    return (
+        f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
+        f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
+    )
