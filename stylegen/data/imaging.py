@@ -176,11 +176,12 @@ def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
 
 def decode_stored(data: bytes, channels: int) -> np.ndarray:
     """uint8 [r, r, c] of what ``encode_stored`` made, raw excepted; by OpenCV where installed, which is quicker."""
-    return _stored_decoder()(data, channels)
+    return stored_decoder()(data, channels)
 
 
 @functools.cache
-def _stored_decoder() -> Callable[[bytes, int], np.ndarray]:
+def stored_decoder() -> Callable[[bytes, int], np.ndarray]:
+    """What ``decode_stored`` calls: chosen once, by whether OpenCV is installed."""
     try:
         import cv2
     except ImportError:

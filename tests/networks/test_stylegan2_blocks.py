@@ -89,16 +89,15 @@ def test_which_layer_takes_which_style(network):
     """Convolutions 4: 0; 8: 1, 2; 16: 3, 4. ToRGB 4: 1; 8: 3; 16: 5. ToRGB and the layer after it share a style."""
     synthesis = network.synthesis
     ws = np.random.default_rng(4).standard_normal((2, 6, 6), np.float32)
-    x, noise = None, synthesis._noise("const", None, 2, 16)
-    image = 0
+    x, image = None, 0
     for r, first, second, colour in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
         block = synthesis.blocks[f"b{r}"]
         if first is None:
             x = jnp.repeat(block.const[...], 2, axis=0)
         else:
-            x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), noise[r][0])
+            x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), block.act0.noise.noise_const[...])
             image = fir.upsample(image)
-        x = block.act1(block.conv1(x, ws[:, second]), noise[r][1])
+        x = block.act1(block.conv1(x, ws[:, second]), block.act1.noise.noise_const[...])
         image = image + block.torgb(x, ws[:, colour])
     np.testing.assert_allclose(synthesis(ws, resolution=16), image, rtol=1e-4, atol=1e-5)
 
