@@ -1,24 +1,24 @@
-# make demo, make test: each works on a fresh machine with Python 3.11 or newer and a network. make help lists the rest.
+# make demo, make test: each works on a fresh machine with one of Python 3.11 to 3.14 and a network. make help lists the rest.
 
-# The first interpreter here that is new enough; make demo PYTHON=/path/to/python to choose another.
+# The newest interpreter here that stylegen runs on; make demo PYTHON=/path/to/python to choose another.
 ifndef PYTHON
-PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
-  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
+PYTHON := $(shell .ci/find-python)
 endif
 ifeq ($(strip $(PYTHON)),)
 PYTHON := python3
 endif
 
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 JOBS ?= 2
 
 # Installed again when the interpreter or the packages asked for change, and not otherwise.
-KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml constraints.txt; } 2>&1 | cksum | cut -d ' ' -f 1)
+KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml "$(CONSTRAINTS)"; } 2>&1 | cksum | cut -d ' ' -f 1)
 STAMP := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow reference-metrics compilers bench lint format clean
+.PHONY: help venv demo test test-core test-slow newest reference-metrics compilers bench lint format dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,11 +29,12 @@ $(STAMP):
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: stylegen needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1 | tail -n 1);" \
 	       "install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "stylegen: $$("$(PYTHON)" --version) ($(PYTHON)), in $(VENV)"
 	@# An environment of another Python version is replaced, one of the same is brought up to date.
 	@want=$$("$(PYTHON)" -c 'import sys; print(sys.version_info[:2])'); \
 	have=$$("$(BIN)/python" -c 'import pip, sys; print(sys.version_info[:2])' 2>/dev/null || true); \
 	if [ "$$want" != "$$have" ]; then "$(PYTHON)" -m venv --clear "$(VENV)"; fi
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c "$(CONSTRAINTS)" -e '.[dev]'
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
 
@@ -53,8 +54,15 @@ demo: venv  ## train the quickstart, then draw samples, a style-mixing table and
 test: venv  ## run all default tests
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal
 
+test-core: venv  ## run what another Python or JAX would break: numbers, resume, sampling, data
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal tests/networks tests/training/test_step.py tests/test_train.py \
+	  tests/runs tests/sampling tests/data tests/test_ops.py tests/test_convolution.py tests/test_config.py
+
 test-slow: venv  ## run the slow tests
 	"$(BIN)/python" -m pytest -m slow -n $(JOBS) --dist worksteal
+
+newest: venv  ## install the newest of everything, whatever constraints.txt says, to learn what breaks
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[dev]'
 
 reference-metrics: venv  ## compute the numbers of torch-fidelity and pytorch-fid anew (6 GB to install), and compare
 	"$(PYTHON)" -m venv "$(VENV)-torch"
@@ -82,5 +90,12 @@ format: venv  ## put style and formatting right
 	"$(BIN)/ruff" check --fix .
 	"$(BIN)/ruff" format .
 
+dist: venv  ## build the wheel and the sdist in dist/; with TAG=v1.2.3, only if that is the version
+	@version=$$("$(BIN)/python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])'); \
+	if [ -n "$(TAG)" ] && [ "$(TAG)" != "v$$version" ]; then \
+	  echo "error: the tag is $(TAG), and pyproject.toml has version $$version" >&2; exit 1; fi
+	rm -rf dist
+	"$(BIN)/python" -m build --no-isolation
+
 clean:  ## delete .venv and caches; runs and pictures stay
-	rm -rf "$(VENV)" .compilers .pytest_cache .ruff_cache .mypy_cache build dist
+	rm -rf "$(VENV)" .venv-oldest .compilers .pytest_cache .ruff_cache .mypy_cache build dist

@@ -2,13 +2,13 @@
 
     python train.py --config configs/folder_256.py --run.dir runs/mine --data.path FOLDER_OR_ZIP
 
-Add --data.mirror True if a mirrored picture is as good as the other (faces, animals; not text). If the top folders are
+Add --data.mirror if a mirrored picture is as good as the other (faces, animals; not text). If the top folders are
 classes, say how many, here 3:
 
-    python train.py --config configs/folder_256.py --run.dir runs/mine --data.path FOLDER_OR_ZIP --num_classes 3
+    python train.py --config configs/folder_256.py --run.dir runs/mine --data.path FOLDER_OR_ZIP --num-classes 3
 
 The schedule is the original's for one GPU; that it suits your images is for you to find out. Some thousands of images
-are few: then add --augment.mode ada, and --data.mirror True where left and right do not matter.
+are few: then add --augment.mode ada, and --data.mirror where left and right do not matter.
 Hardware: one GPU.
 Hours: published for these 25,000 kimg on one V100: 358 (README of NVlabs/stylegan). Not measured with this code.
 Result: depends on the images; untested.

@@ -61,7 +61,7 @@ class GeneratorConfig:
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
     channel_max: int = 512  # greatest width.
     channel_decay: float = 1.0  # how fast widths fall: 1 halves them as resolution doubles (the original's fmap_decay).
-    use_noise: bool = True  # add noise in every layer; False is the original's ablation without (Sec. 2, Table 1).
+    use_noise: bool = True  # add noise in every layer; off in an ablation of the original's (Sec. 2, Table 1).
     w_avg_beta: float = 0.995  # decay a batch of the running mean of w.
     style_mixing_prob: float = 0.9  # chance that a batch switches from one w to another at a random layer.
 
@@ -113,7 +113,7 @@ class AugmentConfig:
     noise: bool = False  # Gaussian noise in every pixel.
     cutout: bool = False  # a square of zeros, half as wide as the image.
     # A real and the fake of its place in the batch are transformed alike, which is less noise for the discriminator
-    # (docs/quality.md); False draws for each image anew, as the paper's authors.
+    # (docs/quality.md); off draws for each image anew, as the paper's authors.
     paired: bool = True
 
 
@@ -170,7 +170,7 @@ class RunConfig:
     metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
-    # Compile the next stage while the present one trains. Default: yes on CPU and TPU; not on a GPU, where compiling
+    # Compile the next stage while the present one trains. Default: on with CPU and TPU; off on a GPU, where compiling
     # times kernels on the card that trains, so that each stage is compiled when it begins.
     compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
@@ -183,7 +183,7 @@ class DistributedConfig:
     coordinator: str | None = None  # host:port of process 0; default: what SLURM, Open MPI or a TPU pod says, if any.
     num_processes: int | None = None  # processes in all; with distributed.coordinator.
     process_id: int | None = None  # number of this process, from 0; the only setting that differs between them.
-    detect: bool = True  # without a coordinator, ask the cluster; False: train alone, whatever the cluster says.
+    detect: bool = True  # without a coordinator, ask the cluster; off: train alone, whatever the cluster says.
     start_timeout: float = 300.0  # seconds that all processes have to appear in.
     timeout: float = 8.0  # seconds without a sign of life after which a process counts as dead, and all others end.
 
@@ -204,6 +204,7 @@ class Config:
     # (data sheet), so choose bfloat16 or default for a large float32 run. The setting does not change bfloat16 layers,
     # nor anything on a CPU. Metrics and projection always use highest.
     precision: Literal["highest", "default"] = "highest"
+
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -240,6 +241,14 @@ def check(ok: bool, name: str, value: object, fix: str) -> None:
     """Raise ConfigError naming field, value and fix, unless ok."""
     if not ok:
         raise ConfigError(f"{name} = {value!r}: {fix}.")
+
+
+def option(name: str, value: object) -> str:
+    """A setting's value on the command line: ``--run.keep-last 3``, ``--data.mirror``, ``--data.no-mirror``."""
+    path, dot, last = name.replace("_", "-").rpartition(".")
+    if isinstance(value, bool):
+        return f"--{path}{dot}{last}" if value else f"--{path}{dot}no-{last}"
+    return f"--{path}{dot}{last} {value}"
 
 
 def is_resolution(value: int) -> bool:

@@ -100,7 +100,7 @@ def test_train(arguments, monkeypatch, capsys):
         monkeypatch.setattr(
             "stylegen.training.plan.describe", lambda config, target, *_, **__: f"generator: all {target.name}"
         )
-    assert train.main([*arguments, "--dry_run"]) == 0
+    assert train.main([*arguments, "--dry-run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
 
@@ -108,7 +108,7 @@ def test_train(arguments, monkeypatch, capsys):
 def test_train_as_the_experiment_says(name, arguments, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert arguments[:2] == ["--config", f"configs/{name}.py"]
-    assert train.main([*arguments, "--dry_run"]) == 0
+    assert train.main([*arguments, "--dry-run"]) == 0
     assert "generator: all" in capsys.readouterr().out
 
 
@@ -200,7 +200,7 @@ def test_stylize(arguments, monkeypatch, tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("room.jpg", "clip.mp4", "photos/a.jpg"):
         (tmp_path / name).touch()
-    for name in ("_pictures", "_video", "_download"):
+    for name in ("_stylize_images", "_stylize_video", "_download"):
         monkeypatch.setattr(stylize, name, lambda *found: ran.append(found))
     assert stylize.main(arguments) == 0 and len(ran) == 1
 

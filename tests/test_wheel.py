@@ -99,8 +99,8 @@ def test_contents(wheel):
     assert [n for n in names if n.startswith("stylegen/configs/")] == [f"stylegen/configs/{e}.py" for e in EXPERIMENTS]
     assert "toy_bedrooms" in stylegen.runs.load.shipped()
     for generator in stylegen.runs.load.shipped():
-        assert f"stylegen/pretrained/{generator}.safetensors" in names
-    assert "stylegen/pretrained/style_transfer/small.safetensors" in names
+        assert f"stylegen/assets/generators/{generator}.safetensors" in names
+    assert "stylegen/assets/style_transfer.safetensors" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "test" in name]
 
@@ -117,8 +117,8 @@ def test_help(run):
 
 
 def test_experiments_are_found_by_name(run):
-    assert ", ".join(EXPERIMENTS) in run("stylegen", "train", "--config", "no_such", "--dry_run", status=2)
-    output = run("stylegen", "train", "--config", "lsun_bedroom_256", "--dry_run")
+    assert ", ".join(EXPERIMENTS) in run("stylegen", "train", "--config", "no_such", "--dry-run", status=2)
+    output = run("stylegen", "train", "--config", "lsun_bedroom_256", "--dry-run")
     assert '"category": "bedroom"' in output
     assert "26,086,229" in output
 

@@ -5,12 +5,12 @@ import sys
 
 VERBS = {
     "train": "train a generator, or resume a run",
-    "sample": "draw pictures, style mixing and videos with a trained generator",
-    "project": "find the styles with which a trained generator draws your picture",
-    "edit": "find directions in which pictures change, and move pictures along them",
+    "sample": "draw images, style mixing and videos with a trained generator",
+    "project": "find the styles with which a trained generator draws your image",
+    "edit": "find directions in which images change, and move images along them",
     "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
     "convert": "turn NVIDIA's pickles into runs, and export generators",
-    "stylize": "give pictures or a video the style of others",
+    "stylize": "give images or a video the style of others",
     "train_style": "train the networks of stylize",
     "prepare": "bring LSUN, CIFAR-10 or a folder of images into the form that training reads",
 }

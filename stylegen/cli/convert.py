@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.nvidia import importing
 from stylegen.nvidia.weight_table import Imported
 from stylegen.runs.load import is_exported, load, shipped
@@ -46,16 +46,14 @@ class Options:
     kimg: float | None = None  # with --to, the checkpoint of a run; default: the newest good one.
     cutoff: int | None = None  # with --to stablehlo, layers that psi truncates, from the coarsest; default: all.
     license: Text = None
-    """With --to, the identifier of the licence that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
+    """With --to, the identifier of the license that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
     push_to_hub: Text = None
     """With --to and a folder as --out, repository of the Hugging Face hub to upload it to."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="convert", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: convert(options))
+    return common.run(lambda: convert(arguments.parse(Options, argv, prog="convert", description=DESCRIPTION)))
 
 
 def convert(options: Options) -> None:

@@ -12,19 +12,19 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.runtime.memory import keep_freed_memory
 
-DESCRIPTION = """Find directions in which pictures change, and move pictures along them.
+DESCRIPTION = """Find directions in which images change, and move images along them.
 
-  # Ten principal components of w, each with a picture of what it does; all in edits/directions.npz
+  # Ten principal components of w, each with an image of what it does; all in edits/directions.npz
   edit --run runs/bedroom --discover 10 --out edits
-  # By factorising the layers' affines, for the coarse layers and for the others apart
+  # By factorizing the layers' affines, for the coarse layers and for the others apart
   edit --run runs/bedroom --discover 5 --method sefa --ranges 0-3,4-13 --out edits
   # What you saw gets a name
   edit --rename pca3=light,pca0=wall --out edits
-  # Move seeds, or your own picture as project found it; a single strength gives edited.npz as well
+  # Move seeds, or your own image as project found it; a single strength gives edited.npz as well
   edit --run runs/bedroom --apply light --strength -3..3 --seeds 0-3 --out edits
   edit --run runs/bedroom --apply 3 --strength 2 --from out/projection.npz --out edited
   # Directions of attributes that you have scored: a .csv or .json with seed (or image) and a column for each
@@ -46,19 +46,19 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     discover: Number = None  # find so many directions for each method and range of layers.
-    method: str = "pca"  # pca, principal components of w; sefa, factorised affines; or pca,sefa.
+    method: str = "pca"  # pca, principal components of w; sefa, factorized affines; or pca,sefa.
     ranges: str = "all"  # layers that directions act on, 0 being the coarsest: all,0-3,4-7 are three ranges.
     probe: File = None  # find the directions of these scores instead: .csv or .json.
     rename: Text = None  # give directions names: pca3=light,pca0=wall.
     apply: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Move pictures along this direction, by its name or its number."""
+    """Move images along this direction, by its name or its number."""
     strength: Annotated[str, tyro.conf.arg(metavar="RANGE")] = "-3..3"
     """How far, in standard deviations: a number, several with commas, or -3..3, of which --steps are shown."""
     steps: int = 7  # strengths of a range.
     layers: Text = None  # apply to these layers instead of the direction's own: 0-3.
-    seeds: str = "0-3"  # pictures to move.
+    seeds: str = "0-3"  # images to move.
     projection: Annotated[File, tyro.conf.arg(name="from")] = None
-    """Pictures to move, instead of seeds: projection.npz of project."""
+    """Images to move, instead of seeds: projection.npz of project."""
     labels: Text = None  # classes of a class-conditional generator: one for all, or one for each seed.
     psi: float = 1.0  # truncation of the seeds.
     directions: File = None  # where directions are kept; default: directions.npz in --out.
@@ -66,25 +66,23 @@ class Options:
     seed: int = 0  # of these.
     scale: Number = None  # enlargement by whole pixels; default: so that one can see them.
     out: Path = Path("edits")  # folder.
-    overwrite: bool = False  # replace pictures, and directions of the same name, that are there already.
+    overwrite: bool = False  # replace images, and directions of the same name, that are there already.
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    arguments = joined_strength(sys.argv[1:] if argv is None else argv)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="edit", description=DESCRIPTION, args=arguments, config=config)
-    return common.run(lambda: edit(options))
+    words = joined_strength(sys.argv[1:] if argv is None else argv)
+    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)))
 
 
-def joined_strength(arguments: Sequence[str]) -> list[str]:
+def joined_strength(argv: Sequence[str]) -> list[str]:
     """``--strength -3..3`` as one word: what begins with a minus would else be taken for an option."""
     joined: list[str] = []
-    for argument in arguments:
+    for word in argv:
         if joined and joined[-1] == "--strength":
-            joined[-1] += f"={argument}"
+            joined[-1] += f"={word}"
         else:
-            joined.append(argument)
+            joined.append(word)
     return joined
 
 
@@ -132,16 +130,16 @@ def parse_strengths(text: str, steps: int) -> list[float]:
 
 def parse_ranges(text: str, num_ws: int) -> dict[str, list[int]]:
     """Ranges of layers by what is put behind a direction's name: "all,0-3" is {"": [0, ...], "@0-3": [0, 1, 2, 3]}."""
-    found: dict[str, list[int]] = {}
+    ranges: dict[str, list[int]] = {}
     for part in text.split(","):
         if part.strip() == "all":
-            found[""] = list(range(num_ws))
+            ranges[""] = list(range(num_ws))
             continue
         layers = common.parse_numbers("--ranges: layers", part)
         if max(layers) >= num_ws:
             raise common.UsageError(f"--ranges {part}: this generator has {num_ws} layers, 0 to {num_ws - 1}.")
-        found[f"@{part.strip()}"] = layers
-    return found
+        ranges[f"@{part.strip()}"] = layers
+    return ranges
 
 
 def _find(options: Options, strengths: list[float]) -> None:
@@ -154,14 +152,14 @@ def _find(options: Options, strengths: list[float]) -> None:
     scores = discovery.read_scores(options.probe) if options.probe is not None else None
     G = _load(options)
     ranges = parse_ranges(options.ranges, G.num_ws)
-    found: list[Any] = []
+    new: list[Any] = []  # directions
     if scores is not None:
         labels = common.parse_labels(options.labels, len(scores[0]), "seeds")
         w = stylegen.styles(G, stylegen.latents(scores[0], G.z_dim), labels=labels)[:, 0]
         for name, values in scores[1].items():
             for suffix, layers in ranges.items():
                 probe = discovery.attribute_direction(w, values, layers, _clean(name) + suffix)
-                found.append(probe.direction)
+                new.append(probe.direction)
             print(
                 f"{name}: {probe.kind} {probe.quality:.3f} on the samples left out ({probe.baseline:.3f} by guessing)"
             )
@@ -169,52 +167,53 @@ def _find(options: Options, strengths: list[float]) -> None:
         w = discovery.sample_w(G, options.samples, options.seed, _single_label(options))
         for suffix, layers in ranges.items():
             if "pca" in methods:
-                found += discovery.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)
+                new += discovery.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)
             if "sefa" in methods:
-                found += discovery.factorized(G, w, options.discover or 1, layers, "sefa{}" + suffix)
+                new += discovery.factorized(G, w, options.discover or 1, layers, "sefa{}" + suffix)
     path = _file(options)
-    kept = _kept(options, path, G, [direction.name for direction in found])
-    names = [f"{direction.name}.png" for direction in found]
+    earlier = _earlier(options, path, G, [direction.name for direction in new])
+    names = [f"{direction.name}.png" for direction in new]
     common.refuse_in(options.out, names, options.overwrite)
-    for direction, name in zip(found, names, strict=True):
-        _picture(options, G, direction, strengths, options.out / name)
-    joined = directions.Directions((), fingerprint(G)) if kept is None else kept
-    directions.save(joined.joined(found), path)
-    print(f"{path}: {', '.join(direction.name for direction in found)}; a picture of each in {options.out}.")
+    for direction, name in zip(new, names, strict=True):
+        _draw_table(options, G, direction, strengths, options.out / name)
+    if earlier is None:
+        earlier = directions.Directions((), fingerprint(G))
+    directions.save(earlier.joined(new), path)
+    print(f"{path}: {', '.join(direction.name for direction in new)}; an image of each in {options.out}.")
 
 
-def _kept(options: Options, path: Path, G: Any, names: list[str]) -> Any:
-    """Directions that are there already; those of the same names only go if that was asked for."""
+def _earlier(options: Options, path: Path, G: Any, names: list[str]) -> Any:
+    """Directions in the file already, or None; ``--overwrite`` lets new ones of the same names replace them."""
     from stylegen.editing import directions
 
     if not path.is_file():
         return None
-    kept = directions.load(path, G)
-    if (taken := {d.name for d in kept.found} & set(names)) and not options.overwrite:
+    earlier = directions.load(path, G)
+    if (shared := {direction.name for direction in earlier.found} & set(names)) and not options.overwrite:
         raise common.UsageError(
-            f"{path} has a direction {min(taken)} already; --rename it, give another --out, or --overwrite."
+            f"{path} has a direction {min(shared)} already; --rename it, give another --out, or --overwrite."
         )
-    return kept
+    return earlier
 
 
 def _rename(options: Options) -> None:
     from stylegen.editing import directions
 
     path = _file(options)
-    kept = directions.load(path)
-    moved: list[tuple[Path, Path]] = []
+    table = directions.load(path)
+    renamed_files: list[tuple[Path, Path]] = []
     for part in (options.rename or "").split(","):
         old, equals, new = part.strip().partition("=")
         if not equals:
             raise common.UsageError(f"--rename {options.rename}: {part.strip()!r} is not OLD=NEW.")
-        before = kept.get(old).name
-        kept = kept.renamed(old, new)
-        moved.append((options.out / f"{before}.png", options.out / f"{new}.png"))
-    directions.save(kept, path)
-    for source, target in moved:
+        before = table.get(old).name
+        table = table.renamed(old, new)
+        renamed_files.append((options.out / f"{before}.png", options.out / f"{new}.png"))
+    directions.save(table, path)
+    for source, target in renamed_files:
         if source.is_file() and not target.exists():
             source.rename(target)
-    print(f"{path}: {', '.join(direction.name for direction in kept.found)}")
+    print(f"{path}: {', '.join(direction.name for direction in table.found)}")
 
 
 def _apply(options: Options, name: str, strengths: list[float]) -> None:
@@ -227,7 +226,7 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
     direction = directions.load(path, G).get(name)
     files = [f"{direction.name}-applied.png"] + (["edited.npz"] if single else [])
     common.refuse_in(options.out, files, options.overwrite)
-    _picture(options, G, direction, strengths, options.out / files[0])
+    _draw_table(options, G, direction, strengths, options.out / files[0])
     if single and options.projection is not None:
         from dataclasses import replace
 
@@ -236,13 +235,13 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
         about = {**projection.about, "moved": [*projection.about.get("moved", []), [direction.name, strengths[0]]]}
         edited = replace(projection, ws=moved, z=None, about=about)
         result.save(edited, options.out / "edited.npz")
-        for target, picture in zip(edited.names, result.draw(G, edited), strict=True):
-            images.save_image(picture, options.out / f"edited-{target}.png")
+        for target, image in zip(edited.names, result.draw(G, edited), strict=True):
+            images.save_image(image, options.out / f"edited-{target}.png")
     print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:.3g}' for s in strengths)}.")
 
 
-def _picture(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:
-    """Rows of pictures, columns of strengths."""
+def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:
+    """Rows of images, columns of strengths."""
     from stylegen.editing import directions
     from stylegen.projection import result
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 
-DESCRIPTION = """Measure how good generated pictures are. Every number comes with its provenance.
+DESCRIPTION = """Measure how good generated images are. Every number comes with its provenance.
 
   # A trained generator against its training data; written to the run's metric-fid50k_full.jsonl too
   evaluate --run runs/bedroom --metrics fid50k_full,kid50k_full
@@ -25,7 +25,7 @@ DESCRIPTION = """Measure how good generated pictures are. Every number comes wit
 """
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-Found = list[tuple[float | None, list[Any]]]  # snapshots in kimg (None: images), with their Results
+Results = list[tuple[float | None, list[Any]]]  # of each snapshot in kimg (None: images), by metric
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
@@ -51,11 +51,11 @@ class Options:
     ppl_distance: Literal["vgg16", "random_vgg"] = "vgg16"
     """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
     ppl_crop: Literal["none", "face"] = "none"
-    """Part of the picture for path lengths; face is that of the original's FFHQ."""
+    """Part of the image for path lengths; face is that of the original's FFHQ."""
     psi: float = 1.0  # truncation; metrics are usually of the untruncated generator, path lengths always.
     cutoff: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None  # truncate only so many layers; default: all.
     noise: Literal["random", "const", "none"] = "random"
-    """Fine detail of the pictures; path lengths always use const."""
+    """Fine detail of the images; path lengths always use const."""
     json: File = None  # also write the results here.
     cache: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder of statistics of real images; default: the user's cache folder; "" for none."""
@@ -65,9 +65,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="evaluate", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: evaluate(options))
+    return common.run(lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)))
 
 
 def evaluate(options: Options) -> None:
@@ -77,9 +75,9 @@ def evaluate(options: Options) -> None:
         return
     _check(options)
     warnings.showwarning = _show_warning
-    found = _of_images(options) if options.images is not None else _of_run(options)
+    results = _of_images(options) if options.images is not None else _of_run(options)
     if options.json is not None:
-        _write(options.json, found, several=options.all)
+        _write(options.json, results, several=options.all)
 
 
 def _check(options: Options) -> None:
@@ -101,7 +99,7 @@ def _check(options: Options) -> None:
         raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
 
 
-def _of_images(options: Options) -> Found:
+def _of_images(options: Options) -> Results:
     from stylegen.evaluation import image_sets, measure, metric_names
 
     metrics = metric_names.parse_list(options.metrics or "", everything=True)
@@ -118,7 +116,7 @@ def _of_images(options: Options) -> Found:
     return [(None, results)]
 
 
-def _of_run(options: Options) -> Found:
+def _of_run(options: Options) -> Results:
     import stylegen
     from stylegen.evaluation import evaluate_run, metric_names
     from stylegen.evaluation.generated_set import Drawing
@@ -136,7 +134,7 @@ def _of_run(options: Options) -> Found:
         if not kimgs:
             raise common.UsageError(f"--all: {options.run} has no snapshots yet.")
     extractor, distance = _extractor(options, metrics), _distance(options, metrics)
-    found: Found = []
+    of_snapshots: Results = []
     source = None
     for kimg in kimgs:
         G = stylegen.load(options.run, kimg=kimg)
@@ -157,8 +155,8 @@ def _of_run(options: Options) -> Found:
         if folder is not None:
             evaluate_run.record(folder, round(G.kimg * 1000), results)
         _print(results)
-        found.append((G.kimg, results))
-    return found
+        of_snapshots.append((G.kimg, results))
+    return of_snapshots
 
 
 def _source(options: Options, config: Any) -> Any:
@@ -209,12 +207,12 @@ def _print(results: list[Any]) -> None:
         print(f"{result.name:<24} {result.value:<12.6g} {measured_by(result.provenance)}, {', '.join(counts)}")
 
 
-def _write(path: Path, found: Found, several: bool) -> None:
+def _write(path: Path, of_snapshots: Results, several: bool) -> None:
     """Each metric with its value and provenance; of several snapshots a list of them, oldest first."""
     from stylegen.io.files import replacing
 
     tree: dict[str, Any] = {}
-    for kimg, results in found:
+    for kimg, results in of_snapshots:
         for result in results:
             entry = result.as_json() | ({"kimg": kimg} if kimg is not None else {})
             if several:

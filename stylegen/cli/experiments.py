@@ -54,7 +54,7 @@ def load_config(name: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[a
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except Exception as error:
-        # Whatever a user's file does wrong; a misspelt field is a TypeError that names it.
+        # Whatever a user's file does wrong; a misspelled field is a TypeError that names it.
         line = next(
             (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), 0
         )

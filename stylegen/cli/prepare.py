@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.raw.opening import ToyOrigin, open_origin
 from stylegen.data.source import DataError
@@ -33,10 +33,10 @@ class Output:
     out: Annotated[Path, tyro.conf.arg(metavar="DATA")]  # folder to write to: new, empty, or to be continued.
     resolution: Resolution = "256"  # largest resolution, a power of two.
     start_resolution: int = 8  # smallest resolution that is stored, in pixels; training averages still smaller ones.
-    image_channels: Literal[1, 2, 3, 4] = 3  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
-    # The largest square in the middle, or the largest 4:3 picture between black bars (for cars, as the original did).
+    image_channels: Literal[1, 2, 3, 4] = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+    # The largest square in the middle, or the largest 4:3 image between black bars (for cars, as the original did).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
-    # How pictures are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
+    # How images are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     workers: int | None = None  # processes; default: all cores.
     max_images: int | None = None  # use only the first so many.
@@ -107,7 +107,7 @@ def parse_resolution(text: str) -> int:
         if sides[1] == sides[2]:
             return int(sides[1])
         raise DataError(
-            f"resolution = {text}: only square pictures are supported yet; for wide ones give"
+            f"resolution = {text}: only square images are supported yet; for wide ones give"
             f" --crop center-crop-wide --resolution {max(int(sides[1]), int(sides[2]))}."
         )
     raise DataError(f"resolution = {text}: must be a power of two, for example 256.")
@@ -146,6 +146,5 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    command = tyro.cli(Command, prog="prepare", description=_DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: run(command))
+    kind: Any = Command
+    return common.run(lambda: run(arguments.parse(kind, argv, prog="prepare", description=_DESCRIPTION)))

@@ -1,4 +1,4 @@
-"""The verb ``project``: find the styles with which a trained generator draws given pictures."""
+"""The verb ``project``: find the styles with which a trained generator draws given images."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images, video
 from stylegen.runtime.memory import keep_freed_memory
 
-DESCRIPTION = """Find the styles with which a trained generator draws your picture.
+DESCRIPTION = """Find the styles with which a trained generator draws your image.
 
   # One photograph: projected.png, side_by_side.png, projection.npz and optimization.mp4
   project --run runs/bedroom --target photo.jpg --space w+ --steps 500 --out out
@@ -26,7 +26,7 @@ DESCRIPTION = """Find the styles with which a trained generator draws your pictu
 """
 
 FPS = 30.0
-HELD = 30  # times that the last picture of the video is shown
+HELD = 30  # times that the last image of the video is shown
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
@@ -45,9 +45,9 @@ class Options:
     """What is sought: z; one w; a w for each layer, which comes closest; or that and the noise."""
     steps: int = 500  # of the descent.
     learning_rate: float = 0.1  # of Adam, at its highest.
-    start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random pictures, or from w_avg.
+    start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random images, or from w_avg.
     starts: int = 1  # apply_gradients from so many of the nearest and keep the best.
-    candidates: Number = None  # random pictures among which the nearest is sought; default: by resolution.
+    candidates: Number = None  # random images among which the nearest is sought; default: by resolution.
     exploration: float = 0.0  # noise on the styles at first; StyleGAN2 has 0.05.
     pixel_weight: float = 1.0  # of the mean squared difference of pixels.
     scales: int = 2  # sizes at which pixels are compared, each half of the one before.
@@ -56,10 +56,10 @@ class Options:
     """Its network: vgg16 where its weights are, else random_vgg, which needs none; or none."""
     vgg: File = None  # VGG-16's weights; default: what `evaluate --download vgg16` has fetched.
     lpips: File = None  # linear weights of LPIPS; default: the downloaded ones, or none.
-    noise_weight: float = 1e5  # against pictures hidden in the noise, for w+noise.
-    tune: int = 0  # then tune the generator to the pictures in so many steps; 350 is usual.
+    noise_weight: float = 1e5  # against images hidden in the noise, for w+noise.
+    tune: int = 0  # then tune the generator to the images in so many steps; 350 is usual.
     tune_learning_rate: float = 3e-4  # of that.
-    seed: int = 0  # of the random pictures and of exploration.
+    seed: int = 0  # of the random images and of exploration.
     batch: Number = None  # targets at once; default: by resolution.
     frames: int = 120  # of optimization.mp4; 0: no video.
     scale: Number = None  # enlargement by whole pixels in side_by_side.png; default: so that one can see them.
@@ -69,9 +69,7 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="project", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: project(options))
+    return common.run(lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)))
 
 
 def project(options: Options) -> None:
@@ -87,27 +85,27 @@ def project(options: Options) -> None:
     common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
-    found = targets.load_targets(paths, G.resolution, G.image_channels)
+    loaded = targets.load_targets(paths, G.resolution, G.image_channels)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
-    for target in found:
+    for target in loaded:
         print(target.note)
     distance = None
     if options.perceptual_weight:
         distance = loss.open_perceptual(options.perceptual, options.vgg, options.lpips)
     print("compared by " + _compared(options, distance))
-    pictures = np.stack([target.image for target in found])
+    target_images = np.stack([target.image for target in loaded])
     result = projection.project(
         G,
-        pictures,
+        target_images,
         settings,
         distance=distance,
-        labels=common.parse_labels(options.labels, len(found), "targets"),
-        names=[target.name for target in found],
+        labels=common.parse_labels(options.labels, len(loaded), "targets"),
+        names=[target.name for target in loaded],
         frames=options.frames,
         progress=common.with_progress,
     )
-    _write(options, G, pictures, result, distance)
+    _write(options, G, target_images, result, distance)
 
 
 def _settings(options: Options, projection: Any) -> Any:
@@ -136,38 +134,38 @@ def _outputs(options: Options, single: bool) -> list[str]:
     return [*names, "projected.png"] if single else names
 
 
-def _write(options: Options, G: Any, pictures: np.ndarray, result: Any, distance: Any) -> None:
+def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, distance: Any) -> None:
     from stylegen.projection import result as projected
     from stylegen.runs.load import save_generator
 
     projection, out = result.projection, options.out
-    drawn = {"target": pictures, "start": result.started, "projected": projected.draw(G, projection)}
+    drawn = {"target": target_images, "start": result.started, "projected": projected.draw(G, projection)}
     if options.tune:
-        tuned, projection = _tune(options, G, pictures, projection, distance)
+        tuned, projection = _tune(options, G, target_images, projection, distance)
         drawn["tuned"] = projected.draw(tuned, projection)
         save_generator(tuned, out / "tuned.safetensors")
     last = drawn["tuned" if options.tune else "projected"]
-    for name, picture in zip(projection.names, last, strict=True):
-        images.save_image(picture, out / ("projected.png" if len(last) == 1 else f"projected-{name}.png"))
+    for name, image in zip(projection.names, last, strict=True):
+        images.save_image(image, out / ("projected.png" if len(last) == 1 else f"projected-{name}.png"))
     table = np.stack([*drawn.values()], axis=1)
     scale = options.scale or images.comfortable_scale(G.resolution)
     page = images.labelled_grid(table, projection.names, tuple(drawn), scale)
     images.save_image(page, out / "side_by_side.png")
     projected.save(projection, out / "projection.npz")
     if options.frames:
-        frames = [images.grid(np.concatenate([pictures, frame]), len(pictures)) for frame in result.frames]
+        frames = [images.grid(np.concatenate([target_images, frame]), len(target_images)) for frame in result.frames]
         video.save_video([*frames, *frames[-1:] * HELD], out / "optimization.mp4", FPS)
-    found = {key: projected.psnr(picture, pictures) for key, picture in drawn.items() if key != "target"}
+    psnrs = {key: projected.psnr(image, target_images) for key, image in drawn.items() if key != "target"}
     for i, name in enumerate(projection.names):
-        print(f"{name}: PSNR " + ", ".join(f"{key} {values[i]:.1f} dB" for key, values in found.items()))
+        print(f"{name}: PSNR " + ", ".join(f"{key} {values[i]:.1f} dB" for key, values in psnrs.items()))
     print(f"{out}: {', '.join(_outputs(options, len(last) == 1))}")
 
 
-def _tune(options: Options, G: Any, pictures: np.ndarray, projection: Any, distance: Any) -> tuple[Any, Any]:
+def _tune(options: Options, G: Any, target_images: np.ndarray, projection: Any, distance: Any) -> tuple[Any, Any]:
     from stylegen.projection import pivotal_tuning
     from stylegen.projection.search import Weights
 
-    labels = common.parse_labels(options.labels, len(pictures), "targets")
+    labels = common.parse_labels(options.labels, len(target_images), "targets")
     settings = pivotal_tuning.Options(
         options.tune,
         options.tune_learning_rate,
@@ -177,7 +175,7 @@ def _tune(options: Options, G: Any, pictures: np.ndarray, projection: Any, dista
     return pivotal_tuning.tune(
         G,
         projection,
-        pictures,
+        target_images,
         settings,
         distance=distance,
         labels=labels[0] if isinstance(labels, list) else labels,

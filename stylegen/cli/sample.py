@@ -1,4 +1,4 @@
-"""The verb ``sample``: pictures, style mixing, truncation sweeps and videos from a trained generator."""
+"""The verb ``sample``: images, style mixing, truncation sweeps and videos from a trained generator."""
 
 import dataclasses
 import math
@@ -10,13 +10,13 @@ import numpy as np
 import tyro
 
 import stylegen
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images, video
 from stylegen.runtime.memory import keep_freed_memory
 
-DESCRIPTION = """Draw pictures with a trained generator.
+DESCRIPTION = """Draw images with a trained generator.
 
-  # Single pictures, and a grid of them: seed0000.png ... and grid.png
+  # Single images, and a grid of them: seed0000.png ... and grid.png
   sample --run runs/bedroom --seeds 0-15,42 --psi 0.7 --out out
   # Nothing trained yet? A tiny generator ships with the package
   sample --run toy_bedrooms --seeds 0-15 --out out
@@ -26,12 +26,12 @@ DESCRIPTION = """Draw pictures with a trained generator.
   sample --run runs/bedroom --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out
   # A walk from seed to seed, as .mp4, .gif, .webp or a folder of frames
   sample --run runs/bedroom --interpolate --seeds 1,2,3 --frames 60 --loop --out out/walk.mp4
-  # Your own picture, as project found it: with the fine styles of seed 7, or on the way to another one
+  # Your own image, as project found it: with the fine styles of seed 7, or on the way to another one
   sample --run runs/bedroom --from out/projection.npz --mix-seed 7 --layers 4-7 --out restyled
   sample --run runs/bedroom --from a/projection.npz,b/projection.npz --interpolate --out out/walk.mp4
 """
 
-GRID_MAX = 64  # pictures in grid.png; the rest of a long list is only written one by one
+GRID_MAX = 64  # images in grid.png; the rest of a long list is only written one by one
 
 # Without these, --help would call every list of numbers {None}|STR.
 NumberList = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
@@ -47,13 +47,13 @@ class Options:
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
     labels: NumberList = None  # classes of a class-conditional generator: one for all, or one for each seed.
-    psi: str = "1"  # truncation: 1 is none, 0.7 is usual, 0 is the mean picture; several, --psi=-1,0,1, make a sweep.
+    psi: str = "1"  # truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep.
     cutoff: Number = None  # truncate only so many of the coarsest layers; default: all.
     noise: Literal["const", "random", "none"] = "const"
-    """Fine detail: the network's own, the same in all pictures; drawn for each seed; or none."""
+    """Fine detail: the network's own, the same in all images; drawn for each seed; or none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder, or the file of a video; default: out, or out/walk.mp4."""
-    overwrite: bool = False  # replace pictures that are there already.
+    overwrite: bool = False  # replace images that are there already.
     # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
     batch: Number = None
     scale: Number = None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
@@ -81,9 +81,7 @@ SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="sample", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: draw(options))
+    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)))
 
 
 def draw(options: Options) -> None:
@@ -100,7 +98,7 @@ def draw(options: Options) -> None:
     elif len(_psis(options)) > 1:
         _draw_sweep(options)
     else:
-        _draw_pictures(options)
+        _draw_images(options)
 
 
 def _draw_projections(options: Options) -> None:
@@ -109,7 +107,7 @@ def _draw_projections(options: Options) -> None:
     assert options.projections is not None
     for name in SEED_FIELDS:
         if getattr(options, name):
-            raise common.UsageError(f"--{name} does not go with --from, whose pictures are those of the projections.")
+            raise common.UsageError(f"--{name} does not go with --from, whose images are those of the projections.")
     if (options.layers is None) != (options.mix_seed is None):
         raise common.UsageError("--mix-seed and --layers go together: --from P --mix-seed 7 --layers 4-7.")
     if options.noise != "const":
@@ -157,12 +155,12 @@ def _require(options: Options, *names: str) -> None:
             )
 
 
-def _draw_pictures(options: Options) -> None:
+def _draw_images(options: Options) -> None:
     seeds = _numbers(options, "seeds")
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     folder = options.out or Path("out")
     if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
-        raise common.UsageError(f"--out {folder}: single pictures go to a folder; give its name.")
+        raise common.UsageError(f"--out {folder}: single images go to a folder; give its name.")
     names = _names(seeds, labels)
     _refuse(options, folder, [*names, "grid.png"])
     G = _load(options)
@@ -175,7 +173,7 @@ def _draw_pictures(options: Options) -> None:
         shown.extend(batch[: GRID_MAX - len(shown)])
     images.save_grid(np.stack(shown), folder / "grid.png", options.columns, _scale(options, G))
     which = f"the first {GRID_MAX}" if len(seeds) > GRID_MAX else "all of them" if len(seeds) > 1 else "it enlarged"
-    count = f"{len(seeds):,} pictures, {names[0]} to {names[-1]}" if len(seeds) > 1 else names[0]
+    count = f"{len(seeds):,} images, {names[0]} to {names[-1]}" if len(seeds) > 1 else names[0]
     print(f"{folder}: {count}; grid.png shows {which}.")
 
 
@@ -214,8 +212,8 @@ def _draw_mix(options: Options) -> None:
     table = images.mixing_grid(sources[: len(rows)], sources[len(rows) :], drawn)
     row_labels, column_labels = ["", *(f"seed {seed}" for seed in rows)], ["", *(f"seed {seed}" for seed in cols)]
     images.save_image(images.labelled_grid(table, row_labels, column_labels, _scale(options, G), gap=8), path)
-    taken = options.layers if len(layers) > 1 else f"{layers[0]} alone"
-    print(f"{path}: layers {taken} of 0-{G.num_ws - 1} from the columns, the rest from the rows.")
+    listed = options.layers if len(layers) > 1 else f"{layers[0]} alone"
+    print(f"{path}: layers {listed} of 0-{G.num_ws - 1} from the columns, the rest from the rows.")
 
 
 def _draw_walk(options: Options) -> None:
@@ -283,7 +281,7 @@ def _truncation(options: Options) -> dict[str, Any]:
 
 
 def _grid_path(options: Options, name: str) -> Path:
-    """The single picture that a mode writes: ``--out`` if that is a .png, else ``name`` in it."""
+    """The single image that a mode writes: ``--out`` if that is a .png, else ``name`` in it."""
     out = options.out or Path("out")
     path = out if out.suffix.lower() == ".png" and not out.is_dir() else out / name
     _refuse(options, path.parent, [path.name])

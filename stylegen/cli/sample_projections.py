@@ -41,7 +41,7 @@ def draw(
         kimg: checkpoint of the run.
         seeds: take ``layers`` from the styles of each of these; None draws them as they are.
         layers: that come from the seeds.
-        walk: frames from one to the next, whether to return to the first, and frames a second; None for pictures.
+        walk: frames from one to the next, whether to return to the first, and frames a second; None for images.
         out: folder, or the file of a walk.
         overwrite: replace what is there.
         scale: enlargement in tables and videos.
@@ -56,28 +56,28 @@ def draw(
     print(G)
     for source, projection in loaded:
         result.check(projection, G, source)
-    everything = _joined([projection for _, projection in loaded])
-    ws = np.asarray(truncate(jnp.asarray(everything.ws), G.w_avg, psi, cutoff))
+    projections = _joined([projection for _, projection in loaded])
+    ws = np.asarray(truncate(jnp.asarray(projections.ws), G.w_avg, psi, cutoff))
     if walk is not None:
-        _walk(G, everything, ws, walk, out or Path("out/walk.mp4"), overwrite, scale)
+        _walk(G, projections, ws, walk, out or Path("out/walk.mp4"), overwrite, scale)
         return
     folder = out or Path("out")
     if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
-        raise common.UsageError(f"--out {folder}: single pictures go to a folder; give its name.")
+        raise common.UsageError(f"--out {folder}: single images go to a folder; give its name.")
     mixed = ws[:, None]
     if seeds is not None:
         ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
         mixed = stylegen.mix(ws, ws_seeds, layers)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
-    files = [[_name(name, number) for number in numbers] for name in everything.names]
+    files = [[_name(name, number) for number in numbers] for name in projections.names]
     common.refuse_in(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
-    pictures = result.draw(G, everything, mixed)
-    for row, drawn in zip(files, pictures, strict=True):
-        for file, picture in zip(row, drawn, strict=True):
-            images.save_image(picture, folder / file)
-    table = pictures if seeds is None else np.concatenate([result.draw(G, everything, ws)[:, None], pictures], axis=1)
-    page = images.labelled_grid(table, everything.names, columns, scale or images.comfortable_scale(G.resolution))
+    drawn = result.draw(G, projections, mixed)
+    for row, row_images in zip(files, drawn, strict=True):
+        for file, image in zip(row, row_images, strict=True):
+            images.save_image(image, folder / file)
+    table = drawn if seeds is None else np.concatenate([result.draw(G, projections, ws)[:, None], drawn], axis=1)
+    page = images.labelled_grid(table, projections.names, columns, scale or images.comfortable_scale(G.resolution))
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
 

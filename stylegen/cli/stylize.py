@@ -1,4 +1,4 @@
-"""The verb ``stylize``: give pictures or a video the style of others."""
+"""The verb ``stylize``: give images or a video the style of others."""
 
 import sys
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.runtime import compilation
 from stylegen.runtime.memory import keep_freed_memory
 
-DESCRIPTION = """Give a picture the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
+DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
 
-  # A picture
+  # An image
   stylize --content room.jpg --style starry_night.jpg --alpha 0.8 --out out.png
-  # A folder of pictures in a mixture of two styles, keeping their colours
+  # A folder of images in a mixture of two styles, keeping their colors
   stylize --content DIR --style a.jpg,b.jpg --weights 0.3,0.7 --preserve-color --out DIR2
   # The first style where the mask is white, the second where it is black
   stylize --content room.jpg --style a.jpg,b.jpg --mask mask.png --out out.png
@@ -36,20 +36,20 @@ Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 class Options:
     """What to transfer."""
 
-    content: File = None  # picture, folder of pictures, or video.
-    style: Text = None  # one picture, or several separated by commas.
+    content: File = None  # image, folder of images, or video.
+    style: Text = None  # one image, or several separated by commas.
     weights: Text = None  # how much of each style, 1 in sum, such as 0.3,0.7; alike if not given.
     alpha: float = 1.0  # 0 is the content, 1 all of the style.
     preserve_color: Literal["coral", "luminance"] | None = None
-    """Keep the content's colours: coral recolours the style first, luminance transfers lightness alone. Without a value
+    """Keep the content's colors: coral recolors the style first, luminance transfers lightness alone. Without a value
     coral."""
-    mask: Text = None  # a grey picture of the content's size (white: the first of two styles), or one for each style.
-    out: File = None  # file for one picture or a video, folder for a folder.
+    mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
+    out: File = None  # file for one image or a video, folder for a folder.
     size: Pixels = None  # shorter side of the content; as it is if not given.
     style_size: Pixels = 512
     """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
     tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
-    blend: float = 0.7  # of a video: share of the moved frame before, where the picture goes on; 0 for none.
+    blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
     encoder: File = None
     """VGG-19 instead: vgg_normalised.pth, torchvision's or Keras' file, or one of ours. Needs --decoder."""
@@ -61,10 +61,8 @@ class Options:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    argv = _with_mode(sys.argv[1:] if argv is None else argv)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    options = tyro.cli(Options, prog="stylize", description=DESCRIPTION, args=argv, config=config)
-    return common.run(lambda: stylize(options))
+    words = _with_mode(sys.argv[1:] if argv is None else argv)
+    return common.run(lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)))
 
 
 def _with_mode(argv: list[str]) -> list[str]:
@@ -73,7 +71,7 @@ def _with_mode(argv: list[str]) -> list[str]:
     for i, word in enumerate(argv):
         result.append(word)
         following = argv[i + 1 : i + 2]
-        if word in ("--preserve-color", "--preserve_color") and (not following or following[0].startswith("-")):
+        if word.replace("_", "-") == "--preserve-color" and (not following or following[0].startswith("-")):
             result.append("coral")
     return result
 
@@ -90,11 +88,11 @@ def stylize(options: Options) -> None:
     if options.content.is_dir():
         jobs = _folder(options)
     elif options.content.suffix.lower() in video.READABLE:
-        _video(options)
+        _stylize_video(options)
         return
     else:
         jobs = [(options.content, _out_file(options))]
-    _pictures(options, jobs)
+    _stylize_images(options, jobs)
 
 
 def _check(options: Options) -> None:
@@ -133,12 +131,12 @@ def _folder(options: Options) -> list[tuple[Path, Path]]:
     assert options.content is not None and options.out is not None
     files = training_images.picture_files(options.content)
     if not files:
-        raise common.UsageError(f"--content {options.content}: no pictures in this folder.")
+        raise common.UsageError(f"--content {options.content}: no images in this folder.")
     if options.out.exists() and not options.out.is_dir():
-        raise common.UsageError(f"--out {options.out}: is a file; a folder of pictures goes to a folder.")
+        raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
     jobs = [(path, options.out / f"{path.stem}.png") for path in files]
     if len({out for _, out in jobs}) < len(jobs):
-        raise common.UsageError(f"--content {options.content}: two pictures differ in their extensions alone.")
+        raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
     if not options.overwrite:
         common.refuse_existing([out for _, out in jobs if out.exists()])
     return jobs
@@ -156,55 +154,55 @@ def _out_file(options: Options) -> Path:
     return out
 
 
-def _pictures(options: Options, jobs: list[tuple[Path, Path]]) -> None:
+def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
     from stylegen.style_transfer import training_images
     from stylegen.style_transfer.stylize import SMALLEST
 
-    work = _Work(options)
+    stylizer = _Stylizer(options)
     if len(jobs) == 1:
-        print(work.model)
+        print(stylizer.model)
 
     def results() -> Iterator[list[np.ndarray]]:
         for path, out in jobs:
-            content, masks = work.sized(training_images.read(path, SMALLEST))
-            images.save_image(work.transfer(content, masks), out)
+            content, masks = stylizer.sized(training_images.read(path, SMALLEST))
+            images.save_image(stylizer.transfer(content, masks), out)
             yield [content]
 
     for _ in common.with_progress(results(), len(jobs), "images"):
         pass
-    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} pictures"
-    print(f"{where}: {work.description()}")
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} images"
+    print(f"{where}: {stylizer.description()}")
 
 
-def _video(options: Options) -> None:
+def _stylize_video(options: Options) -> None:
     from stylegen.io import video
-    from stylegen.style_transfer import video as clip
+    from stylegen.style_transfer import video as style_video
 
     assert options.content is not None and options.out is not None
     source = video.open_video(options.content)
     video.check_path(options.out)
     if not options.overwrite:
         common.refuse_existing(video.existing(options.out))
-    work = _Work(options)
+    stylizer = _Stylizer(options)
     print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {source.fps:g} a second")
-    found = clip.Consistency()
-    sized = (work.sized(frame) for frame in video.read_frames(source))
+    consistency = style_video.Consistency()
+    sized = (stylizer.sized(frame) for frame in video.read_frames(source))
     masks: list[Any] = [None]
 
     def frames() -> Iterator[np.ndarray]:
         for frame, regions in sized:
             masks[0] = regions
-            work.fix_colours(frame)
+            stylizer.fix_colors(frame)
             yield frame
 
-    done = clip.blended(frames(), lambda frame: work.transfer(frame, masks[0]), options.blend, found)
+    done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), options.blend, consistency)
     shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
     count = video.save_video(shown, options.out, source.fps, scale=1)
-    print(f"{options.out}: {count} frames without sound, {work.description()}")
-    print(f"consistency: {found}")
+    print(f"{options.out}: {count} frames without sound, {stylizer.description()}")
+    print(f"consistency: {consistency}")
 
 
-class _Work:
+class _Stylizer:
     """Networks, styles and masks of a command, read and checked once."""
 
     def __init__(self, options: Options):
@@ -222,7 +220,7 @@ class _Work:
             for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
-        self.masks = [_grey(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
+        self.masks = [_read_mask(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
         if options.encoder is not None and options.decoder is not None:
             self.model = models.load_pair(options.encoder, options.decoder)
         else:
@@ -235,8 +233,8 @@ class _Work:
 
         self.styles = [transfer.style_of(self.model, style, self.options.tile) for style in self.styles]
 
-    def fix_colours(self, first: np.ndarray) -> None:
-        """Give the styles the colours of a video's first frame: those of each frame by itself would flicker."""
+    def fix_colors(self, first: np.ndarray) -> None:
+        """Give the styles the colors of a video's first frame: those of each frame by itself would flicker."""
         from stylegen.style_transfer import color
 
         if self.options.preserve_color == "coral" and isinstance(self.styles[0], np.ndarray):
@@ -247,19 +245,19 @@ class _Work:
         """Content and masks, checked to be alike, at the size that was asked for."""
         from stylegen.style_transfer import stylize as transfer
 
-        if self.masks is not None:  # before resizing: a mask is drawn over the picture as it is
+        if self.masks is not None:  # before resizing: a mask is drawn over the image as it is
             transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scale)
         size = self.options.size or 0
         masks = None if self.masks is None else [_resized(mask, size) for mask in self.masks]
         return _resized(content, size), masks
 
     def transfer(self, content: np.ndarray, masks: list[np.ndarray] | None) -> np.ndarray:
-        """One picture."""
+        """One image."""
         from stylegen.style_transfer import stylize as transfer
 
         keep = self.options.preserve_color
         if keep == "coral" and not isinstance(self.styles[0], np.ndarray):
-            keep = None  # the styles have the colours already
+            keep = None  # the styles have the colors already
         return transfer.stylize(
             self.model,
             content,
@@ -283,19 +281,19 @@ def _numbers(text: str | None) -> list[float]:
         raise common.UsageError(f"--weights {text}: must be numbers such as 0.3,0.7, 1 in sum.") from None
 
 
-def _resized(picture: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
-    """A picture or mask with so many pixels along its shorter side, 0 for as it is; antialiased."""
+def _resized(image: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
+    """An image or mask with so many pixels along its shorter side, 0 for as it is; antialiased."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if shorter == 0 or min(height, width) == shorter or (not grow and min(height, width) < shorter):
-        return picture
+        return image
     factor = shorter / min(height, width)
     size = (max(16, round(width * factor)), max(16, round(height * factor)))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
-def _grey(path: Path) -> np.ndarray:
+def _read_mask(path: Path) -> np.ndarray:
     """A mask as uint8 [h, w]."""
     from PIL import Image
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config
 from stylegen.config import Config
 
@@ -18,21 +18,22 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   train --config configs/quickstart.py --run.dir runs/quickstart
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
-  # Fine-tune on other pictures: from another run, at full size at once, its discriminator's finest layers kept
-  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init_from runs/bedroom
-      --schedule.start_resolution 256 --run.freeze d.b256,d.b128
+  # Fine-tune on other images: from another run, at full size at once, its discriminator's finest layers kept
+  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom
+      --schedule.start-resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done
-  train --config configs/lsun_bedroom_256.py --dry_run --img_per_sec 120
+  train --config configs/lsun_bedroom_256.py --dry-run --img-per-sec 120
   # Does it fit eight H100, which batch would, how long it takes at least; compiled for them here, without them
-  train --config configs/lsun_bedroom_256.py --dry_run --target h100x8
+  train --config configs/lsun_bedroom_256.py --dry-run --target h100x8
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...)
-  --dry_run           print the resolved configuration, the schedule and the parameters, and stop
-  --img_per_sec N     with --dry_run: speed at full resolution, to show hours
-  --target DEVICES    with --dry_run: compile the step for devices that need not be here: h100, h100x8, a100x4, t4,
+  --dry-run           print the resolved configuration, the schedule and the parameters, and stop
+  --img-per-sec N     with --dry-run: speed at full resolution, to show hours
+  --target DEVICES    with --dry-run: compile the step for devices that need not be here: h100, h100x8, a100x4, t4,
                       tpu:v5e:2x4, v4-8, v5p-8; takes minutes, and XLA's compiler for them (it says how to get that)
   --stage PIXELS      with --target: the stage to compile; default: full resolution
+
 Defaults below are those of the experiment named by --config.
 """
 
@@ -45,33 +46,32 @@ def main(argv: list[str] | None = None) -> int:
 def _train(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    parser.add_argument("--dry_run", "--dry-run", action="store_true")
-    parser.add_argument("--img_per_sec", "--img-per-sec", type=float)
+    parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--img-per-sec", type=float)
     parser.add_argument("--target")
     parser.add_argument("--stage", type=int)
-    ours, overrides = parser.parse_known_args(argv)
+    names = {"dry-run": False} | arguments.booleans(Config)
+    ours, overrides = parser.parse_known_args(arguments.normalized(argv, names))
     speed = ours.img_per_sec
     if speed is not None and not (0 < speed < math.inf):
-        raise common.UsageError(f"--img_per_sec {speed:g}: must be a positive number of images a second.")
+        raise common.UsageError(f"--img-per-sec {speed:g}: must be a positive number of images a second.")
     if speed is not None and not ours.dry_run:
-        raise common.UsageError("--img_per_sec goes with --dry_run alone: training measures its speed itself.")
+        raise common.UsageError("--img-per-sec goes with --dry-run alone: training measures its speed itself.")
     if (ours.target or ours.stage) and not (ours.dry_run and ours.target):
-        raise common.UsageError("--target goes with --dry_run, and --stage with --target: nothing is trained there.")
+        raise common.UsageError("--target goes with --dry-run, and --stage with --target: nothing is trained there.")
     if ours.target and speed is not None:
-        raise common.UsageError("--img_per_sec gives the hours of a dry run without --target, which bounds them.")
+        raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")
-    with _by_resolution():
-        config = tyro.cli(
-            Config,
-            prog="train",
-            description=DESCRIPTION,
-            default=load_config(ours.config) if ours.config else Config(),
-            args=overrides,
-            config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
-            use_underscores=True,
-        )
+    config = arguments.parse(
+        Config,
+        overrides,
+        prog="train",
+        description=DESCRIPTION,
+        default=load_config(ours.config) if ours.config else Config(),
+        registry=_by_resolution(),
+    )
     if ours.target:
         _describe_target(config, ours.target, ours.stage)
         return

@@ -3,12 +3,10 @@
 import argparse
 import sys
 
-import tyro
-
-from stylegen.cli import common
+from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config
 from stylegen.runtime import compilation
-from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
 
@@ -19,6 +17,7 @@ DESCRIPTION = """Train the networks of stylize. The same command resumes the tra
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (style_transfer)
+
 Defaults below are those of the experiment named by --config.
 """
 
@@ -31,18 +30,18 @@ def main(argv: list[str] | None = None) -> int:
 def _train(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
-    ours, overrides = parser.parse_known_args(argv)
+    words = arguments.normalized(argv, arguments.booleans(StyleConfig))
+    _refuse_old_names(words)
+    ours, overrides = parser.parse_known_args(words)
     wants_help = any(arg in ("-h", "--help") for arg in overrides)
     if ours.config is None and not wants_help:
         raise common.UsageError("--config is missing: for example --config configs/style_transfer.py.")
-    config = tyro.cli(
+    config = arguments.parse(
         StyleConfig,
+        overrides,
         prog="train_style",
         description=DESCRIPTION,
         default=load_config(ours.config, StyleConfig) if ours.config else StyleConfig(),
-        args=overrides,
-        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
-        use_underscores=True,
     )
     from stylegen.runtime.memory import keep_freed_memory
     from stylegen.style_transfer.train import train_style
@@ -50,3 +49,12 @@ def _train(argv: list[str]) -> None:
     keep_freed_memory()
     compilation.use_cache(None)
     train_style(config)
+
+
+def _refuse_old_names(words: list[str]) -> None:
+    """Raise UsageError that says the present name of an option which had another one."""
+    for word in words:
+        old = word.partition("=")[0]
+        name = old.removeprefix("--").replace("-", "_")
+        if old.startswith("--") and (new := current_name(name)) != name:
+            raise common.UsageError(f"{old} is now --{new.replace('_', '-')}.")

@@ -175,7 +175,11 @@ def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
 
 
 def decode_stored(data: bytes, channels: int) -> np.ndarray:
-    """uint8 [r, r, c] of what ``encode_stored`` made, raw excepted; by OpenCV where installed, which is quicker."""
+    """uint8 [r, r, c] of what ``encode_stored`` made, raw excepted.
+
+    By OpenCV where it is installed (the extra ``opencv``), else by Pillow, which takes 1.4 times as long for
+    pictures of 256 pixels and twice for 64.
+    """
     return stored_decoder()(data, channels)
 
 

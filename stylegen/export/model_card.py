@@ -148,6 +148,11 @@ def _loading(G: Generator, names: list[str]) -> list[str]:
             f"images = sample({inputs}, np.float32({PSI}))"
             f"  # uint8 [3, {G.resolution}, {G.resolution}, {G.image_channels}]\n```"
         )
+        lasting = f"The weights in `{weights[0]}` last" if weights else "Weights as safetensors last"
+        parts.append(
+            f"`{program[0]}` was exported by jax {importlib.metadata.version('jax')} and expires: JAX reads programs "
+            f"that are up to six months older than itself. {lasting}: export again from them."
+        )
     return parts
 
 

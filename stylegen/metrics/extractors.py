@@ -1,7 +1,7 @@
 """Feature extractors: batches of uint8 images in, features out, on all devices; each says what it is.
 
 ``inception`` is FID's network, ``vgg16`` torchvision's VGG-16, ``random_vgg`` a smaller VGG-16 with fixed random
-weights, for use without any file and for pictures that are no photographs.
+weights, for use without any file and for images that are no photographs.
 """
 
 import functools
@@ -33,7 +33,7 @@ class Extractor:
 
     name: Name
     size: int  # features
-    provenance: dict[str, Any]  # what it is: weights, their hash, how pictures are resized
+    provenance: dict[str, Any]  # what it is: weights, their hash, how images are resized
     forward: Callable[[Any, Array], dict[str, Array]]  # params and uint8 [N, h, w, 3] to features (and logits)
     params: Any
     devices: list[jax.Device] = field(default_factory=jax.local_devices)
@@ -54,10 +54,10 @@ class Extractor:
     def outputs(self, images: np.ndarray | Array, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Several outputs of one pass, by name: features [N, size], logits.
 
-        Batches are padded to one size, so that each size of picture is compiled once.
+        Batches are padded to one size, so that each size of image is compiled once.
 
         Raises:
-            MetricError: wrong pictures, or an output that this network has not.
+            MetricError: wrong images, or an output that this network has not.
         """
         check_images(images)
         if len(images) == 0:
@@ -65,11 +65,11 @@ class Extractor:
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
-            found = self._run(_padded(part, self.batch))
+            outputs = self._run(_padded(part, self.batch))
             for name in names:
-                if name not in found:
+                if name not in outputs:
                     raise MetricError(f"the extractor {self.name} has no {name}; inception has.")
-                parts[name].append(np.asarray(found[name])[: len(part)])
+                parts[name].append(np.asarray(outputs[name])[: len(part)])
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
     def _run(self, images: Any) -> dict[str, Array]:
@@ -97,7 +97,7 @@ def check_images(images: Any) -> None:
     """Raise MetricError unless these are uint8 [N, h, w, 1 or 3]."""
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
         raise MetricError(
-            f"images are {images.dtype} {tuple(images.shape)}; wanted uint8 [N, h, w, 3], or 1 for grey: bring others "
+            f"images are {images.dtype} {tuple(images.shape)}; wanted uint8 [N, h, w, 3], or 1 for gray: bring others "
             "to RGB."
         )
 
@@ -136,14 +136,14 @@ def _open_inception(path: str | os.PathLike[str] | None) -> Extractor:
         pooled = inception.features(params, inception.preprocess(images))
         return {"features": pooled, "logits": inception.logits(params, pooled)}
 
-    made = _provenance("inception", file, f"{_TENSORFLOW}, to {inception.SIZE}", "last average pool")
-    return Extractor("inception", inception.FEATURES, made, forward, params)
+    provenance = _provenance("inception", file, f"{_TENSORFLOW}, to {inception.SIZE}", "last average pool")
+    return Extractor("inception", inception.FEATURES, provenance, forward, params)
 
 
 def _open_vgg16(path: str | os.PathLike[str] | None) -> Extractor:
     file = weights.find("vgg16", path)
-    made = _provenance("vgg16", file, f"{_TENSORFLOW}, to {vgg16.SIZE}", "second dense layer after its ReLU")
-    return Extractor("vgg16", vgg16.FEATURES, made, _vgg_forward, vgg16.load(file))
+    provenance = _provenance("vgg16", file, f"{_TENSORFLOW}, to {vgg16.SIZE}", "second dense layer after its ReLU")
+    return Extractor("vgg16", vgg16.FEATURES, provenance, _vgg_forward, vgg16.load(file))
 
 
 def _vgg_forward(params: Any, images: Array) -> dict[str, Array]:
@@ -157,14 +157,14 @@ def _open_random(path: object) -> Extractor:
     def forward(params: Any, images: Array) -> dict[str, Array]:
         return {"features": vgg16.features(params, vgg16.random_preprocess(images), relu=False)}
 
-    made = {
+    provenance = {
         "extractor": "random_vgg",
         "weights": f"random, seed {vgg16.RANDOM_SEED}",
         "weights_sha256": digest,
         "resize": f"{_TRIANGLE}, to {vgg16.RANDOM_SIZE}",
         "layer": f"second dense layer of {vgg16.RANDOM_FEATURES}, before its ReLU",
     }
-    return Extractor("random_vgg", vgg16.RANDOM_FEATURES, made, forward, params)
+    return Extractor("random_vgg", vgg16.RANDOM_FEATURES, provenance, forward, params)
 
 
 def _provenance(name: str, file: Any, resize: str, layer: str) -> dict[str, Any]:
@@ -188,7 +188,7 @@ _OPENERS: dict[str, Callable[[Any], Extractor]] = {
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """How different two pictures look: float [N, r, r, 3] in [-1, 1], twice, to [N]."""
+    """How different two images look: float [N, r, r, 3] in [-1, 1], twice, to [N]."""
 
     provenance: dict[str, Any]
     params: Any
@@ -221,16 +221,16 @@ def open_distance(
     """
     if name == "random_vgg":
         params, digest = vgg16.random_params()
-        made = {"distance": "random_vgg, all channels alike; not LPIPS", "weights_sha256": digest}
-        return Distance(made, {"vgg": {"conv": params["conv"]}, "linear": None})
+        provenance = {"distance": "random_vgg, all channels alike; not LPIPS", "weights_sha256": digest}
+        return Distance(provenance, {"vgg": {"conv": params["conv"]}, "linear": None})
     if name != "vgg16":
         raise MetricError(f"distance {name!r}: must be vgg16 or random_vgg.")
     file = weights.find("vgg16", path)
     params = {"conv": vgg16.load(file, dense=False)["conv"]}
-    made = {"weights_sha256": weights.sha256(file)}
+    provenance = {"weights_sha256": weights.sha256(file)}
     if linear is None and not (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file():
-        made["distance"] = "VGG-16, all channels alike: not LPIPS, whose linear weights were not given"
-        return Distance(made, {"vgg": params, "linear": None})
+        provenance["distance"] = "VGG-16, all channels alike: not LPIPS, whose linear weights were not given"
+        return Distance(provenance, {"vgg": params, "linear": None})
     linear_file = weights.find("lpips", linear)
-    made |= {"distance": "LPIPS 0.1, VGG-16", "linear_sha256": weights.sha256(linear_file)}
-    return Distance(made, {"vgg": params, "linear": vgg16.load_lpips(linear_file)})
+    provenance |= {"distance": "LPIPS 0.1, VGG-16", "linear_sha256": weights.sha256(linear_file)}
+    return Distance(provenance, {"vgg": params, "linear": vgg16.load_lpips(linear_file)})

@@ -10,7 +10,7 @@ from stylegen.metrics import MetricError
 class Moments:
     """Running mean [D] and covariance [D, D] of feature vectors.
 
-    Every batch is centred on its own mean before its products are summed, and the batches are merged by the exact
+    Every batch is centered on its own mean before its products are summed, and the batches are merged by the exact
     update of Chan, Golub and LeVeque (1979). So nothing cancels, and the result is that of two passes over all samples
     to float64 rounding.
     """
@@ -32,8 +32,8 @@ class Moments:
         if len(batch) == 0:
             return
         mean = batch.mean(axis=0)
-        centred = batch - mean
-        scatter = centred.T @ centred
+        centered = batch - mean
+        scatter = centered.T @ centered
         if self.count == 0:
             self.count, self.mean, self._scatter = len(batch), mean, scatter
             return

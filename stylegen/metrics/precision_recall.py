@@ -1,7 +1,7 @@
-"""Fidelity and diversity from nearest neighbours: improved precision and recall, density and coverage.
+"""Fidelity and diversity from nearest neighbors: improved precision and recall, density and coverage.
 
 Kynkäänniemi et al. 2019 ("Improved Precision and Recall Metric") and Naeem et al. 2020 ("Reliable Fidelity and
-Diversity Metrics"). A ball around each sample reaches to its k-th nearest neighbour of its own kind.
+Diversity Metrics"). A ball around each sample reaches to its k-th nearest neighbor of its own kind.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def precision_recall(fakes: np.ndarray, reals: np.ndarray, k: int = 3) -> tuple[
     Args:
         fakes: features [N, D].
         reals: features [M, D].
-        k: neighbours, 3 in the paper.
+        k: neighbors, 3 in the paper.
 
     Raises:
         MetricError: shapes do not fit, or there are not more than k samples.
@@ -59,10 +59,10 @@ def _radii(features: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate(radii)
 
 
-def _within(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> Iterator[np.ndarray]:
-    """Whether each point is in each centre's ball, bool [block, M], a block of points at a time."""
+def _within(points: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Iterator[np.ndarray]:
+    """Whether each point is in each center's ball, bool [block, M], a block of points at a time."""
     for _, block in _blocks(points):
-        yield np.asarray(_squared_distances(block, centres) <= radii)
+        yield np.asarray(_squared_distances(block, centers) <= radii)
 
 
 def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -74,7 +74,7 @@ def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 def _squared_distances(x: Array, y: Array) -> Array:
     """[n, D] and [m, D] to [n, m].
 
-    By products, for speed. The features come centred (see ``_checked_pair``), so that little cancels.
+    By products, for speed. The features come centered (see ``_checked_pair``), so that little cancels.
     """
     products = jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST)
     squares = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :]
@@ -88,8 +88,8 @@ def _checked_pair(fakes: np.ndarray, reals: np.ndarray, k: int) -> tuple[np.ndar
         raise MetricError(f"features of {fakes.shape[1]} and of {reals.shape[1]} numbers cannot be compared.")
     if k < 1 or min(len(fakes), len(reals)) <= k:
         raise MetricError(
-            f"k = {k} nearest neighbours need more than {k} images of each kind; there are {len(fakes)} and "
+            f"k = {k} nearest neighbors need more than {k} images of each kind; there are {len(fakes)} and "
             f"{len(reals)}."
         )
-    centre = reals.mean(axis=0, dtype=np.float64)
-    return (fakes - centre).astype(np.float32), (reals - centre).astype(np.float32)
+    center = reals.mean(axis=0, dtype=np.float64)
+    return (fakes - center).astype(np.float32), (reals - center).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Disentanglement where factors can be read from pictures: separability by planes, and how cleanly a step changes one.
+"""Disentanglement where factors can be read from images: separability by planes, and how cleanly a step changes one.
 
 Linear separability: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 4.2.
 """
@@ -12,7 +12,7 @@ from stylegen.metrics import MetricError
 RIDGE = 1e-4  # weight of the squared length of the slope for each sample, for x of unit variance
 ITERATIONS = 50  # of Newton's method, at most; a dozen are needed
 RAREST = 0.05  # a yes or no that is rarer than this is left out: a handful of samples say nothing
-Factors = Mapping[str, np.ndarray]  # by name: [N] of bool, int (choices) or float, or colours [N, 3]; NaN is not there
+Factors = Mapping[str, np.ndarray]  # by name: [N] of bool, int (choices) or float, or colors [N, 3]; NaN is not there
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
@@ -62,15 +62,15 @@ def linear_separability(latents: np.ndarray, factors: Factors) -> tuple[float, d
     if not usable:
         raise MetricError("linear separability needs a factor that is yes or no, and neither always.")
     x = (latents - latents.mean(axis=0)) / (latents.std(axis=0) + 1e-12)
-    found = {}
+    entropies = {}
     for name, values in usable.items():
         slope, offset = fit_logistic(x[::2], values[::2].astype(float))
-        found[name] = conditional_entropy(values[1::2], x[1::2] @ slope + offset > 0)
-    return float(np.exp(sum(found.values()))), found
+        entropies[name] = conditional_entropy(values[1::2], x[1::2] @ slope + offset > 0)
+    return float(np.exp(sum(entropies.values()))), entropies
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean difference of a factor in pairs: length for numbers and colours, share of unequal ones for the rest.
+    """Mean difference of a factor in pairs: length for numbers and colors, share of unequal ones for the rest.
 
     Pairs in which it is not there in one of the two do not count; NaN if there are no others.
     """
@@ -82,26 +82,26 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def changes(before: Factors, after: Factors, scale: Factors) -> dict[str, float]:
-    """How much each factor changes from picture to picture, in units of how much two random pictures differ.
+    """How much each factor changes from image to image, in units of how much two random images differ.
 
     Args:
-        before: factors of N pictures.
-        after: those of the same pictures, moved.
-        scale: those of random pictures, at least two.
+        before: factors of N images.
+        after: those of the same images, moved.
+        scale: those of random images, at least two.
 
     Returns:
-        By name; 1 is as different as two random pictures. Left out are numbers that do not vary, and yes-or-no factors
-        and choices that are as good as always the same: by a rare one a single picture would seem a great change.
+        By name; 1 is as different as two random images. Left out are numbers that do not vary, and yes-or-no factors
+        and choices that are as good as always the same: by a rare one a single image would seem a great change.
     """
     half = len(next(iter(scale.values()))) // 2
-    found = {}
+    relative = {}
     for name in before:
         usual = difference(scale[name][:half], scale[name][half : 2 * half])
         here = difference(before[name], after[name])
         least = 0.0 if before[name].dtype.kind == "f" else 2 * RAREST * (1 - RAREST)
         if usual > least and not np.isnan(here):
-            found[name] = here / usual
-    return found
+            relative[name] = here / usual
+    return relative
 
 
 def cleanness(changed: Mapping[str, float]) -> tuple[str, float]:

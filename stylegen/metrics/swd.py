@@ -36,10 +36,10 @@ class PatchSampler:
         self.levels = levels(resolution)
         self.channels, self.patches = channels, patches
         self._rng = np.random.RandomState(seed)
-        self._found: dict[int, list[np.ndarray]] = {level: [] for level in self.levels}
+        self._patches: dict[int, list[np.ndarray]] = {level: [] for level in self.levels}
 
     def update(self, images: np.ndarray) -> None:
-        """Draw from uint8 [N, r, r, C]; results are kept until ``take``."""
+        """Draw from uint8 [N, r, r, C]; the patches are stored until ``take``."""
         wanted = (self.levels[0], self.levels[0], self.channels)
         if images.shape[1:] != wanted or images.dtype != np.uint8:
             raise MetricError(
@@ -47,13 +47,13 @@ class PatchSampler:
             )
         places = self._rng.random_sample((len(images), len(self.levels), self.patches, 2))
         pyramid = laplacian_pyramid(images, len(self.levels))
-        for i, (level, picture) in enumerate(zip(self.levels, pyramid, strict=True)):
+        for i, (level, image) in enumerate(zip(self.levels, pyramid, strict=True)):
             corners = np.minimum((places[:, i] * (level - PATCH + 1)).astype(np.int64), level - PATCH)
-            self._found[level].append(_cut(np.asarray(picture), corners))
+            self._patches[level].append(_cut(np.asarray(image), corners))
 
     def take(self, level: int) -> np.ndarray:
         """The patches of a level, float32 [N * patches, 7 * 7, C]; they are forgotten here."""
-        return np.concatenate(self._found.pop(level))
+        return np.concatenate(self._patches.pop(level))
 
 
 def levels(resolution: int) -> list[int]:
@@ -76,8 +76,8 @@ def levels(resolution: int) -> list[int]:
 def laplacian_pyramid(images: np.ndarray, count: int) -> list[Array]:
     """Levels of the Laplacian pyramid (Burt and Adelson 1983) of [N, r, r, C], finest first; the last is low-pass.
 
-    Each level but the last is what is lost when the picture is blurred, halved and brought back to its size, with the
-    filter [1, 4, 6, 4, 1]/16 along each axis and pictures mirrored at their borders.
+    Each level but the last is what is lost when the image is blurred, halved and brought back to its size, with the
+    filter [1, 4, 6, 4, 1]/16 along each axis and images mirrored at their borders.
     """
     return _pyramid(images, count)
 
@@ -85,12 +85,12 @@ def laplacian_pyramid(images: np.ndarray, count: int) -> list[Array]:
 @functools.partial(jax.jit, static_argnames="count")
 def _pyramid(images: Array, count: int) -> list[Array]:
     current = images.astype(jnp.float32)
-    found = []
+    bands = []
     for _ in range(count - 1):
         smaller = _down(current)
-        found.append(current - _up(smaller))
+        bands.append(current - _up(smaller))
         current = smaller
-    return [*found, current]
+    return [*bands, current]
 
 
 def _filtered(x: Array) -> Array:
@@ -115,18 +115,18 @@ def _up(x: Array) -> Array:
     return _filtered(spread) * 4
 
 
-def _cut(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
+def _cut(images: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Patches [N * P, 49, C] of [N, r, r, C] at corners [N, P, 2]."""
     n, per_image, _ = corners.shape
     offsets = np.arange(PATCH)
     rows = corners[:, :, 0, None, None] + offsets[:, None]
     columns = corners[:, :, 1, None, None] + offsets[None, :]
-    patches = picture[np.arange(n)[:, None, None, None], rows, columns]
+    patches = images[np.arange(n)[:, None, None, None], rows, columns]
     return patches.reshape(n * per_image, PATCH * PATCH, -1)
 
 
 def sliced_wasserstein(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
-    """Mean distance of sorted projections on random directions, after each channel is standardised in each set.
+    """Mean distance of sorted projections on random directions, after each channel is standardized in each set.
 
     Args:
         a: patches [N, pixels, C].
@@ -138,7 +138,7 @@ def sliced_wasserstein(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
     """
     if a.shape != b.shape or a.ndim != 3:
         raise MetricError(f"patches have shapes {a.shape} and {b.shape}; both must be [N, pixels, C], and alike.")
-    a, b = _standardised(a), _standardised(b)
+    a, b = _standardize(a), _standardize(b)
     rng = np.random.RandomState(seed)
     distances = []
     for _ in range(REPEATS):
@@ -150,12 +150,12 @@ def sliced_wasserstein(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
     return float(np.mean(distances))
 
 
-def _standardised(patches: np.ndarray) -> np.ndarray:
-    """Zero mean and unit deviation of each channel over all patches and pixels; float32 [N, pixels * C]."""
+def _standardize(patches: np.ndarray) -> np.ndarray:
+    """Zero mean and unit standard deviation of each channel over all patches and pixels; float32 [N, pixels * C]."""
     mean = patches.mean(axis=(0, 1), dtype=np.float64)
-    deviation = patches.std(axis=(0, 1), dtype=np.float64)
+    std = patches.std(axis=(0, 1), dtype=np.float64)
     # A channel that does not vary is zero after the mean is taken off, whatever it is divided by.
-    scaled = (patches - mean.astype(np.float32)) / np.where(deviation > 0, deviation, 1).astype(np.float32)
+    scaled = (patches - mean.astype(np.float32)) / np.where(std > 0, std, 1).astype(np.float32)
     return scaled.reshape(len(patches), -1)
 
 

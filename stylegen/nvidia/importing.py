@@ -1,6 +1,6 @@
 """Networks that others trained as a run of ours: read safely, converted, and written as a run directory.
 
-``sample.py``, ``evaluate.py`` and ``--run.init_from`` take the result as they take any run.
+``sample.py``, ``evaluate.py`` and ``--run.init-from`` take the result as they take any run.
 """
 
 import dataclasses
@@ -140,7 +140,7 @@ def check_free(folder: Path, overwrite: bool = False) -> None:
     if not (folder / directory.CONFIG_NAME).is_file():
         raise ImportingError(f"{folder}: holds files, but no run; give an empty directory.")
     if not overwrite:
-        raise ImportingError(f"{folder}: holds a run already; give another --out, or --overwrite True to replace it.")
+        raise ImportingError(f"{folder}: holds a run already; give another --out, or --overwrite to replace it.")
 
 
 def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, overwrite: bool = False) -> Config:

@@ -1,10 +1,10 @@
 """The Inception network that FID is defined with: TensorFlow's graph of 2015-12-05 (Szegedy et al. 2015).
 
 Its peculiarities, which torchvision's Inception does not share: average pools do not count the padding, the last block
-pools by maximum, there are 1008 classes, and batch normalisation adds 0.001 to the variance. Names of the weights are
+pools by maximum, there are 1008 classes, and batch normalization adds 0.001 to the variance. Names of the weights are
 those of pytorch-fid's state dict.
 
-Batch normalisation is folded into the convolutions. Convolutions of 1x1 that read the same input are one product, and
+Batch normalization is folded into the convolutions. Convolutions of 1x1 that read the same input are one product, and
 an average pool comes after the 1x1 convolution that follows it in the original, where it has fewer channels: both are
 linear, so the order does not matter.
 """
@@ -20,7 +20,7 @@ from stylegen.pretrained import weights
 from stylegen.pretrained.resizing import resize
 
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
-EPSILON = 0.001  # of batch normalisation
+EPSILON = 0.001  # of batch normalization
 _EXACT = lax.Precision.HIGHEST  # full float32 on GPUs and TPUs too
 
 Params = dict[str, Any]
@@ -28,7 +28,7 @@ Params = dict[str, Any]
 
 def _convolutions() -> dict[str, tuple[int, int, int, int]]:
     """(height, width, channels in, channels out) of every convolution by name."""
-    found = {
+    shapes = {
         "Conv2d_1a_3x3": (3, 3, 3, 32),
         "Conv2d_2a_3x3": (3, 3, 32, 32),
         "Conv2d_2b_3x3": (3, 3, 32, 64),
@@ -37,7 +37,7 @@ def _convolutions() -> dict[str, tuple[int, int, int, int]]:
     }
 
     def add(block: str, **branches: tuple[int, int, int, int]) -> None:
-        found.update({f"{block}.{name}": shape for name, shape in branches.items()})
+        shapes.update({f"{block}.{name}": shape for name, shape in branches.items()})
 
     for block, n, pool in (("Mixed_5b", 192, 32), ("Mixed_5c", 256, 64), ("Mixed_5d", 288, 64)):
         add(block, branch1x1=(1, 1, n, 64), branch5x5_1=(1, 1, n, 48), branch5x5_2=(5, 5, 48, 64))
@@ -58,7 +58,7 @@ def _convolutions() -> dict[str, tuple[int, int, int, int]]:
         add(block, branch3x3_1=(1, 1, n, 384), branch3x3_2a=(1, 3, 384, 384), branch3x3_2b=(3, 1, 384, 384))
         add(block, branch3x3dbl_1=(1, 1, n, 448), branch3x3dbl_2=(3, 3, 448, 384))
         add(block, branch3x3dbl_3a=(1, 3, 384, 384), branch3x3dbl_3b=(3, 1, 384, 384))
-    return found
+    return shapes
 
 
 CONVOLUTIONS = _convolutions()
@@ -199,7 +199,7 @@ def _max_pool(x: Array, stride: int = 2) -> Array:
 
 
 def _mean_pool(x: Array) -> Array:
-    """3x3 mean at stride 1 of what lies within the picture: the padding is not counted."""
+    """3x3 mean at stride 1 of what lies within the image: the padding is not counted."""
     for axis in (1, 2):
         size = x.shape[axis]
         padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])

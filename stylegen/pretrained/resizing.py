@@ -17,7 +17,7 @@ def resize(images: Array, size: int, kind: Filter) -> Array:
         images: of any kind of number.
         size: pixels a side.
         kind: tensorflow is the bilinear resize of TensorFlow 1: corners aligned at the top left, no antialiasing.
-            triangle is bilinear with aligned centres, and antialiased where it makes smaller.
+            triangle is bilinear with aligned centers, and antialiased where it makes smaller.
     """
     x = images.astype(jnp.float32)
     for axis in (1, 2):
@@ -46,7 +46,7 @@ def resize_matrix(old: int, new: int, kind: Filter) -> np.ndarray:
 
 def _triangle(old: int, new: int) -> np.ndarray:
     scale = old / new
-    centres = (np.arange(new) + 0.5) * scale - 0.5
-    distance = np.abs(centres[:, None] - np.arange(old)[None, :]) / max(scale, 1.0)
+    centers = (np.arange(new) + 0.5) * scale - 0.5
+    distance = np.abs(centers[:, None] - np.arange(old)[None, :]) / max(scale, 1.0)
     weights = np.maximum(1 - distance, 0)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -22,7 +22,7 @@ RANDOM_SIZE, RANDOM_FEATURES, RANDOM_SEED = 64, 64, 20260101
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _LAYERS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 # Of the ImageNet training set, for pixels in [0, 1] (torchvision).
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+_MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 # The same to three digits, for pixels in [-1, 1] (Zhang et al. 2018, published code of LPIPS).
 _LPIPS_SHIFT, _LPIPS_SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
 _EXACT = lax.Precision.HIGHEST  # full float32 on GPUs and TPUs too
@@ -59,7 +59,7 @@ def arrange(tensors: dict[str, np.ndarray]) -> Params:
     ]
     dense = []
     if "classifier.0.weight" in tensors:
-        # torch flattens channels first; the pictures here have them last.
+        # torch flattens channels first; the images here have them last.
         first = tensors["classifier.0.weight"].reshape(-1, 512, 7, 7).transpose(2, 3, 1, 0).reshape(512 * 49, -1)
         dense = [
             {"kernel": first, "bias": tensors["classifier.0.bias"]},
@@ -72,7 +72,7 @@ def arrange(tensors: dict[str, np.ndarray]) -> Params:
 def random_params() -> tuple[Params, str]:
     """The fixed random weights of ``random_vgg``, and their SHA-256.
 
-    The layers of VGG-16 with He's initialisation and no biases, for pictures of 64 pixels, and 64 features, as in the
+    The layers of VGG-16 with He's initialization and no biases, for images of 64 pixels, and 64 features, as in the
     random embedding R64 of Naeem et al. 2020. The numbers are ``np.random.RandomState``'s, whose stream is frozen.
     """
     rng = np.random.RandomState(RANDOM_SEED)
@@ -96,7 +96,7 @@ def random_params() -> tuple[Params, str]:
 
 def preprocess(images: Array) -> Array:
     """uint8 [N, h, w, 3] as torchvision's weights take them, with TensorFlow's bilinear resize as torch-fidelity."""
-    return (resize(images, SIZE, "tensorflow") / 255 - _MEAN) / _DEVIATION
+    return (resize(images, SIZE, "tensorflow") / 255 - _MEAN) / _STD
 
 
 def random_preprocess(images: Array) -> Array:
@@ -109,7 +109,7 @@ def maps(params: Params, x: Array) -> list[Array]:
 
     Of as many stages as ``params`` has weights for.
     """
-    found = []
+    outputs = []
     layers = iter(params["conv"])
     for i, stage in enumerate(STAGES):
         if sum(map(len, STAGES[:i])) >= len(params["conv"]):
@@ -121,8 +121,8 @@ def maps(params: Params, x: Array) -> list[Array]:
                 x, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=_EXACT
             )
             x = jnp.maximum(x + layer["bias"], 0)
-        found.append(x)
-    return found
+        outputs.append(x)
+    return outputs
 
 
 def features(params: Params, x: Array, relu: bool = True) -> Array:
@@ -162,7 +162,7 @@ def perceptual_distance(params: Params, linear: list[Array] | None, a: Array, b:
         a: images.
         b: images of the same size.
     """
-    # Both in one batch, so that equal pictures give equal numbers.
+    # Both in one batch, so that equal images give equal numbers.
     both = unit_maps(params, jnp.concatenate([a, b]))
     return map_distance(linear, [x[: a.shape[0]] for x in both], [x[a.shape[0] :] for x in both])
 

@@ -16,14 +16,14 @@ from stylegen.pretrained import weights
 
 CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256, 256, 512)
 # Places of the convolutions in the lists of layers of the two torch networks, and Keras' names.
-_NORMALISED = (2, 5, 9, 12, 16, 19, 22, 25, 29)
+_PYTORCH_ADAIN = (2, 5, 9, 12, 16, 19, 22, 25, 29)
 _TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19)
 _KERAS = tuple(
     f"block{block}_conv{i}" for block, count in ((1, 2), (2, 2), (3, 4), (4, 1)) for i in range(1, count + 1)
 )
 _DECODER = (1, 5, 8, 11, 14, 18, 21, 25, 28)
-# Of ImageNet: torchvision's for RGB in [0, 1]; Keras' for BGR in [0, 255], with no deviation.
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+# Of ImageNet: torchvision's for RGB in [0, 1]; Keras' for BGR in [0, 255], with no division.
+_MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 _KERAS_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 
 Tensors = dict[str, np.ndarray]
@@ -40,7 +40,7 @@ def _torch_shapes(places: tuple[int, ...], channels: tuple[int, ...], prefix: st
 def layouts() -> dict[str, dict[str, tuple[int, ...]]]:
     """Shapes of the encoder's tensors by name, in each layout that a file of tensors may have."""
     return {
-        "pytorch-AdaIN": {"0.weight": (3, 3, 1, 1), "0.bias": (3,)} | _torch_shapes(_NORMALISED, CHANNELS, ""),
+        "pytorch-AdaIN": {"0.weight": (3, 3, 1, 1), "0.bias": (3,)} | _torch_shapes(_PYTORCH_ADAIN, CHANNELS, ""),
         "torchvision": _torch_shapes(_TORCHVISION, CHANNELS, "features."),
     }
 
@@ -62,7 +62,7 @@ def load_encoder(path: str | os.PathLike[str]) -> tuple[str, Tensors]:
         layout, tensors = weights.read_layout(path, layouts())
     except weights.NoLayoutError as error:
         raise WeightsError(f"{path}: these are the weights of another network; wanted is {WANTED}.") from error
-    return layout, (from_normalised if layout == "pytorch-AdaIN" else from_torchvision)(tensors)
+    return layout, (from_pytorch_adain if layout == "pytorch-AdaIN" else from_torchvision)(tensors)
 
 
 def load_decoder(path: str | os.PathLike[str]) -> Tensors:
@@ -80,15 +80,15 @@ def keras_shapes() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     return {name: ((3, 3, before, after), (after,)) for name, before, after in pairs}
 
 
-def from_normalised(tensors: Tensors) -> Tensors:
+def from_pytorch_adain(tensors: Tensors) -> Tensors:
     """Of ``vgg_normalised.pth``: its first layer, a 1x1 convolution, is the preprocessing."""
     first = {"preprocess.kernel": _hwio(tensors["0.weight"]), "preprocess.bias": tensors["0.bias"]}
-    return first | _renamed(tensors, _NORMALISED, "")
+    return first | _renamed(tensors, _PYTORCH_ADAIN, "")
 
 
 def from_torchvision(tensors: Tensors) -> Tensors:
-    """Of torchvision's: (x - mean) / deviation becomes the preprocessing."""
-    first = {"preprocess.kernel": np.diag(1 / _DEVIATION)[None, None], "preprocess.bias": -_MEAN / _DEVIATION}
+    """Of torchvision's: (x - mean) / std becomes the preprocessing."""
+    first = {"preprocess.kernel": np.diag(1 / _STD)[None, None], "preprocess.bias": -_MEAN / _STD}
     return first | _renamed(tensors, _TORCHVISION, "features.")
 
 

@@ -128,10 +128,10 @@ def read_layout(
         WeightsError: as ``read_tensors``.
     """
     path = Path(path)
-    found = _read(path, set().union(*layouts.values()))
+    tensors = _read(path, set().union(*layouts.values()))
     for layout, wanted in layouts.items():
-        if found.keys() >= wanted.keys():
-            return layout, _checked(path, found, wanted)
+        if tensors.keys() >= wanted.keys():
+            return layout, _checked(path, tensors, wanted)
     raise NoLayoutError(f"{path}: these are the weights of another network.")
 
 
@@ -146,15 +146,15 @@ def _read(path: Path, names: set[str]) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: cannot be read: {error}.") from error
 
 
-def _checked(path: Path, found: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     for name, shape in wanted.items():
-        if name not in found:
+        if name not in tensors:
             raise WeightsError(f"{path}: {name} is missing; these are the weights of another network.")
-        if found[name].shape != shape:
-            raise WeightsError(f"{path}: {name} is {found[name].shape}; wanted {shape}.")
-        if not np.isfinite(found[name]).all():
+        if tensors[name].shape != shape:
+            raise WeightsError(f"{path}: {name} is {tensors[name].shape}; wanted {shape}.")
+        if not np.isfinite(tensors[name]).all():
             raise WeightsError(f"{path}: {name} holds numbers that are not finite.")
-    return {name: np.asarray(found[name], np.float32) for name in wanted}
+    return {name: np.asarray(tensors[name], np.float32) for name in wanted}
 
 
 def _read_npz(path: Path, names: set[str]) -> dict[str, np.ndarray]:
@@ -204,10 +204,10 @@ def download(name: str, progress: Progress | None = None) -> Path:
             raise WeightsError(
                 f"{published.url} cannot be fetched ({error}); fetch it otherwise and name it."
             ) from error
-        found = sha256(partial)
-        if not is_published(name, found):
+        digest = sha256(partial)
+        if not is_published(name, digest):
             raise WeightsError(
-                f"{published.url} has the SHA-256 {found}, not {published.sha256}: it was changed or damaged on the "
+                f"{published.url} has the SHA-256 {digest}, not {published.sha256}: it was changed or damaged on the "
                 "way, and was not kept."
             )
     return path

@@ -82,7 +82,7 @@ def _check_same(folder: Path, config: Config) -> None:
         listed = "\n  ".join(changes)
         raise RunError(
             f"{folder} holds a run with another configuration:\n  {listed}\n"
-            "Give the same settings to resume it, another --run.dir, or --run.overwrite True to delete it."
+            "Give the same settings to resume it, another --run.dir, or --run.overwrite to delete it."
         )
 
 

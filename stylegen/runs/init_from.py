@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stylegen.config import Config, ConfigError
+from stylegen.config import Config, ConfigError, option
 from stylegen.networks.trees import by_path
 from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
@@ -85,7 +85,7 @@ def apply(state: TrainState, taken: Transfer | None) -> TrainState:
 
 
 def describe(config: Config) -> str:
-    """What the first start of a run takes, for ``--dry_run``; raises as ``read`` does."""
+    """What the first start of a run takes, for ``--dry-run``; raises as ``read`` does."""
     if config.run.dir and not config.run.overwrite and available(config.run.dir):
         return f"{config.run.dir} holds a run, which goes on: nothing is taken from {config.run.init_from} again."
     return read(config).text
@@ -113,7 +113,7 @@ def _check_settings(config: Config, source: _Source) -> None:
         if there != here:
             raise TransferError(
                 f"run.init_from = {config.run.init_from!r}: generator.{name} is {there!r} there and {here!r} here, "
-                f"which makes another function of the same weights; give --generator.{name} {there}."
+                f"which makes another function of the same weights; give {option(f'generator.{name}', there)}."
             )
 
 

@@ -26,7 +26,7 @@ from stylegen.networks.generator import Generator, split_generator
 from stylegen.networks.layers import Initializer
 from stylegen.networks.trees import by_path
 
-SHIPPED_DIR = Path(__file__).parents[1] / "assets"
+SHIPPED_DIR = Path(__file__).parents[1] / "assets" / "generators"
 SUFFIX, NPZ_SUFFIX = ".safetensors", ".npz"
 WEIGHTS_NAME = f"generator{SUFFIX}"  # in an exported folder
 METADATA_NAME = "metadata"  # in an npz file: JSON as bytes

@@ -63,7 +63,7 @@ def other_key(key: jax.Array, rollbacks: int) -> jax.Array:
 def advice(why: str, rollbacks: list[Rollback], folder: Path) -> str:
     """What to say where going back does not help any more; the last of the rollbacks is the one that is not made."""
     at, to, tried = rollbacks[-1].at / 1000, rollbacks[-1].to / 1000, in_vain(rollbacks) - 1
-    start = f" --run.init_from {folder}" if to else ""
+    start = f" --run.init-from {folder}" if to else ""
     saved = f"The last checkpoint is of {to:g} kimg. " if to else "Nothing was saved. "
     times = f" after going back {tried} times" if tried else ""
     return (

@@ -124,7 +124,7 @@ def find_place(config: DistributedConfig) -> Place | None:
     except Exception as error:  # of a metadata server, or of a future JAX: no reason to refuse a single machine
         _say(
             f"Whether this is one of several processes cannot be found out ({error}); training alone. "
-            "If it is not, give --distributed.coordinator, --distributed.num_processes and --distributed.process_id."
+            "If it is not, give --distributed.coordinator, --distributed.num-processes and --distributed.process-id."
         )
         return None
 

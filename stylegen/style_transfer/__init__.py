@@ -1,7 +1,7 @@
-"""Arbitrary style transfer with adaptive instance normalisation (Huang and Belongie 2017).
+"""Arbitrary style transfer with adaptive instance normalization (Huang and Belongie 2017).
 
-``model`` has the encoder and decoder (the built-in ones, or VGG-19 with its decoder), ``stylize`` gives a picture the
-style of others, ``video`` a video; ``train`` is what ``train_style.py`` does. Pictures are uint8 [h, w, 3] outside and
+``model`` has the encoder and decoder (the built-in ones, or VGG-19 with its decoder). ``stylize`` gives an image the
+style of others, ``video`` a video. ``train`` is the loop of ``train_style.py``. Images are uint8 [h, w, 3] outside and
 float RGB in [0, 1] inside, as the VGG that style transfer uses was trained; the rest of the package has [-1, 1].
 """
 

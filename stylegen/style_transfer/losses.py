@@ -26,10 +26,10 @@ def statistics(features: Array, variance: Variance) -> tuple[Array, Array]:
     n = x.shape[1] * x.shape[2]
     mean = jnp.mean(x, axis=(1, 2))
     biased = jnp.mean(jnp.square(x - mean[:, None, None]), axis=(1, 2))
-    return mean, deviation(biased, n, variance)
+    return mean, std_from_variance(biased, n, variance)
 
 
-def deviation(biased: Array, n: int | Array, variance: Variance) -> Array:
+def std_from_variance(biased: Array, n: int | Array, variance: Variance) -> Array:
     """The standard deviation that a style has, from the mean square distance of its n features from their mean."""
     if variance == "biased":
         return jnp.sqrt(biased + _TINY)
@@ -57,6 +57,6 @@ def style_loss(maps: Sequence[Array], styles: Sequence[tuple[Array, Array]], var
     """Sum over the stages of the mean square distances of means and of standard deviations, [N] (Eq. 13)."""
     total = jnp.zeros(maps[0].shape[0])
     for features, (mean, std) in zip(maps, styles, strict=True):
-        found_mean, found_std = statistics(features, variance)
-        total += jnp.mean(jnp.square(found_mean - mean), axis=-1) + jnp.mean(jnp.square(found_std - std), axis=-1)
+        result_mean, result_std = statistics(features, variance)
+        total += jnp.mean(jnp.square(result_mean - mean), axis=-1) + jnp.mean(jnp.square(result_std - std), axis=-1)
     return total

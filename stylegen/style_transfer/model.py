@@ -78,12 +78,12 @@ def _metadata(path: Path) -> tuple[Stages, Variance]:
         raise StyleError(f"{path}: there is no such file; the built-in networks need none.")
     try:
         with safe_open(path, framework="numpy") as file:
-            found = file.metadata() or {}
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise StyleError(f"{path}: cannot be read as safetensors: {error}.") from error
-    if found.get("format") != FORMAT or found.get("variance") not in VARIANCES:
+    if metadata.get("format") != FORMAT or metadata.get("variance") not in VARIANCES:
         raise StyleError(f"{path}: safetensors, but not of style-transfer networks (its format is not {FORMAT}).")
-    return tuple(tuple(stage) for stage in json.loads(found["stages"])), found["variance"]
+    return tuple(tuple(stage) for stage in json.loads(metadata["stages"])), metadata["variance"]
 
 
 def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:

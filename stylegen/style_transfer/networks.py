@@ -3,7 +3,7 @@
 Pure functions over plain dicts of kernels [k, k, in, out] and biases [out]. ``stages`` are the channels of the
 encoder's convolutions, a tuple for each resolution; each stage has half the pixels of the one before. Both networks
 reflect at the borders (Sec. 6), and the pools keep an odd last row or column, as those of the published weights do
-(torch's ceil_mode), so that features lie over pixels of any size of picture: 8 pixels each with four stages.
+(torch's ceil_mode), so that features lie over pixels of any size of image: 8 pixels each with four stages.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from stylegen.convolution import convolve
 Stages = tuple[tuple[int, ...], ...]
 Params = dict[str, Any]
 VGG19: Stages = ((64, 64), (128, 128), (256, 256, 256, 256), (512,))
-COLOURS = 3
+RGB_CHANNELS = 3
 
 
 def scale(stages: Stages) -> int:
@@ -29,7 +29,7 @@ def scale(stages: Stages) -> int:
 def encoder_channels(stages: Stages) -> list[tuple[int, int]]:
     """Channels in and out of the encoder's 3x3 convolutions."""
     out = [channels for stage in stages for channels in stage]
-    return list(zip([COLOURS, *out[:-1]], out, strict=True))
+    return list(zip([RGB_CHANNELS, *out[:-1]], out, strict=True))
 
 
 def decoder_channels(stages: Stages) -> list[tuple[int, int]]:
@@ -39,7 +39,10 @@ def decoder_channels(stages: Stages) -> list[tuple[int, int]]:
 
 def encoder_shapes(stages: Stages) -> dict[str, tuple[int, ...]]:
     """Shapes of the encoder's weights by name; ``preprocess`` is a 1x1 convolution of the pixels."""
-    shapes: dict[str, tuple[int, ...]] = {"preprocess.kernel": (1, 1, COLOURS, COLOURS), "preprocess.bias": (COLOURS,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "preprocess.kernel": (1, 1, RGB_CHANNELS, RGB_CHANNELS),
+        "preprocess.bias": (RGB_CHANNELS,),
+    }
     return shapes | _shapes(encoder_channels(stages))
 
 
@@ -56,7 +59,7 @@ def _shapes(channels: list[tuple[int, int]]) -> dict[str, tuple[int, ...]]:
 
 
 def random_params(shapes: dict[str, tuple[int, ...]], seed: int) -> Params:
-    """He's initialisation (2015), no biases; ``preprocess`` brings pixels to about [-1, 1]. Flat, by name."""
+    """He's initialization (2015), no biases; ``preprocess`` brings pixels to about [-1, 1]. Flat, by name."""
     rng = np.random.default_rng(seed)
     params: Params = {}
     for name, shape in shapes.items():
@@ -65,8 +68,8 @@ def random_params(shapes: dict[str, tuple[int, ...]], seed: int) -> Params:
         else:
             params[name] = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
     if "preprocess.kernel" in params:
-        params["preprocess.kernel"] = 2 * np.eye(COLOURS, dtype=np.float32)[None, None]
-        params["preprocess.bias"] = -np.ones(COLOURS, np.float32)
+        params["preprocess.kernel"] = 2 * np.eye(RGB_CHANNELS, dtype=np.float32)[None, None]
+        params["preprocess.bias"] = -np.ones(RGB_CHANNELS, np.float32)
     return params
 
 
@@ -81,21 +84,21 @@ def encode(params: Params, stages: Stages, x: Array) -> list[Array]:
     Returns:
         [N, h, w, C1], [N, ceil(h/2), ceil(w/2), C2], …
     """
-    every = activations(params, stages, x)
+    outputs = activations(params, stages, x)
     firsts = [sum(map(len, stages[:i])) for i in range(len(stages))]
-    return [every[i] for i in firsts]
+    return [outputs[i] for i in firsts]
 
 
 def activations(params: Params, stages: Stages, x: Array) -> list[Array]:
     """What every convolution of the encoder gives after its ReLU, in order; arguments as of ``encode``."""
     x = _pixelwise(x, params["preprocess.kernel"]) + params["preprocess.bias"]
-    found: list[Array] = []
+    outputs: list[Array] = []
     for i, stage in enumerate(stages):
         x = max_pool(x) if i else x
         for _ in stage:
-            x = jnp.maximum(_reflected(params, len(found), x), 0)
-            found.append(x)
-    return found
+            x = jnp.maximum(_reflected(params, len(outputs), x), 0)
+            outputs.append(x)
+    return outputs
 
 
 def decode(params: Params, stages: Stages, features: Array) -> Array:

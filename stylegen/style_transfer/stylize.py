@@ -1,9 +1,9 @@
-"""A picture with the style of others: tiles to features, AdaIN over all of them, and features to tiles.
+"""An image with the style of others: tiles to features, AdaIN over all of them, and features to tiles.
 
-The statistics that AdaIN exchanges are those of the whole picture, so tiles must share them: all features are computed
+The statistics that AdaIN exchanges are those of the full image, so tiles must share them: all features are computed
 first, tile by tile, each with a margin as wide as the network sees; then AdaIN works on all of them; then they are
-decoded tile by tile, with a margin again. Tiles begin at multiples of a feature's pixels, and the picture's borders are
-the networks' own, so the result is the whole picture's but for rounding, and memory is a tile's and the features'.
+decoded tile by tile, with a margin again. Tiles begin at multiples of a feature's pixels, and the image's borders are
+the networks' own, so the result is the full image's but for rounding, and memory is a tile's and the features'.
 """
 
 import math
@@ -20,7 +20,7 @@ from stylegen.style_transfer import StyleError, color, losses, networks
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 
-Colour = Literal["coral", "luminance"]
+ColorPreservation = Literal["coral", "luminance"]
 TILE = 512  # pixels a side of what is computed at once, without its margins
 SMALLEST = 16  # pixels a side: fewer leave nothing to reflect at the last stage
 _SUM_TOLERANCE = 1e-3  # of weights that are to be 1: decimals such as 0.333
@@ -37,7 +37,7 @@ def _decode(params: Params, features: Array, *, stages: Stages) -> Array:
 
 
 def to_uint8(x: Array) -> Array:
-    """[0, 1] to uint8, rounded, as torchvision saves pictures."""
+    """[0, 1] to uint8, rounded, as torchvision saves images."""
     return jnp.clip(x * 255 + 0.5, 0, 255).astype(jnp.uint8)
 
 
@@ -57,7 +57,7 @@ def stylize(
     weights: Sequence[float] | None = None,
     alpha: float = 1.0,
     masks: Sequence[np.ndarray] | None = None,
-    preserve_color: Colour | None = None,
+    preserve_color: ColorPreservation | None = None,
     tile: int = TILE,
 ) -> np.ndarray:
     """The content with the style of others (Huang and Belongie 2017, Eq. 9, 14 and 15).
@@ -70,7 +70,7 @@ def stylize(
         alpha: 0 gives the content (as the decoder rebuilds it), 1 all of the style.
         masks: where each style goes, uint8 or float [h, w], not negative: at every place they are divided by their sum.
             A single mask for two styles is the share of the first, 255 (or 1.0) being all.
-        preserve_color: coral gives the styles the content's colours before (Sec. 7.4 of the paper, by the linear
+        preserve_color: coral gives the styles the content's colors before (Sec. 7.4 of the paper, by the linear
             transform of Gatys et al. 2016); luminance takes only the lightness of the result.
         tile: pixels a side of what is computed at once, without margins. It changes memory and speed, not the result.
 
@@ -78,9 +78,9 @@ def stylize(
         uint8 [h, w, 3].
 
     Raises:
-        StyleError: a picture is too small, weights or masks do not fit.
+        StyleError: an image is too small, weights or masks do not fit.
     """
-    check_picture(content, "content")
+    check_image(content, "content")
     shares = check_weights(weights, len(styles)) if masks is None else None
     if masks is not None and weights is not None:
         raise StyleError("weights and masks exclude each other: masks say how much of each style is where.")
@@ -89,10 +89,10 @@ def stylize(
     regions = None if masks is None else feature_masks(masks, len(styles), content.shape[:2], model.scale)
     if preserve_color == "coral":
         if any(isinstance(style, Style) for style in styles):
-            raise StyleError("preserve_color = 'coral' needs the styles as pictures.")
+            raise StyleError("preserve_color = 'coral' needs the styles as images.")
         styles = [color.coral(np.asarray(style), content) for style in styles]
-    found = [style if isinstance(style, Style) else style_of(model, style, tile) for style in styles]
-    mean, std = (jnp.stack([getattr(style, name) for style in found]) for name in ("mean", "std"))
+    measured = [style if isinstance(style, Style) else style_of(model, style, tile) for style in styles]
+    mean, std = (jnp.stack([getattr(style, name) for style in measured]) for name in ("mean", "std"))
     features = jnp.asarray(features_of(model, content, tile))[None]
     if regions is None:
         assert shares is not None
@@ -100,13 +100,13 @@ def stylize(
     else:
         target = _restyle_regions(features, mean, std, jnp.asarray(regions), alpha, variance=model.variance)
     del features
-    result = picture_of(model, np.asarray(target[0]), content.shape[:2], tile)
+    result = image_of(model, np.asarray(target[0]), content.shape[:2], tile)
     return color.with_luminance(content, result) if preserve_color == "luminance" else result
 
 
 def style_of(model: StyleModel, style: np.ndarray, tile: int = TILE) -> Style:
     """What AdaIN takes of a style, uint8 [h, w, 3]."""
-    check_picture(style, "style")
+    check_image(style, "style")
     mean, std = _statistics(jnp.asarray(features_of(model, style, tile))[None], variance=model.variance)
     return Style(np.asarray(mean[0]), np.asarray(std[0]))
 
@@ -120,7 +120,7 @@ def _statistics(features: Array, *, variance: losses.Variance) -> tuple[Array, A
 def _restyle(
     features: Array, mean: Array, std: Array, shares: Array, alpha: float, *, variance: losses.Variance
 ) -> Array:
-    """AdaIN to the weighted styles, which is the weighted sum of AdaIN to each (Eq. 15), then towards the content."""
+    """AdaIN to the weighted styles, which is the weighted sum of AdaIN to each (Eq. 15), then toward the content."""
     target = losses.adain(features, (shares @ mean)[None], (shares @ std)[None], variance)
     return features * (1 - alpha) + target * alpha
 
@@ -134,33 +134,33 @@ def _restyle_regions(
     for i in range(regions.shape[0]):
         share = regions[i][None, :, :, None]
         n = jnp.maximum(jnp.sum(share), 1e-6)
-        middle = jnp.sum(features * share, axis=(1, 2), keepdims=True) / n
-        square = jnp.sum(jnp.square(features - middle) * share, axis=(1, 2), keepdims=True) / n
+        center = jnp.sum(features * share, axis=(1, 2), keepdims=True) / n
+        square = jnp.sum(jnp.square(features - center) * share, axis=(1, 2), keepdims=True) / n
         square = square * (n / jnp.maximum(n - 1, 1)) if variance == "unbiased" else square
-        target += share * ((features - middle) / jnp.sqrt(square + losses.EPSILON) * std[i] + mean[i])
+        target += share * ((features - center) / jnp.sqrt(square + losses.EPSILON) * std[i] + mean[i])
     return features * (1 - alpha) + target * alpha
 
 
 def features_of(model: StyleModel, image: np.ndarray, tile: int = TILE) -> np.ndarray:
     """The encoder's last features of uint8 [h, w, 3], tile by tile: float32 [ceil(h/8), ceil(w/8), C]."""
     scale, (height, width) = model.scale, image.shape[:2]
-    found = np.empty((-(-height // scale), -(-width // scale), model.stages[-1][0]), np.float32)
-    for y, x in _tiles(found.shape[:2], tile // scale, margin(model.stages)):
+    features = np.empty((-(-height // scale), -(-width // scale), model.stages[-1][0]), np.float32)
+    for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
         part = image[y.begin * scale : y.end * scale, x.begin * scale : x.end * scale]
-        features = np.asarray(_encode(model.encoder, part[None], stages=model.stages)[0])
-        found[y.core, x.core] = features[y.inner, x.inner]
-    return found
+        encoded = np.asarray(_encode(model.encoder, part[None], stages=model.stages)[0])
+        features[y.core, x.core] = encoded[y.inner, x.inner]
+    return features
 
 
-def picture_of(model: StyleModel, features: np.ndarray, size: tuple[int, ...], tile: int = TILE) -> np.ndarray:
+def image_of(model: StyleModel, features: np.ndarray, size: tuple[int, ...], tile: int = TILE) -> np.ndarray:
     """Decoded features [h', w', C], tile by tile, cut to ``size``: uint8 [h, w, 3]."""
     scale = model.scale
-    found = np.empty((features.shape[0] * scale, features.shape[1] * scale, 3), np.uint8)
+    image = np.empty((features.shape[0] * scale, features.shape[1] * scale, 3), np.uint8)
     for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
         part = features[y.begin : y.end, x.begin : x.end]
-        pixels = np.asarray(_decode(model.decoder, part[None], stages=model.stages)[0])
-        found[y.pixels(scale), x.pixels(scale)] = pixels[y.inner_pixels(scale), x.inner_pixels(scale)]
-    return found[: size[0], : size[1]]
+        decoded = np.asarray(_decode(model.decoder, part[None], stages=model.stages)[0])
+        image[y.pixels(scale), x.pixels(scale)] = decoded[y.inner_pixels(scale), x.inner_pixels(scale)]
+    return image[: size[0], : size[1]]
 
 
 def margin(stages: Stages) -> int:
@@ -213,7 +213,7 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
     return spans
 
 
-def check_picture(image: np.ndarray, name: str) -> None:
+def check_image(image: np.ndarray, name: str) -> None:
     """Raise StyleError unless it is uint8 [h, w, 3] of at least 16 pixels a side."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise StyleError(f"{name}: must be uint8 [h, w, 3], not {image.dtype} {image.shape}.")
@@ -253,8 +253,8 @@ def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], sc
     scaled = [np.asarray(mask, np.float32) / (255 if np.asarray(mask).dtype == np.uint8 else 1) for mask in masks]
     for mask in scaled:
         if mask.shape != tuple(size):
-            found = "x".join(str(side) for side in mask.shape[::-1])
-            raise StyleError(f"mask: {found} pixels, but the content has {size[1]}x{size[0]}; they must be alike.")
+            pixels = "x".join(str(side) for side in mask.shape[::-1])
+            raise StyleError(f"mask: {pixels} pixels, but the content has {size[1]}x{size[0]}; they must be alike.")
         if not np.isfinite(mask).all() or mask.min() < 0:
             raise StyleError("mask: must hold numbers that are not negative.")
     if len(scaled) == 1 and n == 2:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 Random = np.random.Generator
-# Five colours each, from dark to light: of a night sky, a breaking wave, a sunset, a meadow, a pottery, ink on paper,
+# Five colors each, from dark to light: of a night sky, a breaking wave, a sunset, a meadow, a pottery, ink on paper,
 # stained glass, autumn, a rose garden, and the Baltic in winter.
 PALETTES = [
     ("#0b1a3b", "#1d3f8a", "#3f78c9", "#e8b93a", "#f8e9a1"),
@@ -34,20 +34,20 @@ def texture(index: int, side: int, seed: int = 0) -> np.ndarray:
 
 
 def palette(rng: Random) -> np.ndarray:
-    """Five colours [5, 3] from dark to light: a listed palette, turned in hue and bent a little."""
-    colours = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in PALETTES[rng.integers(len(PALETTES))]])
-    colours = colours / 255
+    """Five colors [5, 3] from dark to light: a listed palette, turned in hue and bent a little."""
+    colors = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in PALETTES[rng.integers(len(PALETTES))]])
+    colors = colors / 255
     if rng.random() < 0.5:
-        colours = colours[:, rng.permutation(3)]
-    return np.clip(colours + rng.normal(0, 0.04, colours.shape), 0, 1)
+        colors = colors[:, rng.permutation(3)]
+    return np.clip(colors + rng.normal(0, 0.04, colors.shape), 0, 1)
 
 
-def colour(values: np.ndarray | float, colours: np.ndarray) -> np.ndarray:
-    """Colours [..., 3] of values in [0, 1] along a palette."""
-    at = np.asarray(np.clip(values, 0, 1) * (len(colours) - 1))
-    low = np.minimum(at.astype(int), len(colours) - 2)
+def color(values: np.ndarray | float, colors: np.ndarray) -> np.ndarray:
+    """Colors [..., 3] of values in [0, 1] along a palette."""
+    at = np.asarray(np.clip(values, 0, 1) * (len(colors) - 1))
+    low = np.minimum(at.astype(int), len(colors) - 2)
     t = (at - low)[..., None]
-    return colours[low] * (1 - t) + colours[low + 1] * t
+    return colors[low] * (1 - t) + colors[low + 1] * t
 
 
 def cloud(rng: Random, side: int, coarsest: int = 3, octaves: int = 4) -> np.ndarray:
@@ -67,8 +67,8 @@ def _places(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _canvas(pixels: np.ndarray) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    picture = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
-    return picture, ImageDraw.Draw(picture)
+    image = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    return image, ImageDraw.Draw(image)
 
 
 def _rgb(c: np.ndarray) -> tuple[int, ...]:
@@ -100,15 +100,15 @@ def _along(rng: Random, flow: np.ndarray, steps: int, stride: float) -> list[tup
 
 
 def _painted(rng: Random, side: int, count: int, steps: int, width: tuple[float, float], whirls: int) -> np.ndarray:
-    colours, tones, flow = palette(rng), cloud(rng, side), _flow(rng, side, whirls)
-    picture, pen = _canvas(colour(tones, colours))
+    colors, tones, flow = palette(rng), cloud(rng, side), _flow(rng, side, whirls)
+    image, pen = _canvas(color(tones, colors))
     for _ in range(count):
         points = _along(rng, flow, steps, side / 80)
         x, y = (int(v) % side for v in points[0])
         tone = tones[y, x] + rng.normal(0, 0.12)
-        shade = colour(np.array(tone), colours) + rng.normal(0, 0.05)
+        shade = color(np.array(tone), colors) + rng.normal(0, 0.05)
         pen.line(points, _rgb(shade), max(1, round(rng.uniform(*width) * side / 256)), joint="curve")
-    return np.asarray(picture) / 255
+    return np.asarray(image) / 255
 
 
 def strokes(rng: Random, side: int) -> np.ndarray:
@@ -122,19 +122,19 @@ def whirls(rng: Random, side: int) -> np.ndarray:
 
 
 def points(rng: Random, side: int) -> np.ndarray:
-    """Dots of pure colour."""
-    colours, tones = palette(rng), cloud(rng, side)
-    picture, pen = _canvas(np.broadcast_to(colours[-1], (side, side, 3)))
+    """Dots of pure color."""
+    colors, tones = palette(rng), cloud(rng, side)
+    image, pen = _canvas(np.broadcast_to(colors[-1], (side, side, 3)))
     radius = rng.uniform(1.5, 4) * side / 256
     for x, y in rng.random((int(0.9 * side**2 / (3 * radius**2)), 2)) * side:
-        shade = colour(np.array(tones[int(y), int(x)] + rng.normal(0, 0.18)), colours)
+        shade = color(np.array(tones[int(y), int(x)] + rng.normal(0, 0.18)), colors)
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), _rgb(shade))
-    return np.asarray(picture) / 255
+    return np.asarray(image) / 255
 
 
 def mosaic(rng: Random, side: int) -> np.ndarray:
-    """Cells of one colour with dark joints."""
-    colours, tones = palette(rng), cloud(rng, side)
+    """Cells of one color with dark joints."""
+    colors, tones = palette(rng), cloud(rng, side)
     seeds = rng.random((int(rng.integers(60, 260)), 2)).astype(np.float32)
     y, x = (v.astype(np.float32) for v in _places(side))
     nearest, second, owner = np.full((side, side), 9.0), np.full((side, side), 9.0), np.zeros((side, side), int)
@@ -145,18 +145,18 @@ def mosaic(rng: Random, side: int) -> np.ndarray:
         owner, nearest = np.where(closer, i, owner), np.where(closer, distance, nearest)
     values = np.array([tones[int(sy * side), int(sx * side)] for sy, sx in seeds]) + rng.normal(0, 0.1, len(seeds))
     joint = np.clip((second - nearest) * 120 - 0.4, 0, 1)[..., None]
-    return colour(values[owner], colours) * joint + 0.6 * colours[0] * (1 - joint)
+    return color(values[owner], colors) * joint + 0.6 * colors[0] * (1 - joint)
 
 
 def facets(rng: Random, side: int) -> np.ndarray:
-    """Overlapping triangles with edges, as in cubist pictures."""
-    colours = palette(rng)
-    picture, pen = _canvas(colour(cloud(rng, side), colours))
+    """Overlapping triangles with edges, as in cubist paintings."""
+    colors = palette(rng)
+    image, pen = _canvas(color(cloud(rng, side), colors))
     for _ in range(220):
-        centre, size = rng.random(2) * side, rng.uniform(0.05, 0.2) * side
-        corners = [tuple(centre + size * np.array([np.cos(a), np.sin(a)])) for a in rng.uniform(0, 2 * np.pi, 3)]
-        pen.polygon(corners, fill=_rgb(colour(rng.random(), colours)), outline=_rgb(0.5 * colours[0]))
-    return np.asarray(picture) / 255
+        center, size = rng.random(2) * side, rng.uniform(0.05, 0.2) * side
+        corners = [tuple(center + size * np.array([np.cos(a), np.sin(a)])) for a in rng.uniform(0, 2 * np.pi, 3)]
+        pen.polygon(corners, fill=_rgb(color(rng.random(), colors)), outline=_rgb(0.5 * colors[0]))
+    return np.asarray(image) / 255
 
 
 def marble(rng: Random, side: int) -> np.ndarray:
@@ -164,35 +164,35 @@ def marble(rng: Random, side: int) -> np.ndarray:
     y, x = _places(side)
     angle = rng.uniform(0, np.pi)
     phase = (x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(4, 14) + 3 * cloud(rng, side)
-    return colour(np.abs(np.sin(phase * np.pi)) ** rng.uniform(0.5, 1.5), palette(rng))
+    return color(np.abs(np.sin(phase * np.pi)) ** rng.uniform(0.5, 1.5), palette(rng))
 
 
-def watercolour(rng: Random, side: int) -> np.ndarray:
+def watercolor(rng: Random, side: int) -> np.ndarray:
     """Flat washes with dark rims, on grained paper."""
     tones = cloud(rng, side, 3, 3) * 5
     rim = np.clip(1 - np.abs(tones - np.round(tones)) * 18, 0, 1)[..., None]
-    washed = colour(np.round(tones) / 5, palette(rng)) * 0.8 + 0.2
+    washed = color(np.round(tones) / 5, palette(rng)) * 0.8 + 0.2
     grain = rng.normal(0, 0.025, (side, side, 1))
     return washed * (1 - 0.25 * rim) + grain
 
 
 def hatching(rng: Random, side: int) -> np.ndarray:
     """Ink lines in two directions, denser where it is darker."""
-    colours, tones = palette(rng), cloud(rng, side, 2, 3)
+    colors, tones = palette(rng), cloud(rng, side, 2, 3)
     y, x = _places(side)
-    page = np.broadcast_to(colours[-1], (side, side, 3))
+    page = np.broadcast_to(colors[-1], (side, side, 3))
     for i, angle in enumerate(rng.uniform(0, np.pi) + np.array([0, np.pi / 2.4])):
         wave = np.sin(
             (x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(30, 60) * np.pi + 2 * cloud(rng, side, 4, 2)
         )
         ink = np.clip((wave - 1.4 * tones + 0.5 - 0.3 * i) * 3, 0, 1)[..., None]
-        page = page * (1 - ink) + colours[i] * ink
+        page = page * (1 - ink) + colors[i] * ink
     return page
 
 
 def scales(rng: Random, side: int) -> np.ndarray:
     """Rows of arcs, as on fish, roofs and kimonos."""
-    colours, count = palette(rng), rng.integers(5, 12)
+    colors, count = palette(rng), rng.integers(5, 12)
     y, x = _places(side)
     result = np.zeros((side, side, 3))
     rings = rng.integers(2, 5)
@@ -202,16 +202,16 @@ def scales(rng: Random, side: int) -> np.ndarray:
         distance = np.hypot(u - np.round(u), (y - cy) * count) / 0.56
         inside = distance < 1
         tones = np.floor(distance * rings * 2) / (2 * rings)
-        result = np.where(inside[..., None], colour((tones * 3) % 1.01, colours), result)
+        result = np.where(inside[..., None], color((tones * 3) % 1.01, colors), result)
     return result
 
 
 def fabric(rng: Random, side: int) -> np.ndarray:
     """A checked cloth of threads."""
     y, x = _places(side)
-    colours = palette(rng)
+    colors = palette(rng)
     bands = rng.integers(0, 5, 12)
-    warp, weft = (colours[bands[(v * rng.integers(6, 14)).astype(int) % 12]] for v in (x, y))
+    warp, weft = (colors[bands[(v * rng.integers(6, 14)).astype(int) % 12]] for v in (x, y))
     threads = rng.integers(24, 56)
     over = (np.floor(x * threads) + np.floor(y * threads)) % 2
     round_ = 0.72 + 0.28 * np.abs(np.sin(np.pi * threads * np.where(over, x, y)))
@@ -220,10 +220,10 @@ def fabric(rng: Random, side: int) -> np.ndarray:
 
 def splashes(rng: Random, side: int) -> np.ndarray:
     """Thrown paint."""
-    colours = palette(rng)
-    picture, pen = _canvas(np.broadcast_to(colours[-1], (side, side, 3)))
+    colors = palette(rng)
+    image, pen = _canvas(np.broadcast_to(colors[-1], (side, side, 3)))
     for _ in range(160):
-        shade, flow = _rgb(colours[rng.integers(0, 4)]), rng.normal(0, 1, 2) * side / 12
+        shade, flow = _rgb(colors[rng.integers(0, 4)]), rng.normal(0, 1, 2) * side / 12
         x, y = rng.random(2) * side
         path = [(x, y)]
         for _ in range(12):
@@ -232,7 +232,7 @@ def splashes(rng: Random, side: int) -> np.ndarray:
         pen.line(path, shade, int(rng.integers(1, 4)), joint="curve")
         r = abs(rng.normal(0, 2.5)) * side / 256
         pen.ellipse((x - r, y - r, x + r, y + r), shade)
-    return np.asarray(picture) / 255
+    return np.asarray(image) / 255
 
 
 def stripes(rng: Random, side: int) -> np.ndarray:
@@ -240,8 +240,8 @@ def stripes(rng: Random, side: int) -> np.ndarray:
     y, x = _places(side)
     angle = rng.uniform(0, np.pi)
     phase = (x * np.cos(angle) + y * np.sin(angle)) * rng.uniform(5, 16) + rng.uniform(0, 1.5) * cloud(rng, side, 2, 2)
-    colours, order = palette(rng), rng.permutation(5)
-    return colours[order[np.floor(phase * 2).astype(int) % 5]]
+    colors, order = palette(rng), rng.permutation(5)
+    return colors[order[np.floor(phase * 2).astype(int) % 5]]
 
 
 def wood(rng: Random, side: int) -> np.ndarray:
@@ -249,21 +249,21 @@ def wood(rng: Random, side: int) -> np.ndarray:
     y, x = _places(side)
     distance = np.hypot(y - rng.uniform(-1, 2), (x - rng.uniform(-1, 2)) * rng.uniform(0.2, 1))
     phase = distance * rng.uniform(12, 30) + cloud(rng, side) * 1.5
-    fibre = rng.normal(0, 0.04, (side, 1, 1))
-    return colour(phase % 1.0, palette(rng)[1:]) + fibre
+    fiber = rng.normal(0, 0.04, (side, 1, 1))
+    return color(phase % 1.0, palette(rng)[1:]) + fiber
 
 
 def arcs(rng: Random, side: int) -> np.ndarray:
     """Truchet's tiles: quarter circles that join at random."""
-    count, colours = int(rng.integers(6, 14)), palette(rng)
+    count, colors = int(rng.integers(6, 14)), palette(rng)
     y, x = (v * count for v in _places(side))
     turned = rng.random((count, count))[y.astype(int), x.astype(int)] < 0.5
     u, v = x % 1, np.where(turned, 1 - y % 1, y % 1)
     distance = np.minimum(np.hypot(u, v), np.hypot(1 - u, 1 - v))
-    return colour(np.abs(distance - 0.5) * 2.5 % 1.0, colours)
+    return color(np.abs(distance - 0.5) * 2.5 % 1.0, colors)
 
 
 FAMILIES: tuple[Callable[[Random, int], np.ndarray], ...] = (
-    strokes, whirls, points, mosaic, facets, marble, watercolour, hatching, scales, fabric, splashes, stripes,
+    strokes, whirls, points, mosaic, facets, marble, watercolor, hatching, scales, fabric, splashes, stripes,
     wood, arcs,
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The loop of ``train_style.py``: the encoder, then the decoder, saved so that the same command goes on.
 
 A run directory holds ``config.json``, ``state.safetensors`` (where it is), ``stats.jsonl``, ``preview.png`` (what the
-decoder does to some pictures), and at the end ``style.safetensors``, which ``stylize.py --model`` takes. What a step is
+decoder does to some images), and at the end ``style.safetensors``, which ``stylize.py --model`` takes. What a step is
 shown depends on the seed and the number of the step alone, so a resumed run is the run that was not interrupted.
 """
 
@@ -27,7 +27,7 @@ from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, duration
 from stylegen.networks.trees import by_path
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
-from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
 from stylegen.style_transfer.stylize import stylize
@@ -35,9 +35,9 @@ from stylegen.style_transfer.train_step import Training
 
 STATE, RESULT, PREVIEW = "state.safetensors", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")
-# What may change between two sittings of a run.
+# What may change between two sessions of a run.
 RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
-_NORMALISING = 256  # squares that the encoder's activations are averaged over
+_NORMALIZATION_CROPS = 256  # that the encoder's activations are averaged over
 
 
 def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleModel:
@@ -47,14 +47,14 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
         StyleError: the directory is missing or holds something else; the encoder or the photographs cannot be used.
     """
     progress = progress or Progress()
-    photographs = training_images.resolved(config.pictures.photographs)
-    config = replace(config, pictures=replace(config.pictures, photographs=photographs))
+    photographs = training_images.resolved(config.data.photographs)
+    config = replace(config, data=replace(config.data, photographs=photographs))
     folder = _open_run(config)
     given = load_encoder(config.encoder.weights) if config.encoder.weights else None
-    progress.say(f"Drawing {config.pictures.rooms} rooms and {config.pictures.textures} textures.")
-    bank = training_images.open_bank(config.pictures)
-    progress.say(f"{len(bank.photographs)} photographs ({photographs}).")
-    run = _Run(config, folder, bank, progress)
+    progress.say(f"Drawing {config.data.rooms} rooms and {config.data.textures} textures.")
+    pool = training_images.open_pool(config.data)
+    progress.say(f"{len(pool.photographs)} photographs ({photographs}).")
+    run = _Run(config, folder, pool, progress)
     with _stoppable():
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
@@ -71,7 +71,7 @@ def _open_run(config: StyleConfig) -> Path:
     path = folder / "config.json"
     if path.is_file():
         try:
-            there = json.loads(path.read_text())
+            there = with_current_names(json.loads(path.read_text()))
             differing = [name for name in _differing(there, wanted) if name not in RESUMABLE]
         except (ValueError, AttributeError, TypeError) as error:
             raise StyleError(f"{path}: cannot be read ({error}); give another --run.dir.") from error
@@ -112,15 +112,16 @@ def _stoppable() -> Iterator[None]:
 
 
 class _Run:
-    """A training's directory, pictures and messages."""
+    """A training's directory, images and messages."""
 
-    def __init__(self, config: StyleConfig, folder: Path, bank: training_images.Bank, progress: Progress):
-        self.config, self.folder, self.bank, self.progress = config, folder, bank, progress
+    def __init__(self, config: StyleConfig, folder: Path, pool: training_images.ImagePool, progress: Progress):
+        self.config, self.folder, self.pool, self.progress = config, folder, pool, progress
 
-    def squares(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Squares:
+    def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
         """What a step is shown."""
-        p = self.config.pictures
-        return self.bank.draw(np.random.default_rng([self.config.run.seed, phase, step]), n, p.crop, p.zoom, shares)
+        data = self.config.data
+        rng = np.random.default_rng([self.config.run.seed, phase, step])
+        return self.pool.draw(rng, n, data.crop, data.zoom, shares)
 
     def save(self, phase: str, step: int, tree: Any, extra: dict[str, Any]) -> None:
         """Write the state; atomic."""
@@ -151,25 +152,31 @@ class _Run:
         restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)
         return restored
 
-    def loop(self, phase: str, start: int, training: Training, extra: dict[str, Any], step_of: Any, peek: Any) -> Any:
-        """All steps of a phase from ``start``; ``step_of(training, number)`` does one, ``peek`` shows the result."""
+    def loop(
+        self, phase: str, start: int, training: Training, extra: dict[str, Any], step_of: Any, save_preview: Any
+    ) -> Any:
+        """All steps of a phase from ``start``.
+
+        ``step_of(training, number)`` does one; ``save_preview(training)``, if there is one, shows the result so far.
+        """
         part_of = getattr(self.config, phase)
         total, speed, seen = part_of.steps, _Speed(part_of.batch), start
-        measured: dict[str, list[Any]] = {}
+        history: dict[str, list[Any]] = {}  # of each metric since the last report
         number = start
         try:
             for number in range(start, total):
-                training, found = step_of(training, number)
-                for name, value in found.items():
-                    measured.setdefault(name, []).append(value)
+                training, metrics = step_of(training, number)
+                for name, value in metrics.items():
+                    history.setdefault(name, []).append(value)
                 if (number + 1) % 50 == 0 or number + 1 == total:
-                    means = {name: float(np.mean(jax.device_get(values))) for name, values in measured.items()}
+                    means = {name: float(np.mean(jax.device_get(values))) for name, values in history.items()}
                     self.report(phase, number + 1, total, means, speed.since(number + 1 - seen))
-                    measured, seen = {}, number + 1
+                    history, seen = {}, number + 1
                 if (number + 1) % self.config.run.save_steps == 0:
                     self.save(phase, number + 1, training, extra)
-                if peek is not None and ((number + 1) % self.config.run.preview_steps == 0 or number + 1 == total):
-                    peek(training)
+                is_due = (number + 1) % self.config.run.preview_steps == 0 or number + 1 == total
+                if save_preview is not None and is_due:
+                    save_preview(training)
         except KeyboardInterrupt:
             jax.block_until_ready(training)
             self.save(phase, number, training, extra)
@@ -201,12 +208,12 @@ class _Speed:
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:
-    """Train the own encoder, as the first half of an autoencoder that also tells pictures apart."""
+    """Train the own encoder, as the first half of an autoencoder that also classifies images."""
     config = run.config
     phase, start = run.where()
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(config.stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(config.stages).items()}
-    shapes |= train_step.head_shapes(config.stages, run.bank.recognisable)
+    shapes |= train_step.head_shapes(config.stages, run.pool.num_classes)
     params = {name: jnp.asarray(x) for name, x in networks.random_params(shapes, config.run.seed).items()}
     if phase != "encoder":
         return part(params, "encoder.")  # the state of the decoder's training holds the trained one
@@ -216,16 +223,16 @@ def _encoder_of(run: _Run) -> dict[str, Any]:
         training, _ = run.restore("encoder", training, {})
 
     def step_of(training: Training, number: int) -> Any:
-        squares = run.squares(0, number, config.encoder.batch, training_images.STYLE_SHARES)
+        crops = run.crops(0, number, config.encoder.batch, training_images.STYLE_SHARES)
         rate = train_step.learning_rate(config.encoder.learning_rate, number, config.encoder.steps)
-        recognition = config.encoder.recognition
-        return train_step.encoder_step(training, *squares.arrays, rate, recognition, stages=config.stages)
+        weight = config.encoder.classification_weight
+        return train_step.encoder_step(training, *crops.arrays, rate, weight, stages=config.stages)
 
     training = run.loop("encoder", start, training, {}, step_of, None)
-    squares = run.squares(2, 0, _NORMALISING, training_images.STYLE_SHARES).images
+    images = run.crops(2, 0, _NORMALIZATION_CROPS, training_images.STYLE_SHARES).images
     encoder, decoder = part(training.params, "encoder."), part(training.params, "decoder.")
-    means = train_step.mean_activations(encoder, squares, stages=config.stages)
-    encoder, decoder = train_step.normalised(encoder, decoder, means)
+    means = train_step.mean_activations(encoder, images, stages=config.stages)
+    encoder, decoder = train_step.normalize_activations(encoder, decoder, means)
     run.save("decoder", 0, train_step.begin(decoder), encoder)
     return encoder
 
@@ -236,7 +243,7 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
     variance: Variance = "unbiased" if config.decoder.unbiased else "biased"
     decoder = {n: jnp.asarray(x) for n, x in networks.random_params(networks.decoder_shapes(stages), 1).items()}
     training = train_step.begin(decoder)
-    weights = train_step.Weights(config.decoder.content_weight, config.decoder.style_weight)
+    weights = train_step.LossWeights(config.decoder.content_weight, config.decoder.style_weight)
     encoder = {name: jnp.asarray(x) for name, x in encoder.items()}
     phase, start = run.where()
     if phase == "decoder":
@@ -244,8 +251,8 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
     start = start if phase == "decoder" else 0
 
     def step_of(training: Training, number: int) -> Any:
-        content = run.squares(3, number, config.decoder.batch, training_images.CONTENT_SHARES).images
-        style = run.squares(4, number, config.decoder.batch, training_images.STYLE_SHARES).images
+        content = run.crops(3, number, config.decoder.batch, training_images.CONTENT_SHARES).images
+        style = run.crops(4, number, config.decoder.batch, training_images.STYLE_SHARES).images
         rate = train_step.learning_rate(config.decoder.learning_rate, number, config.decoder.steps)
         return train_step.decoder_step(
             training, encoder, content, style, rate, weights, stages=stages, variance=variance
@@ -255,33 +262,33 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
         mine, trained = ({name: np.asarray(x) for name, x in tree.items()} for tree in (encoder, training.params))
         return StyleModel(stages, variance, mine, trained, str(run.folder / RESULT))
 
-    peek = _preview(run, model_of)
-    training = run.loop("decoder", start, training, encoder, step_of, peek)
+    save_preview = _preview_writer(run, model_of)
+    training = run.loop("decoder", start, training, encoder, step_of, save_preview)
     run.save("decoder", config.decoder.steps, training, encoder)
     return model_of(training)
 
 
-def _preview(run: _Run, model_of: Any) -> Any:
+def _preview_writer(run: _Run, model_of: Any) -> Any:
     """Writes ``preview.png``: contents in the first column, styles in the first row, results between them."""
-    bank, side = run.bank, 128
-    kinds = [bank.photographs[:3], bank.rooms[:3], bank.textures[:3]]
-    contents = [_fitted(picture, side) for kind in kinds for picture in kind][:4]
-    styles = [_fitted(picture, side) for picture in [*bank.textures[:6], *bank.photographs[-1:]]]
+    pool, side = run.pool, 128
+    kinds = [pool.photographs[:3], pool.rooms[:3], pool.textures[:3]]
+    contents = [_fitted(image, side) for kind in kinds for image in kind][:4]
+    styles = [_fitted(image, side) for image in [*pool.textures[:6], *pool.photographs[-1:]]]
 
-    def peek(training: Training) -> None:
+    def save_preview(training: Training) -> None:
         model = model_of(training)
         rows = [np.full((side, side, 3), 255, np.uint8), *styles]
         for content in contents:
             rows += [content, *(stylize(model, content, [style]) for style in styles)]
         save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
 
-    return peek
+    return save_preview
 
 
-def _fitted(picture: np.ndarray, side: int) -> np.ndarray:
+def _fitted(image: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
 
-    small = min(picture.shape[:2])
-    top, left = (picture.shape[0] - small) // 2, (picture.shape[1] - small) // 2
-    square = Image.fromarray(picture[top : top + small, left : left + small])
+    small = min(image.shape[:2])
+    top, left = (image.shape[0] - small) // 2, (image.shape[1] - small) // 2
+    square = Image.fromarray(image[top : top + small, left : left + small])
     return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))

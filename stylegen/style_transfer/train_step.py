@@ -1,4 +1,4 @@
-"""What is jitted in a style-transfer training: the encoder's step, its normalisation, the decoder's step."""
+"""What is jitted in a style-transfer training: the encoder's step, its normalization, the decoder's step."""
 
 import math
 from typing import Any, NamedTuple
@@ -39,15 +39,15 @@ def as_float(images: Array) -> Array:
 
 
 def head_shapes(stages: Stages, classes: int) -> dict[str, tuple[int, ...]]:
-    """The linear layer that tells pictures apart by means and deviations of all stages."""
+    """The linear layer that classifies images by means and standard deviations of all stages."""
     inputs = 2 * sum(stage[0] for stage in stages)
     return {"head.kernel": (inputs, classes), "head.bias": (classes,)}
 
 
 def encoder_loss(
-    params: Params, images: Array, labels: Array, recognition: float, stages: Stages
+    params: Params, images: Array, labels: Array, classification_weight: float, stages: Stages
 ) -> tuple[Array, dict[str, Array]]:
-    """Rebuilding from the last features, and telling which picture a square is of, by its statistics alone.
+    """Rebuilding a crop from its last features, and classifying which image it is of, by its statistics alone.
 
     The second makes the statistics, which AdaIN exchanges, say what a texture is; the first keeps what is where.
     """
@@ -56,27 +56,29 @@ def encoder_loss(
     rebuilt = networks.decode(_part(params, "decoder."), stages, maps[-1])
     error = jnp.mean(jnp.square(rebuilt - x))
     pairs = [losses.statistics(features, "biased") for features in maps]
-    found = jnp.concatenate([s / (1e-3 + jnp.mean(s, axis=1, keepdims=True)) for pair in pairs for s in pair], axis=1)
-    scores = found @ params["head.kernel"] + params["head.bias"]
-    known = labels >= 0
-    entropy = optax.softmax_cross_entropy_with_integer_labels(scores, jnp.maximum(labels, 0))
-    confusion = jnp.sum(entropy * known) / jnp.maximum(jnp.sum(known), 1)
-    right = jnp.sum((jnp.argmax(scores, axis=1) == labels) & known) / jnp.maximum(jnp.sum(known), 1)
-    total = 100 * error + recognition * confusion
-    return total, {"error": error, "recognised": right}
+    inputs = jnp.concatenate([s / (1e-3 + jnp.mean(s, axis=1, keepdims=True)) for pair in pairs for s in pair], axis=1)
+    logits = inputs @ params["head.kernel"] + params["head.bias"]
+    labeled = labels >= 0
+    count = jnp.maximum(jnp.sum(labeled), 1)
+    entropies = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+    cross_entropy = jnp.sum(entropies * labeled) / count
+    accuracy = jnp.sum((jnp.argmax(logits, axis=1) == labels) & labeled) / count
+    total = 100 * error + classification_weight * cross_entropy
+    return total, {"error": error, "accuracy": accuracy}
 
 
 @compilation.jit(precision=None, static_argnames="stages", donate_argnames="training")
 def encoder_step(
-    training: Training, images: Array, labels: Array, rate: float, recognition: float, *, stages: Stages
+    training: Training, images: Array, labels: Array, rate: float, classification_weight: float, *, stages: Stages
 ) -> Any:
-    """One batch of uint8 squares [N, h, w, 3] with labels [N]: the new state, and measurements."""
-    found = jax.grad(encoder_loss, has_aux=True)(training.params, images, labels, recognition, stages)
-    return _updated(training, found, rate)
+    """One batch of uint8 crops [N, h, w, 3] with labels [N]: the new state, and metrics."""
+    gradient = jax.grad(encoder_loss, has_aux=True)
+    gradients, metrics = gradient(training.params, images, labels, classification_weight, stages)
+    return _updated(training, gradients, rate), metrics
 
 
-class Weights(NamedTuple):
-    """Of the two losses."""
+class LossWeights(NamedTuple):
+    """Weights of the decoder's two losses."""
 
     content: float
     style: float
@@ -87,7 +89,7 @@ def decoder_loss(
     encoder: Params,
     content: Array,
     style: Array,
-    weights: Weights,
+    weights: LossWeights,
     stages: Stages,
     variance: losses.Variance,
 ) -> tuple[Array, dict[str, Array]]:
@@ -96,9 +98,9 @@ def decoder_loss(
     maps = networks.encode(encoder, stages, as_float(jnp.concatenate([content, style])))
     styles = [losses.statistics(features[n:], variance) for features in maps]
     target = losses.adain(maps[-1][:n], *styles[-1], variance)
-    found = networks.encode(encoder, stages, networks.decode(decoder, stages, target))
-    content_loss = jnp.mean(losses.content_loss(found[-1], target))
-    style_loss = jnp.mean(losses.style_loss(found, styles, variance))
+    result_maps = networks.encode(encoder, stages, networks.decode(decoder, stages, target))
+    content_loss = jnp.mean(losses.content_loss(result_maps[-1], target))
+    style_loss = jnp.mean(losses.style_loss(result_maps, styles, variance))
     total = weights.content * content_loss + weights.style * style_loss
     return total, {"content": content_loss, "style": style_loss}
 
@@ -110,21 +112,21 @@ def decoder_step(
     content: Array,
     style: Array,
     rate: float,
-    weights: Weights,
+    weights: LossWeights,
     *,
     stages: Stages,
     variance: losses.Variance,
 ) -> Any:
-    """One batch of uint8 contents and styles [N, h, w, 3]: the new state, and measurements."""
+    """One batch of uint8 contents and styles [N, h, w, 3]: the new state, and metrics."""
     gradient = jax.grad(decoder_loss, has_aux=True)
-    return _updated(training, gradient(training.params, encoder, content, style, weights, stages, variance), rate)
+    gradients, metrics = gradient(training.params, encoder, content, style, weights, stages, variance)
+    return _updated(training, gradients, rate), metrics
 
 
-def _updated(training: Training, found: Any, rate: float) -> Any:
-    gradients, measured = found
+def _updated(training: Training, gradients: Params, rate: float) -> Training:
     updates, moments = ADAM.update(gradients, training.moments)
     params = jax.tree.map(lambda p, u: p - rate * u, training.params, updates)
-    return Training(params, moments), measured
+    return Training(params, moments)
 
 
 def _part(params: Params, prefix: str) -> Params:
@@ -133,11 +135,11 @@ def _part(params: Params, prefix: str) -> Params:
 
 @compilation.jit(precision=None, static_argnames="stages")
 def mean_activations(encoder: Params, images: Array, *, stages: Stages) -> list[Array]:
-    """Mean [C] over squares and positions of what every convolution of the encoder gives after its ReLU."""
+    """Mean [C] over crops and positions of what every convolution of the encoder gives after its ReLU."""
     return [jnp.mean(x, axis=(0, 1, 2)) for x in networks.activations(encoder, stages, as_float(images))]
 
 
-def normalised(encoder: Params, decoder: Params, means: list[Array]) -> tuple[Params, Params]:
+def normalize_activations(encoder: Params, decoder: Params, means: list[Array]) -> tuple[Params, Params]:
     """Weights of the same functions whose activations all have the mean 1, as the published VGG of style transfer.
 
     So every channel counts alike in the style loss. ReLU lets a positive factor pass; the decoder's first convolution

@@ -1,4 +1,4 @@
-"""What the style networks are trained on: squares of drawn rooms, drawn textures and photographs. Numpy only."""
+"""What the style networks are trained on: crops of drawn rooms, drawn textures and photographs. Numpy only."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import Image
 from stylegen.data import imaging
 from stylegen.data.toy import bedrooms
 from stylegen.style_transfer import StyleError, textures
-from stylegen.style_transfer.config import PicturesConfig
+from stylegen.style_transfer.config import DataConfig
 
 # Photographs in scikit-image's wheel that anyone may use for anything, with what its documentation states of each.
 PUBLIC_DOMAIN = {
@@ -27,40 +27,40 @@ PUBLIC_DOMAIN = {
     "rocket.jpg": "SpaceX, public domain",
 }
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-# How often a square is of a room, a texture, a photograph.
+# How often a crop is of a room, a texture, a photograph.
 CONTENT_SHARES, STYLE_SHARES = (0.4, 0.25, 0.35), (0.1, 0.65, 0.25)
 _SMALLEST = 64  # pixels a side of a photograph that is of use
 
 
 @dataclass(frozen=True)
-class Bank:
-    """Pictures by kind (rooms, textures, photographs), uint8 [h, w, 3] each."""
+class ImagePool:
+    """Images by kind, uint8 [h, w, 3] each."""
 
     rooms: list[np.ndarray]
     textures: list[np.ndarray]
     photographs: list[np.ndarray]
 
     @property
-    def recognisable(self) -> int:
-        """Number of pictures that differ enough to be told apart: all but the rooms."""
+    def num_classes(self) -> int:
+        """Number of images that differ enough to be distinguished: all but the rooms."""
         return len(self.textures) + len(self.photographs)
 
-    def draw(self, rng: np.random.Generator, n: int, size: int, zoom: float, shares: tuple[float, ...]) -> "Squares":
-        """``n`` random squares of ``size`` pixels; kinds that are not there leave their share to the others."""
+    def draw(self, rng: np.random.Generator, n: int, size: int, zoom: float, shares: tuple[float, ...]) -> "Crops":
+        """Draw ``n`` random crops of ``size`` pixels; kinds without images leave their share to the others."""
         kinds = [self.rooms, self.textures, self.photographs]
         weights = np.array([share * bool(kind) for share, kind in zip(shares, kinds, strict=True)])
-        squares, labels = np.empty((n, size, size, 3), np.uint8), np.empty(n, np.int32)
+        images, labels = np.empty((n, size, size, 3), np.uint8), np.empty(n, np.int32)
         for i in range(n):
             kind = rng.choice(3, p=weights / weights.sum())
             which = int(rng.integers(len(kinds[kind])))
-            squares[i] = _recoloured(rng, _square(rng, kinds[kind][which], size, zoom))
+            images[i] = _jitter_color(rng, _random_crop(rng, kinds[kind][which], size, zoom))
             labels[i] = (-1, which, len(self.textures) + which)[kind]
-        return Squares(squares, labels)
+        return Crops(images, labels)
 
 
 @dataclass(frozen=True)
-class Squares:
-    """uint8 [n, size, size, 3] and which picture each is of, [n]; -1 for rooms, which are much alike."""
+class Crops:
+    """uint8 [n, size, size, 3] and the number of the image that each is of, [n]; -1 for rooms, which are much alike."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -71,26 +71,26 @@ class Squares:
         return self.images, self.labels
 
 
-def _square(rng: np.random.Generator, picture: np.ndarray, size: int, zoom: float) -> np.ndarray:
-    """A random square, cut at ``size`` to ``zoom`` times that, made smaller with antialiasing, mirrored at random."""
-    largest = max(size, min(*picture.shape[:2], size * zoom))
+def _random_crop(rng: np.random.Generator, image: np.ndarray, size: int, zoom: float) -> np.ndarray:
+    """A random square of ``size`` to ``zoom`` times that, made smaller with antialiasing, mirrored at random."""
+    largest = max(size, min(*image.shape[:2], size * zoom))
     side = rng.uniform(size, largest)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     top, left = rng.uniform(0, max(height - side, 0)), rng.uniform(0, max(width - side, 0))
     box = (left, top, min(left + side, width), min(top + side, height))
-    cut = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return cut[:, ::-1] if rng.random() < 0.5 else cut
+    crop = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
-def _recoloured(rng: np.random.Generator, square: np.ndarray) -> np.ndarray:
+def _jitter_color(rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
     """Channels exchanged in a third of all cases, contrast and brightness changed a little in all."""
     if rng.random() < 1 / 3:
-        square = square[:, :, rng.permutation(3)]
+        crop = crop[:, :, rng.permutation(3)]
     contrast, brightness = rng.uniform(0.7, 1.15), rng.uniform(-20, 20)
-    return np.clip((square.astype(np.float32) - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
+    return np.clip((crop.astype(np.float32) - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
 
 
-def open_bank(config: PicturesConfig) -> Bank:
+def open_pool(config: DataConfig) -> ImagePool:
     """Draw the rooms and textures and read the photographs.
 
     Raises:
@@ -98,7 +98,7 @@ def open_bank(config: PicturesConfig) -> Bank:
     """
     rooms = list(bedrooms.render(range(config.rooms), config.side, config.seed)) if config.rooms else []
     drawn = [textures.texture(i, config.side, config.seed) for i in range(config.textures)]
-    return Bank(rooms, drawn, [read(path) for path in photograph_files(config.photographs)])
+    return ImagePool(rooms, drawn, [read(path) for path in photograph_files(config.photographs)])
 
 
 def resolved(photographs: str) -> str:
@@ -109,7 +109,7 @@ def resolved(photographs: str) -> str:
 
 
 def photograph_files(photographs: str) -> list[Path]:
-    """Files of the photographs that ``PicturesConfig.photographs`` names.
+    """Files of the photographs that ``DataConfig.photographs`` names.
 
     Raises:
         StyleError: there are none.
@@ -121,18 +121,18 @@ def photograph_files(photographs: str) -> list[Path]:
         folder = _scikit_image()
         if folder is None:
             raise StyleError(
-                "pictures.photographs = 'scikit-image': that package is not here; pip install scikit-image, or train "
-                "without photographs: --pictures.photographs none."
+                "data.photographs = 'scikit-image': that package is not here; pip install scikit-image, or train "
+                "without photographs: --data.photographs none."
             )
         return [folder / name for name in PUBLIC_DOMAIN if (folder / name).is_file()]
     files = picture_files(Path(photographs)) if Path(photographs).is_dir() else []
     if not files:
-        raise StyleError(f"pictures.photographs = {photographs!r}: no such folder, or no pictures in it.")
+        raise StyleError(f"data.photographs = {photographs!r}: no such folder, or no images in it.")
     return files
 
 
 def _scikit_image() -> Path | None:
-    """The folder of its pictures; the package itself is not imported."""
+    """The folder of its images; the package itself is not imported."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -140,32 +140,32 @@ def _scikit_image() -> Path | None:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Files in a folder whose names are those of pictures, sorted."""
+    """Files in a folder whose names are those of images, sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def read(path: Path, smallest: int = _SMALLEST) -> np.ndarray:
-    """A picture file as uint8 [h, w, 3].
+    """An image file as uint8 [h, w, 3].
 
     Raises:
-        StyleError: it is no picture, has too many pixels, or a side of less than ``smallest``.
+        StyleError: it is no image, has too many pixels, or a side of less than ``smallest``.
     """
     try:
-        picture = np.asarray(imaging.decode(path.read_bytes(), 3))
+        image = np.asarray(imaging.decode(path.read_bytes(), 3))
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except imaging.UnreadableImageError as error:
-        raise StyleError(f"{path}: not a picture that can be used: {str(error).rstrip('.')}.") from error
-    if min(picture.shape[:2]) < smallest:
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise StyleError(f"{path}: not an image that can be used: {str(error).rstrip('.')}.") from error
+    if min(image.shape[:2]) < smallest:
+        size = f"{image.shape[1]}x{image.shape[0]}"
         raise StyleError(f"{path}: {size} pixels are too few; at least {smallest} a side are needed.")
-    return picture
+    return image
 
 
-def ahead(draw: Iterator[Squares]) -> Iterator[Squares]:
-    """The same squares, the next ones drawn while these are used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="squares") as pool:
-        waiting = pool.submit(next, draw, None)
-        while (squares := waiting.result()) is not None:
-            waiting = pool.submit(next, draw, None)
-            yield squares
+def ahead(draw: Iterator[Crops]) -> Iterator[Crops]:
+    """The same crops, the next ones drawn while these are used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="crops") as executor:
+        waiting = executor.submit(next, draw, None)
+        while (crops := waiting.result()) is not None:
+            waiting = executor.submit(next, draw, None)
+            yield crops

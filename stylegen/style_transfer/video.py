@@ -19,7 +19,7 @@ from stylegen.runtime import compilation
 BLEND = 0.7  # share of the moved result before, where the contents agree
 _BLOCK = 8  # pixels a side of what moves together; matched over thrice that, so that it has something to hold on to
 _REACH = 7  # pixels that a block may have moved, at a quarter of the size; 28 in all
-_AGREE = 12.0  # grey levels: contents that differ by more hardly count as the same
+_AGREE = 12.0  # gray levels: contents that differ by more hardly count as the same
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Transfer = Callable[[np.ndarray], np.ndarray]
@@ -27,7 +27,7 @@ Transfer = Callable[[np.ndarray], np.ndarray]
 
 @dataclass
 class Consistency:
-    """Mean change, in grey levels, of what should have stayed: each frame against the moved one before, where seen."""
+    """Mean change, in gray levels, of what should have stayed: each frame against the moved one before, where seen."""
 
     content: list[float] = field(default_factory=list)  # of the video itself: noise and imperfect motion
     single: list[float] = field(default_factory=list)  # of frames transferred one by one
@@ -38,13 +38,13 @@ class Consistency:
             return "a single frame, so nothing to compare"
         content, single, blended = (float(np.mean(x)) for x in (self.content, self.single, self.blended))
         return (
-            f"change along the motion {blended:.2f} grey levels; {single:.2f} without blending, "
+            f"change along the motion {blended:.2f} gray levels; {single:.2f} without blending, "
             f"{content:.2f} in the video itself"
         )
 
 
 def blended(
-    frames: Iterable[np.ndarray], transfer: Transfer, blend: float = BLEND, found: Consistency | None = None
+    frames: Iterable[np.ndarray], transfer: Transfer, blend: float = BLEND, consistency: Consistency | None = None
 ) -> Iterator[np.ndarray]:
     """Transferred frames, steadied.
 
@@ -52,7 +52,7 @@ def blended(
         frames: uint8 [h, w, 3] each.
         transfer: gives a frame its style.
         blend: share of the moved result before, in [0, 1); 0 leaves every frame by itself.
-        found: takes the measurements.
+        consistency: receives the measurements.
 
     Yields:
         uint8 [h, w, 3].
@@ -66,8 +66,9 @@ def blended(
             motion = estimate_motion(content, frame)
             agreement, mixed, changes = _blend(content, frame, alone, single, last, motion, blend)
             result = np.asarray(mixed)
-            if found is not None and float(agreement) > 0:
-                for series, change in zip((found.content, found.single, found.blended), changes, strict=True):
+            if consistency is not None and float(agreement) > 0:
+                series_of = (consistency.content, consistency.single, consistency.blended)
+                for series, change in zip(series_of, changes, strict=True):
                     series.append(float(change))
         before = (frame, single, result)
         yield result
@@ -85,8 +86,8 @@ def _motion(before: Array, now: Array) -> Array:
     coarse = _matched(small[0], small[1], jnp.zeros((*small[0].shape, 2), jnp.int32), _REACH)
     start = 4 * coarse.repeat(4, 0).repeat(4, 1)
     pad = [(0, a.shape[0] - start.shape[0]), (0, a.shape[1] - start.shape[1]), (0, 0)]
-    whole = _matched(a, b, jnp.pad(start, pad, mode="edge"), 3)
-    return whole.astype(jnp.float32)
+    motion = _matched(a, b, jnp.pad(start, pad, mode="edge"), 3)
+    return motion.astype(jnp.float32)
 
 
 def _shrunk(x: Array) -> Array:

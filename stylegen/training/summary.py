@@ -71,11 +71,11 @@ def parameter_table(config: Config) -> str:
 
 
 def describe(config: Config, img_per_sec: float | None = None) -> str:
-    """The resolved configuration, the schedule and the parameters, for ``--dry_run``."""
+    """The resolved configuration, the schedule and the parameters, for ``--dry-run``."""
     note = (
         f"hours: at {img_per_sec:g} images/s at {config.resolution} pixels; other stages predicted by multiplications"
         if img_per_sec
-        else "hours: give --img_per_sec, the speed at full resolution"
+        else "hours: give --img-per-sec, the speed at full resolution"
     )
     return "\n".join([to_json(config), schedule_table(config, img_per_sec), note, "", parameter_table(config)])
 

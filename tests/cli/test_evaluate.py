@@ -83,24 +83,24 @@ def test_provenance_is_complete(in_a_folder, pictures):
     np.save("A.npy", pictures[0])
     np.save("B.npy", pictures[1])
     assert run("--images A.npy --reference B.npy --metrics fid,swd,kid --extractor random_vgg --json out.json") == 0
-    found = json.loads((in_a_folder / "out.json").read_text())
-    fid = found["fid"]["provenance"]
+    results = json.loads((in_a_folder / "out.json").read_text())
+    fid = results["fid"]["provenance"]
     assert fid["extractor"]["extractor"] == "random_vgg" and len(fid["extractor"]["weights_sha256"]) == 64
     assert "antialiased" in fid["extractor"]["resize"] and fid["versions"]["stylegen"]
     for side, n in (("fakes", COUNT), ("reals", COUNT + 3)):
         assert fid[side]["count"] == fid[side]["images"] == n and len(fid[side]["fingerprint"]) == 64
         assert {"crop", "resize_filter", "resolution", "channels", "order_seed"} <= set(fid[side])
-    assert "extractor" not in found["swd"]["provenance"]
-    assert set(found["swd"]["provenance"]["by_resolution"]) == {"16"}
-    assert found["kid"]["provenance"]["subset_size"] == COUNT
+    assert "extractor" not in results["swd"]["provenance"]
+    assert set(results["swd"]["provenance"]["by_resolution"]) == {"16"}
+    assert results["kid"]["provenance"]["subset_size"] == COUNT
 
 
 def test_the_same_images_have_no_distance(in_a_folder, pictures):
     np.save("A.npy", pictures[0])
     assert run("--images A.npy --reference A.npy --metrics fid,pr --extractor random_vgg --json out.json") == 0
-    found = json.loads((in_a_folder / "out.json").read_text())
-    assert found["fid"]["value"] == pytest.approx(0, abs=1e-4)
-    assert found["pr_precision"]["value"] == found["pr_recall"]["value"] == 1
+    results = json.loads((in_a_folder / "out.json").read_text())
+    assert results["fid"]["value"] == pytest.approx(0, abs=1e-4)
+    assert results["pr_precision"]["value"] == results["pr_recall"]["value"] == 1
 
 
 def test_statistics_of_reals_are_kept(in_a_folder, pictures, monkeypatch):
@@ -143,26 +143,35 @@ def toy_generator(make_generator):
 
 def test_a_generator_against_its_data(toy_generator, in_a_folder):
     assert run("--run g.safetensors --metrics fid10,swd10,kid10_full --extractor random_vgg --json out.json") == 0
-    found = json.loads((in_a_folder / "out.json").read_text())
-    made = found["fid10"]["provenance"]
-    assert made["fakes"]["noise"] == "random" and made["fakes"]["psi"] == 1 and made["fakes"]["kimg"] == 5
-    assert made["fakes"]["count"] == made["reals"]["count"] == 10
-    assert made["reals"]["fingerprint"] == f"toy_bedrooms-v{DRAWING_VERSION}-20" and not made["reals"]["mirror"]
-    assert found["kid10_full"]["provenance"]["reals"]["count"] == 20
+    results = json.loads((in_a_folder / "out.json").read_text())
+    provenance = results["fid10"]["provenance"]
+    assert (
+        provenance["fakes"]["noise"] == "random"
+        and provenance["fakes"]["psi"] == 1
+        and provenance["fakes"]["kimg"] == 5
+    )
+    assert provenance["fakes"]["count"] == provenance["reals"]["count"] == 10
+    assert (
+        provenance["reals"]["fingerprint"] == f"toy_bedrooms-v{DRAWING_VERSION}-20"
+        and not provenance["reals"]["mirror"]
+    )
+    assert results["kid10_full"]["provenance"]["reals"]["count"] == 20
     # The same pictures by hand.
     np.save("fakes.npy", stylegen.sample(toy_generator, range(10), noise="random"))
     np.save("reals.npy", render(np.random.RandomState(0).permutation(20)[:10], SIDE))
     assert run("--images fakes.npy --reference reals.npy --metrics fid --extractor random_vgg --json two.json") == 0
     again = json.loads((in_a_folder / "two.json").read_text())
-    assert found["fid10"]["value"] == pytest.approx(again["fid"]["value"], rel=1e-3)
+    assert results["fid10"]["value"] == pytest.approx(again["fid"]["value"], rel=1e-3)
 
 
 def test_path_length(toy_generator, in_a_folder):
-    assert run("--run g.safetensors --metrics ppl6_wend,ppl6_zfull --ppl_distance random_vgg --json out.json") == 0
-    found = json.loads((in_a_folder / "out.json").read_text())
-    assert found["ppl6_wend"]["value"] > 0 and found["ppl6_zfull"]["value"] > 0
-    made = found["ppl6_wend"]["provenance"]
-    assert "not LPIPS" in made["distance"]["distance"] and made["epsilon"] == 1e-4 and made["kept"] == 6
+    assert run("--run g.safetensors --metrics ppl6_wend,ppl6_zfull --ppl-distance random_vgg --json out.json") == 0
+    results = json.loads((in_a_folder / "out.json").read_text())
+    assert results["ppl6_wend"]["value"] > 0 and results["ppl6_zfull"]["value"] > 0
+    provenance = results["ppl6_wend"]["provenance"]
+    assert (
+        "not LPIPS" in provenance["distance"]["distance"] and provenance["epsilon"] == 1e-4 and provenance["kept"] == 6
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,8 +228,8 @@ def test_pictures_of_many_sizes_with_a_resolution(in_a_folder):
     sizes = [(20, 30), (16, 16), (40, 17)]
     write_folder([np.full((*size, 3), 40 * i, np.uint8) for i, size in enumerate(sizes)], in_a_folder / "mixed")
     assert run("--images mixed --reference mixed --metrics swd --resolution 16 --json out.json") == 0
-    made = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]
-    assert made["fakes"]["crop"] == "center-crop" and made["fakes"]["resize_filter"] == "lanczos"
+    provenance = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]
+    assert provenance["fakes"]["crop"] == "center-crop" and provenance["fakes"]["resize_filter"] == "lanczos"
 
 
 def test_download_says_what_it_is(monkeypatch, capsys, in_a_folder):

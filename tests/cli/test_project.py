@@ -54,13 +54,13 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert names(out) == files
     said = capsys.readouterr().out
     assert "photo.jpg: 40x20 pixels, 20 cut off at left and right" in said and "compared by pixels at 2 scales" in said
-    found, tuned = result.load("out/projection.npz"), stylegen.load("out/tuned.safetensors")
-    np.testing.assert_array_equal(read("out/projected.png"), result.draw(tuned, found)[0])
+    projection, tuned = result.load("out/projection.npz"), stylegen.load("out/tuned.safetensors")
+    np.testing.assert_array_equal(read("out/projected.png"), result.draw(tuned, projection)[0])
 
     assert call(sample, "--run g.safetensors --from out/projection.npz --mix-seed 7,8 --layers 4-5 --out mixed") == 0
     assert names(in_a_folder / "mixed") == ["grid.png", "photo-seed0007.png", "photo-seed0008.png"]
     seven = stylegen.styles(G, stylegen.latents([7], G.z_dim))[0]
-    expected = stylegen.synthesize(G, np.concatenate([found.ws[0, :4], seven[4:]]))
+    expected = stylegen.synthesize(G, np.concatenate([projection.ws[0, :4], seven[4:]]))
     assert_alike(read("mixed/photo-seed0007.png"), expected)
 
     assert call(sample, "--run out/tuned.safetensors --from out/projection.npz --out again") == 0
@@ -70,7 +70,7 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert call(sample, f"--run g.safetensors --from {both} --interpolate --frames 3 --out walk") == 0
     assert len(list((in_a_folder / "walk").glob("frame*.png"))) == 4
     for path in (in_a_folder / "walk").glob("frame*.png"):
-        assert_alike(read(path), result.draw(G, found)[0])
+        assert_alike(read(path), result.draw(G, projection)[0])
 
     assert call(edit, "--run g.safetensors --discover 3 --samples 100 --out edits") == 0
     command = (
@@ -79,7 +79,7 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     assert call(edit, f"{command} --out edited") == 0
     moved = result.load("edited/edited.npz")
     direction = directions.load("edits/directions.npz", G).get("pca2")
-    np.testing.assert_array_equal(moved.ws, directions.move(found.ws, direction, -1.5))
+    np.testing.assert_array_equal(moved.ws, directions.move(projection.ws, direction, -1.5))
     np.testing.assert_array_equal(read("edited/edited-photo.png"), result.draw(G, moved)[0])
 
 
@@ -99,14 +99,14 @@ def test_directions_are_found_named_and_applied(G, in_a_folder, capsys):
     assert call(edit, f"{command} --discover 2 --method pca,sefa --ranges all,0-1 --out edits") == 0
     listed = ["pca0", "pca0@0-1", "pca1", "pca1@0-1", "sefa0", "sefa0@0-1", "sefa1", "sefa1@0-1"]
     assert names(in_a_folder / "edits") == sorted(["directions.npz", *(f"{name}.png" for name in listed)])
-    found = directions.load("edits/directions.npz", G)
-    assert found.get("pca0").layers == tuple(range(6)) and found.get("sefa1@0-1").layers == (0, 1)
+    table = directions.load("edits/directions.npz", G)
+    assert table.get("pca0").layers == tuple(range(6)) and table.get("sefa1@0-1").layers == (0, 1)
     assert call(edit, "--rename 0=light,sefa0=wall --out edits") == 0
     assert (in_a_folder / "edits" / "light.png").exists() and not (in_a_folder / "edits" / "pca0.png").exists()
     assert call(edit, f"{command} --apply light --strength -3..3 --steps 5 --out edits") == 0
     page = read("edits/light-applied.png")
     ws = stylegen.styles(G, stylegen.latents([0, 1], G.z_dim))
-    expected = stylegen.synthesize(G, ws + np.float32(1.5) * found.get("pca0").vector)[1]
+    expected = stylegen.synthesize(G, ws + np.float32(1.5) * table.get("pca0").vector)[1]
     strip = page[-16:]
     assert any(np.array_equal(strip[:, x : x + 16], expected) for x in range(page.shape[1] - 15))
     assert "light at -3, -1.5, 0, 1.5, 3" in capsys.readouterr().out

@@ -46,7 +46,7 @@ def test_pictures_and_their_grid(G, in_a_folder, capsys):
     np.testing.assert_array_equal(read("out/seed0042.png"), expected[4])
     np.testing.assert_array_equal(read("out/seed0001.png"), expected[1])
     np.testing.assert_array_equal(read("out/grid.png"), images.grid(expected, 3, scale=8))
-    assert "out: 5 pictures, seed0000.png to seed0042.png; grid.png shows all of them" in capsys.readouterr().out
+    assert "out: 5 images, seed0000.png to seed0042.png; grid.png shows all of them" in capsys.readouterr().out
 
 
 def test_a_long_list_makes_a_grid_of_the_first(G, in_a_folder, capsys):
@@ -144,7 +144,7 @@ def test_a_walk_as_a_video(in_a_folder, suffix, capsys):
         ("--interpolate --seeds 1,2 --out out/walk.avi", "cannot write .avi"),
         ("--run classes.safetensors --interpolate --seeds 1,2 --labels 0,1 --space z", "stays in one class"),
         ("--seeds 1 --out g.safetensors", "g.safetensors is a file, not a folder"),
-        ("--seeds 1 --out a.png", "single pictures go to a folder"),
+        ("--seeds 1 --out a.png", "single images go to a folder"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(in_a_folder, capsys, command, words):

@@ -55,14 +55,14 @@ def test_a_picture(capsys):
     def distance(picture, other):
         return np.abs(picture.mean((0, 1)) - other.mean((0, 1))).sum()
 
-    assert distance(result, style) < 0.5 * distance(content, style)  # it has the colours of the style
+    assert distance(result, style) < 0.5 * distance(content, style)  # it has the colors of the style
 
 
-def test_a_folder_with_weights_and_colours(capsys):
+def test_a_folder_with_weights_and_colors(capsys):
     command = "--content rooms --style a.png,b.png --weights 0.3,0.7 --preserve-color --style-size 32 --out results"
     assert run(command) == 0
     assert pixels("results/0.png").shape == (*SIZE, 3) and pixels("results/1.png").shape == (*SIZE, 3)
-    assert "2 pictures" in capsys.readouterr().out
+    assert "2 images" in capsys.readouterr().out
     assert run(command) == 2
     assert "exists already" in capsys.readouterr().err
     assert run(command + " --overwrite") == 0
@@ -98,8 +98,8 @@ def test_a_video(capsys):
     assert run("--content in.mp4 --style a.png --style-size 0 --out out.mp4") == 0
     out = capsys.readouterr().out
     assert "consistency: change along the motion" in out and "without blending" in out
-    made = video.open_video("out.mp4")
-    assert (made.width, made.height, made.frames, made.fps) == (64, 48, 4, 10)
+    styled = video.open_video("out.mp4")
+    assert (styled.width, styled.height, styled.frames, styled.fps) == (64, 48, 4, 10)
     assert run("--content in.mp4 --style a.png --preserve-color --out frames") == 0
     assert pixels("frames/frame00003.png").shape == (*SIZE, 3)
 
@@ -111,8 +111,8 @@ def test_a_video(capsys):
         ("--content room.png --out out.png", "--style is missing"),
         ("--content room.png --style a.png", "--out is missing"),
         ("--content none.png --style a.png --out out.png", "--content none.png: there is no such file or folder"),
-        ("--content text.png --style a.png --out out.png", "text.png: not a picture that can be used"),
-        ("--content room.png --style text.png --out out.png", "text.png: not a picture that can be used"),
+        ("--content text.png --style a.png --out out.png", "text.png: not an image that can be used"),
+        ("--content room.png --style text.png --out out.png", "text.png: not an image that can be used"),
         ("--content room.png --style none.png --out out.png", "none.png: cannot be read: No such file"),
         ("--content small.png --style a.png --out out.png", "small.png: 10x10 pixels are too few; at least 16"),
         ("--content room.png --style a.png,b.png --weights 0.3,0.3 --out out.png", "their sum is 0.6; it must be 1"),
@@ -151,7 +151,7 @@ def test_wrong_commands(command, message, capsys, tmp_path):
 def test_a_huge_picture_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("stylegen.data.imaging.MAX_PIXELS", 2500)
     assert run("--content room.png --style a.png --out out.png") == 2
-    assert "room.png: not a picture that can be used: 64x48 pixels are too many" in capsys.readouterr().err
+    assert "room.png: not an image that can be used: 64x48 pixels are too many" in capsys.readouterr().err
 
 
 def test_a_weight_file_of_another_network(capsys):

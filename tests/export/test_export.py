@@ -256,6 +256,9 @@ def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     G = make_generator(classes=2, resolution=8)
     files.save_folder(G, "stablehlo", tmp_path / "hub", model_card.facts(None, G, None))
     card = (tmp_path / "hub" / "README.md").read_text()
+    assert f"was exported by jax {importlib.metadata.version('jax')} and expires" in card
+    assert "weights in `generator.safetensors` last" in card
+    card = (tmp_path / "hub" / "README.md").read_text()
     assert "2 classes" in card and "No measurement" in card
     found = run_snippets(card, tmp_path / "hub", monkeypatch)
     assert [(x.shape, x.dtype) for x in found] == [((3, 8, 8, 3), np.uint8)] * 2
@@ -348,7 +351,7 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
     own = [f"--generator.{f.name}={getattr(g, f.name)}" for f in dataclasses.fields(g)]
     own += [f"--discriminator.{f.name}={getattr(d, f.name)}" for f in dataclasses.fields(d)]
     command = ["--config", str(ROOT / "configs/folder_256.py"), "--run.dir", "runs/fine", "--data.path", "photos"]
-    command += ["--run.init_from", "runs/x", "--schedule.start_resolution", "8", "--schedule.total_kimg", "0.1"]
+    command += ["--run.init-from", "runs/x", "--schedule.start-resolution", "8", "--schedule.total-kimg", "0.1"]
     assert train.main([*command, "--resolution", "8", "--data.batch", "4", "--schedule.batch", "8:4", *own]) == 0
     assert "Taken from runs/x" in Path("runs/fine/log.txt").read_text()
     fine = stylegen.load("runs/fine")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegen.metrics import MetricError
-from stylegen.metrics import precision_recall as neighbours
+from stylegen.metrics import precision_recall as neighbors
 from stylegen.metrics.precision_recall import density_coverage, precision_recall
 
 
@@ -31,7 +31,7 @@ def sets():
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("block", [2048, 7])
 def test_precision_and_recall(sets, k, block, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "BLOCK", block)
     fakes, reals = sets
     precision, recall = precision_recall(fakes, reals, k)
     assert precision == pytest.approx(share_within(fakes, reals, k), abs=1e-12)
@@ -41,7 +41,7 @@ def test_precision_and_recall(sets, k, block, monkeypatch):
 
 @pytest.mark.parametrize("block", [2048, 7])
 def test_density_and_coverage(sets, block, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "BLOCK", block)
     fakes, reals = sets
     radii = [radius(reals, i, 2) for i in range(len(reals))]
     inside = np.array([[distance(f, r) <= radii[i] for i, r in enumerate(reals)] for f in fakes])
@@ -68,9 +68,7 @@ def test_a_collapsed_generator_has_precision_without_recall(sets):
 
 def test_too_few_images(sets):
     fakes, reals = sets
-    with pytest.raises(
-        MetricError, match=r"k = 3 nearest neighbours need more than 3 images of each kind; there are 3"
-    ):
+    with pytest.raises(MetricError, match=r"k = 3 nearest neighbors need more than 3 images of each kind; there are 3"):
         precision_recall(fakes[:3], reals)
     with pytest.raises(MetricError, match="cannot be compared"):
         density_coverage(fakes[:, :2], reals)

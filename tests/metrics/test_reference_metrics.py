@@ -24,11 +24,11 @@ FOLDER = REFERENCES / "metrics"
 EXPECTED = dict(np.load(FOLDER / "torch.npz"))
 
 
-def assert_relatively_close(found, name, tolerance=1e-4):
+def assert_relatively_close(values, name, tolerance=1e-4):
     """Within ``tolerance`` of the largest number of each picture."""
     expected = EXPECTED[name]
-    error = np.abs(np.asarray(found) - expected).max(axis=-1) / np.abs(expected).max(axis=-1)
-    assert found.shape == expected.shape and error.max() < tolerance
+    error = np.abs(np.asarray(values) - expected).max(axis=-1) / np.abs(expected).max(axis=-1)
+    assert values.shape == expected.shape and error.max() < tolerance
 
 
 @functools.cache
@@ -58,8 +58,8 @@ def subsets():
 
 
 def check_distances(fakes, reals, prefix):
-    found = frechet_distance(Moments.of([fakes]), Moments.of([reals]))
-    assert found == pytest.approx(float(EXPECTED[f"{prefix}_fid"]), rel=1e-3)
+    distance = frechet_distance(Moments.of([fakes]), Moments.of([reals]))
+    assert distance == pytest.approx(float(EXPECTED[f"{prefix}_fid"]), rel=1e-3)
     kid = kernel_distance(fakes, reals, *subsets()(len(fakes), len(reals)))
     assert kid == pytest.approx(float(EXPECTED[f"{prefix}_kid"]), abs=1e-6)
     precision, recall = precision_recall(fakes, reals, 3)
@@ -76,22 +76,22 @@ def test_distances_of_given_features():
 def test_inception_and_its_resize():
     """Pictures that are made larger, with logits."""
     run = inception_extractor()._program
-    found = run(inception_params(), inputs.pictures(**inputs.SMALL))
-    assert_relatively_close(found["features"], "inception_small")
-    assert_relatively_close(found["logits"], "logits_small")
+    outputs = run(inception_params(), inputs.pictures(**inputs.SMALL))
+    assert_relatively_close(outputs["features"], "inception_small")
+    assert_relatively_close(outputs["logits"], "logits_small")
 
 
 def test_inception_against_pytorch_fid():
     """At its own size, where nothing is resized; pytorch-fid scales pixels by 2/255, TensorFlow by 1/128."""
     pictures = inputs.pictures(**inputs.EXACT).astype(np.float32)
-    found = jax.jit(inception.features)(inception_params(), 2 * (pictures / 255) - 1)
-    assert_relatively_close(found, "pytorch_fid_exact")
+    features = jax.jit(inception.features)(inception_params(), 2 * (pictures / 255) - 1)
+    assert_relatively_close(features, "pytorch_fid_exact")
 
 
 @pytest.mark.slow
 def test_inception_of_pictures_made_smaller():
-    found = inception_extractor()._program(inception_params(), inputs.pictures(**inputs.LARGE))
-    assert_relatively_close(found["features"], "inception_large")
+    outputs = inception_extractor()._program(inception_params(), inputs.pictures(**inputs.LARGE))
+    assert_relatively_close(outputs["features"], "inception_large")
 
 
 @pytest.mark.slow
@@ -107,13 +107,15 @@ def test_lpips():
     params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes(dense=False)))
     linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg16.STAGES)]
     pictures = inputs.pictures(**inputs.SMALL).astype(np.float32) / 127.5 - 1
-    found = jax.jit(vgg16.perceptual_distance)({"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0))
-    np.testing.assert_allclose(found, EXPECTED["lpips_small"], rtol=1e-4)
+    distances = jax.jit(vgg16.perceptual_distance)(
+        {"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0)
+    )
+    np.testing.assert_allclose(distances, EXPECTED["lpips_small"], rtol=1e-4)
 
 
 @pytest.mark.slow
 def test_vgg16():
     """With its dense layers, whose weights take half a gigabyte."""
     params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes()))
-    found = jax.jit(lambda p, x: vgg16.features(p, vgg16.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
-    assert_relatively_close(found, "vgg_small")
+    features = jax.jit(lambda p, x: vgg16.features(p, vgg16.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
+    assert_relatively_close(features, "vgg_small")

@@ -47,8 +47,12 @@ def test_changes_are_in_units_of_random_pairs():
     before = {name: values[:1000] for name, values in random.items()}
     after = {**before, "size": before["size"] + 1.0, "lamp": ~before["lamp"], "wall": before["wall"].copy()}
     after["wall"][:500] = np.nan  # not there
-    found = separability.changes(before, after, random)
-    assert found["size"] == pytest.approx(np.sqrt(np.pi) / 2, rel=0.05)  # E|x - y| of two normals is 2 / sqrt(pi)
-    assert found["lamp"] == pytest.approx(2, rel=0.1) and found["wall"] == 0 and not {"fixed", "rare"} & set(found)
-    name, share = separability.cleanness(found)
-    assert name == "lamp" and share == pytest.approx(found["lamp"] / (found["lamp"] + found["size"]))
+    relative = separability.changes(before, after, random)
+    assert relative["size"] == pytest.approx(np.sqrt(np.pi) / 2, rel=0.05)  # E|x - y| of two normals is 2 / sqrt(pi)
+    assert (
+        relative["lamp"] == pytest.approx(2, rel=0.1)
+        and relative["wall"] == 0
+        and not {"fixed", "rare"} & set(relative)
+    )
+    name, share = separability.cleanness(relative)
+    assert name == "lamp" and share == pytest.approx(relative["lamp"] / (relative["lamp"] + relative["size"]))

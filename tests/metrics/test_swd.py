@@ -49,16 +49,16 @@ def test_levels():
 def test_patches_are_of_the_pictures(rng):
     """Every patch is found in its picture, all places are reached, and batching does not matter."""
     images = rng.integers(0, 256, (3, 9, 9, 2), np.uint8)
-    whole, parts = swd.PatchSampler(9, 2), swd.PatchSampler(9, 2)
-    whole.update(images)
+    at_once, parts = swd.PatchSampler(9, 2), swd.PatchSampler(9, 2)
+    at_once.update(images)
     for image in images:
         parts.update(image[None])
-    patches = whole.take(9).reshape(3, 128, 7, 7, 2)
+    patches = at_once.take(9).reshape(3, 128, 7, 7, 2)
     np.testing.assert_array_equal(patches.reshape(-1, 49, 2), parts.take(9))
     for image, cut in zip(images, patches, strict=True):
         corners = {(y, x): image[y : y + 7, x : x + 7].astype(np.float32) for y in range(3) for x in range(3)}
-        found = [[place for place, corner in corners.items() if np.array_equal(corner, patch)] for patch in cut]
-        assert {place for (place,) in found} == set(corners)
+        matches = [[place for place, corner in corners.items() if np.array_equal(corner, patch)] for patch in cut]
+        assert {place for (place,) in matches} == set(corners)
 
 
 def test_distance_in_one_dimension(rng):

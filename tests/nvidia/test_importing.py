@@ -398,7 +398,7 @@ def test_the_reference(name, shared, tmp_path):
     synthesize = jax.jit(lambda ws: net.synthesis(ws, resolution=G.resolution))
     close(synthesize(ws), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
     if "out/images_psi0.7_cutoff4" in arrays:
-        truncated = stylegen.networks.generator.truncate(ws, G.w_avg, 0.7, 4)
+        truncated = stylegen.networks.mapping.truncate(ws, G.w_avg, 0.7, 4)
         expected = arrays["out/images_psi0.7_cutoff4"].transpose(0, 2, 3, 1)
         close(synthesize(truncated), expected, 1e-4)
     config, state, _ = importing.state_of(imported)

@@ -33,9 +33,9 @@ def test_kinds_of_files(home):
     np.savez(home / "w.npz", **arrays)
     save_file(arrays, home / "w.safetensors")
     for name in ("w.npz", "w.safetensors"):
-        found = weights.read_tensors(home / name, {"b": (2, 2), "a": (3,)})
-        assert list(found) == ["b", "a"] and all(x.dtype == np.float32 for x in found.values())
-        np.testing.assert_array_equal(found["a"], [0, 1, 2])
+        tensors = weights.read_tensors(home / name, {"b": (2, 2), "a": (3,)})
+        assert list(tensors) == ["b", "a"] and all(x.dtype == np.float32 for x in tensors.values())
+        np.testing.assert_array_equal(tensors["a"], [0, 1, 2])
 
 
 def test_wrong_files(home):
@@ -106,12 +106,12 @@ def test_resize_with_antialiasing():
     small = resize_matrix(8, 2, "triangle")
     np.testing.assert_allclose(small.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(small @ np.arange(8.0), [1.5 + 0.0625 * 2, 5.5 - 0.0625 * 2], atol=0.3)
-    assert (small > 0).sum(axis=1).min() >= 5  # a pixel sees its whole neighbourhood
+    assert (small > 0).sum(axis=1).min() >= 5  # a pixel sees its whole neighborhood
 
 
 def test_resize_both_axes_of_a_batch():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
-    found = resize(images, 11, "tensorflow")
+    resized = resize(images, 11, "tensorflow")
     rows, columns = resize_matrix(5, 11, "tensorflow"), resize_matrix(7, 11, "tensorflow")
     expected = np.einsum("ah,bw,nhwc->nabc", rows, columns, images.astype(np.float64))
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(resized, expected, atol=1e-3)

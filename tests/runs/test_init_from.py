@@ -130,8 +130,10 @@ def test_settings_that_make_another_function_of_the_same_weights_are_refused(sou
     config = tiny(init_from=str(source[0]))
     config = dataclasses.replace(config, generator=dataclasses.replace(config.generator, **{name: value}))
     there = getattr(GeneratorConfig(), name)
-    with pytest.raises(TransferError, match=rf"generator\.{name} is {there} there and {value} here.*give --generator"):
+    with pytest.raises(TransferError, match=rf"generator\.{name} is {there} there and {value} here") as error:
         init_from.read(config)
+    fix = {"mapping_lr_multiplier": "--generator.mapping-lr-multiplier 0.01", "normalize_z": "--generator.normalize-z"}
+    assert str(error.value).endswith(f"; give {fix[name]}.")
 
 
 def test_a_larger_run_does_not_start_a_smaller_one(source):
@@ -178,7 +180,7 @@ def test_dry_run_says_what_would_be_taken(source, tmp_path, capsys):
     (tmp_path / "experiment.py").write_text(
         f"from stylegen.config_json import from_json\ndef get_config():\n    return from_json({to_json(tiny())!r})\n"
     )
-    command = ["--config", str(tmp_path / "experiment.py"), "--dry_run", "--run.init_from", str(source[0])]
+    command = ["--config", str(tmp_path / "experiment.py"), "--dry-run", "--run.init-from", str(source[0])]
     assert main([*command, "--run.dir", str(tmp_path / "run"), "--run.freeze", "d.b8"]) == 0
     text = capsys.readouterr().out
     assert "Taken from" in text and "Frozen (d.b8): " in text

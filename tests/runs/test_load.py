@@ -43,6 +43,11 @@ def test_a_shipped_generator_is_loaded_by_name(make_generator, tmp_path, monkeyp
         stylegen.load("runs/nothing")
 
 
+def test_what_ships_are_generators():
+    assert load.shipped() == ["toy_bedrooms"]
+    assert stylegen.load("toy_bedrooms").resolution == 32
+
+
 def test_a_misspelt_run_is_told_of_its_neighbours(tmp_path):
     (tmp_path / "bedroom").mkdir()
     (tmp_path / "bedroom" / "config.json").write_text("{}")

@@ -63,8 +63,8 @@ class Processes:
         self.started = []
         for index, file in enumerate(self.files):
             command = [sys.executable, str(ROOT / "train.py"), "--config", str(experiment)]
-            command += ["--distributed.coordinator", address, "--distributed.num_processes", "2"]
-            command += ["--distributed.process_id", str(index), *(differently or {}).get(index, [])]
+            command += ["--distributed.coordinator", address, "--distributed.num-processes", "2"]
+            command += ["--distributed.process-id", str(index), *(differently or {}).get(index, [])]
             with file.open("w") as output:
                 self.started.append(
                     subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder)
@@ -214,7 +214,7 @@ def test_what_is_wrong_in_one_process_ends_both(tmp_path):
     for number, (differently, words) in enumerate(
         [
             (["--data.path", "nowhere"], "data.path = 'nowhere': there is no such file"),
-            (["--loss.r1_gamma", "2"], "loss.r1_gamma: 1.0 -> 2.0"),
+            (["--loss.r1-gamma", "2"], "loss.r1_gamma: 1.0 -> 2.0"),
             (["--run.devices", "3"], "run.devices: None -> 3"),
             (["--run.dir", str(tmp_path / "elsewhere")], "does not see what process 0 writes there"),
         ]

@@ -1,4 +1,4 @@
-"""What the networks in the package do, measured: losses against alpha, colours, content, and sizes."""
+"""What the networks in the package do, measured: losses against alpha, colors, content, and sizes."""
 
 import json
 
@@ -48,15 +48,15 @@ def test_the_measured_losses_are_the_losses(built_in, curves):
     assert point.style == pytest.approx(float(losses.style_loss(maps[0], wanted, "biased")[0]), rel=1e-3)
 
 
-def test_the_content_stays_recognisable(built_in):
+def test_the_content_stays_recognizable(built_in):
     """Of eight rooms of 128 pixels each result is most like its own, by where edges are; chance gives one of eight."""
     rooms, style = bedrooms.render(range(910, 918), 128), textures.texture(1, 128, seed=78)
 
     def edges(picture):
-        grey = picture.astype(np.float32).mean(-1)
-        found = np.hypot(np.diff(grey, axis=0)[:124, :124], np.diff(grey, axis=1)[:124, :124])
-        found = np.log1p(found.reshape(31, 4, 31, 4).mean((1, 3))).ravel()
-        return (found - found.mean()) / found.std()
+        gray = picture.astype(np.float32).mean(-1)
+        gradients = np.hypot(np.diff(gray, axis=0)[:124, :124], np.diff(gray, axis=1)[:124, :124])
+        gradients = np.log1p(gradients.reshape(31, 4, 31, 4).mean((1, 3))).ravel()
+        return (gradients - gradients.mean()) / gradients.std()
 
     results = [edges(stylize(built_in, room, [style])) for room in rooms]
     likeness = np.array([[result @ edges(room) for room in rooms] for result in results])
@@ -76,8 +76,8 @@ def test_the_file_is_small_and_says_how_it_was_made():
 def test_activations_have_the_mean_1(built_in):
     """As those of the published VGG of style transfer, so that the losses weigh channels alike."""
     pictures = np.concatenate([bedrooms.render(range(20), 64), [textures.texture(i, 64) for i in range(20)]])
-    found = networks.activations(built_in.encoder, built_in.stages, pictures.astype(np.float32) / 255)
-    means = [float(x.mean()) for x in jax.device_get(found)]
+    outputs = networks.activations(built_in.encoder, built_in.stages, pictures.astype(np.float32) / 255)
+    means = [float(x.mean()) for x in jax.device_get(outputs)]
     assert all(0.4 < mean < 2.5 for mean in means), means
 
 

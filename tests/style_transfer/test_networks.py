@@ -31,9 +31,9 @@ def test_encoder_by_hand(model, make_picture):
             x = np.maximum(convolved(x, model.encoder[f"conv{layer}.kernel"], model.encoder[f"conv{layer}.bias"]), 0)
             layer += 1
             expected += [x] if j == 0 else []
-    found = networks.encode(model.encoder, model.stages, jnp.asarray(image, jnp.float32)[None])
-    assert [x.shape[1:3] for x in found] == [(19, 22), (10, 11), (5, 6), (3, 3)]
-    for a, b in zip(found, expected, strict=True):
+    maps = networks.encode(model.encoder, model.stages, jnp.asarray(image, jnp.float32)[None])
+    assert [x.shape[1:3] for x in maps] == [(19, 22), (10, 11), (5, 6), (3, 3)]
+    for a, b in zip(maps, expected, strict=True):
         np.testing.assert_allclose(a[0], b, atol=1e-5)
 
 
@@ -45,9 +45,9 @@ def test_decoder_by_hand(model):
             x = x.repeat(2, 0).repeat(2, 1)
         x = convolved(x, model.decoder[f"conv{layer}.kernel"], model.decoder[f"conv{layer}.bias"])
         x = np.maximum(x, 0) if layer < 6 else x
-    found = networks.decode(model.decoder, model.stages, jnp.asarray(features)[None])
-    assert found.shape == (1, 24, 32, 3) and found.min() < 0.5 < found.max()
-    np.testing.assert_allclose(found[0], x, atol=1e-5)
+    decoded = networks.decode(model.decoder, model.stages, jnp.asarray(features)[None])
+    assert decoded.shape == (1, 24, 32, 3) and decoded.min() < 0.5 < decoded.max()
+    np.testing.assert_allclose(decoded[0], x, atol=1e-5)
 
 
 def test_channels_of_vgg():

@@ -20,14 +20,14 @@ def first(array) -> np.ndarray:
     return np.asarray(array).transpose(0, 3, 1, 2)
 
 
-def close(found, name):
+def close(values, name):
     expected = EXPECTED[name]
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max(), err_msg=name)
+    np.testing.assert_allclose(values, expected, atol=2e-5 * np.abs(expected).max(), err_msg=name)
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return vgg19.from_normalised(inputs.tensors(vgg19.layouts()["pytorch-AdaIN"]))
+    return vgg19.from_pytorch_adain(inputs.tensors(vgg19.layouts()["pytorch-AdaIN"]))
 
 
 @pytest.fixture(scope="module")
@@ -48,27 +48,27 @@ def maps(encoder, encode):
 
 def test_encoder(maps):
     """vgg_normalised.pth's layers: the 1x1 convolution, reflection, pools that round up; all four maps."""
-    for i, found in enumerate(maps[0]):
+    for i, features in enumerate(maps[0]):
         step = 2 ** (3 - i)
-        assert first(found).shape == tuple(EXPECTED[f"relu{i + 1}_1_shape"])
-        close(first(found)[:1, ::4, ::step, ::step], f"relu{i + 1}_1")
+        assert first(features).shape == tuple(EXPECTED[f"relu{i + 1}_1_shape"])
+        close(first(features)[:1, ::4, ::step, ::step], f"relu{i + 1}_1")
 
 
 def test_torchvisions_encoder(encode):
     """Its weights with the preprocessing as a convolution."""
     params = vgg19.from_torchvision(inputs.tensors(vgg19.layouts()["torchvision"]))
-    found = encode(params, inputs.pictures(**CONTENT).astype(np.float32))[-1]
-    close(first(found)[:1, ::4], "torchvision")
+    features = encode(params, inputs.pictures(**CONTENT).astype(np.float32))[-1]
+    close(first(features)[:1, ::4], "torchvision")
 
 
 @pytest.mark.parametrize(("variance", "name"), [("unbiased", "port_adain"), ("biased", "authors_adain")])
 def test_adain_of_each_source(maps, variance, name):
     """42 features a picture, so that n - 1 instead of n is a difference of a hundredth."""
     content, style = maps[0][-1], maps[1][-1]
-    found = losses.adain(content, *losses.statistics(style, variance), variance)
-    close(first(found)[:, ::8], name)
+    restyled = losses.adain(content, *losses.statistics(style, variance), variance)
+    close(first(restyled)[:, ::8], name)
     other = "port_adain" if name == "authors_adain" else "authors_adain"
-    assert np.abs(first(found)[:, ::8] - EXPECTED[other]).max() > 1e-3 * np.abs(EXPECTED[other]).max()
+    assert np.abs(first(restyled)[:, ::8] - EXPECTED[other]).max() > 1e-3 * np.abs(EXPECTED[other]).max()
 
 
 def test_decoder_and_losses(maps, encoder, decoder, encode):
@@ -76,13 +76,13 @@ def test_decoder_and_losses(maps, encoder, decoder, encode):
     target = losses.adain(maps[0][-1], *styles[-1], "unbiased")
     result = jax.jit(lambda params, x: networks.decode(params, networks.VGG19, x))(decoder, target)
     close(first(result), "decoded")
-    found = encode(encoder, result * 255)
-    content = jnp.mean(losses.content_loss(found[-1], target))
-    style = jnp.mean(losses.style_loss(found, styles, "unbiased"))
+    result_maps = encode(encoder, result * 255)
+    content = jnp.mean(losses.content_loss(result_maps[-1], target))
+    style = jnp.mean(losses.style_loss(result_maps, styles, "unbiased"))
     np.testing.assert_allclose([content, style], EXPECTED["losses"], rtol=1e-4)
 
 
 def test_coral():
     content, style = (inputs.pictures(**of)[0].reshape(-1, 3) / 255 for of in (CONTENT, STYLE))
-    found = color.coral_floats(style, content[: len(style)]).T[:, ::7]  # theirs needs as many pixels in both
-    np.testing.assert_allclose(found, EXPECTED["coral"], atol=2e-4)
+    recolored = color.coral_floats(style, content[: len(style)]).T[:, ::7]  # theirs needs as many pixels in both
+    np.testing.assert_allclose(recolored, EXPECTED["coral"], atol=2e-4)

@@ -1,4 +1,4 @@
-"""Transfers: tiles, styles and their weights, masks, colours, and what is refused."""
+"""Transfers: tiles, styles and their weights, masks, colors, and what is refused."""
 
 import numpy as np
 import pytest
@@ -20,27 +20,27 @@ def styles(make_picture):
 
 def test_tiles_equal_the_whole(model, content, styles):
     """Statistics are those of the whole picture and margins as wide as the networks see: no seams, at any tile."""
-    whole = stylize(model, content, styles[:1], tile=512).astype(int)
-    assert whole.shape == content.shape and whole.std() > 5
+    untiled = stylize(model, content, styles[:1], tile=512).astype(int)
+    assert untiled.shape == content.shape and untiled.std() > 5
     for tile in (16, 40):
-        assert np.abs(stylize(model, content, styles[:1], tile=tile) - whole).max() <= 1  # a rounding of 0.5
+        assert np.abs(stylize(model, content, styles[:1], tile=tile) - untiled).max() <= 1  # a rounding of 0.5
 
 
 def test_features_and_pixels_of_tiles_are_those_of_the_whole(model, content):
-    whole = transfer.features_of(model, content, 512)
-    assert whole.shape == (13, 17, 10)
-    np.testing.assert_allclose(transfer.features_of(model, content, 24), whole, atol=1e-5)
+    untiled = transfer.features_of(model, content, 512)
+    assert untiled.shape == (13, 17, 10)
+    np.testing.assert_allclose(transfer.features_of(model, content, 24), untiled, atol=1e-5)
     assert np.array_equal(
-        transfer.picture_of(model, whole, (100, 131), 24), transfer.picture_of(model, whole, (100, 131))
+        transfer.image_of(model, untiled, (100, 131), 24), transfer.image_of(model, untiled, (100, 131))
     )
 
 
 def test_margins_are_as_narrow_as_they_can_be(model, content, monkeypatch):
     """So the tests above test something."""
     assert transfer.margin(model.stages) == 3  # 2 + 4 + 8 + 8 = 22 pixels
-    whole = transfer.features_of(model, content, 512)
+    untiled = transfer.features_of(model, content, 512)
     monkeypatch.setattr(transfer, "margin", lambda stages: 2)
-    assert np.abs(transfer.features_of(model, content, 24) - whole).max() > 1e-4
+    assert np.abs(transfer.features_of(model, content, 24) - untiled).max() > 1e-4
 
 
 def test_spans_cover_everything_once_with_one_size():
@@ -54,15 +54,15 @@ def test_spans_cover_everything_once_with_one_size():
 
 
 def test_alpha_0_is_the_decoded_content(model, content, styles):
-    decoded = transfer.picture_of(model, transfer.features_of(model, content), content.shape)
+    decoded = transfer.image_of(model, transfer.features_of(model, content), content.shape)
     np.testing.assert_array_equal(stylize(model, content, styles[:1], alpha=0), decoded)
     assert np.abs(stylize(model, content, styles[:1]).astype(int) - decoded).mean() > 3
 
 
 def test_the_result_has_the_statistics_of_the_weighted_styles(model, content, styles):
     """Before decoding: means and deviations are 0.3 of the one and 0.7 of the other."""
-    found = [transfer.style_of(model, style) for style in styles]
-    mean, std = (np.stack([getattr(f, name) for f in found]) for name in ("mean", "std"))
+    measured = [transfer.style_of(model, style) for style in styles]
+    mean, std = (np.stack([getattr(f, name) for f in measured]) for name in ("mean", "std"))
     features = transfer.features_of(model, content)[None]
     target = transfer._restyle(features, mean, std, np.float32([0.3, 0.7]), 1.0, variance="biased")
     np.testing.assert_allclose(np.mean(target, (0, 1, 2)), 0.3 * mean[0] + 0.7 * mean[1], atol=1e-4)
@@ -90,9 +90,9 @@ def test_a_mask_of_one_half_each(model, content, styles):
     mask[:, :64] = 255
     regions = transfer.feature_masks([mask], 2, mask.shape, 8)
     assert set(np.unique(regions)) == {0, 1} and regions[0, :, :8].all() and not regions[0, :, 8:].any()
-    found = [transfer.style_of(model, style) for style in styles]
+    measured = [transfer.style_of(model, style) for style in styles]
     features = transfer.features_of(model, content)[None]
-    mean, std = (np.stack([getattr(f, name) for f in found]) for name in ("mean", "std"))
+    mean, std = (np.stack([getattr(f, name) for f in measured]) for name in ("mean", "std"))
     target = np.asarray(transfer._restyle_regions(features, mean, std, regions, 1.0, variance="biased"))
     np.testing.assert_allclose(target[:, :, :8].mean((0, 1, 2)), mean[0], atol=1e-4)
     np.testing.assert_allclose(target[:, :, 8:].mean((0, 1, 2)), mean[1], atol=1e-4)
@@ -106,7 +106,7 @@ def test_a_mask_that_is_all_white_is_no_mask(make_model, content, styles, varian
     assert np.abs(a - stylize(model, content, styles[:1])).max() <= 1
 
 
-def test_soft_masks_are_normalised(content):
+def test_soft_masks_are_normalized(content):
     masks = [np.full(content.shape[:2], value, np.float32) for value in (0.2, 0.4, 1.0)]
     shares = transfer.feature_masks(masks, 3, content.shape[:2], 8)
     np.testing.assert_allclose(shares[:, 0, 0], np.array([0.2, 0.4, 1.0]) / 1.6, rtol=1e-5)
@@ -115,37 +115,37 @@ def test_soft_masks_are_normalised(content):
     assert half.shape == (2, 2, 2)
 
 
-def test_coral_gives_the_style_the_colours_of_the_content(content, styles):
+def test_coral_gives_the_style_the_colors_of_the_content(content, styles):
     """Of pictures of different sizes too: a scatter that is not divided by the number of pixels gives 5 times it."""
     x, wanted = (picture.reshape(-1, 3) / 255 for picture in (styles[0], content))
-    found = color.coral_floats(x, wanted)
-    np.testing.assert_allclose(found.mean(0), wanted.mean(0), atol=1e-6)
-    np.testing.assert_allclose(np.cov(found.T), np.cov(wanted.T), atol=1e-4)
+    recolored = color.coral_floats(x, wanted)
+    np.testing.assert_allclose(recolored.mean(0), wanted.mean(0), atol=1e-6)
+    np.testing.assert_allclose(np.cov(recolored.T), np.cov(wanted.T), atol=1e-4)
     assert np.abs(np.cov(x.T) - np.cov(wanted.T)).max() > 0.001
     rounded = color.coral(styles[0], content)
     assert rounded.shape == styles[0].shape
-    np.testing.assert_allclose(rounded.reshape(-1, 3) / 255, np.clip(found, 0, 1), atol=0.002)
+    np.testing.assert_allclose(rounded.reshape(-1, 3) / 255, np.clip(recolored, 0, 1), atol=0.002)
 
 
-def test_coral_of_a_grey_style(content):
-    grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(4, 0).repeat(4, 1), 3, axis=2)
-    assert np.isfinite(color.coral_floats(grey.reshape(-1, 3) / 255, content.reshape(-1, 3) / 255)).all()
+def test_coral_of_a_gray_style(content):
+    gray = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(4, 0).repeat(4, 1), 3, axis=2)
+    assert np.isfinite(color.coral_floats(gray.reshape(-1, 3) / 255, content.reshape(-1, 3) / 255)).all()
     flat = np.full((16, 16, 3), 77, np.uint8)
     np.testing.assert_allclose(color.coral(flat, content)[0, 0], content.reshape(-1, 3).mean(0), atol=1)
 
 
-def test_luminance_keeps_the_colour_differences(model, styles):
+def test_luminance_keeps_the_color_differences(model, styles):
     content = np.full((32, 32, 3), (150, 110, 90), np.uint8)
     result = np.random.default_rng(0).integers(80, 140, content.shape, np.uint8)
-    found = color.with_luminance(content, result).astype(int)
-    assert np.abs((found - content) - (found - content)[..., :1]).max() == 0
+    combined = color.with_luminance(content, result).astype(int)
+    assert np.abs((combined - content) - (combined - content)[..., :1]).max() == 0
     luma = np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(found @ luma, result @ luma, atol=0.6)
-    kept = stylize(model, content, styles[:1], preserve_color="luminance").astype(int)
-    assert np.abs(kept - content - (kept - content)[..., :1]).max() <= 1
+    np.testing.assert_allclose(combined @ luma, result @ luma, atol=0.6)
+    transferred = stylize(model, content, styles[:1], preserve_color="luminance").astype(int)
+    assert np.abs(transferred - content - (transferred - content)[..., :1]).max() <= 1
 
 
-def test_preserved_colours_change_the_result(model, content, styles):
+def test_preserved_colors_change_the_result(model, content, styles):
     plain, coral = (stylize(model, content, styles[:1], preserve_color=p).astype(int) for p in (None, "coral"))
     assert np.abs(plain - coral).mean() > 0.1
 

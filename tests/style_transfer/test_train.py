@@ -1,7 +1,8 @@
-"""Training: pictures, steps whose losses are right, the encoder's normalisation, resuming, and what is refused."""
+"""Training: images, steps whose losses are right, the encoder's normalization, resuming, and what is refused."""
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegen.cli import train_style
 from stylegen.config import ConfigError
 from stylegen.io.progress import Progress
 from stylegen.style_transfer import (
@@ -21,11 +23,11 @@ from stylegen.style_transfer import (
     train_step,
     training_images,
 )
-from stylegen.style_transfer.config import DecoderConfig, EncoderConfig, PicturesConfig, StyleConfig, StyleRunConfig
+from stylegen.style_transfer.config import DataConfig, DecoderConfig, EncoderConfig, StyleConfig, StyleRunConfig
 from stylegen.style_transfer.model import load_model, save_model
 
 TINY = StyleConfig(
-    pictures=PicturesConfig(rooms=2, textures=5, photographs="none", side=64, crop=32, zoom=2.0),
+    data=DataConfig(rooms=2, textures=5, photographs="none", side=64, crop=32, zoom=2.0),
     encoder=EncoderConfig(widths=(4, 6), steps=4, batch=4),
     decoder=DecoderConfig(steps=5, batch=2),
     run=StyleRunConfig(save_steps=2, preview_steps=100),
@@ -37,7 +39,7 @@ def within(folder, **changes):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def full_run(tmp_path_factory):
     """A training from beginning to end."""
     folder = tmp_path_factory.mktemp("style") / "run"
     with open(folder.parent / "log", "w") as log:
@@ -45,8 +47,8 @@ def whole(tmp_path_factory):
     return folder, model
 
 
-def test_a_run(whole):
-    folder, model = whole
+def test_a_run(full_run):
+    folder, model = full_run
     assert (folder / "preview.png").is_file() and model.stages == ((4, 4), (6,))
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [(line["phase"], line["step"]) for line in lines] == [("encoder", 4), ("decoder", 5)]
@@ -58,9 +60,9 @@ def test_a_run(whole):
 
 
 @pytest.mark.parametrize(("phase", "at"), [("encoder", 3), ("decoder", 1)])
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(whole, tmp_path, monkeypatch, phase, at):
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(full_run, tmp_path, monkeypatch, phase, at):
     """Interrupted as by Ctrl-C, in either phase, bit for bit."""
-    original = training_images.Bank.draw
+    original = training_images.ImagePool.draw
     calls = {"n": 0}
     number = {("encoder", 3): 4, ("decoder", 1): 4 + 1 + 2 + 1}[phase, at]
 
@@ -70,20 +72,20 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(whole, tmp_path, monk
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(training_images.Bank, "draw", interrupted)
+    monkeypatch.setattr(training_images.ImagePool, "draw", interrupted)
     with (tmp_path / "log").open("w") as log, pytest.raises(KeyboardInterrupt):
         train.train_style(within(tmp_path / "run"), Progress(log))
-    monkeypatch.setattr(training_images.Bank, "draw", original)
+    monkeypatch.setattr(training_images.ImagePool, "draw", original)
     assert train._Run(TINY, tmp_path / "run", None, Progress()).where() == (phase, at)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
-    for name, x in whole[1].decoder.items():
+    for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
 
 
-def test_the_directory_is_checked(whole, tmp_path):
+def test_the_directory_is_checked(full_run, tmp_path):
     with pytest.raises(StyleError, match=r"holds a training with another decoder\.style_weight"):
-        train.train_style(within(whole[0], decoder=replace(TINY.decoder, style_weight=3.0)))
+        train.train_style(within(full_run[0], decoder=replace(TINY.decoder, style_weight=3.0)))
     with pytest.raises(StyleError, match="run.dir is empty"):
         train.train_style(TINY)
     (tmp_path / "file").touch()
@@ -95,29 +97,59 @@ def test_the_directory_is_checked(whole, tmp_path):
         train.train_style(within(tmp_path / "run"))
 
 
+def with_old_names(folder):
+    """Write config.json as versions did before the renaming."""
+    tree = json.loads((folder / "config.json").read_text())
+    old = {"pictures": tree.pop("data"), **tree}
+    old["encoder"]["recognition"] = old["encoder"].pop("classification_weight")
+    (folder / "config.json").write_text(json.dumps(old))
+
+
+def test_a_run_whose_settings_have_their_old_names_resumes(full_run, tmp_path):
+    shutil.copytree(full_run[0], tmp_path / "run")
+    with_old_names(tmp_path / "run")
+    train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    with pytest.raises(StyleError, match=r"holds a training with another data\.zoom, encoder\.classification_weight"):
+        changed = {"data": replace(TINY.data, zoom=1.5), "encoder": replace(TINY.encoder, classification_weight=0.3)}
+        train.train_style(within(tmp_path / "run", **changed), Progress(io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("word", "new"),
+    [
+        ("--pictures.crop", "--data.crop"),
+        ("--pictures.photographs=none", "--data.photographs"),
+        ("--encoder.recognition", "--encoder.classification-weight"),
+    ],
+)
+def test_an_option_with_an_old_name_says_the_new_one(word, new, capsys):
+    assert train_style.main(["--config", "style_transfer", word, "1"]) == 2
+    assert capsys.readouterr().err == f"error: {word.partition('=')[0]} is now {new}.\n"
+
+
 def test_decoder_loss_is_that_of_the_paper(model, make_picture):
     """Content against AdaIN's output, not against the content's features."""
     content, style = (np.stack([make_picture(i, 32, 32), make_picture(i + 1, 32, 32)]) for i in (0, 5))
-    weights = train_step.Weights(2.0, 3.0)
+    weights = train_step.LossWeights(2.0, 3.0)
     loss = jax.jit(
         lambda decoder: train_step.decoder_loss(decoder, model.encoder, content, style, weights, model.stages, "biased")
     )
-    total, measured = loss(model.decoder)
+    total, metrics = loss(model.decoder)
     maps, style_maps = (networks.encode(model.encoder, model.stages, x / 255) for x in (content, style))
     styles = [losses.statistics(x, "biased") for x in style_maps]
     target = losses.adain(maps[-1], *styles[-1], "biased")
-    found = networks.encode(model.encoder, model.stages, networks.decode(model.decoder, model.stages, target))
-    expected = float(jnp.mean(jnp.square(found[-1] - target)))
-    np.testing.assert_allclose(measured["content"], expected, rtol=1e-4)
-    assert abs(float(jnp.mean(jnp.square(found[-1] - maps[-1]))) - expected) > 0.01 * expected
-    style_loss = float(jnp.mean(losses.style_loss(found, styles, "biased")))
+    result_maps = networks.encode(model.encoder, model.stages, networks.decode(model.decoder, model.stages, target))
+    expected = float(jnp.mean(jnp.square(result_maps[-1] - target)))
+    np.testing.assert_allclose(metrics["content"], expected, rtol=1e-4)
+    assert abs(float(jnp.mean(jnp.square(result_maps[-1] - maps[-1]))) - expected) > 0.01 * expected
+    style_loss = float(jnp.mean(losses.style_loss(result_maps, styles, "biased")))
     np.testing.assert_allclose(total, 2 * expected + 3 * style_loss, rtol=1e-4)
 
 
-def test_normalising_changes_no_function(model, make_picture):
+def test_normalizing_changes_no_function(model, make_picture):
     images = np.stack([make_picture(i, 32, 32) for i in range(3)])
     means = train_step.mean_activations(model.encoder, images, stages=model.stages)
-    encoder, decoder = train_step.normalised(model.encoder, model.decoder, means)
+    encoder, decoder = train_step.normalize_activations(model.encoder, model.decoder, means)
     after = train_step.mean_activations(encoder, images, stages=model.stages)
     live = [np.asarray(m) > 0.05 * np.mean(m) for m in means]
     for mean, alive in zip(after, live, strict=True):
@@ -133,7 +165,7 @@ def test_normalising_changes_no_function(model, make_picture):
 def test_one_step_of_adam(model):
     gradients = {name: jnp.ones_like(jnp.asarray(x)) for name, x in model.decoder.items()}
     before = train_step.begin({name: jnp.asarray(x) for name, x in model.decoder.items()})
-    after, _ = train_step._updated(before, (gradients, {}), 0.01)
+    after = train_step._updated(before, gradients, 0.01)
     np.testing.assert_allclose(after.params["conv0.bias"], model.decoder["conv0.bias"] - 0.01, atol=1e-5)
     assert train_step.learning_rate(0.5, 0, 10) == 0.5 and train_step.learning_rate(0.5, 5, 10) == pytest.approx(0.25)
 
@@ -141,15 +173,15 @@ def test_one_step_of_adam(model):
 def test_a_given_encoder_is_kept(model, tmp_path):
     save_model(model, tmp_path / "given.safetensors")
     encoder = replace(TINY.encoder, weights=str(tmp_path / "given.safetensors"))
-    found = train.train_style(within(tmp_path / "run", encoder=encoder), Progress(io.StringIO()))
-    assert found.stages == model.stages
-    assert all(np.array_equal(found.encoder[name], x) for name, x in model.encoder.items())
-    assert not np.array_equal(found.decoder["conv0.kernel"], model.decoder["conv0.kernel"])
+    trained = train.train_style(within(tmp_path / "run", encoder=encoder), Progress(io.StringIO()))
+    assert trained.stages == model.stages
+    assert all(np.array_equal(trained.encoder[name], x) for name, x in model.encoder.items())
+    assert not np.array_equal(trained.decoder["conv0.kernel"], model.decoder["conv0.kernel"])
 
 
-def test_squares_depend_on_the_step_alone():
-    bank = training_images.open_bank(TINY.pictures)
-    a, b, c = (bank.draw(np.random.default_rng([0, i]), 12, 32, 2.0, training_images.STYLE_SHARES) for i in (1, 1, 2))
+def test_crops_depend_on_the_step_alone():
+    pool = training_images.open_pool(TINY.data)
+    a, b, c = (pool.draw(np.random.default_rng([0, i]), 12, 32, 2.0, training_images.STYLE_SHARES) for i in (1, 1, 2))
     assert np.array_equal(a.images, b.images) and not np.array_equal(a.images, c.images)
     assert a.images.shape == (12, 32, 32, 3) and set(a.labels) <= {-1, 0, 1, 2, 3, 4}
 
@@ -166,7 +198,7 @@ def test_photographs(tmp_path):
     Image.fromarray(np.zeros((70, 80, 3), np.uint8)).save(tmp_path / "a.png")
     assert training_images.photograph_files(str(tmp_path)) == [tmp_path / "a.png"]
     assert training_images.read(tmp_path / "a.png").shape == (70, 80, 3)
-    with pytest.raises(StyleError, match="no such folder, or no pictures in it"):
+    with pytest.raises(StyleError, match="no such folder, or no images in it"):
         training_images.photograph_files(str(tmp_path / "nothing"))
     assert (
         training_images.resolved("auto") in ("scikit-image", "none") and training_images.photograph_files("none") == []
@@ -189,8 +221,9 @@ def test_those_of_scikit_image(monkeypatch):
 @pytest.mark.parametrize(
     ("part", "changes", "message"),
     [
-        ("pictures", {"crop": 36}, r"pictures\.crop = 36: must be a multiple of 8"),
-        ("pictures", {"side": 100}, r"pictures\.side = 100: must be 64, 128 or 256"),
+        ("data", {"crop": 36}, r"data\.crop = 36: must be a multiple of 8"),
+        ("data", {"side": 100}, r"data\.side = 100: must be 64, 128 or 256"),
+        ("encoder", {"classification_weight": -0.1}, r"encoder\.classification_weight = -0\.1: must not be negative"),
         ("encoder", {"steps": 0}, r"encoder\.steps = 0: must be at least 1"),
         ("encoder", {"widths": (4,)}, r"encoder\.widths = \(4,\): must be two or more"),
         ("decoder", {"style_weight": -1.0}, r"decoder\.style_weight = -1\.0: must not be negative"),
@@ -208,5 +241,5 @@ def test_gradients_reach_every_weight(model, make_picture):
     params |= {f"decoder.{n}": jnp.asarray(x) for n, x in model.decoder.items()}
     params |= {n: jnp.asarray(x) for n, x in networks.random_params(shapes, 0).items()}
     labels = np.array([0, 1, 2, -1])
-    found = jax.jit(jax.grad(lambda p: train_step.encoder_loss(p, images, labels, 1.0, model.stages)[0]))(params)
-    assert all(float(jnp.abs(x).max()) > 0 for x in found.values())
+    gradients = jax.jit(jax.grad(lambda p: train_step.encoder_loss(p, images, labels, 1.0, model.stages)[0]))(params)
+    assert all(float(jnp.abs(x).max()) > 0 for x in gradients.values())

@@ -1,4 +1,4 @@
-"""Videos: motion, blending, the figure for how steady they are, and the order of colours from file to file."""
+"""Videos: motion, blending, the figure for how steady they are, and the order of colors from file to file."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from stylegen.data.toy import bedrooms
 from stylegen.io import video
-from stylegen.style_transfer import video as clip
+from stylegen.style_transfer import video as style_video
 
 
 def pan(picture, frames=6, step=(2, 5), size=(64, 80)):
@@ -21,19 +21,19 @@ def frames():
 
 def test_motion_of_a_pan(frames):
     """A window that moves right and down: what is at a place was farther right and down before."""
-    found = clip.estimate_motion(frames[0], frames[1])
-    inner = found[8:-16, 8:-20]
+    motion = style_video.estimate_motion(frames[0], frames[1])
+    inner = motion[8:-16, 8:-20]
     assert np.mean((inner == (2, 5)).all(axis=-1)) > 0.9
-    still = clip.estimate_motion(frames[0], frames[0])
+    still = style_video.estimate_motion(frames[0], frames[0])
     assert not still.any()
 
 
 def test_warp(frames):
     motion = np.broadcast_to(np.float32([2, 5]), (64, 80, 2))
-    moved = clip.warp(jnp.asarray(frames[0]), jnp.asarray(motion))
+    moved = style_video.warp(jnp.asarray(frames[0]), jnp.asarray(motion))
     np.testing.assert_array_equal(moved[:-2, :-5], frames[1][:-2, :-5])
     ramp = np.arange(8, dtype=np.float32)[None, :, None].repeat(4, 0)
-    half = clip.warp(jnp.asarray(ramp), jnp.full((4, 8, 2), 0.25))
+    half = style_video.warp(jnp.asarray(ramp), jnp.full((4, 8, 2), 0.25))
     np.testing.assert_allclose(half[:, :-1, 0], ramp[:, :-1, 0] + 0.25)
 
 
@@ -43,28 +43,28 @@ def flickering(seed=0):
 
 
 def test_blending_steadies_what_flickers(frames):
-    found = clip.Consistency()
-    results = list(clip.blended(frames, flickering(), 0.7, found))
-    assert len(results) == 6 and len(found.blended) == 5
-    assert np.mean(found.blended) < 0.6 * np.mean(found.single)
+    consistency = style_video.Consistency()
+    results = list(style_video.blended(frames, flickering(), 0.7, consistency))
+    assert len(results) == 6 and len(consistency.blended) == 5
+    assert np.mean(consistency.blended) < 0.6 * np.mean(consistency.single)
     truth = [frame // 2 + 64.0 for frame in frames]
     errors = [np.abs(r - t)[4:-4, 4:-8].mean() for r, t in zip(results, truth, strict=True)]
-    assert errors[-1] < 0.7 * errors[0]  # and it goes towards what is right: the mean of several draws
-    assert "grey levels" in str(found) and "without blending" in str(found)
+    assert errors[-1] < 0.7 * errors[0]  # and it goes toward what is right: the mean of several draws
+    assert "gray levels" in str(consistency) and "without blending" in str(consistency)
 
 
 def test_without_blending_every_frame_stands_by_itself(frames):
     transfer = flickering(1)
     alone = [transfer(frame) for frame in frames]
-    found = clip.Consistency()
-    np.testing.assert_array_equal(list(clip.blended(frames, flickering(1), 0.0, found)), alone)
-    np.testing.assert_allclose(found.blended, found.single, rtol=1e-5)
-    assert str(clip.Consistency()) == "a single frame, so nothing to compare"
+    consistency = style_video.Consistency()
+    np.testing.assert_array_equal(list(style_video.blended(frames, flickering(1), 0.0, consistency)), alone)
+    np.testing.assert_allclose(consistency.blended, consistency.single, rtol=1e-5)
+    assert str(style_video.Consistency()) == "a single frame, so nothing to compare"
 
 
 def test_nothing_is_blended_across_a_cut(make_picture):
     first, second = make_picture(1, 64, 80) // 3, 255 - make_picture(2, 64, 80) // 3
-    results = list(clip.blended([first, second], lambda frame: frame, 0.9))
+    results = list(style_video.blended([first, second], lambda frame: frame, 0.9))
     assert np.abs(results[1].astype(int) - second).max() <= 1
 
 

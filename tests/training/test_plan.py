@@ -129,7 +129,7 @@ def test_what_is_no_target_is_said_with_those_that_are(name, capsys):
     with pytest.raises(chips.TargetError, match="must name devices, such as h100"):
         chips.parse(name)
     if name:
-        assert train.main(["--config", "quickstart", "--dry_run", "--target", name]) == 2
+        assert train.main(["--config", "quickstart", "--dry-run", "--target", name]) == 2
         assert "must name devices" in capsys.readouterr().err
 
 
@@ -239,8 +239,8 @@ def test_the_rate_is_that_of_the_precision(name, dtype, precision, rate):
 
 def test_targets_need_a_dry_run(capsys):
     assert train.main(["--config", "quickstart", "--target", "h100"]) == 2
-    assert "--target goes with --dry_run" in capsys.readouterr().err
-    assert train.main(["--config", "quickstart", "--dry_run", "--target", "h100", "--stage", "33"]) == 2
+    assert "--target goes with --dry-run" in capsys.readouterr().err
+    assert train.main(["--config", "quickstart", "--dry-run", "--target", "h100", "--stage", "33"]) == 2
     assert "--stage 33: the stages are 8, 16, 32" in capsys.readouterr().err
 
 

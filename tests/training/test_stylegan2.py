@@ -337,8 +337,8 @@ def test_the_parameter_table_names_the_layers():
 
 
 def test_the_command_line_chooses_the_block(capsys):
-    argv = ["--config", "configs/quickstart.py", "--dry_run", "--generator.block", "demod"]
-    assert not train_command([*argv, "--schedule.start_resolution", "32"])
+    argv = ["--config", "configs/quickstart.py", "--dry-run", "--generator.block", "demod"]
+    assert not train_command([*argv, "--schedule.start-resolution", "32"])
     assert '"block": "demod"' in capsys.readouterr().out
     with pytest.raises(SystemExit):
         train_command(argv)
