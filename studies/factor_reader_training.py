@@ -101,19 +101,19 @@ def degrade(images: np.ndarray, rng: np.random.RandomState, share: float = 0.75)
 
     hit = (rng.rand(*each) < share).astype(np.float32)
     # A low-pass picture, taken away or added: edges that overshoot, or soft ones.
-    low = _blurred(images)
+    low = blurred(images)
     pictures = images + np.where(rng.rand(*each) < 0.5, -strength(0, 1), strength(0, 1.2)) * hit * (images - low)
     noise = rng.standard_normal((n, r, r, 3)).astype(np.float32)
     pictures += noise * (strength(0, 10) * hit)
     blotches = rng.standard_normal((n, r // 4, r // 4, 3)).astype(np.float32).repeat(4, axis=1).repeat(4, axis=2)
-    pictures += _blurred(blotches) * (strength(0, 9) * hit)
+    pictures += blurred(blotches) * (strength(0, 9) * hit)
     pictures = (pictures - 128) * (1 + strength(-0.06, 0.06) * hit) + 128
     coarse = (rng.rand(n) < 1 / 3)[:, None, None, None]
     pictures = np.where(coarse, enlarge(box_mean(pictures, 2), 2), pictures)
     return np.clip(np.rint(pictures), 0, 255).astype(np.float32)
 
 
-def _blurred(images: np.ndarray) -> np.ndarray:
+def blurred(images: np.ndarray) -> np.ndarray:
     """With ``BLUR`` along rows and columns, edges repeated."""
     for axis in (1, 2):
         widths = [(0, 0)] * 4

@@ -1,15 +1,19 @@
 """Fixtures that several tests share, and one cache of compiled programs for all of them."""
 
+import ctypes
 import dataclasses
 import functools
+import gc
 import importlib.metadata
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Most of the suite's time is compilation. Tests, worker processes and later runs share what is compiled; programs
 # are found by their text, so a change of the code compiles anew. Set before jax is imported, for subprocesses too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "programs"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # Tests compare float32 numbers; at JAX's default precision a GPU would compute them in TF32 and a TPU in bfloat16.
@@ -30,10 +34,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks.generator import Generator
 from stylegen.training.schedule import Stage
 from stylegen.training.state import ema_generator, init_state
+from tests.support.configs import tiny_config
+
+
+def pytest_collection_finish() -> None:
+    """Keep what exists by now, imported modules above all, out of all further garbage collections: it stays."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Free the programs that a module's tests have compiled, when its last test is done.
+
+    JAX keeps each of them for as long as the process lives: 4.5 GiB at the end of the suite, and by then a third of the
+    memory mappings that Linux allows a process. The next module's tests find theirs in the cache on disk.
+    """
+    yield
+    for value in vars(request.module).values():
+        if hasattr(value, "cache_clear") and value.__module__.startswith("tests."):  # programs that tests share
+            value.cache_clear()
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @functools.cache
@@ -45,14 +72,13 @@ def _generator(
     alpha: float = 1.0,
     block: str = "adain",
 ) -> Generator:
-    config = Config(
-        resolution=resolution,
+    config = tiny_config(
+        resolution,
         image_channels=channels,
         num_classes=classes,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(block=block, z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
-        discriminator=DiscriminatorConfig(channel_max=8),
-        schedule=ScheduleConfig(start_resolution=4 if block == "adain" else resolution),
+        data={"source": "images"},
+        generator={"block": block, "z_dim": 16, "w_dim": 16, "channel_max": 8},
+        discriminator={"channel_max": 8},
     )
     state = init_state(config, seed=3)
     rng = np.random.default_rng(4)
@@ -64,7 +90,7 @@ def _generator(
 
 
 @pytest.fixture(scope="session")
-def make_generator():
+def make_generator() -> Callable[..., Generator]:
     """Tiny generators with random weights; by default 16 pixels, 3 channels, no classes, and z and w of 16 numbers.
 
     Calls with the same arguments give the same object.

@@ -182,11 +182,12 @@ def decode_stored(data: bytes, channels: int) -> np.ndarray:
     By OpenCV where it is installed (the extra ``opencv``), else by Pillow, which takes 1.4 times as long for
     pictures of 256 pixels and twice for 64.
     """
-    return _stored_decoder()(data, channels)
+    return stored_decoder()(data, channels)
 
 
 @functools.cache
-def _stored_decoder() -> Callable[[bytes, int], np.ndarray]:
+def stored_decoder() -> Callable[[bytes, int], np.ndarray]:
+    """What ``decode_stored`` calls: chosen once, by whether OpenCV is installed."""
     try:
         import cv2
     except ImportError:

@@ -59,7 +59,7 @@ TENSOR_NAMES: dict[tuple[str, str], Kind] = {
     ("torch._tensor", "_rebuild_from_type_v2"): "function",
     ("collections", "OrderedDict"): "class",
 }
-_STATE_DICT = Names(TENSOR_NAMES, purpose="a state dict")
+STATE_DICT = Names(TENSOR_NAMES, purpose="a state dict")  # what the file of one may name
 _ONE_STORAGE = Names(STORAGE_NAMES, purpose="a storage of torch")
 
 
@@ -70,7 +70,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         WeightsError: the file is no state dict, is damaged, or names anything but tensors.
     """
     path = Path(path)
-    value, storages = load(path.read_bytes(), _STATE_DICT, str(path))
+    value, storages = load(path.read_bytes(), STATE_DICT, str(path))
     tree = as_mapping(value) or {}
     if (inner := as_mapping(tree.get("state_dict"))) is not None:
         tree = inner

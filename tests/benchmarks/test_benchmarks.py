@@ -18,10 +18,11 @@ from benchmarks import against, common, flops, growing, precision, sizes, worklo
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from studies import augmentation_leaks, directions, projection
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
+from stylegen.config import Config, ScheduleConfig
 from stylegen.data.toy import bedrooms
 from stylegen.io.files import exclusive
 from stylegen.metrics import ppl
+from tests.support.configs import tiny_config
 
 BENCHMARKS = common.ROOT / "benchmarks"
 # What the PyTorch program that ours is compared with prints.
@@ -233,13 +234,12 @@ def test_tables_line_up():
 
 
 def small_config(**loss) -> Config:
-    return Config(
-        resolution=16,
-        data=DataConfig(source="images", batch=4),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
-        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
-        loss=LossConfig(**loss),
-        schedule=ScheduleConfig(start_resolution=16),
+    return tiny_config(
+        16,
+        generator={"channel_base": 64, "channel_max": 8},
+        discriminator={"channel_base": 64, "channel_max": 8},
+        loss=loss,
+        schedule={"start_resolution": 16},
     )
 
 

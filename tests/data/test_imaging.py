@@ -154,11 +154,11 @@ def test_jpeg_storage_is_close(channels, library, monkeypatch, photo):
 
 
 def _use(library, monkeypatch):
-    imaging._stored_decoder.cache_clear()
+    imaging.stored_decoder.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None if library == "pillow" else pytest.importorskip("cv2"))
 
 
 @pytest.fixture(autouse=True)
 def _forget_the_decoder():
     yield
-    imaging._stored_decoder.cache_clear()
+    imaging.stored_decoder.cache_clear()

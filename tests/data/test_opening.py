@@ -208,6 +208,8 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
 
 
 def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monkeypatch):
+    import tensorflow_datasets as tfds
+
     from stylegen.data import imaging
 
     source = open_source(config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder)))
@@ -218,7 +220,8 @@ def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monke
         return original(None if array.shape[1] == 43 else array, channels)
 
     monkeypatch.setattr(imaging, "from_array", from_array)
-    widths = [example["image"].shape[1] for example in source._data]
+    raw = tfds.builder("tiny_photos", data_dir=str(tfds_folder)).as_data_source("train")
+    widths = [example["image"].shape[1] for example in raw]
     bad = widths.index(43)
     sentence = (
         rf"^Image {bad} of TFDS tiny_photos train \(7 images\) cannot be read \(.+\). Build the TFDS data set without"

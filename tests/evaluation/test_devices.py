@@ -1,9 +1,9 @@
 """Features and generated pictures are the same on one device and on two."""
 
-import os
 import subprocess
 import sys
 
+from tests.support.devices import with_devices
 from tests.support.paths import ROOT
 
 PROGRAM = """
@@ -33,11 +33,10 @@ print("alike")
 
 
 def test_one_and_two_devices():
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=with_devices(2),
         capture_output=True,
         text=True,
     )

@@ -9,7 +9,6 @@ import pytest
 
 import stylegen
 from stylegen.cli import evaluate
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.data.source import ImageSource
 from stylegen.data.toy.source import ToySource
 from stylegen.evaluation import EvaluationError, evaluate_run, image_sets
@@ -24,6 +23,7 @@ from stylegen.runs.checkpoint import Checkpointer
 from stylegen.runs.directory import write_config
 from stylegen.training.schedule import at
 from stylegen.training.state import init_state
+from tests.support.configs import tiny_config
 
 
 class Numbered(ImageSource):
@@ -116,12 +116,10 @@ def test_record(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """A run directory with two snapshots of untrained networks."""
-    config = Config(
-        resolution=16,
-        data=DataConfig(source="toy_bedrooms", num_images=30),
-        generator=GeneratorConfig(z_dim=16, w_dim=16, mapping_layers=2, channel_max=8),
-        discriminator=DiscriminatorConfig(channel_max=8),
-        schedule=ScheduleConfig(start_resolution=8, stable_kimg=2, fade_kimg=2, total_kimg=10),
+    config = tiny_config(
+        16,
+        data={"num_images": 30},
+        schedule={"start_resolution": 8, "stable_kimg": 2, "fade_kimg": 2, "total_kimg": 10},
     )
     folder = tmp_path / "run"
     folder.mkdir()

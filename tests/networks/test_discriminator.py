@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stylegen import ops
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
 from stylegen.training.state import init_state
+from tests.support.configs import tiny_config
 
 
 def random(*shape, seed=0):
@@ -19,15 +19,13 @@ def random(*shape, seed=0):
 
 @functools.cache
 def make_config(channels=3, classes=0, dtype="float32", group=4):
-    return Config(
-        resolution=16,
+    return tiny_config(
+        16,
         image_channels=channels,
         num_classes=classes,
         compute_dtype=dtype,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(z_dim=2, w_dim=2, mapping_layers=1, channel_max=2),
-        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8, mbstd_group_size=group),
-        schedule=ScheduleConfig(start_resolution=4),
+        data={"source": "images"},
+        discriminator={"channel_base": 64, "channel_max": 8, "mbstd_group_size": group},
     )
 
 

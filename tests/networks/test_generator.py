@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from stylegen import ops
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import Config, DataConfig
 from stylegen.networks.build import build_networks
 from stylegen.networks.generator import Generator, split_generator
 from stylegen.networks.layers import Initializer, num_noise, width
 from stylegen.networks.mapping import broadcast_styles, num_styles, truncate
 from stylegen.networks.trees import count_parameters
 from stylegen.training.state import abstract_state, init_state
+from tests.support.configs import tiny_config
 
 
 def random(*shape, seed=0):
@@ -27,15 +28,13 @@ def random(*shape, seed=0):
 
 @functools.cache
 def make_config(channels=3, classes=0, dtype="float32", resolution=16):
-    return Config(
-        resolution=resolution,
+    return tiny_config(
+        resolution,
         image_channels=channels,
         num_classes=classes,
         compute_dtype=dtype,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(z_dim=5, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        schedule=ScheduleConfig(start_resolution=4),
+        data={"source": "images"},
+        generator={"z_dim": 5, "w_dim": 6, "channel_base": 64, "channel_max": 8},
     )
 
 
@@ -284,11 +283,7 @@ def test_a_generator_says_what_it_is():
 
 
 def test_without_noise_inputs_the_noise_mode_does_not_matter():
-    config = Config(
-        resolution=8,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(z_dim=4, w_dim=4, mapping_layers=1, channel_max=4, use_noise=False),
-    )
+    config = tiny_config(generator={"z_dim": 4, "w_dim": 4, "mapping_layers": 1, "use_noise": False})
     _, params, noise_const = split_generator(config, Initializer(0))
     # Strengths that would show.
     params = jax.tree.map(lambda x: x + 0.5, params)

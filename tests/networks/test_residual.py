@@ -6,23 +6,21 @@ import numpy as np
 import pytest
 
 from stylegen import ops
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks import fir
 from stylegen.networks.build import build_networks
 from stylegen.networks.layers import Initializer
 from stylegen.networks.stylegan2 import ResidualBlock
 from stylegen.networks.trees import by_path
 from stylegen.training.state import abstract_state, init_state
+from tests.support.configs import tiny_config
 
 
 def make_config(classes=0, resolution=16):
-    return Config(
-        resolution=resolution,
+    return tiny_config(
+        resolution,
         num_classes=classes,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(block="demod", z_dim=6, w_dim=6, mapping_layers=2, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
-        schedule=ScheduleConfig(start_resolution=resolution),
+        generator={"block": "demod", "z_dim": 6, "w_dim": 6},
+        discriminator={"channel_base": 64, "channel_max": 8},
     )
 
 

@@ -13,14 +13,9 @@ from stylegen.networks.layers import Initializer, num_noise
 from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation, demodulation
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training.state import abstract_state, init_state
+from tests.support.configs import tiny_config
 
-CONFIG = Config(
-    resolution=16,
-    data=DataConfig(source="images"),
-    generator=GeneratorConfig(block="demod", z_dim=6, w_dim=6, mapping_layers=2, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_max=4),
-    schedule=ScheduleConfig(start_resolution=16),
-)
+CONFIG = tiny_config(16, generator={"block": "demod", "z_dim": 6, "w_dim": 6})
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +89,15 @@ def test_which_layer_takes_which_style(network):
     """Convolutions 4: 0; 8: 1, 2; 16: 3, 4. ToRGB 4: 1; 8: 3; 16: 5. ToRGB and the layer after it share a style."""
     synthesis = network.synthesis
     ws = np.random.default_rng(4).standard_normal((2, 6, 6), np.float32)
-    x, noise = None, synthesis._noise("const", None, 2, 16)
-    image = 0
+    x, image = None, 0
     for r, first, second, colour in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
         block = synthesis.blocks[f"b{r}"]
         if first is None:
             x = jnp.repeat(block.const[...], 2, axis=0)
         else:
-            x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), noise[r][0])
+            x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), block.act0.noise.noise_const[...])
             image = fir.upsample(image)
-        x = block.act1(block.conv1(x, ws[:, second]), noise[r][1])
+        x = block.act1(block.conv1(x, ws[:, second]), block.act1.noise.noise_const[...])
         image = image + block.torgb(x, ws[:, colour])
     np.testing.assert_allclose(synthesis(ws, resolution=16), image, rtol=1e-4, atol=1e-5)
 
@@ -131,14 +125,7 @@ def test_noise_is_laid_out_as_in_the_other_block(network):
 
 
 def test_labels_are_normalised_apart_from_z():
-    config = Config(
-        resolution=8,
-        num_classes=3,
-        data=DataConfig(source="images"),
-        generator=GeneratorConfig(block="demod", z_dim=5, w_dim=6, mapping_layers=1, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        schedule=ScheduleConfig(start_resolution=8),
-    )
+    config = tiny_config(num_classes=3, generator={"block": "demod", "z_dim": 5, "w_dim": 6, "mapping_layers": 1})
     state = init_state(config, seed=0)
     mapping = build_networks(config).generator(state.g, state.noise_const).mapping
     z, c = np.random.default_rng(0).standard_normal((3, 5), np.float32), np.eye(3, dtype=np.float32)

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,19 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen.config import AugmentConfig, Config, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import AugmentConfig, Config
 from stylegen.config_json import to_json
 from stylegen.runs import checkpoint
 from stylegen.runs.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
 from stylegen.training import schedule
 from stylegen.training.state import TrainState, abstract_state
+from tests.support.configs import tiny_config
+from tests.support.devices import with_devices
 from tests.support.paths import ROOT
 
-CONFIG = Config(
-    resolution=8,
-    generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
-    discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
-    schedule=ScheduleConfig(start_resolution=4, stable_kimg=3, fade_kimg=1, total_kimg=10),
+# Eight channels, so that a weight is larger than what Orbax writes about it.
+CONFIG = tiny_config(
+    data={"batch": 8},
+    generator={"channel_max": 8},
+    discriminator={"channel_max": 8},
+    schedule={"stable_kimg": 3, "fade_kimg": 1, "total_kimg": 10},
 )
 
 
@@ -105,11 +107,7 @@ def run(saved, tmp_path) -> Path:
 
 def python(code: str, *args: object, devices: int = 1) -> subprocess.CompletedProcess:
     """Run code after this module's names in another process."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-    }
+    environment = with_devices(devices) | {"PYTHONPATH": str(ROOT)}
     code = "import sys\nfrom tests.runs.test_checkpoint import *\n" + textwrap.dedent(code)
     command = [sys.executable, "-c", code, *map(str, args)]
     # The limit is against hanging, not slowness.

@@ -1,7 +1,6 @@
 """Starting from another run: what is taken, what is not, what is refused, and that it happens once."""
 
 import dataclasses
-import os
 import shutil
 from pathlib import Path
 
@@ -11,15 +10,7 @@ import pytest
 
 import stylegen
 from stylegen.cli.train import main
-from stylegen.config import (
-    Config,
-    ConfigError,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    RunConfig,
-    ScheduleConfig,
-)
+from stylegen.config import Config, ConfigError, GeneratorConfig
 from stylegen.config_json import to_json
 from stylegen.networks.trees import by_path
 from stylegen.runs import init_from
@@ -31,24 +22,17 @@ from stylegen.train import train
 from stylegen.training import freeze as freezing
 from stylegen.training.schedule import Stage
 from stylegen.training.state import abstract_state, init_state
+from tests.support.configs import tiny_config
 
 FIELDS = ("g", "g_ema", "d", "w_avg", "noise_const")
 
 
 def tiny(folder: Path | str = "", resolution: int = 8, w_dim: int = 8, **run) -> Config:
-    return Config(
-        resolution=resolution,
-        data=DataConfig(source="toy_bedrooms", batch=4, num_images=50, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=w_dim, mapping_layers=2, channel_base=64, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=64, channel_max=4),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=0.012, stable_kimg=10),
-        run=RunConfig(
-            dir=str(folder),
-            checkpoint_kimg=0.004,
-            grid=(2, 1),
-            compilation_cache=os.environ["JAX_COMPILATION_CACHE_DIR"],
-            **run,
-        ),
+    return tiny_config(
+        resolution,
+        generator={"w_dim": w_dim},
+        schedule={"total_kimg": 0.012, "stable_kimg": 10},
+        run={"dir": str(folder), "checkpoint_kimg": 0.004, **run},
     )
 
 

@@ -193,7 +193,7 @@ def test_what_still_compiles_is_not_forgotten(ahead):
 def test_closing_waits_for_nothing_and_starts_nothing(ahead):
     programs, compiled, may_compile = ahead
     programs.start(1)
-    while not programs._programs[1].running():
+    while not programs.running():
         time.sleep(0.001)
     programs.start(2)
     programs.close()  # would hang here if it waited: nothing may compile yet
@@ -209,9 +209,8 @@ def test_other_work_is_done_after_what_was_started():
     done = []
     ahead = CompileAhead[str](lambda key: jax.jit(lambda x: x + 1).lower(jnp.zeros(3)))
     ahead.start("a")
-    ahead.run(lambda: done.append(ahead._programs["a"].done()))
-    ahead._others[0].result(timeout=60)
-    assert done == [True]
+    ahead.run(lambda: done.append(ahead.ready("a") is not None))
+    assert ahead.trouble(wait=True) == [] and done == [True]
     ahead.close()
 
 

@@ -16,21 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stylegen.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    DistributedConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
-)
+from stylegen.config import Config, DataConfig, DistributedConfig
 from stylegen.config_json import to_json
 from stylegen.runs.checkpoint import available
 from stylegen.runtime import processes
 from stylegen.train import train
+from tests.support.configs import tiny_config
 from tests.support.paths import ROOT
 
 PATIENCE = 1800  # seconds, for what takes ten on an idle machine
@@ -38,22 +29,13 @@ PATIENCE = 1800  # seconds, for what takes ten on an idle machine
 
 def tiny(folder: Path, total_kimg: float) -> Config:
     """Batches of 16, four for each device of two processes; 4 pixels for 8 steps, then fading to 8; lazy R1."""
-    return Config(
-        resolution=8,
-        data=DataConfig(batch=16, num_images=50, workers=1, mirror=True),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
-        loss=LossConfig(r1_gamma=1.0, r1_interval=3),
+    return tiny_config(
+        data={"batch": 16, "mirror": True},
+        loss={"r1_gamma": 1.0, "r1_interval": 3},
         # Adam divides small gradients by themselves, which makes much of rounding.
-        optimizer=OptimizerConfig(epsilon=0.01),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=total_kimg, stable_kimg=0.128, fade_kimg=0.256),
-        run=RunConfig(
-            dir=str(folder),
-            tick_kimg=0.016,
-            checkpoint_kimg=0.064,
-            grid=(2, 1),
-            compilation_cache=os.environ["JAX_COMPILATION_CACHE_DIR"],
-        ),
+        optimizer={"epsilon": 0.01},
+        schedule={"total_kimg": total_kimg, "stable_kimg": 0.128, "fade_kimg": 0.256},
+        run={"dir": str(folder), "tick_kimg": 0.016, "checkpoint_kimg": 0.064},
     )
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,8 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, RunConfig, ScheduleConfig
+from stylegen.config import ConfigError
 from stylegen.runtime import sharding
+from tests.support.configs import tiny_config
+from tests.support.devices import with_devices
 from tests.support.paths import ROOT
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
@@ -20,20 +21,15 @@ PROGRAM = """
 import dataclasses, functools, json, sys
 import jax, jax.numpy as jnp, numpy as np
 from stylegen.runtime import sharding
-from stylegen.config import (
-    AugmentConfig, Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, ScheduleConfig
-)
 from stylegen.networks.build import build_networks
 from stylegen.training.state import init_state
 from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.support.configs import tiny_config
 
-config = Config(
-    resolution=8,
-    data=DataConfig(source="images", batch=24, mirror=True),
-    generator=GeneratorConfig(z_dim=6, w_dim=6, mapping_layers=1, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_max=4),
-    augment=AugmentConfig(mode=sys.argv[1], p=0.5, interval=1, noise=True, cutout=True),
-    schedule=ScheduleConfig(start_resolution=4),
+config = tiny_config(
+    data={"batch": 24, "mirror": True},
+    generator={"z_dim": 6, "w_dim": 6, "mapping_layers": 1},
+    augment={"mode": sys.argv[1], "p": 0.5, "interval": 1, "noise": True, "cutout": True},
 )
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (24, 4, 4, 3), np.uint8)
@@ -86,9 +82,7 @@ print(json.dumps(report))
 @pytest.fixture(scope="module", params=["none", pytest.param("ada", marks=pytest.mark.slow)])
 def report(request):
     """What the program found, without augmentation and with it."""
-    # The latter two only make compiling faster.
-    flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
-    environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
+    environment = with_devices(2)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, request.param],
         cwd=ROOT,
@@ -144,12 +138,11 @@ class Device:
 
 
 def make_config(batch=8, group=4, devices=None, batch_at=None):
-    return Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=batch),
-        discriminator=DiscriminatorConfig(mbstd_group_size=group),
-        schedule=ScheduleConfig(start_resolution=4 if batch_at else 8, batch=batch_at or {}),
-        run=RunConfig(devices=devices),
+    return tiny_config(
+        data={"batch": batch},
+        discriminator={"mbstd_group_size": group},
+        schedule={"start_resolution": 4 if batch_at else 8, "batch": batch_at or {}},
+        run={"devices": devices},
     )
 
 

@@ -140,7 +140,7 @@ def test_degrading_does_what_it_says(rooms):
     changed = np.abs(degraded(images).astype(int) - images).mean(axis=(1, 2, 3))
     assert changed.min() > 0.5 and 3 < changed.mean() < 20
     flat = np.full((3, 32, 32, 3), 90, np.float32)
-    np.testing.assert_allclose(factor_reader_training._blurred(flat), 90, rtol=1e-6)
+    np.testing.assert_allclose(factor_reader_training.blurred(flat), 90, rtol=1e-6)
 
 
 def test_training_learns_from_the_pictures():

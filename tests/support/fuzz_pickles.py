@@ -105,7 +105,7 @@ def read(data, rng):
     if rng.random() < 0.75:
         pickles.parse(data, Path("fuzzed.pkl"))
     else:
-        value, storages = torch_files.load(data, torch_files._STATE_DICT, "fuzzed.pth")
+        value, storages = torch_files.load(data, torch_files.STATE_DICT, "fuzzed.pth")
         if isinstance(value, dict):
             tensors = torch_files.Tensors(storages, "fuzzed.pth")
             for item in value.values():

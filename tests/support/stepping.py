@@ -7,45 +7,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegen.config import (
-    AugmentConfig,
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-)
 from stylegen.networks.build import build_networks
 from stylegen.training.regularization import regularize_step
 from stylegen.training.state import init_state
 from stylegen.training.step import StepConfig, train_step
+from tests.support.configs import tiny_config
 
 N = 4  # images a step
+STEPS = {"train_step": train_step, "regularize_step": regularize_step}
 VARIANTS = {
-    "logistic": {"loss": LossConfig(r1_gamma=8.0)},
-    "lazy": {"loss": LossConfig(r1_gamma=8.0, r1_interval=4)},
-    "relativistic": {"loss": LossConfig(name="relativistic", r1_gamma=8.0), "num_classes": 3},
-    "relativistic lazy": {"loss": LossConfig(name="relativistic", r1_gamma=8.0, r1_interval=4)},
-    "wgan_gp": {"loss": LossConfig(name="wgan_gp", wgan_lambda=7.0, wgan_epsilon=0.5), "num_classes": 3},
+    "logistic": {"loss": {"r1_gamma": 8.0}},
+    "lazy": {"loss": {"r1_gamma": 8.0, "r1_interval": 4}},
+    "relativistic": {"loss": {"name": "relativistic", "r1_gamma": 8.0}, "num_classes": 3},
+    "relativistic lazy": {"loss": {"name": "relativistic", "r1_gamma": 8.0, "r1_interval": 4}},
+    "wgan_gp": {"loss": {"name": "wgan_gp", "wgan_lambda": 7.0, "wgan_epsilon": 0.5}, "num_classes": 3},
     "bfloat16": {"compute_dtype": "bfloat16"},
     "ada": {
-        "loss": LossConfig(r1_gamma=8.0),
-        "augment": AugmentConfig("ada", p=0.5, noise=True, cutout=True, paired=False),
+        "loss": {"r1_gamma": 8.0},
+        "augment": {"mode": "ada", "p": 0.5, "noise": True, "cutout": True, "paired": False},
     },
 }
 
 
 @functools.cache
 def make_static(variant):
-    config = Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=N),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_max=4, w_avg_beta=0.9),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        optimizer=OptimizerConfig(beta2=0.9, epsilon=1e-3, ema_kimg=0.01),
-        schedule=ScheduleConfig(start_resolution=4),
+    config = tiny_config(
+        data={"batch": N},
+        generator={"w_avg_beta": 0.9},
+        optimizer={"beta2": 0.9, "epsilon": 1e-3, "ema_kimg": 0.01},
         **VARIANTS[variant],
     )
     return StepConfig(config, build_networks(config))
@@ -82,8 +71,7 @@ LABELS = np.array([0, 2, 1, 2], np.int32)
 @functools.cache
 def compiled(name, variant):
     """train_step or regularize_step of a variant; the stage is the start resolution of 4 pixels, of 8."""
-    function = {"train_step": train_step, "regularize_step": regularize_step}[name]
-    step = functools.partial(function, static=make_static(variant))
+    step = functools.partial(STEPS[name], static=make_static(variant))
     arguments = mid_run_state(variant), IMAGES, LABELS, jnp.float32(1), jnp.float32(1)
     return jax.jit(step).lower(*arguments).compile()
 

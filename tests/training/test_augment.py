@@ -12,6 +12,7 @@ from PIL import Image
 
 from stylegen.config import AugmentConfig
 from stylegen.training import augment
+from tests.support.compilations import compilations
 
 ALL = AugmentConfig(noise=True, cutout=True)
 OFF, ON = 0.99, 0.0  # uniform numbers of a transformation's chance, for p = 0.5
@@ -22,13 +23,32 @@ def pictures(n=5, r=16, channels=3, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (n, r, r, channels)).astype(np.float32)
 
 
-def every(matrix, n=5):
-    """One matrix for all of n images."""
-    return jnp.broadcast_to(matrix, (n, *matrix.shape[-2:]))
-
-
 def composed(matrices):
-    return augment._compose(matrices)
+    """From output to input positions, of transformations in their order."""
+    return functools.reduce(np.matmul, map(np.asarray, matrices))
+
+
+def mapping(*rows, n=5):
+    """Two rows of a map from output to input positions, for each of n images."""
+    return np.broadcast_to(np.array([*rows, (0, 0, 1)], np.float32), (n, 3, 3))
+
+
+GEOMETRY = ("scale", "before", "stretch", "after", "move")
+
+
+def geometric(r=48, **values):
+    """One image's map by the named transformations alone, given as the formulae have them: angles, and pixels."""
+    normal = NormalDist().cdf
+    uniform = {
+        "scale": lambda s: [normal(math.log2(s) / 0.2)],
+        "before": lambda angle: [(angle / math.pi + 1) / 2],
+        "stretch": lambda s: [normal(math.log2(s) / 0.2)],
+        "after": lambda angle: [(angle / math.pi + 1) / 2],
+        "move": lambda pixels: [normal(by / (0.125 * r)) for by in pixels],
+    }
+    off = {name: [OFF, 0.5] for name in GEOMETRY} | {"move": [OFF, 0.5, 0.5]}
+    row = [x for name in GEOMETRY for x in ([ON, *uniform[name](values[name])] if name in values else off[name])]
+    return composed(augment.geometric_matrices(jnp.array([row], jnp.float32), 0.5, r))
 
 
 @functools.cache
@@ -40,13 +60,14 @@ def compiled(config):
 @pytest.mark.parametrize("r", [4, 16])
 def test_at_p_0_images_are_exactly_themselves_and_p_is_an_argument(r, channels):
     images, function = pictures(r=r, channels=channels), jax.jit(functools.partial(augment.augment, config=ALL))
-    unchanged = function(images, 0.0, jax.random.key(1))
+    key = jax.random.key(1)
+    with compilations() as programs:
+        unchanged, changed = function(images, 0.0, key), function(images, 1.0, key)
+    assert len(programs) == 1
     assert unchanged.dtype == jnp.float32
     np.testing.assert_array_equal(unchanged, images)
-    changed = np.asarray(function(images, 1.0, jax.random.key(1)))
     assert changed.shape == images.shape and np.isfinite(changed).all()
     assert (np.abs(changed - images).mean((1, 2, 3)) > 0.05).all()
-    assert function._cache_size() == 1
 
 
 def test_images_that_nothing_happened_to_are_exact_among_others():
@@ -63,17 +84,17 @@ def test_images_that_nothing_happened_to_are_exact_among_others():
 
 @pytest.mark.parametrize("r", [4, 5, 16])
 def test_pixel_blits_are_flips_quarter_turns_and_shifts(r):
-    images, one = pictures(r=r), jnp.ones(1)
-    np.testing.assert_allclose(warp(images, every(augment._scaling(-one, 1.0))), images[:, :, ::-1], atol=2e-6)
+    images = pictures(r=r)
+    np.testing.assert_allclose(warp(images, mapping((-1, 0, 0), (0, 1, 0))), images[:, :, ::-1], atol=2e-6)
     for k in range(4):
         cosine, sine = np.round([math.cos(k * math.pi / 2), math.sin(k * math.pi / 2)])
-        turned = warp(images, every(augment._rotation(cosine * one, sine * one)))
+        turned = warp(images, mapping((cosine, -sine, 0), (sine, cosine, 0)))
         np.testing.assert_allclose(turned, np.rot90(images, k, (1, 2)), atol=2e-6)
     # The reflection is at the middle of the border pixels: numpy's "reflect".
-    moved = warp(images, every(augment._translation(one * 2, one * -1)))
+    moved = warp(images, mapping((1, 0, -2), (0, 1, 1)))
     padded = np.pad(images, ((0, 0), (0, 1), (2, 0), (0, 0)), mode="reflect")
     np.testing.assert_allclose(moved, padded[:, 1:, :r], atol=2e-6)
-    far = warp(images, every(augment._translation(one * 2 * (r - 1), one * 0)))
+    far = warp(images, mapping((1, 0, -2 * (r - 1)), (0, 1, 0)))
     np.testing.assert_allclose(far, images, atol=2e-6)
 
 
@@ -111,21 +132,22 @@ def middle(image):
 
 def test_a_point_goes_where_the_transformations_take_it():
     angle = math.radians(30)
-    cosine, sine = jnp.array([math.cos(angle)]), jnp.array([math.sin(angle)])
-    turn, x, y = augment._rotation(cosine, sine), 6.0, -2.0
+    x, y = 6.0, -2.0
     # Counterclockwise on the screen, where y points down.
     expected = [x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)]
-    np.testing.assert_allclose(middle(warp(blob(x, y), turn)), expected, atol=0.01)
-    stretch = augment._scaling(jnp.array([1.25]), 0.8)
-    np.testing.assert_allclose(middle(warp(blob(x, y), stretch)), [x * 1.25, y * 0.8], atol=0.01)
-    move = augment._translation(jnp.array([1.3]), jnp.array([-2.6]))
-    np.testing.assert_allclose(middle(warp(blob(x, y), move)), [x + 1.3, y - 2.6], atol=0.01)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(before=angle))), expected, atol=0.01)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(after=angle))), expected, atol=0.01)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(scale=1.25))), [x * 1.25, y * 1.25], atol=0.01)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(stretch=1.25))), [x * 1.25, y * 0.8], atol=0.01)
+    move = (1.3, -2.6)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(move=move))), [x + 1.3, y - 2.6], atol=0.01)
     # In the order of the list: stretched, turned, moved.
     both = [expected[0] + 1.3, expected[1] - 2.6]
-    np.testing.assert_allclose(middle(warp(blob(x, y), composed([turn, move]))), both, atol=0.01)
+    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(before=angle, move=move))), both, atol=0.01)
     x, y = x * 1.25, y * 0.8
     last = [x * math.cos(angle) + y * math.sin(angle) + 1.3, -x * math.sin(angle) + y * math.cos(angle) - 2.6]
-    np.testing.assert_allclose(middle(warp(blob(6.0, -2.0), composed([stretch, turn, move]))), last, atol=0.01)
+    found = middle(warp(blob(6.0, -2.0), geometric(stretch=1.25, after=angle, move=move)))
+    np.testing.assert_allclose(found, last, atol=0.01)
 
 
 def test_a_rotated_wave_is_that_of_the_formula_and_of_pil():
@@ -138,7 +160,7 @@ def test_a_rotated_wave_is_that_of_the_formula_and_of_pil():
 
     x, y = np.meshgrid(at, at)
     image, inside = wave(x, y).astype("f"), np.s_[8:24, 8:24]
-    found = np.asarray(warp(image[None, :, :, None], augment._rotation(jnp.array([cosine]), jnp.array([sine]))))
+    found = np.asarray(warp(image[None, :, :, None], geometric(before=angle)))
     found = found[0, :, :, 0][inside]
     np.testing.assert_allclose(found, wave(cosine * x - sine * y, sine * x + cosine * y)[inside], atol=0.01)
     theirs = np.asarray(Image.fromarray(image).rotate(20, Image.Resampling.BICUBIC))[inside]
@@ -149,10 +171,10 @@ def test_a_rotated_wave_is_that_of_the_formula_and_of_pil():
 def test_shrinking_does_not_alias_and_waves_keep_their_height():
     at = np.arange(32)
     board = np.where((at[:, None] + at) % 2, 1, -1).astype("f")[None, :, :, None]
-    assert np.abs(warp(board, augment._scaling(jnp.array([0.62]), 0.62))).max() < 0.15
+    assert np.abs(warp(board, geometric(scale=0.62))).max() < 0.15
     # A wave of 8 pixels, moved by a fraction of one: the formula, but for the borders, which are reflected.
     wave = np.broadcast_to(np.sin(2 * np.pi * at / 8), (32, 32)).astype("f")[None, :, :, None]
-    moved = warp(wave, augment._translation(jnp.array([0.37]), jnp.array([0.0])))
+    moved = warp(wave, geometric(r=32, move=(0.37, 0.0)))
     expected = np.broadcast_to(np.sin(2 * np.pi * (at - 0.37) / 8), (32, 32))
     np.testing.assert_allclose(moved[0, :, 4:-4, 0], expected[:, 4:-4], atol=0.03)
 

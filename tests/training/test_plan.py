@@ -11,18 +11,11 @@ import pytest
 
 from benchmarks import common
 from stylegen.cli import train
-from stylegen.config import (
-    Config,
-    ConfigError,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    ScheduleConfig,
-)
+from stylegen.config import Config, ConfigError
 from stylegen.convolution import target_platform
 from stylegen.runtime import chips, hlo
 from stylegen.training import plan
+from tests.support.configs import tiny_config
 
 PROGRAM = """HloModule jit_step, is_scheduled=true
 
@@ -149,14 +142,7 @@ def test_a_compiler_that_is_not_installed_is_said_with_the_command(monkeypatch):
 
 
 def tiny(**changes) -> Config:
-    config = Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=8),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        loss=LossConfig(r1_interval=2),
-        schedule=ScheduleConfig(start_resolution=8),
-    )
+    config = tiny_config(data={"batch": 8}, loss={"r1_interval": 2}, schedule={"start_resolution": 8})
     return dataclasses.replace(config, **changes)
 
 

@@ -12,12 +12,12 @@ import pytest
 from stylegen.config import Config, LossConfig, OptimizerConfig
 from stylegen.networks.mapping import num_styles
 from stylegen.training import step as train_step
-from stylegen.training.regularization import regularize_step
 from stylegen.training.state import abstract_state, d_optimizer, g_optimizer, init_state, lazy_correction
 from stylegen.training.step import StepConfig
 from tests.support.stepping import (
     IMAGES,
     LABELS,
+    STEPS,
     VARIANTS,
     N,
     adam,
@@ -170,8 +170,7 @@ def test_a_step_gives_back_a_state_of_the_same_kind(name, variant):
     static = make_static(variant)
     before, scalar = abstract_state(static.config), jax.ShapeDtypeStruct((), jnp.float32)
     images = jax.ShapeDtypeStruct((N, 8, 8, 3), jnp.uint8)
-    function = {"train_step": train_step.train_step, "regularize_step": regularize_step}[name]
-    step = functools.partial(function, static=static)
+    step = functools.partial(STEPS[name], static=static)
     after, metrics = jax.eval_shape(step, before, images, jax.ShapeDtypeStruct((N,), jnp.int32), scalar, scalar)
     assert jax.tree.structure(after) == jax.tree.structure(before)
     assert [(x.shape, x.dtype) for x in jax.tree.leaves(after)] == [(x.shape, x.dtype) for x in jax.tree.leaves(before)]

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,17 +16,7 @@ import pytest
 import stylegen
 from stylegen import ops
 from stylegen.cli.train import main as train_command
-from stylegen.config import (
-    Config,
-    ConfigError,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
-)
+from stylegen.config import Config, ConfigError, DataConfig, LossConfig, OptimizerConfig, RunConfig, ScheduleConfig
 from stylegen.evaluation.measure_ppl import measure_path
 from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
@@ -42,6 +31,8 @@ from stylegen.training.state import abstract_state, g_optimizer, init_state, pat
 from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
+from tests.support.configs import tiny_config
+from tests.support.devices import with_devices
 from tests.support.hooks import Interrupt, Killed
 from tests.support.paths import ROOT
 from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
@@ -51,14 +42,12 @@ N = 8  # images a step; half as many in a path-length step
 
 
 def make_config(block="demod", **options):
-    return Config(
-        resolution=8,
-        data=DataConfig(source="images", batch=N),
-        generator=GeneratorConfig(block=block, z_dim=8, w_dim=8, mapping_layers=2, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_max=4),
-        loss=LossConfig(r1_gamma=8.0, r1_interval=4, pl_weight=3.0, pl_interval=4, pl_decay=0.25),
-        optimizer=OptimizerConfig(beta2=0.9, epsilon=1e-3),
-        schedule=ScheduleConfig(start_resolution=8),
+    return tiny_config(
+        data={"batch": N},
+        generator={"block": block},
+        loss={"r1_gamma": 8.0, "r1_interval": 4, "pl_weight": 3.0, "pl_interval": 4, "pl_decay": 0.25},
+        optimizer={"beta2": 0.9, "epsilon": 1e-3},
+        schedule={"start_resolution": 8},
         **options,
     )
 
@@ -240,8 +229,7 @@ print(json.dumps(report))
     "steps", [["path_length"], pytest.param(["train", "regularize", "path_length"], marks=pytest.mark.slow)]
 )
 def test_one_and_two_devices_take_the_same_steps(steps):
-    flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
-    environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
+    environment = with_devices(2)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *steps],
         cwd=ROOT,

@@ -3,18 +3,12 @@
 import jax
 import numpy as np
 
-from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.runtime import sharding
 from stylegen.training.state import abstract_state, blank_state
 from stylegen.training.warmup import warm_up
+from tests.support.configs import tiny_config
 
-CONFIG = Config(
-    resolution=8,
-    data=DataConfig(batch=4),
-    generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
-    discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
-    schedule=ScheduleConfig(start_resolution=4, total_kimg=1),
-)
+CONFIG = tiny_config(schedule={"total_kimg": 1})
 
 
 def shapes(tree):

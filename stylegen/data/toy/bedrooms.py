@@ -204,7 +204,7 @@ def _dice(indices: Sequence[int], seed: int) -> np.ndarray:
     return np.array(rolls).reshape(-1, DICE).T
 
 
-def _oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
+def oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
     """OKLCH (hue in degrees) to sRGB [3, n] in [0, 1], clipped to the gamut."""
     angle = np.deg2rad(hue)
     a, b = chroma * np.cos(angle), chroma * np.sin(angle)
@@ -250,36 +250,36 @@ def _roll_palette(t: SimpleNamespace, between: _Between, chance: _Chance) -> Non
     t.bed_class = np.floor(between(0.0, NUM_CLASSES)).astype(np.int64)
     hue = _HUES[t.bed_class] + between(-7.0, 7.0)
     bed_light = _LIGHTNESS[t.bed_class] + between(-0.03, 0.03)
-    t.bed = _oklch(bed_light, _CHROMA[t.bed_class] * between(0.85, 1.1), hue)
+    t.bed = oklch(bed_light, _CHROMA[t.bed_class] * between(0.85, 1.1), hue)
     # The wall is a quiet relative of the bed: its neighbour, its opposite, or a warm white.
     scheme = between(0.0, 1.0)
     relative = np.where(scheme < 0.35, hue + between(-45.0, 45.0), hue + 180.0 + between(-30.0, 30.0))
     wall_hue = np.where(scheme < 0.7, relative, between(50.0, 100.0))
     deep = chance(0.15)
     wall_light = _apart(np.where(deep, 0.74, between(0.84, 0.93)), bed_light)
-    t.wall = _oklch(wall_light, np.where(deep, 0.06, between(0.02, 0.055)), wall_hue)
+    t.wall = oklch(wall_light, np.where(deep, 0.06, between(0.02, 0.055)), wall_hue)
     t.wall_stripes = chance(0.25)
     t.planks = chance(0.7)
     wood_light = np.where(chance(0.5), between(0.40, 0.48), between(0.72, 0.80))
-    t.floor = _oklch(
+    t.floor = oklch(
         _apart(np.where(t.planks, wood_light, between(0.70, 0.84)), bed_light),
         np.where(t.planks, between(0.045, 0.075), between(0.01, 0.03)),
         np.where(t.planks, between(48.0, 72.0), wall_hue + between(-60.0, 60.0)),
     )
-    t.trim = _oklch(between(0.93, 0.98), between(0.0, 0.015), between(60.0, 100.0))
-    t.sheet = _oklch(between(0.92, 0.985), between(0.0, 0.02), np.where(chance(0.5), hue, 85.0))
-    t.wood = _oklch(between(0.36, 0.62), between(0.05, 0.085), between(42.0, 70.0))
+    t.trim = oklch(between(0.93, 0.98), between(0.0, 0.015), between(60.0, 100.0))
+    t.sheet = oklch(between(0.92, 0.985), between(0.0, 0.02), np.where(chance(0.5), hue, 85.0))
+    t.wood = oklch(between(0.36, 0.62), between(0.05, 0.085), between(42.0, 70.0))
     accent_hue = hue + np.where(chance(0.5), 180.0, np.where(chance(0.5), 60.0, -60.0)) + between(-15.0, 15.0)
-    t.accent = _oklch(between(0.66, 0.80), between(0.055, 0.095), accent_hue)
-    t.curtain = _oklch(between(0.70, 0.90), between(0.03, 0.09), np.where(chance(0.5), accent_hue, hue))
-    t.shade = _oklch(between(0.62, 0.78), between(0.07, 0.12), np.where(chance(0.5), accent_hue, between(30.0, 90.0)))
+    t.accent = oklch(between(0.66, 0.80), between(0.055, 0.095), accent_hue)
+    t.curtain = oklch(between(0.70, 0.90), between(0.03, 0.09), np.where(chance(0.5), accent_hue, hue))
+    t.shade = oklch(between(0.62, 0.78), between(0.07, 0.12), np.where(chance(0.5), accent_hue, between(30.0, 90.0)))
     time = between(0.0, 1.0)
     t.time = np.where(time < 0.5, 0, np.where(time < 0.75, 1, 2))
     shift, bright = between(-12.0, 12.0), between(-0.03, 0.03)
     light, chroma, sky_hue = np.array([[0.74, 0.60, 0.25], [0.105, 0.10, 0.075], [240.0, 300.0, 272.0]])[:, t.time]
-    t.sky_top = _oklch(light + bright, chroma, sky_hue + shift)
+    t.sky_top = oklch(light + bright, chroma, sky_hue + shift)
     light, chroma, sky_hue = np.array([[0.92, 0.80, 0.42], [0.04, 0.13, 0.085], [225.0, 50.0, 278.0]])[:, t.time]
-    t.sky_bottom = _oklch(light + bright, chroma, sky_hue + shift)
+    t.sky_bottom = oklch(light + bright, chroma, sky_hue + shift)
 
 
 def _roll_room(t: SimpleNamespace, between: _Between, chance: _Chance) -> None:

@@ -314,7 +314,7 @@ def test_the_bed_is_named_after_its_hue(rooms):
     ],
 )
 def test_oklch_is_what_css_says(lch, srgb):
-    np.testing.assert_allclose(bedrooms._oklch(*np.array(lch)[:, None])[:, 0], srgb, atol=2e-3)
+    np.testing.assert_allclose(bedrooms.oklch(*np.array(lch)[:, None])[:, 0], srgb, atol=2e-3)
 
 
 def test_the_bed_stands_out_from_wall_and_floor(rooms):
