@@ -94,7 +94,7 @@ def make_pipeline(
     import grain  # imports jax, which preparing data has no use for
 
     chosen = np.arange(batch) if positions is None else np.asarray(positions)
-    if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= batch:
+    if chosen.size == 0 or np.min(chosen) < 0 or np.max(chosen) >= batch:
         raise DataError(f"positions = {chosen.tolist()}: a batch of {batch} has positions 0 to {batch - 1}.")
     if resolution > source.resolutions[-1]:
         raise DataError(f"{source.description} has at most {source.resolutions[-1]} pixels a side, not {resolution}.")

@@ -256,7 +256,7 @@ def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], sc
         if mask.shape != tuple(size):
             pixels = "x".join(str(side) for side in mask.shape[::-1])
             raise StyleError(f"mask: {pixels} pixels, but the content has {size[1]}x{size[0]}; they must be alike.")
-        if not np.isfinite(mask).all() or mask.min() < 0:
+        if not np.isfinite(mask).all() or np.min(mask) < 0:
             raise StyleError("mask: must hold numbers that are not negative.")
     if len(scaled) == 1 and n == 2:
         scaled.append(1 - np.minimum(scaled[0], 1))

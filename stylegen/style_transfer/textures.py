@@ -192,7 +192,7 @@ def hatching(rng: Random, side: int) -> np.ndarray:
 
 def scales(rng: Random, side: int) -> np.ndarray:
     """Rows of arcs, as on fish, roofs and kimonos."""
-    colors, count = palette(rng), rng.integers(5, 12)
+    colors, count = palette(rng), int(rng.integers(5, 12))
     y, x = _places(side)
     result = np.zeros((side, side, 3))
     rings = rng.integers(2, 5)

@@ -69,8 +69,8 @@ class Cifar10Origin(Origin):
         if missing:
             raise DataError(f"{self.path} is not CIFAR-10 in binary form: {missing[0]} is not in it.")
         records = np.frombuffer(b"".join(found[name] for name in wanted), np.uint8).reshape(-1, _RECORD_BYTES)
-        if records[:, 0].max() >= len(CLASS_NAMES):
-            raise DataError(f"{self.path} is not CIFAR-10: it has a label {records[:, 0].max()}, above 9.")
+        if np.max(records[:, 0]) >= len(CLASS_NAMES):
+            raise DataError(f"{self.path} is not CIFAR-10: it has a label {np.max(records[:, 0])}, above 9.")
         return records
 
     def __getstate__(self) -> dict[str, Any]:
