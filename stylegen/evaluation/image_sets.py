@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.raw.image_files import ImageFilesOrigin
+from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
 
@@ -135,7 +135,7 @@ class FilesSet(ImageSet):
             DataError: no images there.
             EvaluationError: a picture cannot be read.
         """
-        self._origin = ImageFilesOrigin(path)
+        self._origin = ImageFilesDataset(path)
         self._path, self._wanted, self._crop = path, resolution, crop
         self.count, self.note = self._origin.num_images, self._origin.note
         self._order = shuffled(self.count)

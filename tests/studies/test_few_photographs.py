@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks import common
 from studies import few_photographs
 from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.opening import open_origin
+from stylegen.data.raw.opening import open_raw
 from stylegen.data.toy import bedrooms
 
 
@@ -22,7 +22,7 @@ def data(tmp_path_factory):
         (folder / f"raw_{name}").mkdir()
         for i, image in enumerate(bedrooms.render(numbers, 16)):
             Image.fromarray(image).save(folder / f"raw_{name}" / f"{i:03d}.png")
-        prepare(open_origin("images", folder / f"raw_{name}"), folder / name, Options(16), workers=1)
+        prepare(open_raw("images", folder / f"raw_{name}"), folder / name, Options(16), workers=1)
     return folder
 
 
