@@ -103,7 +103,7 @@ def port_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
 
 
 def authors_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """As the authors' Lua code: the content through batch normalisation, the style's plain deviation, n in both."""
+    """As the authors' Lua code: the content through batch normalization, the style's plain deviation, n in both."""
     mean, std = mean_std(style, False, 0.0)
     n, c = content.shape[:2]
     flat = content.reshape(1, n * c, *content.shape[2:])
@@ -112,9 +112,9 @@ def authors_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
 
 
 def port_coral(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-    """The colour transfer of [3, n] to the colours of [3, m], with the matrix roots by singular values.
+    """The color transfer of [3, n] to the colors of [3, m], with the matrix roots by singular values.
 
-    Its scatter matrices are sums, not means, so it is right for pictures of equally many pixels alone.
+    Its scatter matrices are sums, not means, so it is right for images of equally many pixels alone.
     """
 
     def normal(x):
