@@ -1,4 +1,4 @@
-"""Features and generated pictures are the same on one device and on two."""
+"""Features and generated images are the same on one device and on two."""
 
 import os
 import subprocess
@@ -34,11 +34,11 @@ print("alike")
 
 def test_one_and_two_devices():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "alike", done.stderr
+    assert process.stdout.strip() == "alike", process.stderr

@@ -28,7 +28,7 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
-from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.build import build_networks
@@ -333,7 +333,7 @@ def test_perceptual_path_length_takes_it(make_generator):
             return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
     metric = parse("ppl16_wend")
-    found = measure_path(metric, make_generator(block="demod"), Squares({}, None))
+    found = measure_ppl(metric, make_generator(block="demod"), Squares({}, None))
     assert np.isfinite(found.value) and found.value > 0
 
 
