@@ -28,7 +28,7 @@ def tensors(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return {name: tensor(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def pictures(seed: int, n: int, height: int, width: int, roughness: float = 1.0) -> np.ndarray:
+def images(seed: int, n: int, height: int, width: int, roughness: float = 1.0) -> np.ndarray:
     """Blobs of color with grain, uint8 [n, height, width, 3]; ``roughness`` tells one set from another."""
     rng = np.random.RandomState(seed)
     coarse = rng.uniform(0, 255, (n, 5, 5, 3))
