@@ -107,9 +107,9 @@ def read_toy(resolution: int, a: argparse.Namespace) -> list[Reading]:
 def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a: argparse.Namespace) -> dict[str, Any]:
     """Prepare raw data with one process; the time is that of its shards, which all cores share when there are more."""
     from stylegen.data.prepared import prepare as preparing
-    from stylegen.data.raw.opening import open_origin
+    from stylegen.data.raw.opening import open_raw
 
-    origin = open_origin(kind, path, max_images=a.images)
+    origin = open_raw(kind, path, max_images=a.images)
     seconds, write_shard = 0.0, preparing.writer.write_shard
 
     def timed(*arguments: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stylegen.data.raw.cifar10 import Cifar10Origin
+from stylegen.data.raw.cifar10 import Cifar10Dataset
 from stylegen.data.toy import bedrooms
 
 _NOISE = 14  # of 255: a picture of 341x256 pixels then has the 14 kB that one of LSUN's bedrooms has on average
@@ -57,7 +57,7 @@ def write_cifar10(folder: Path, count: int) -> Path:
     """An archive in CIFAR-10's binary form, of drawn rooms."""
     path = folder / "cifar-10-binary.tar.gz"
     planes = bedrooms.render(range(count), 32).transpose(0, 3, 1, 2).reshape(count, -1)
-    labels = (np.arange(count) % len(Cifar10Origin.class_names)).astype(np.uint8)[:, None]
+    labels = (np.arange(count) % len(Cifar10Dataset.class_names)).astype(np.uint8)[:, None]
     records = np.concatenate([labels, planes], axis=1)
     with tarfile.open(path, "w:gz") as archive:
         for i, part in enumerate(np.array_split(records, 5), start=1):

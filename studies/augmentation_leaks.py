@@ -13,13 +13,13 @@ Samples are of the moving average, psi 1, none selected; grids of them are in --
 
 Measured on samples, on the data, and on the data augmented at that p, which is what a complete leak would look like:
 
-  red, green, blue   mean colour, 0 to 255
+  red, green, blue   mean color, 0 to 255
   x, y               position: mean shift to the right and down, in pixels, mirrored rooms being mirrored back
-  upright            orientation: share of pictures that are not turned by a quarter or more
-  tint spread        standard deviation, from picture to picture, of their mean colour
+  upright            orientation: share of images that are not turned by a quarter or more
+  tint spread        standard deviation, from image to image, of their mean color
   x, y spread        standard deviation of the shifts
   top - bottom       mean brightness of the upper half less that of the lower
-  mirrored           share of pictures that are read as mirrored rooms: half of the data
+  mirrored           share of images that are read as mirrored rooms: half of the data
 
 Shifts and turns are read by ridge regression, fitted to rooms of the data that were shifted and turned by known
 amounts. On other rooms it is right of 99.9 % of the turns and says 0.85 (x) and 0.9 (y) for a shift by one pixel of 16.
@@ -55,14 +55,14 @@ from stylegen.config import (
 from stylegen.evaluation.toy_factors import read_factors
 from stylegen.io.images import box_mean
 
-COLOR, POSITION, OTHERS = ("red", "green", "blue"), ("x", "y"), ("tint spread", "x spread", "y spread", "top - bottom")
-MEASURES = (*COLOR, *POSITION, "upright", *OTHERS, "mirrored")
+COLOR, POSITION, FURTHER = ("red", "green", "blue"), ("x", "y"), ("tint spread", "x spread", "y spread", "top - bottom")
+MEASURES = (*COLOR, *POSITION, "upright", *FURTHER, "mirrored")
 GROUPS = {name: (name,) for name in MEASURES} | {"color": COLOR, "position": POSITION}
 REACH = 3  # greatest known shift, in sixteenths of the side
 SHIFTS = 6  # known shifts of each room
 START = 8  # pixels with which a run begins
 SLOWER = (2, 5)  # at last the learning rate falls to one over these
-FOUND = "found.json"  # what was measured of a run, in its folder
+RESULT_NAME = "found.json"  # the measures of a run, in its folder
 
 
 def run_config(options: argparse.Namespace, seed: int, p: float, folder: str) -> Config:
@@ -119,32 +119,32 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def features(images: np.ndarray) -> np.ndarray:
-    """Pictures [n, r, r, 3] as vectors: averaged to 16 pixels, without their mean, of length 1, and a constant."""
+    """Images [n, r, r, 3] as vectors: averaged to 16 pixels, without their mean, of length 1, and a constant."""
     small = np.rint(box_mean(images, images.shape[1] // 16)).reshape(len(images), -1).astype(np.float64)
     return np.concatenate([unit(small), np.ones((len(images), 1))], axis=1)
 
 
-def regression(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def regression(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Weights of the ridge regression of vectors [n, k] on vectors [n, m]: [m, k]."""
-    return np.linalg.solve(seen.T @ seen + np.eye(seen.shape[1]), seen.T @ wanted)
+    return np.linalg.solve(inputs.T @ inputs + np.eye(inputs.shape[1]), inputs.T @ targets)
 
 
 def facing(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures with the mirrored ones mirrored back, and which they are."""
+    """Images with the mirrored ones mirrored back, and which they are."""
     mirrored = read_factors(images)["flip"]
     return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images), mirrored
 
 
 def shifted(images: np.ndarray, right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """Each picture shifted by its own whole pixels, reflected at the borders."""
+    """Each image shifted by its own whole pixels, reflected at the borders."""
     r = images.shape[1]
-    places = np.arange(r) - down[:, None], np.arange(r) - right[:, None]
-    rows, columns = ((r - 1) - np.abs(np.abs(place) - (r - 1)) for place in places)
+    positions = np.arange(r) - down[:, None], np.arange(r) - right[:, None]
+    rows, columns = ((r - 1) - np.abs(np.abs(position) - (r - 1)) for position in positions)
     return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 class Reader:
-    """Reads how pictures of drawn rooms are shifted and turned; fitted to uint8 rooms [n, r, r, 3]."""
+    """Reads how images of drawn rooms are shifted and turned; fitted to uint8 rooms [n, r, r, 3]."""
 
     def __init__(self, rooms: np.ndarray):
         turned = np.concatenate([features(np.rot90(rooms, k, (1, 2))) for k in range(4)])
@@ -156,14 +156,14 @@ class Reader:
         self.shifts = regression(moved, np.concatenate(by.transpose(0, 2, 1)))
 
     def measure(self, images: np.ndarray) -> dict[str, float]:
-        """The measures of uint8 pictures [n, r, r, 3]."""
-        pictures, half = images.astype(np.float64), images.shape[1] // 2
-        colors = pictures.mean((1, 2))
+        """The measures of uint8 images [n, r, r, 3]."""
+        pixels, half = images.astype(np.float64), images.shape[1] // 2
+        colors = pixels.mean((1, 2))
         upright = np.argmax(features(images) @ self.turns, axis=1) == 0
         straight, mirrored = facing(images)
         shifts = features(straight) @ self.shifts
         values = [*colors.mean(0), *shifts.mean(0), upright.mean(), colors.std(0).mean(), *shifts.std(0)]
-        values += [pictures[:, :half].mean() - pictures[:, half:].mean(), mirrored.mean()]
+        values += [pixels[:, :half].mean() - pixels[:, half:].mean(), mirrored.mean()]
         return {name: float(value) for name, value in zip(MEASURES, values, strict=True)}
 
 
@@ -172,11 +172,11 @@ class Busy(Exception):
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """What a result depends on, in JSON."""
+    """All settings that a result depends on, in JSON."""
     from stylegen.config_json import to_dict
 
-    made = {name: value for name, value in to_dict(config).items() if name not in ("run", "distributed")}
-    return made if config.augment.mode != "none" else made | {"augment": {"mode": "none"}}
+    fields = {name: value for name, value in to_dict(config).items() if name not in ("run", "distributed")}
+    return fields if config.augment.mode != "none" else fields | {"augment": {"mode": "none"}}
 
 
 def measure_run(options: argparse.Namespace, folder: Path, seed: int, p: float, reader: Reader) -> dict[str, Any]:
@@ -193,37 +193,39 @@ def measure_run(options: argparse.Namespace, folder: Path, seed: int, p: float, 
     configs = [run_config(options, seed, p, str(folder / "run"))]
     for slower in SLOWER if options.settle_kimg else ():
         configs.append(settling(configs[-1], options, slower))
-    made = {"configs": [settings(config) for config in configs], "samples": options.samples}
+    provenance = {"configs": [settings(config) for config in configs], "samples": options.samples}
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, Busy(f"{folder}: another process trains there.")):
-        if (folder / FOUND).exists():
-            found = json.loads((folder / FOUND).read_text())
-            if found["made"] != made:
+        if (folder / RESULT_NAME).exists():
+            result = json.loads((folder / RESULT_NAME).read_text())
+            if result["made"] != provenance:
                 raise common.BenchmarkError(f"{folder}: measured with other options; give those, or another --out.")
-            return found
+            return result
         print(f"== seed {seed}, p {p:g}", flush=True)
         for config in configs:
             train_arm(config)
         G = stylegen.load(configs[-1].run.dir)
         samples = np.asarray(sampling.sample(G, seeds=range(options.samples), noise="none"))
         images.save_grid(samples[:64], folder / "samples.png", columns=8, scale=3)
-        found = {"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **reader.measure(samples)}
-        common.write_json(folder / FOUND, found | {"made": made, "machine": common.machine()})
-    return found
+        result = {"what": f"seed {seed}, p {p:g}", "seed": seed, "p": p, **reader.measure(samples)}
+        common.write_json(folder / RESULT_NAME, result | {"made": provenance, "machine": common.machine()})
+    return result
 
 
 def verdicts(runs: list[dict[str, Any]], data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By measure and group: means over the seeds with and without, distances between and from the data, the verdict."""
-    found = {}
-    for name, parts in GROUPS.items():
-        with_, without = (np.array([[r[x] for x in parts] for r in runs if (r["p"] > 0) == on]) for on in (True, False))
+    judged = {}
+    for name, measures in GROUPS.items():
+        with_, without = (
+            np.array([[r[x] for x in measures] for r in runs if (r["p"] > 0) == on]) for on in (True, False)
+        )
         difference = np.linalg.norm(with_.mean(0) - without.mean(0))
         spread = np.linalg.norm(without[:, None] - without, axis=-1).max()
-        drifts = [np.linalg.norm(each - [data[x] for x in parts], axis=-1).mean() for each in (with_, without)]
-        means = {} if len(parts) > 1 else {"with": with_.mean(), "without": without.mean()}
-        found[name] = means | {"difference": difference, "spread": spread}
-        found[name] |= {"drift with": drifts[0], "drift without": drifts[1], "within": bool(difference <= spread)}
-    return found
+        drifts = [np.linalg.norm(values - [data[x] for x in measures], axis=-1).mean() for values in (with_, without)]
+        means = {} if len(measures) > 1 else {"with": with_.mean(), "without": without.mean()}
+        judged[name] = means | {"difference": difference, "spread": spread}
+        judged[name] |= {"drift with": drifts[0], "drift without": drifts[1], "within": bool(difference <= spread)}
+    return judged
 
 
 def show(rows: list[dict[str, Any]], judged: dict[str, dict[str, Any]]) -> None:
@@ -256,7 +258,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
         for p in (options.p, 0.0):
             folder = options.out / f"seed{seed}-p{p:g}"
             try:
-                if options.table and not (folder / FOUND).exists():
+                if options.table and not (folder / RESULT_NAME).exists():
                     raise Busy
                 runs.append(measure_run(options, folder, seed, p, reader))
             except Busy:
@@ -274,7 +276,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     p = common.parser(__doc__)
-    p.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="runs, results and pictures go there")
+    p.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="runs, results and images go there")
     p.add_argument("--p", type=float, default=0.6, help="chance of each transformation, in the runs with augmentation")
     p.add_argument("--speed_kimg", type=float, default=100.0, help="thousands of images in which p would rise to 1")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")

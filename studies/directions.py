@@ -2,10 +2,10 @@
 """Which factor of a drawn bedroom each direction moves, and how cleanly; how disentangled z and w are.
 
     python studies/directions.py                        # the shipped generator
-    python studies/directions.py --run runs/quickstart --count 10 --pictures 256
+    python studies/directions.py --run runs/quickstart --count 10 --images 256
 
-Factors are read from pictures by a network (``stylegen.evaluation.toy_factors``). A change is the mean difference of a
-factor between pictures moved to -S and to +S along the direction, in units of what two random pictures differ by; the
+Factors are read from images by a network (``stylegen.evaluation.toy_factors``). A change is the mean difference of a
+factor between images moved to -S and to +S along the direction, in units of what two random images differ by; the
 share is that of the factor that changes most in the sum of all. Path lengths (steps of 1e-4, straight in w, only the
 layers named being moved, the others staying at one end) are by random_vgg unless told otherwise, so they compare with
 each other only. Separability is exp of the sum of H(Y|X) over the yes-or-no factors: 1 is best. The last line is one
@@ -40,8 +40,8 @@ def parse() -> argparse.Namespace:
     p.add_argument("--run", default="toy_bedrooms", help="generator of drawn bedrooms")
     p.add_argument("--count", type=int, default=4, help="directions of each method and range")
     p.add_argument("--ranges", default="all,0-1,2-3,4-5,6-7")
-    p.add_argument("--pictures", type=int, default=128, help="pictures moved along each direction")
-    p.add_argument("--random", type=int, default=2000, help="random pictures, for scale and separability")
+    p.add_argument("--images", "--pictures", type=int, default=128, help="images moved along each direction")
+    p.add_argument("--random", type=int, default=2000, help="random images, for scale and separability")
     p.add_argument("--strength", type=float, default=2.0, help="S, in standard deviations")
     p.add_argument("--pairs", type=int, default=100, help="of each path length")
     p.add_argument("--distance", default="random_vgg", choices=("random_vgg", "vgg16"))
@@ -63,11 +63,11 @@ def find(G: Any, ranges: dict[str, list[int]], count: int) -> list[Any]:
     from stylegen.editing import discovery
 
     w = discovery.sample_w(G)
-    found = []
+    directions = []
     for suffix, layers in ranges.items():
-        found += discovery.principal_components(w, count, layers, "pca{}" + suffix)
-        found += discovery.factorized(G, w, count, layers, "sefa{}" + suffix)
-    return found
+        directions += discovery.principal_components(w, count, layers, "pca{}" + suffix)
+        directions += discovery.factorized(G, w, count, layers, "sefa{}" + suffix)
+    return directions
 
 
 def moved(G: Any, direction: Any, ws: Any, strength: float, read: Reader, scale: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def run() -> dict[str, Any]:
     ws = stylegen.styles(G, z)
     scale = read(stylegen.synthesize(G, ws))
     separable = {name: separability.linear_separability(x, scale) for name, x in {"z": z, "w": ws[:, 0]}.items()}
-    rows = [moved(G, d, ws[: a.pictures], a.strength, read, scale) for d in find(G, ranges, a.count)]
+    rows = [moved(G, d, ws[: a.images], a.strength, read, scale) for d in find(G, ranges, a.count)]
     distance = open_distance(a.distance)
     lengths = [
         {"layers": f"{x[0]}-{x[-1]}", "ppl": path_length_of_layers(G, x, a.pairs, distance)} for x in ranges.values()

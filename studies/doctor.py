@@ -78,8 +78,10 @@ def toy_config(name: str, kimg: float, folder: str, seed: int) -> Any:
         schedule=ScheduleConfig(start_resolution=8, total_kimg=kimg),
         run=RunConfig(dir=folder, seed=seed, tick_kimg=kimg / TICKS, checkpoint_kimg=kimg, grid=(8, 8)),
     )
-    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in RUNS[name].items()}
-    return dataclasses.replace(config, **parts)
+    sections = {
+        section: dataclasses.replace(getattr(config, section), **values) for section, values in RUNS[name].items()
+    }
+    return dataclasses.replace(config, **sections)
 
 
 def examine(name: str, kimg: float, seed: int) -> dict[str, Any]:
@@ -96,14 +98,14 @@ def examine(name: str, kimg: float, seed: int) -> dict[str, Any]:
             error = str(raised)
         lines = json_lines.read(Path(folder) / "run" / "stats.jsonl")
         log = (Path(folder) / "run" / "log.txt").read_text().splitlines()
-    said = [line.split(" ", 2)[2].partition("Doctor: ")[2] for line in log if "Doctor: " in line]
+    sentences = [line.split(" ", 2)[2].partition("Doctor: ")[2] for line in log if "Doctor: " in line]
     last = lines[-max(len(lines) // 4, 1) :]
     row = {
         key: statistics.median([line[key] for line in last if key in line] or [float("nan")])
         for key in COLUMNS
         if "/" in key
     }
-    return {"run": name, "seed": seed, **row, "said": said, "error": error, "lines": lines}
+    return {"run": name, "seed": seed, **row, "said": sentences, "error": error, "lines": lines}
 
 
 def run(a: argparse.Namespace) -> dict[str, Any]:

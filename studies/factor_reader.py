@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How well the factors of drawn bedrooms are read from pictures; and how the network that reads them is made.
+"""How well the factors of drawn bedrooms are read from images; and how the network that reads them is made.
 
     python studies/factor_reader.py                    # errors of the reader that comes with the package
-    python studies/factor_reader.py --train stylegen/evaluation/toy_factors.safetensors       # make it anew
+    python studies/factor_reader.py --train stylegen/assets/toy_factors.safetensors       # make it anew
 
 Judged on rooms that it was not trained on, some of which lack their bed, pillows or window: as drawn at 32 pixels, the
 same degraded as a generator might (blur, ringing, noise, blotches; a third at half the resolution), and as drawn at
-16 and 64 pixels. Yes or no and choices: share that is wrong. Colours and numbers: R2. The last line is one JSON object.
+16 and 64 pixels. Yes or no and choices: share that is wrong. Colors and numbers: R2. The last line is one JSON object.
 """
 
 import argparse
@@ -30,15 +30,15 @@ def judge(file: Path, count: int) -> dict[str, dict[str, float]]:
     from studies import factor_reader_training
     from stylegen.evaluation import toy_factors
 
-    found = {}
+    errors_by_kind = {}
     for kind, resolution in (("drawn", 32), ("degraded", 32), ("16", 16), ("64", 64)):
         rooms = factor_reader_training.draw_rooms(count, resolution, factor_reader_training.HELD_OUT_SEED)
         images = rooms.images
         if kind == "degraded":
             rng = np.random.RandomState(DEGRADING_SEED)
             images = factor_reader_training.degrade(images.astype(np.float32), rng, 1.0).astype(np.uint8)
-        found[kind] = factor_reader_training.errors(toy_factors.read_factors(images, file), rooms.factors)
-    return found
+        errors_by_kind[kind] = factor_reader_training.errors(toy_factors.read_factors(images, file), rooms.factors)
+    return errors_by_kind
 
 
 def train(file: Path, settings: Any) -> None:
@@ -54,8 +54,8 @@ def train(file: Path, settings: Any) -> None:
     def show(step: int, steps: int, loss: float) -> None:
         if step % 200 == 0 or step == steps:
             rate = step * settings.batch / (time.monotonic() - started)
-            left = (steps - step) * settings.batch / rate
-            print(f"{step}/{steps}  loss {loss:.3f}  {rate:.0f} images/s, {left:.0f} s left", file=sys.stderr)
+            seconds_left = (steps - step) * settings.batch / rate
+            print(f"{step}/{steps}  loss {loss:.3f}  {rate:.0f} images/s, {seconds_left:.0f} s left", file=sys.stderr)
 
     params = factor_reader_training.train(settings, show)
     with replacing(file) as partial:
@@ -75,18 +75,18 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         if min(a.rooms // settings.batch, a.passes) < 1:
             raise common.BenchmarkError(f"--rooms {a.rooms} --passes {a.passes}: no whole batch of {settings.batch}.")
         train(a.train, settings)
-    found = judge(file, a.count)
+    errors_by_kind = judge(file, a.count)
     for title, names in (
         ("wrong, %", toy_factors.YES_NO + tuple(toy_factors.CHOICES)),
-        ("R2", toy_factors.COLOURS + toy_factors.NUMBERS),
+        ("R2", toy_factors.COLORS + toy_factors.NUMBERS),
     ):
         scale = 100 if "%" in title else 1
-        rows = [{"name": name, **{kind: scale * found[kind][name] for kind in KINDS}} for name in names]
+        rows = [{"name": name, **{kind: scale * errors_by_kind[kind][name] for kind in KINDS}} for name in names]
         columns = {"name": (title, "s"), **{kind: (text, ".2f") for kind, text in KINDS.items()}}
         print(common.table(rows, columns) + "\n")
     print(f"{a.count:,} rooms of seed {factor_reader_training.HELD_OUT_SEED}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    result = {"errors": found, "rooms": a.count, "weights_sha256": digest, "machine": common.machine()}
+    result = {"errors": errors_by_kind, "rooms": a.count, "weights_sha256": digest, "machine": common.machine()}
     common.write_json(a.json, result)
     return result
 

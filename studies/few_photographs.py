@@ -11,7 +11,7 @@ by a random network that needs no weights (--extractor inception where its weigh
 stopped and given again, the command goes on where it was, in the middle of a run as well.
 
 FID and KID (times 1000) are of the samples against all photographs trained on, precision and recall against these and
-against the held-out ones. Memorisation: the distance in feature space from a sample to the nearest photograph trained
+against the held-out ones. Memorization: the distance in feature space from a sample to the nearest photograph trained
 on, or its mirror image. "nearest" is its median as a share of that of the held-out photographs: below 1, samples are
 nearer to the data than new photographs are. "copies" is the share of samples that are nearer than all but a twentieth
 of the held-out ones: 5 % would be as with new photographs.
@@ -35,7 +35,7 @@ from benchmarks import common
 
 # Share of the budget in which ADA can bring its strength from 0 to 1; the paper's is 500 of 25,000 kimg.
 ADA_SPEED = 0.1
-# What each arm changes, by field of the configuration, given the budget in kimg.
+# The changes of each arm, by field of the configuration, given the budget in kimg.
 ARMS: dict[str, Callable[[float], dict[str, Any]]] = {
     "plain": lambda kimg: {},
     "mirror": lambda kimg: {"data.mirror": True},
@@ -58,7 +58,7 @@ COLUMNS = {
 
 
 def base_config(a: argparse.Namespace, source: str) -> Any:
-    """What all arms share: networks that a processor trains in a minute or two, without growing."""
+    """The settings that all arms share: networks that a CPU trains in a minute or two, without growing."""
     from stylegen import config as c
 
     size = {"z_dim": 64, "w_dim": 64}
@@ -80,17 +80,17 @@ def base_config(a: argparse.Namespace, source: str) -> Any:
 def changed(config: Any, changes: dict[str, Any], arm: str) -> Any:
     """The configuration with some fields set, by their dotted names."""
     for name, value in changes.items():
-        part, _, field = name.partition(".")
+        section_name, _, field = name.partition(".")
         try:
-            section = dataclasses.replace(getattr(config, part), **{field: value})
+            section = dataclasses.replace(getattr(config, section_name), **{field: value})
         except (AttributeError, TypeError) as error:
             raise common.BenchmarkError(f"--arms {arm}: this version has no setting {name}.") from error
-        config = dataclasses.replace(config, **{part: section})
+        config = dataclasses.replace(config, **{section_name: section})
     return config
 
 
 def plan(a: argparse.Namespace) -> tuple[dict[str, Any], list[tuple[str, int, Any]]]:
-    """What the study is, in JSON, and its runs: arm, seed and configuration, the arms of a seed together."""
+    """The description of the study, in JSON, and its runs: arm, seed and configuration, the arms of a seed together."""
     from stylegen.config import ConfigError
     from stylegen.config_json import to_json
     from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
@@ -98,10 +98,10 @@ def plan(a: argparse.Namespace) -> tuple[dict[str, Any], list[tuple[str, int, An
     for name, folder in (("--data", a.data), ("--held-out", a.held_out)):
         if folder is None or not (folder / MANIFEST_NAME).is_file():
             raise common.BenchmarkError(f"{name} {folder}: must be a folder that prepare.py has written.")
-    made = read_manifest(a.data)
+    manifest = read_manifest(a.data)
     try:
-        base = base_config(a, made.settings.origin)
-        base = changed(base, {"data.split": made.split} | _category(made), "all")
+        base = base_config(a, manifest.settings.origin)
+        base = changed(base, {"data.split": manifest.split} | _category(manifest), "all")
         runs = []
         for seed in range(FIRST_SEED, FIRST_SEED + a.seeds):
             for arm in a.arms:
@@ -114,28 +114,28 @@ def plan(a: argparse.Namespace) -> tuple[dict[str, Any], list[tuple[str, int, An
         "config": {name: settings[name] for name in settings if name not in ("run", "distributed")},
         "fakes": a.fakes,
         "extractor": a.extractor,
-        "data": made.fingerprint,
+        "data": manifest.fingerprint,
         "held_out": read_manifest(a.held_out).fingerprint,
     }
     return study, runs
 
 
-def _category(made: Any) -> dict[str, Any]:
-    category = made.settings.identity.get("category")
+def _category(manifest: Any) -> dict[str, Any]:
+    category = manifest.settings.identity.get("category")
     return {"data.category": category} if category else {}
 
 
-def take_up(path: Path, study: dict[str, Any]) -> dict[str, Any]:
+def load_study(path: Path, study: dict[str, Any]) -> dict[str, Any]:
     """The results so far, or none; refused if they are of another study."""
     if not path.exists():
         return {"study": study, "results": []}
-    found = json.loads(path.read_text())
-    if found["study"] != study:
-        different = sorted(key for key in study if found["study"].get(key) != study[key])
+    stored = json.loads(path.read_text())
+    if stored["study"] != study:
+        different = sorted(key for key in study if stored["study"].get(key) != study[key])
         raise common.BenchmarkError(
             f"--out {path}: holds a study with another {', '.join(different)}; give its options, or another file."
         )
-    return found
+    return stored
 
 
 def train_arm(config: Any) -> float:
@@ -176,8 +176,8 @@ def measure(fakes: np.ndarray, photos: dict[str, np.ndarray]) -> dict[str, float
     subsets = [kid.draw_subsets(len(x), kid.SUBSETS, size, seed) for seed, x in enumerate((fakes, train))]
     precision, recall = precision_recall(fakes, train)
     held_out_precision, held_out_recall = precision_recall(fakes, held_out)
-    seen = np.concatenate([train, photos["mirrored"]])
-    ours, theirs = nearest(fakes, seen), nearest(held_out, seen)
+    training_features = np.concatenate([train, photos["mirrored"]])
+    fake_distances, held_out_distances = nearest(fakes, training_features), nearest(held_out, training_features)
     return {
         "fid": frechet_distance(Moments.of([fakes]), Moments.of([train])),
         "kid": kid.kernel_distance(fakes, train, *subsets),
@@ -185,14 +185,14 @@ def measure(fakes: np.ndarray, photos: dict[str, np.ndarray]) -> dict[str, float
         "recall": recall,
         "held_out_precision": held_out_precision,
         "held_out_recall": held_out_recall,
-        "nearest": float(np.median(ours) / np.median(theirs)),
-        "copies": float((ours < np.quantile(theirs, COPIES)).mean()),
+        "nearest": float(np.median(fake_distances) / np.median(held_out_distances)),
+        "copies": float((fake_distances < np.quantile(held_out_distances, COPIES)).mean()),
     }
 
 
-def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def nearest(points: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Euclidean distance [N] from each of points [N, D] to the nearest of others [M, D]."""
-    x, y = points.astype(np.float64), others.astype(np.float64)
+    x, y = points.astype(np.float64), references.astype(np.float64)
     squares = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1) - 2 * x @ y.T
     return np.sqrt(np.maximum(squares.min(axis=1), 0))
 
@@ -205,20 +205,20 @@ def fake_features(folder: Path, count: int, extractor: Any) -> np.ndarray:
     return extractor(np.concatenate(list(batches)))
 
 
-def table(found: dict[str, Any]) -> str:
+def table(stored: dict[str, Any]) -> str:
     """Means over the seeds with the smallest and the largest, by arm; last, held-out photographs instead of samples."""
-    rows, results = [], found["results"]
+    rows, results = [], stored["results"]
     for arm in dict.fromkeys(result["arm"] for result in results):
-        mine = [result for result in results if result["arm"] == arm]
-        row: dict[str, Any] = {"arm": arm, "seeds": len(mine)}
+        of_arm = [result for result in results if result["arm"] == arm]
+        row: dict[str, Any] = {"arm": arm, "seeds": len(of_arm)}
         for key, (_, digits, scale) in COLUMNS.items():
-            values = [scale * result[key] for result in mine]
+            values = [scale * result[key] for result in of_arm]
             spread = f" ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else ""
             row[key] = f"{statistics.mean(values):.{digits}f}{spread}"
-        rows.append(row | {"seconds": statistics.mean(result["seconds"] for result in mine)})
+        rows.append(row | {"seconds": statistics.mean(result["seconds"] for result in of_arm)})
     shown = {key: (digits, scale) for key, (_, digits, scale) in COLUMNS.items()}
-    if "limits" in found:
-        numbers = {key: f"{shown[key][1] * value:.{shown[key][0]}f}" for key, value in found["limits"].items()}
+    if "limits" in stored:
+        numbers = {key: f"{shown[key][1] * value:.{shown[key][0]}f}" for key, value in stored["limits"].items()}
         rows.append({"arm": "photographs held out", **numbers})
     titles = {key: (title, "s") for key, (title, _, _) in COLUMNS.items()}
     return common.table(rows, {"arm": ("arm", "s"), "seeds": ("seeds", "d"), **titles, "seconds": ("s", ".0f")})
@@ -234,9 +234,9 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     if a.table:
         if not a.out.is_file():
             raise common.BenchmarkError(f"--out {a.out}: there are no results yet.")
-        found = json.loads(a.out.read_text())
-        print(table(found))
-        return found
+        stored = json.loads(a.out.read_text())
+        print(table(stored))
+        return stored
     if a.seeds < 1 or a.fakes < 10:
         raise common.BenchmarkError(f"--seeds {a.seeds} --fakes {a.fakes}: at least one seed and ten samples.")
     a.arms = [name for name in a.arms.split(",") if name]
@@ -244,31 +244,31 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         raise common.BenchmarkError(f"--arms {unknown[0]}: there is no such arm; there are {', '.join(ARMS)}.")
     a.runs = a.runs or a.out.with_suffix("")
     study, runs = plan(a)
-    found = take_up(a.out, study)
-    go_on(a, found, runs)
-    print("\n" + table(found))
-    return found
+    stored = load_study(a.out, study)
+    run_missing(a, stored, runs)
+    print("\n" + table(stored))
+    return stored
 
 
-def go_on(a: argparse.Namespace, found: dict[str, Any], runs: list[tuple[str, int, Any]]) -> None:
+def run_missing(a: argparse.Namespace, stored: dict[str, Any], runs: list[tuple[str, int, Any]]) -> None:
     """Train and measure the runs that have no result yet."""
     from stylegen.io.files import write_json
     from stylegen.metrics.extractors import open_extractor
 
     extractor = open_extractor(a.extractor)
     photos = photographs(a, extractor)
-    found |= {"extractor": extractor.provenance, "limits": limits(photos), "machine": common.machine()}
-    found["photographs"] = {name: len(features) for name, features in photos.items()}
-    done = {(result["arm"], result["seed"]) for result in found["results"]}
+    stored |= {"extractor": extractor.provenance, "limits": limits(photos), "machine": common.machine()}
+    stored["photographs"] = {name: len(features) for name, features in photos.items()}
+    finished = {(result["arm"], result["seed"]) for result in stored["results"]}
     for arm, seed, config in runs:
-        if (arm, seed) in done:
+        if (arm, seed) in finished:
             continue
-        print(f"== {arm}, seed {seed}: {len(found['results']) + 1} of {len(runs)}", flush=True)
+        print(f"== {arm}, seed {seed}: {len(stored['results']) + 1} of {len(runs)}", flush=True)
         seconds = train_arm(config)
         numbers = measure(fake_features(Path(config.run.dir), a.fakes, extractor), photos)
-        found["results"].append({"arm": arm, "seed": seed, **numbers, "seconds": seconds})
+        stored["results"].append({"arm": arm, "seed": seed, **numbers, "seconds": seconds})
         a.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(a.out, found)
+        write_json(a.out, stored)
         print(", ".join(f"{key} {value:.4g}" for key, value in numbers.items()), flush=True)
         if not a.keep_runs:
             shutil.rmtree(Path(config.run.dir) / "checkpoints")

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How closely pictures are projected: those of the generator itself, others of its kind, and noise as the control.
+"""How closely images are projected: those of the generator itself, others of its kind, and noise as the control.
 
-    python studies/projection.py                        # the shipped generator, 10 pictures of each kind
+    python studies/projection.py                        # the shipped generator, 10 images of each kind
     python studies/projection.py --run runs/quickstart --perceptual random_vgg --steps 1000
 
-Generated pictures are those of seeds 100, 101, ...; "held out" are rooms of toy_bedrooms that training did not see, of
+Generated images are those of seeds 100, 101, ...; "held out" are rooms of toy_bedrooms that training did not see, of
 indices beyond data.num_images; noise is uniform in every pixel. The distance from the mean is that of the styles found
 from w_avg, layer by layer, in root mean square distances of random w. The distance from the truth, of generated
-pictures, is in mean distances between two random w; "found" counts those within 0.2 at 30 dB or more. The last line is
+images, is in mean distances between two random w; "found" counts those within 0.2 at 30 dB or more. The last line is
 one JSON object.
 """
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, w
 from benchmarks import common
 
 COLUMNS = {
-    "pictures": ("pictures", ""),
+    "pictures": ("images", ""),
     "space": ("space", ""),
     "psnr_start": ("start dB", ".1f"),
     "psnr": ("PSNR dB", ".1f"),
@@ -37,7 +37,7 @@ FOUND_DISTANCE, FOUND_PSNR = 0.2, 30.0
 def parse() -> argparse.Namespace:
     p = common.parser(__doc__)
     p.add_argument("--run", default="toy_bedrooms", help="generator of drawn bedrooms")
-    p.add_argument("--count", type=int, default=10, help="pictures of each kind")
+    p.add_argument("--count", type=int, default=10, help="images of each kind")
     p.add_argument("--steps", type=int, default=800)
     p.add_argument("--scales", type=int, default=1)
     p.add_argument("--spaces", default="w,w+")
@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
 
 
 def targets(G: Any, count: int) -> dict[str, Any]:
-    """Pictures of each kind, uint8 [count, r, r, 3]."""
+    """Images of each kind, uint8 [count, r, r, 3]."""
     import numpy as np
 
     import stylegen
@@ -61,7 +61,7 @@ def targets(G: Any, count: int) -> dict[str, Any]:
     }
 
 
-def measure(G: Any, kind: str, pictures: Any, space: str, a: argparse.Namespace) -> dict[str, Any]:
+def measure(G: Any, kind: str, images: Any, space: str, a: argparse.Namespace) -> dict[str, Any]:
     """One row."""
     import numpy as np
 
@@ -72,17 +72,17 @@ def measure(G: Any, kind: str, pictures: Any, space: str, a: argparse.Namespace)
     weights = search.Weights(scales=a.scales)
     options = search.Options(space=space, steps=a.steps, weights=weights)
     started = time.process_time()
-    result = search.project(G, pictures, options, distance=loss.open_perceptual(a.perceptual))
+    result = search.project(G, images, options, distance=loss.open_perceptual(a.perceptual))
     row: dict[str, Any] = {"pictures": kind, "space": space, "cpu_s": time.process_time() - started}
     random = stylegen.styles(G, stylegen.latents(range(5000, 7000), G.z_dim))[:, 0]
     spread = np.square(random - random.mean(axis=0)).sum(axis=1).mean() ** 0.5
-    psnr = projected.psnr(projected.draw(G, result.projection), pictures)
-    row["psnr_start"] = float(np.median(projected.psnr(result.started, pictures)))
+    psnr = projected.psnr(projected.draw(G, result.projection), images)
+    row["psnr_start"] = float(np.median(projected.psnr(result.started, images)))
     row["psnr"], row["psnr_least"] = float(np.median(psnr)), float(psnr.min())
     row["from_mean"] = float(np.median(np.linalg.norm(result.projection.ws - np.asarray(G.w_avg), axis=2)) / spread)
     if kind == "generated":
         between = np.linalg.norm(random[:1000] - random[1000:], axis=1).mean()
-        truth = stylegen.styles(G, stylegen.latents(range(100, 100 + len(pictures)), G.z_dim))
+        truth = stylegen.styles(G, stylegen.latents(range(100, 100 + len(images)), G.z_dim))
         distance = np.linalg.norm(result.projection.ws - truth, axis=2).mean(axis=1) / between
         row["from_truth"] = float(np.median(distance))
         row["found"] = f"{int(np.sum((distance <= FOUND_DISTANCE) & (psnr >= FOUND_PSNR)))} of {len(psnr)}"
@@ -97,8 +97,8 @@ def run() -> dict[str, Any]:
     print(G, flush=True)
     rows = []
     for space in a.spaces.split(","):
-        for kind, pictures in targets(G, a.count).items():
-            rows.append(measure(G, kind, pictures, space, a))
+        for kind, images in targets(G, a.count).items():
+            rows.append(measure(G, kind, images, space, a))
             print(common.table(rows[-1:], COLUMNS), flush=True)
     machine = common.machine()
     print(

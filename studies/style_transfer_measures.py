@@ -1,4 +1,4 @@
-"""What a transfer does to content and style, and how steady a video is, as numbers."""
+"""Measures of style transfer: losses of content and style, and the steadiness of videos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ def against_alpha(
     """Every content (uint8 [h, w, 3]) with every style, at each alpha; losses of the uint8 results."""
     points = []
     for alpha in alphas:
-        found = []
+        pairs = []
         for content in contents:
             for style in styles:
                 result = stylize(model, content, [style], alpha=alpha)
-                found.append(
+                pairs.append(
                     _losses(model.encoder, result, content, style, stages=model.stages, variance=model.variance)
                 )
-        content_loss, style_loss = np.mean(found, axis=0)
+        content_loss, style_loss = np.mean(pairs, axis=0)
         points.append(Point(alpha, float(content_loss), float(style_loss)))
     return points
 
@@ -47,24 +47,23 @@ def _losses(
     encoder: Params, result: Array, content: Array, style: Array, *, stages: Stages, variance: losses.Variance
 ) -> Any:
     maps = [
-        networks.encode(encoder, stages, picture[None].astype(jnp.float32) / 255)
-        for picture in (result, content, style)
+        networks.encode(encoder, stages, image[None].astype(jnp.float32) / 255) for image in (result, content, style)
     ]
-    wanted = [losses.statistics(features, variance) for features in maps[2]]
+    statistics = [losses.statistics(features, variance) for features in maps[2]]
     content_loss = losses.content_loss(maps[0][-1], maps[1][-1])[0]
-    return content_loss, losses.style_loss(maps[0], wanted, variance)[0]
+    return content_loss, losses.style_loss(maps[0], statistics, variance)[0]
 
 
-def panning(picture: np.ndarray, frames: int, size: tuple[int, int], step: tuple[int, int]) -> list[np.ndarray]:
-    """A window of ``size`` that moves over a picture by whole pixels a frame, so that its motion is known."""
-    windows = [picture[i * step[0] :, i * step[1] :][: size[0], : size[1]] for i in range(frames)]
+def panning(image: np.ndarray, frames: int, size: tuple[int, int], step: tuple[int, int]) -> list[np.ndarray]:
+    """A window of ``size`` that moves over an image by whole pixels a frame, so that its motion is known."""
+    windows = [image[i * step[0] :, i * step[1] :][: size[0], : size[1]] for i in range(frames)]
     if windows[-1].shape[:2] != size:
-        raise ValueError(f"{frames} windows of {size} with steps of {step} do not fit in {picture.shape[:2]}.")
+        raise ValueError(f"{frames} windows of {size} with steps of {step} do not fit in {image.shape[:2]}.")
     return windows
 
 
 def change_along(frames: Sequence[np.ndarray], step: tuple[int, int]) -> float:
-    """Mean change in grey levels of what ``panning`` moved by ``step``, from each frame to the next."""
+    """Mean change in gray levels of what ``panning`` moved by ``step``, from each frame to the next."""
     h, w = frames[0].shape[:2]
     changes = [
         np.abs(a[step[0] :, step[1] :].astype(int) - b[: h - step[0], : w - step[1]]).mean()
@@ -81,4 +80,4 @@ def steadiness(
     results = iter(single)
     blended = list(video.blended(frames, lambda _: next(results), blend))
     series = {"content": frames, "single": single, "blended": blended}
-    return {name: change_along(list(pictures), step) for name, pictures in series.items()}
+    return {name: change_along(list(frames), step) for name, frames in series.items()}

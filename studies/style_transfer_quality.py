@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What style transfer does to content and style, how steady videos are, what a large picture needs.
+"""Style transfer measured: losses of content and style, steadiness of videos, memory and time of a large image.
 
     python studies/style_transfer_quality.py                     # losses against alpha; a panning video
-    python studies/style_transfer_quality.py --large 4000x3000   # peak memory and time of one large picture
+    python studies/style_transfer_quality.py --large 4000x3000   # peak memory and time of one large image
     python studies/style_transfer_quality.py --gallery docs/images/style_transfer.png
 
 Contents are drawn rooms and styles drawn textures that training has not seen (other seeds); the gallery also has
@@ -45,11 +45,11 @@ def curve(model: StyleModel) -> list[dict[str, float]]:
 def videos(model: StyleModel) -> list[dict[str, Any]]:
     rows = []
     for room, style in ((FIRST_ROOM + 10, 1), (FIRST_ROOM + 11, 3), (FIRST_ROOM + 12, 5)):
-        picture = bedrooms.render([room], 256)[0]
-        frames = style_transfer_measures.panning(picture, FRAMES, (160, 192), STEP)
+        image = bedrooms.render([room], 256)[0]
+        frames = style_transfer_measures.panning(image, FRAMES, (160, 192), STEP)
         texture = textures.texture(style, 256, STYLE_SEED)
-        found = style_transfer_measures.steadiness(model, frames, texture, STEP, video.BLEND)
-        rows.append({"style": textures.FAMILIES[style].__name__, **found})
+        changes = style_transfer_measures.steadiness(model, frames, texture, STEP, video.BLEND)
+        rows.append({"style": textures.FAMILIES[style].__name__, **changes})
     return rows
 
 
@@ -82,23 +82,23 @@ def gallery(model: StyleModel, path: Path, side: int = 192) -> dict[str, Any]:
     columns = len(shown) + 1
     rows = [np.concatenate(small[i : i + columns], axis=1) for i in range(0, len(small), columns)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 256 colours: a sixth of the bytes.
+    # 256 colors: a sixth of the bytes.
     Image.fromarray(np.concatenate(rows)).quantize(256).save(path, optimize=True)
     return {"gallery": str(path), "contents": len(contents), "styles": len(shown)}
 
 
-def _square(picture: np.ndarray, side: int) -> np.ndarray:
-    small = min(picture.shape[:2])
-    top, left = ((length - small) // 2 for length in picture.shape[:2])
-    square = Image.fromarray(picture[top : top + small, left : left + small])
+def _square(image: np.ndarray, side: int) -> np.ndarray:
+    small = min(image.shape[:2])
+    top, left = ((length - small) // 2 for length in image.shape[:2])
+    square = Image.fromarray(image[top : top + small, left : left + small])
     return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def main() -> dict[str, Any]:
     p = common.parser(__doc__)
     p.add_argument("--model", type=Path, help="networks that train_style wrote; default: the built-in ones")
-    p.add_argument("--large", metavar="WxH", help="transfer one picture of that size instead")
-    p.add_argument("--gallery", type=Path, metavar="PATH", help="draw the README's pictures instead")
+    p.add_argument("--large", metavar="WxH", help="transfer one image of that size instead")
+    p.add_argument("--gallery", type=Path, metavar="PATH", help="draw the README's images instead")
     a: argparse.Namespace = p.parse_args()
     keep_freed_memory()  # as stylize does
     model = load_model(a.model)

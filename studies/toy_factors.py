@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What a generator of drawn bedrooms draws: which things are there, how its factors are distributed, what never comes.
+"""The factors of a generator of drawn bedrooms: things present, distributions, and values that are never generated.
 
     python studies/toy_factors.py                                   # the generator that comes with the package
     python studies/toy_factors.py --run runs/quickstart --json out/factors.json
-    python studies/toy_factors.py --run runs/by_bed_color           # classes: bed colours asked for and read
+    python studies/toy_factors.py --run runs/by_bed_color           # classes: bed colors asked for and read
 
-Pictures of consecutive seeds, none selected, psi 1 unless said otherwise. The factor reader
+Images of consecutive seeds, none selected, psi 1 unless said otherwise. The factor reader
 (stylegen/evaluation/toy_factors.py) reads them, and as many rooms of the data, with the same errors; "rooms" compares
 those with as many other rooms, which is what chance alone does. A distance is the total variation between histograms,
-0 to 1: the share of pictures that would have to change. Numbers and colours fall into ten bins that hold a tenth of
-the data each. Never generated is what is in 1 % of the data or more, alone or as a pair, and in none of the pictures.
+0 to 1: the share of images that would have to change. Numbers and colors fall into ten bins that hold a tenth of
+the data each. "Never generated" are values, and pairs of values, that 1 % of the data have and none of the images.
 The last line is one JSON object.
 """
 
@@ -33,37 +33,37 @@ Read = dict[str, np.ndarray]
 
 
 def generated(G: Any, count: int, psi: float, first_seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """uint8 pictures of consecutive seeds, and their classes, each as often, of a generator that has classes."""
+    """uint8 images of consecutive seeds, and their classes, each as often, of a generator that has classes."""
     import stylegen
     from stylegen.cli.common import with_progress
 
     labels = np.arange(count) % G.c_dim if G.c_dim else None
     seeds = range(first_seed, first_seed + count)
     batches = stylegen.stream(G, seeds, labels=labels, psi=psi, noise="random")
-    return np.concatenate(list(with_progress(batches, count, "pictures"))), labels
+    return np.concatenate(list(with_progress(batches, count, "images"))), labels
 
 
 def names_of(name: str) -> tuple[str, ...]:
-    """What the values 0, 1, ... of a factor with few values are called; those of ``pillows`` are numbers."""
+    """Names of the values 0, 1, ... of a factor with few values; those of ``pillows`` are numbers."""
     from stylegen.data.toy import bedrooms
 
-    known = {
+    names = {
         "bed_class": bedrooms.CLASS_NAMES,
         "time": bedrooms.TIMES,
         "lamp_kind": bedrooms.LAMP_KINDS,
         "pillows": ("0", "1", "2"),
     }
-    return known.get(name, ("no", "yes"))
+    return names.get(name, ("no", "yes"))
 
 
 def discrete(read: Read) -> dict[str, np.ndarray]:
     """Factors with few values as whole numbers, -1 where they mean nothing."""
     from stylegen.evaluation import toy_factors
 
-    found = {name: read[name].astype(int) for name in toy_factors.YES_NO if name not in toy_factors.UNRELIABLE}
-    for name in set(toy_factors.FLAGS) & set(found):
-        found[name] = np.where(toy_factors.meaningful(read, name), found[name], -1)
-    return found | {name: read[name].astype(int) for name in toy_factors.CHOICES}
+    values = {name: read[name].astype(int) for name in toy_factors.YES_NO if name not in toy_factors.UNRELIABLE}
+    for name in set(toy_factors.FLAGS) & set(values):
+        values[name] = np.where(toy_factors.meaningful(read, name), values[name], -1)
+    return values | {name: read[name].astype(int) for name in toy_factors.CHOICES}
 
 
 def shares(values: np.ndarray, size: int) -> np.ndarray:
@@ -84,84 +84,85 @@ def binned(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def distances(read: Read, data: Read) -> dict[str, float]:
-    """Total variation by factor; of colours, the mean of the three channels'."""
+    """Total variation by factor; of colors, the mean of the three channels'."""
     from stylegen.evaluation import toy_factors
 
-    ours, theirs = discrete(read), discrete(data)
-    found = {}
-    for name in ours:
+    read_values, data_values = discrete(read), discrete(data)
+    result = {}
+    for name in read_values:
         size = len(names_of(name))
-        found[name] = total_variation(shares(ours[name], size), shares(theirs[name], size))
-    for name in (x for x in toy_factors.COLOURS + toy_factors.NUMBERS if x not in toy_factors.UNRELIABLE):
+        result[name] = total_variation(shares(read_values[name], size), shares(data_values[name], size))
+    for name in (x for x in toy_factors.COLORS + toy_factors.NUMBERS if x not in toy_factors.UNRELIABLE):
         a, b = (x[name].reshape(len(x[name]), -1).T for x in (read, data))
-        parts = [(binned(ours, theirs), binned(theirs, theirs)) for ours, theirs in zip(a, b, strict=True)]
-        found[name] = float(np.mean([total_variation(shares(p, BINS), shares(q, BINS)) for p, q in parts]))
-    return found
+        bins = [(binned(x, reference), binned(reference, reference)) for x, reference in zip(a, b, strict=True)]
+        result[name] = float(np.mean([total_variation(shares(p, BINS), shares(q, BINS)) for p, q in bins]))
+    return result
 
 
 def never(read: Read, data: Read) -> list[dict[str, Any]]:
-    """Values, and pairs of values of two factors, that the data has and the pictures do not; the most frequent first.
+    """Values, and pairs of values of two factors, that the data has and the images do not; the most frequent first.
 
     A pair is left out where one of its values is never generated alone.
     """
-    ours, theirs = discrete(read), discrete(data)
-    values = [(name, value) for name in theirs for value in range(len(names_of(name)))]
-    alone = {one: (theirs[one[0]] == one[1], ours[one[0]] == one[1]) for one in values}
-    gone = [(one,) for one, (there, here) in alone.items() if there.mean() >= SHARE and not here.any()]
-    kept = [one for one, (_, here) in alone.items() if here.any()]
-    pairs = [
+    read_values, data_values = discrete(read), discrete(data)
+    values = [(name, value) for name in data_values for value in range(len(names_of(name)))]
+    masks = {(name, value): (data_values[name] == value, read_values[name] == value) for name, value in values}
+    never_alone = [(v,) for v, (in_data, in_images) in masks.items() if in_data.mean() >= SHARE and not in_images.any()]
+    generated_alone = [v for v, (_, in_images) in masks.items() if in_images.any()]
+    never_together = [
         (a, b)
-        for a, b in itertools.combinations(kept, 2)
-        if a[0] != b[0] and (alone[a][0] & alone[b][0]).mean() >= SHARE and not (alone[a][1] & alone[b][1]).any()
+        for a, b in itertools.combinations(generated_alone, 2)
+        if a[0] != b[0] and (masks[a][0] & masks[b][0]).mean() >= SHARE and not (masks[a][1] & masks[b][1]).any()
     ]
-    found = []
-    for what in [*gone, *pairs]:
-        share = float(np.logical_and.reduce([alone[one][0] for one in what]).mean())
-        found.append({"what": ", ".join(f"{n}: {names_of(n)[v]}" for n, v in what), "share_of_data": share})
-    return sorted(found, key=lambda entry: -entry["share_of_data"])
+    entries = []
+    for combination in [*never_alone, *never_together]:
+        share = float(np.logical_and.reduce([masks[v][0] for v in combination]).mean())
+        text = ", ".join(f"{name}: {names_of(name)[value]}" for name, value in combination)
+        entries.append({"what": text, "share_of_data": share})
+    return sorted(entries, key=lambda entry: -entry["share_of_data"])
 
 
-def confusion(asked: np.ndarray, read: Read) -> list[dict[str, Any]]:
+def confusion(requested: np.ndarray, read: Read) -> list[dict[str, Any]]:
     """Row by row, the class asked for and the shares of what was read: each class, or no bed."""
     from stylegen.data.toy import bedrooms
 
     rows = []
     for label, name in enumerate(bedrooms.CLASS_NAMES):
-        seen = read["bed_class"][asked == label]
-        counts = [(seen == k).sum() for k in range(bedrooms.NUM_CLASSES)] + [(seen < 0).sum()]
-        values = [float(count / max(len(seen), 1)) for count in counts]
+        colors = read["bed_class"][requested == label]
+        counts = [(colors == k).sum() for k in range(bedrooms.NUM_CLASSES)] + [(colors < 0).sum()]
+        values = [float(count / max(len(colors), 1)) for count in counts]
         rows.append({"asked": name, **dict(zip((*bedrooms.CLASS_NAMES, "no bed"), values, strict=True))})
     return rows
 
 
 def compare(G: Any, count: int, psi: float, first_seed: int) -> dict[str, Any]:
-    """All that is said of a generator, in JSON."""
+    """All results for a generator, in JSON."""
     from stylegen.data.toy import bedrooms as toy_bedrooms
     from stylegen.evaluation import toy_factors
 
-    images, asked = generated(G, count, psi, first_seed)
+    images, requested = generated(G, count, psi, first_seed)
     read = toy_factors.read_factors(images)
-    data, others = (
+    data, other_rooms = (
         toy_factors.read_factors(toy_bedrooms.render(range(count), G.resolution, seed)) for seed in (0, OTHER_SEED)
     )
-    ours, theirs, chance = discrete(read), discrete(data), distances(others, data)
+    generated_values, data_values, chance = discrete(read), discrete(data), distances(other_rooms, data)
     result: dict[str, Any] = {
         "present": {name: [float(x[name].mean()) for x in (read, data)] for name in toy_factors.PRESENCES},
         "all_named": [float(np.all([x[name] for name in NAMED], axis=0).mean()) for x in (read, data)],
         "histograms": {
             name: {
-                value: [float(shares(x[name], len(names_of(name)))[i]) for x in (ours, theirs)]
+                value: [float(shares(x[name], len(names_of(name)))[i]) for x in (generated_values, data_values)]
                 for i, value in enumerate(names_of(name))
             }
-            for name in ours
+            for name in generated_values
         },
         "distances": {name: [value, chance[name]] for name, value in distances(read, data).items()},
         "never": never(read, data),
-        "never_among_rooms": len(never(others, data)),
+        "never_among_rooms": len(never(other_rooms, data)),
     }
-    if asked is not None:
-        result["confusion"] = confusion(asked, read)
-        result["right_class"] = float((read["bed_class"] == asked).mean())
+    if requested is not None:
+        result["confusion"] = confusion(requested, read)
+        result["right_class"] = float((read["bed_class"] == requested).mean())
     return result
 
 
@@ -190,7 +191,7 @@ def show(result: dict[str, Any]) -> None:
     print("\n".join(f"  {e['what']} ({e['share_of_data']:.1%} of the data)" for e in result["never"]) or "  nothing")
     if "confusion" in result:
         columns = {key: (key, "s" if key == "asked" else percent) for key in result["confusion"][0]}
-        print("\nBed colour asked for and read:\n" + common.table(result["confusion"], columns))
+        print("\nBed color asked for and read:\n" + common.table(result["confusion"], columns))
         print(f"right: {result['right_class']:.1%}")
 
 
@@ -220,13 +221,13 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     }
     common.write_json(a.json, result)
     print(
-        f"\n{a.count:,} pictures of {a.run} at {G.kimg:g} kimg, {G.resolution} pixels, psi {a.psi:g}, and as many rooms"
+        f"\n{a.count:,} images of {a.run} at {G.kimg:g} kimg, {G.resolution} pixels, psi {a.psi:g}, and as many rooms"
     )
     return result
 
 
 def check(G: Any) -> None:
-    """Refuse a generator whose pictures cannot be read."""
+    """Refuse a generator whose images cannot be read."""
     from stylegen.data.toy import bedrooms as toy_bedrooms
     from stylegen.evaluation import toy_factors
 
@@ -237,7 +238,7 @@ def check(G: Any) -> None:
             f"--run: draws {G.resolution} pixels; factors are read from {toy_factors.MIN_RESOLUTION} on."
         )
     if G.c_dim not in (0, toy_bedrooms.NUM_CLASSES):
-        raise common.BenchmarkError(f"--run: has {G.c_dim} classes, and bed colours are {toy_bedrooms.NUM_CLASSES}.")
+        raise common.BenchmarkError(f"--run: has {G.c_dim} classes, and bed colors are {toy_bedrooms.NUM_CLASSES}.")
 
 
 def main() -> dict[str, Any]:
@@ -246,7 +247,7 @@ def main() -> dict[str, Any]:
         "--run", default="toy_bedrooms", help="run directory, .safetensors file, or toy_bedrooms, which is shipped"
     )
     p.add_argument("--kimg", type=float, help="checkpoint of a run at so many thousand images; default: the newest")
-    p.add_argument("--count", type=int, default=1000, help="pictures")
+    p.add_argument("--count", type=int, default=1000, help="images")
     p.add_argument("--psi", type=float, default=1.0, help="truncation; 1 is none")
     p.add_argument("--first-seed", type=int, default=0)
     return run(p.parse_args())

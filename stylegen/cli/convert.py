@@ -39,7 +39,7 @@ class Options:
     """A pickle of NVIDIA's (.pkl); with --to a run directory, an exported file or folder, or toy_bedrooms."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Run directory to write; with --to a file with the form's ending, or a folder."""
-    report: bool = False  # print what was found, mapped and left.
+    report: bool = False  # print the networks found, the weights mapped, and remarks.
     overwrite: bool = False  # replace the run, or the exported files, that are in --out.
     to: Literal["safetensors", "npz", "stablehlo"] | None = None
     """Export: weights and configuration (safetensors, npz), or the sampling function as a program (stablehlo)."""
@@ -89,8 +89,8 @@ def _is_ours(source: Path) -> bool:
 
 
 def _note(imported: Imported) -> str:
-    left = len(imported.report.left)
-    return f"; {left} remark{'s' if left > 1 else ''} in {importing.REPORT}" if left else ""
+    num_remarks = len(imported.report.remarks)
+    return f"; {num_remarks} remark{'s' if num_remarks > 1 else ''} in {importing.REPORT}" if num_remarks else ""
 
 
 def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) -> None:

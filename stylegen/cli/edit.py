@@ -258,7 +258,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
     scale = options.scale or images.comfortable_scale(G.resolution)
-    page = images.labelled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
+    page = images.labeled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
     images.save_image(page, path)
 
 

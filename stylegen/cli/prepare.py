@@ -9,7 +9,7 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.opening import ToyOrigin, open_origin
+from stylegen.data.raw.opening import ToyDataset, open_raw
 from stylegen.data.source import DataError
 
 _DESCRIPTION = """Prepare images for training: crop them square, make every resolution from 8 pixels up, and store each
@@ -132,16 +132,16 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
     most = command.max_images
     match command:
         case Lsun():
-            origin = open_origin("lsun", command.archive, max_images=most)
+            dataset = open_raw("lsun", command.archive, max_images=most)
         case Images():
-            origin = open_origin(
+            dataset = open_raw(
                 "images", command.images, labels_from_folders=command.labels_from_folders, max_images=most
             )
         case Cifar10():
-            origin = open_origin("cifar10", command.archive, split=command.split, max_images=most)
+            dataset = open_raw("cifar10", command.archive, split=command.split, max_images=most)
         case ToyBedrooms():
-            origin = ToyOrigin(min(command.num_images, most or command.num_images), options.resolution)
-    prepare(origin, command.out, options, workers=command.workers, overwrite=command.overwrite)
+            dataset = ToyDataset(min(command.num_images, most or command.num_images), options.resolution)
+    prepare(dataset, command.out, options, workers=command.workers, overwrite=command.overwrite)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -149,7 +149,7 @@ def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, dis
         images.save_image(image, out / ("projected.png" if len(last) == 1 else f"projected-{name}.png"))
     table = np.stack([*drawn.values()], axis=1)
     scale = options.scale or images.comfortable_scale(G.resolution)
-    page = images.labelled_grid(table, projection.names, tuple(drawn), scale)
+    page = images.labeled_grid(table, projection.names, tuple(drawn), scale)
     images.save_image(page, out / "side_by_side.png")
     projected.save(projection, out / "projection.npz")
     if options.frames:

@@ -193,7 +193,7 @@ def _draw_sweep(options: Options) -> None:
     ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
     rows, columns = [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis]
-    images.save_image(images.labelled_grid(table, rows, columns, _scale(options, G)), path)
+    images.save_image(images.labeled_grid(table, rows, columns, _scale(options, G)), path)
     print(f"{path}: {len(seeds)} seeds at {len(psis)} truncations.")
 
 
@@ -211,7 +211,7 @@ def _draw_mix(options: Options) -> None:
     drawn = _synthesize(G, options, mixed, np.repeat(rows, len(cols)))
     table = images.mixing_grid(sources[: len(rows)], sources[len(rows) :], drawn)
     row_labels, column_labels = ["", *(f"seed {seed}" for seed in rows)], ["", *(f"seed {seed}" for seed in cols)]
-    images.save_image(images.labelled_grid(table, row_labels, column_labels, _scale(options, G), gap=8), path)
+    images.save_image(images.labeled_grid(table, row_labels, column_labels, _scale(options, G), gap=8), path)
     listed = options.layers if len(layers) > 1 else f"{layers[0]} alone"
     print(f"{path}: layers {listed} of 0-{G.num_ws - 1} from the columns, the rest from the rows.")
 

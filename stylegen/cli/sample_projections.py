@@ -77,7 +77,7 @@ def draw(
         for file, image in zip(row, row_images, strict=True):
             images.save_image(image, folder / file)
     table = drawn if seeds is None else np.concatenate([result.draw(G, projections, ws)[:, None], drawn], axis=1)
-    page = images.labelled_grid(table, projections.names, columns, scale or images.comfortable_scale(G.resolution))
+    page = images.labeled_grid(table, projections.names, columns, scale or images.comfortable_scale(G.resolution))
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
 

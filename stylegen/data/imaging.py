@@ -1,4 +1,4 @@
-"""One picture: foreign bytes to pixels, square crop, pyramid of 2x2 means, and the bytes that are stored."""
+"""One image: foreign bytes to pixels, square crop, pyramid of 2x2 means, and the bytes that are stored."""
 
 import functools
 import io
@@ -49,7 +49,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
 def convert(image: Image.Image, channels: int) -> Image.Image:
     """Bring an image of any mode to 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA) channels.
 
-    Colour to grey is luma (ITU-R 601); grey to RGB repeats it. Transparency, where the target has no alpha, is laid on
+    Color to gray is luma (ITU-R 601); gray to RGB repeats it. Transparency, where the target has no alpha, is laid on
     white, which is what a page shows behind it. Sixteen bits are scaled to eight.
     """
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them at 255
@@ -65,8 +65,8 @@ def convert(image: Image.Image, channels: int) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if mode == "LA" and image.mode not in ("L", "LA", "1"):
         image = image.convert("RGBA")
-        grey, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
-        return Image.merge("LA", (grey, alpha))
+        gray, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
+        return Image.merge("LA", (gray, alpha))
     return image.convert(mode)
 
 
@@ -89,7 +89,7 @@ def is_upscaled(image: Image.Image, resolution: int, crop: Crop) -> bool:
 
 
 def crop_and_resize(image: Image.Image, resolution: int, crop: Crop) -> np.ndarray:
-    """Crop the centre and resize with Pillow's Lanczos filter, as the original's dataset_tool did.
+    """Crop the center and resize with Pillow's Lanczos filter, as the original's dataset_tool did.
 
     Args:
         image: L, LA, RGB or RGBA.
@@ -104,7 +104,7 @@ def crop_and_resize(image: Image.Image, resolution: int, crop: Crop) -> np.ndarr
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         return to_array(_resize(image.crop((left, top, left + side, top + side)), resolution, resolution))
-    # Differs from NVIDIA: theirs crops the height of the resized picture out of the full-size one, which keeps the
+    # Differs from NVIDIA: theirs crops the height of the resized image out of the full-size one, which keeps the
     # proportions of a car only where the photograph happens to be as wide as the target.
     (left, top), width, height = _wide_box(image.size)
     wide = _resize(image.crop((left, top, left + width, top + height)), resolution, resolution * 3 // 4)
@@ -115,7 +115,7 @@ def crop_and_resize(image: Image.Image, resolution: int, crop: Crop) -> np.ndarr
 
 
 def _wide_box(size: tuple[int, int]) -> tuple[tuple[int, int], int, int]:
-    """Corner, width and height of the largest centred 4:3 box."""
+    """Corner, width and height of the largest centered 4:3 box."""
     width = min(size[0], round(size[1] * 4 / 3))
     height = min(size[1], max(1, round(width * 3 / 4)))
     return ((size[0] - width) // 2, (size[1] - height) // 2), width, height
@@ -165,22 +165,22 @@ def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
     if encoding == "raw":
         return np.ascontiguousarray(image).tobytes()
     buffer = io.BytesIO()
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    pil_image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     if encoding == "jpeg":
-        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        pil_image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     elif image.shape[2] == 3:
         # The least effort: 5 ms and 63 kB for a photograph of 256 pixels, where the default takes 91 ms for 56 kB.
-        picture.save(buffer, "WEBP", lossless=True, method=0, quality=0)
+        pil_image.save(buffer, "WEBP", lossless=True, method=0, quality=0)
     else:
-        picture.save(buffer, "PNG")
+        pil_image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def decode_stored(data: bytes, channels: int) -> np.ndarray:
-    """uint8 [r, r, c] of what ``encode_stored`` made, raw excepted.
+    """uint8 [r, r, c] from the bytes of ``encode_stored``, except raw ones.
 
     By OpenCV where it is installed (the extra ``opencv``), else by Pillow, which takes 1.4 times as long for
-    pictures of 256 pixels and twice for 64.
+    images of 256 pixels and twice for 64.
     """
     return stored_decoder()(data, channels)
 
@@ -198,7 +198,7 @@ def stored_decoder() -> Callable[[bytes, int], np.ndarray]:
     def by_cv2(data: bytes, channels: int) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None:
-            raise UnreadableImageError("the stored picture is damaged")
+            raise UnreadableImageError("the stored image is damaged")
         return image[:, :, None] if channels == 1 else cv2.cvtColor(image, conversions[channels])
 
     return by_cv2

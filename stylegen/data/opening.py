@@ -23,7 +23,7 @@ def open_source(config: Config) -> ImageSource:
     if data.source == "toy_bedrooms":
         from stylegen.data.toy.source import ToySource
 
-        source = ToySource(data.num_images, config.resolution, labelled=config.num_classes > 0)
+        source = ToySource(data.num_images, config.resolution, labeled=config.num_classes > 0)
     elif data.source == "tfds":
         from stylegen.data.tfds_source import TfdsSource
 
@@ -59,39 +59,41 @@ def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
     if data.prepared is not None:
         return Path(data.prepared).expanduser()
     # Archives of several categories and splits lie side by side.
-    kind = f"{data.category}-{data.split}-" if data.source == "lsun" else ""
-    return (path if path.is_dir() else path.parent) / f"stylegen-{kind}{resolution}"
+    prefix = f"{data.category}-{data.split}-" if data.source == "lsun" else ""
+    return (path if path.is_dir() else path.parent) / f"stylegen-{prefix}{resolution}"
 
 
 def _prepare(config: Config, path: Path, out: Path) -> None:
     from stylegen.data.prepared.prepare import Options, prepare
-    from stylegen.data.raw.opening import open_origin
+    from stylegen.data.raw.opening import open_raw
 
     data = config.data
-    labelled = config.num_classes > 0
-    origin = open_origin(data.source, path, category=data.category, split=data.split, labels_from_folders=labelled)
+    labeled = config.num_classes > 0
+    dataset = open_raw(data.source, path, category=data.category, split=data.split, labels_from_folders=labeled)
     # Before the work, not after it: preparing may take hours.
-    _check_kind(data, path, origin.identity.get("category", data.category), origin.split)
+    _check_kind(data, path, dataset.identity.get("category", data.category), dataset.split)
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
     # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
-    prepare(origin, out, Options(config.resolution, image_channels=config.image_channels, crop=data.crop))
+    prepare(dataset, out, Options(config.resolution, image_channels=config.image_channels, crop=data.crop))
 
 
-def _check_kind(data: DataConfig, where: Path, category: str, split: str) -> None:
+def _check_kind(data: DataConfig, location: Path, category: str, split: str) -> None:
     if data.source == "lsun" and category != data.category:
-        raise DataError(f"data.category = {data.category!r}: {where} holds {category}; set data.category {category}.")
+        raise DataError(
+            f"data.category = {data.category!r}: {location} holds {category}; set data.category {category}."
+        )
     if split != data.split:
-        raise DataError(f"data.split = {data.split!r}: {where} holds {split}; set data.split {split}.")
+        raise DataError(f"data.split = {data.split!r}: {location} holds {split}; set data.split {split}.")
 
 
 def _check_prepared(data: DataConfig, folder: Path) -> None:
-    made = read_manifest(folder)
-    _check_kind(data, folder, made.settings.identity.get("category", data.category), made.split)
-    if made.settings.crop != data.crop:
+    manifest = read_manifest(folder)
+    _check_kind(data, folder, manifest.settings.identity.get("category", data.category), manifest.split)
+    if manifest.settings.crop != data.crop:
         raise DataError(
-            f"data.crop = {data.crop!r}: {folder} was prepared with {made.settings.crop};"
+            f"data.crop = {data.crop!r}: {folder} was prepared with {manifest.settings.crop};"
             " set data.crop to that, or prepare it anew."
         )
 

@@ -1,6 +1,6 @@
 """The one input pipeline: an image source in, an endless stream of uint8 batches out.
 
-Which picture is shown when is a pure function of (seed, number of images shown so far), whatever the batch size,
+Which image is shown when is a pure function of (seed, number of images shown so far), whatever the batch size,
 the resolution or the number of processes, so the clock of a run is all that has to be saved to resume it exactly.
 """
 
@@ -17,7 +17,7 @@ HEADROOM = 1.5  # of what readers deliver over what training takes
 
 
 class EpochOrder:
-    """The order in which a run shows its pictures: one random permutation of all of them after another."""
+    """The order in which a run shows its images: one random permutation of all of them after another."""
 
     def __init__(self, num_images: int, seed: int) -> None:
         self.num_images = num_images
@@ -30,7 +30,7 @@ class EpochOrder:
         return np.random.RandomState([self.seed % 2**32, epoch]).permutation(self.num_images)
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
-        """Indices int64 [stop - start] of the pictures shown from position ``start`` on, before ``stop``."""
+        """Indices int64 [stop - start] of the images shown from position ``start`` on, before ``stop``."""
         parts = []
         while start < stop:
             epoch, offset = divmod(start, self.num_images)
@@ -56,8 +56,8 @@ def choose_workers(source: ImageSource, resolution: int, accelerators: int) -> i
         resolution: pixels a side of the batches.
         accelerators: that this process feeds; 0 where training is on the CPU, which is slower than two readers.
     """
-    wanted = HEADROOM * accelerators * images_per_second(resolution) * source.read_seconds(resolution)
-    return max(FEWEST_WORKERS, min(math.ceil(wanted), usable_cores()))
+    workers = HEADROOM * accelerators * images_per_second(resolution) * source.read_seconds(resolution)
+    return max(FEWEST_WORKERS, min(math.ceil(workers), usable_cores()))
 
 
 def make_pipeline(
@@ -74,7 +74,7 @@ def make_pipeline(
     """Stream shuffled batches for ever, without repeats within an epoch.
 
     Args:
-        source: where the pictures come from.
+        source: where the images come from.
         resolution: pixels a side of the batches.
         batch: global batch size, all processes together.
         start: images that the run has seen already, all processes together.

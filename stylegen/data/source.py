@@ -1,4 +1,4 @@
-"""What an image source is: pictures by index, at several resolutions, as uint8 arrays."""
+"""The interface of image sources: images by index, at several resolutions, as uint8 arrays."""
 
 import abc
 import os
@@ -16,21 +16,21 @@ class DataError(StylegenError):
 
 
 class ImageSource(abc.ABC):
-    """A fixed, ordered collection of square pictures, each available at every resolution of a pyramid.
+    """A fixed, ordered collection of square images, each available at every resolution of a pyramid.
 
-    Picture k is the same picture at every resolution: the smaller one is the box mean of the larger one, to within
+    Image k is the same image at every resolution: the smaller one is the box mean of the larger one, to within
     rounding.
     """
 
     num_images: int
     resolutions: tuple[int, ...]  # that are stored or drawn, smallest first; smaller ones are averaged on the fly
     channels: int
-    class_names: tuple[str, ...] = ()  # empty if the pictures carry no labels
+    class_names: tuple[str, ...] = ()  # empty if the images carry no labels
     description: str  # a few words for logs
-    fingerprint: str = ""  # changes when the pictures do
+    fingerprint: str = ""  # changes when the images do
 
     def read(self, indices: np.ndarray, resolution: int) -> Batch:
-        """Read pictures by index.
+        """Read images by index.
 
         Args:
             indices: int [n], each in [0, num_images).
@@ -40,7 +40,7 @@ class ImageSource(abc.ABC):
             ``image`` uint8 [n, resolution, resolution, channels] and ``label`` int32 [n] (zeros without classes).
 
         Raises:
-            DataError: the source is smaller than that, or a picture cannot be read.
+            DataError: the source is smaller than that, or an image cannot be read.
         """
         if resolution > self.resolutions[-1]:
             raise DataError(f"{self.description} has at most {self.resolutions[-1]} pixels a side, not {resolution}.")

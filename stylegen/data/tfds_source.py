@@ -10,7 +10,7 @@ from stylegen.data.source import Batch, DataError, ImageSource
 
 
 class TfdsSource(ImageSource):
-    """A TFDS data set; pictures are cropped and resized every time they are read, and nothing is stored."""
+    """A TFDS data set; images are cropped and resized every time they are read, and nothing is stored."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class TfdsSource(ImageSource):
         for i, index in enumerate(indices.tolist()):
             try:
                 example = self._data[index]
-                picture = imaging.from_array(example[self._image_key], self.channels)
-                square = imaging.crop_and_resize(picture, self.resolutions[-1], self._crop)
-            except Exception as error:  # the codecs raise many kinds, and none says which picture it was
-                # Not skipped: which picture is shown when must not depend on what could be read.
+                full_size = imaging.from_array(example[self._image_key], self.channels)
+                square = imaging.crop_and_resize(full_size, self.resolutions[-1], self._crop)
+            except Exception as error:  # the codecs raise many kinds, and none says which image it was
+                # Not skipped: which image is shown when must not depend on what could be read.
                 reason = str(error).rstrip(".") or type(error).__name__
                 raise DataError(
                     f"Image {index} of {self.description} cannot be read ({reason}). Build the TFDS data set without"
-                    " it, or give the pictures as files to data.source images, whose preparation leaves out and counts"
+                    " it, or give the images as files to data.source images, whose preparation leaves out and counts"
                     " what cannot be read."
                 ) from error
             image[i] = imaging.pyramid(square, [resolution])[resolution]
@@ -62,13 +62,13 @@ class TfdsSource(ImageSource):
 
 
 def _open_tfds(name: str, data_dir: str | None, split: str) -> Any:
-    where = f"data.path = {data_dir!r}" if data_dir else "TFDS's default folder (data.path is not set)"
+    location = f"data.path = {data_dir!r}" if data_dir else "TFDS's default folder (data.path is not set)"
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ImportError, ValueError) as error:
-        raise DataError(f"data.tfds_name = {name!r}: {where} holds no such data set.") from error
+        raise DataError(f"data.tfds_name = {name!r}: {location} holds no such data set.") from error
     if not builder.info.splits:
-        raise DataError(f"data.tfds_name = {name!r}: {where} does not hold it prepared; build it with TFDS first.")
+        raise DataError(f"data.tfds_name = {name!r}: {location} does not hold it prepared; build it with TFDS first.")
     if split not in builder.info.splits:
         have = ", ".join(builder.info.splits)
         raise DataError(f"data.split = {split!r}: the TFDS data set {name} has {have}.")
@@ -82,7 +82,7 @@ def _open_tfds(name: str, data_dir: str | None, split: str) -> Any:
 
 
 def _find_features(name: str, features: Any) -> tuple[str, str | None]:
-    """Keys of the picture and of its label, if there is one."""
+    """Keys of the image and of its label, if there is one."""
     images = [key for key, f in features.items() if isinstance(f, tfds.features.Image)]
     tensors = [k for k, f in features.items() if isinstance(f, tfds.features.Tensor) and len(f.shape) == 3]
     candidates = images or tensors

@@ -1,4 +1,4 @@
-"""One pass over a set of images for all metrics that want something of them."""
+"""One pass over a set of images for all metrics together."""
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,31 +17,31 @@ Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
 class Collector(abc.ABC):
-    """Keeps what one metric needs of the images at certain places."""
+    """Collects the data that one metric needs, from the images at certain positions of the order."""
 
-    output: str | None  # of the extractor: features, logits, or None for the pictures themselves
-    count: int  # places that it wants lie below this
+    output: str | None  # of the extractor: features, logits, or None for the images themselves
+    count: int  # all its positions lie below this
 
     @property
     @abc.abstractmethod
     def key(self) -> tuple[Any, ...]:
-        """Collectors with equal keys keep the same."""
+        """Collectors with equal keys collect the same data."""
 
-    def wanted(self) -> np.ndarray:
-        """The places, sorted."""
+    def positions(self) -> np.ndarray:
+        """The positions of the images that it needs, sorted."""
         return np.arange(self.count)
 
     @abc.abstractmethod
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        """Take in what was found at some of the wanted places; they come in order."""
+    def add(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Take the values of some of its positions; they come in order."""
 
     def as_arrays(self) -> dict[str, np.ndarray] | None:
-        """All that was kept, for a file; None, as here, if that would be too large to be of use."""
+        """All collected data, for a file; None, as here, if it would be too large to be of use."""
         return None
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take what ``as_arrays`` gave; ValueError if that is nothing."""
-        raise ValueError(f"a {type(self).__name__} keeps nothing in files.")
+        """Restore the result of ``as_arrays``; ValueError if the collector has no file form."""
+        raise ValueError(f"a {type(self).__name__} cannot be restored from a file.")
 
 
 class MomentsCollector(Collector):
@@ -56,8 +56,8 @@ class MomentsCollector(Collector):
     def key(self) -> tuple[Any, ...]:
         return "moments", self.count
 
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        del places
+    def add(self, positions: np.ndarray, values: np.ndarray) -> None:
+        del positions
         self.moments.update(values)
 
     def as_arrays(self) -> dict[str, np.ndarray]:
@@ -68,7 +68,7 @@ class MomentsCollector(Collector):
 
 
 class RowsCollector(Collector):
-    """Features (or logits) of the images at certain places."""
+    """Features (or logits) of the images at certain positions."""
 
     def __init__(self, rows: np.ndarray, output: str = "features") -> None:
         self.rows, self.output = np.unique(rows), output
@@ -79,11 +79,11 @@ class RowsCollector(Collector):
     def key(self) -> tuple[Any, ...]:
         return "rows", self.output, self.rows.tobytes()
 
-    def wanted(self) -> np.ndarray:
+    def positions(self) -> np.ndarray:
         return self.rows
 
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        del places  # they are the rows, in order
+    def add(self, positions: np.ndarray, values: np.ndarray) -> None:
+        del positions  # they are the rows, in order
         self._parts.append(values)
 
     @property
@@ -92,9 +92,9 @@ class RowsCollector(Collector):
         self._parts = [np.concatenate(self._parts)]
         return self._parts[0]
 
-    def at(self, places: np.ndarray) -> np.ndarray:
-        """Where in ``values`` the images at some places are; any shape."""
-        return np.searchsorted(self.rows, places)
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Rows of ``values`` that hold the images at some positions; any shape."""
+        return np.searchsorted(self.rows, positions)
 
     def as_arrays(self) -> dict[str, np.ndarray]:
         return {"values": self.values}
@@ -116,8 +116,8 @@ class PatchCollector(Collector):
     def key(self) -> tuple[Any, ...]:
         return "patches", self.count, self._seed
 
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        del places
+    def add(self, positions: np.ndarray, values: np.ndarray) -> None:
+        del positions
         self.sampler.update(values)
 
 
@@ -126,36 +126,36 @@ def collect(
     collectors: Sequence[Collector],
     extractor: Extractor | None,
     progress: Progress | None = None,
-    what: str = "images",
+    unit: str = "images",
 ) -> None:
-    """Read every image that any of the collectors wants, once, extract its features if they are wanted, and hand out.
+    """Read every image that a collector needs once, extract the features that are needed, and pass them on.
 
     Args:
         images: the set.
-        collectors: those that take part.
+        collectors: the collectors to fill.
         extractor: needed if a collector wants its output.
-        progress: passes batches on and shows how far it is; called with the number of images and ``what``.
-        what: for the progress line.
+        progress: passes batches on and shows how far it is; called with the number of images and ``unit``.
+        unit: of the progress line.
     """
     if not collectors:
         return
-    places = np.unique(np.concatenate([collector.wanted() for collector in collectors]))
+    positions = np.unique(np.concatenate([collector.positions() for collector in collectors]))
     size = images.batch or (extractor.batch if extractor else DEFAULT_BATCH)
-    batches: Iterator[np.ndarray] = (places[i : i + size] for i in range(0, len(places), size))
-    for batch in progress(batches, len(places), what) if progress else batches:
-        pictures = images.read(batch)
-        wanted = [np.isin(batch, collector.wanted(), assume_unique=True) for collector in collectors]
-        takers = [(collector, which) for collector, which in zip(collectors, wanted, strict=True) if which.any()]
-        found = _outputs(pictures, {collector.output for collector, _ in takers}, extractor)
-        for collector, which in takers:
-            collector.add(batch[which], found[collector.output][which])
+    batches: Iterator[np.ndarray] = (positions[i : i + size] for i in range(0, len(positions), size))
+    for batch in progress(batches, len(positions), unit) if progress else batches:
+        pixels = images.read(batch)
+        masks = [np.isin(batch, collector.positions(), assume_unique=True) for collector in collectors]
+        active = [(collector, mask) for collector, mask in zip(collectors, masks, strict=True) if mask.any()]
+        outputs = _outputs(pixels, {collector.output for collector, _ in active}, extractor)
+        for collector, mask in active:
+            collector.add(batch[mask], outputs[collector.output][mask])
 
 
-def _outputs(pictures: Any, wanted: set[str | None], extractor: Extractor | None) -> dict[str | None, np.ndarray]:
-    """By output of the extractor, in one pass; None are the pictures themselves."""
-    found: dict[str | None, np.ndarray] = {None: np.asarray(pictures)} if None in wanted else {}
-    names = sorted(name for name in wanted if name is not None)
-    if names:
+def _outputs(pixels: Any, names: set[str | None], extractor: Extractor | None) -> dict[str | None, np.ndarray]:
+    """Outputs of the extractor by name, in one pass; None is the images themselves."""
+    outputs: dict[str | None, np.ndarray] = {None: np.asarray(pixels)} if None in names else {}
+    of_extractor = sorted(name for name in names if name is not None)
+    if of_extractor:
         assert extractor is not None
-        found.update(extractor.outputs(pictures, names))
-    return found
+        outputs.update(extractor.outputs(pixels, of_extractor))
+    return outputs

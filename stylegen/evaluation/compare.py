@@ -1,4 +1,4 @@
-"""Metrics of pictures that a program has: arrays or iterators in, floats out."""
+"""Metrics for programs: arrays or iterators of images in, floats out."""
 
 import os
 import tempfile
@@ -13,56 +13,56 @@ from stylegen.evaluation.image_sets import ArraySet, ImageSet, open_images
 from stylegen.evaluation.measure import measure
 from stylegen.metrics.extractors import Extractor, open_extractor
 
-Pictures = np.ndarray | Iterable[np.ndarray] | str | os.PathLike[str]
+Images = np.ndarray | Iterable[np.ndarray] | str | os.PathLike[str]
 
 
 def compare(
-    images: Pictures,
-    reference: Pictures | None = None,
+    images: Images,
+    reference: Images | None = None,
     metrics: str = "fid,kid",
     *,
     extractor: str | Extractor = "inception",
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, float]:
-    """Metrics of pictures, by name; ``measure.measure`` gives them with their provenance.
+    """Metrics of images, by name; ``measure.measure`` gives them with their provenance.
 
     Args:
-        images: uint8 [N, h, w, 3], or 1 channel for grey; or an iterator of such batches, of which nothing but one
+        images: uint8 [N, h, w, 3], or 1 channel for gray; or an iterator of such batches, of which nothing but one
             batch is in memory (they go through a temporary file); or the path of a folder, a zip or a .npy file.
-        reference: real pictures, likewise; None if no metric compares with any.
-        metrics: names, with commas between them: fid, kid, pr, dc, is, swd of all pictures, or fid1k of so many.
+        reference: real images, likewise; None if no metric compares with any.
+        metrics: names, with commas between them: fid, kid, pr, dc, is, swd of all images, or fid1k of so many.
         extractor: inception or vgg16, whose weights ``evaluate --download`` fetches, random_vgg, or one that is open.
         cache: folder of statistics of reals; None keeps none.
         progress: passes batches on and shows how far it is.
 
     Raises:
-        EvaluationError: pictures that are none or of several sizes, or metrics that do not fit them.
+        EvaluationError: no images, images of several sizes, or metrics that do not fit them.
         MetricError: there is no such extractor.
         WeightsError: its weights are missing.
     """
-    asked = metric_names.parse_list(metrics, everything=True)
-    if any(metric.kind == "ppl" for metric in asked):
-        raise EvaluationError("path lengths are of a generator: runs.evaluate_generator measures them.")
+    requested = metric_names.parse_list(metrics, everything=True)
+    if any(metric.kind == "ppl" for metric in requested):
+        raise EvaluationError("path lengths are of a generator: evaluate_run.evaluate_generator measures them.")
     if isinstance(extractor, str):
-        network = open_extractor(extractor) if any(metric.needs_features for metric in asked) else None
+        network = open_extractor(extractor) if any(metric.needs_features for metric in requested) else None
     else:
         network = extractor
     fakes = image_set(images, "images")
     reals = image_set(reference, "reference") if reference is not None else None
-    results = measure(asked, fakes, reals, network, cache=cache, progress=progress)
+    results = measure(requested, fakes, reals, network, cache=cache, progress=progress)
     return {result.name: result.value for result in results}
 
 
-def image_set(pictures: Pictures, name: str) -> ImageSet:
-    """Pictures as ``compare`` takes them, as an image set; ``name`` is for errors and the provenance."""
-    if isinstance(pictures, str | os.PathLike):
-        return open_images(Path(pictures))
-    return ArraySet(pictures if isinstance(pictures, np.ndarray) else _stored(pictures, name), name)
+def image_set(images: Images, name: str) -> ImageSet:
+    """Images as ``compare`` takes them, as an image set; ``name`` is for errors and the provenance."""
+    if isinstance(images, str | os.PathLike):
+        return open_images(Path(images))
+    return ArraySet(images if isinstance(images, np.ndarray) else _stored(images, name), name)
 
 
 def _stored(batches: Iterable[np.ndarray], name: str) -> np.ndarray:
-    """All pictures of an iterator, in a file that goes with the array."""
+    """All images of an iterator, in a file that goes with the array."""
     shape: tuple[int, ...] = ()
     count = 0
     with tempfile.TemporaryFile() as file:
@@ -72,10 +72,10 @@ def _stored(batches: Iterable[np.ndarray], name: str) -> np.ndarray:
                 raise EvaluationError(f"{name}: a batch is {batch.dtype} {batch.shape}; wanted uint8 [N, h, w, C].")
             shape = shape or batch.shape[1:]
             if batch.shape[1:] != shape:
-                raise EvaluationError(f"{name}: pictures are not all of one size ({batch.shape[1:]} and {shape}).")
+                raise EvaluationError(f"{name}: images are not all of one size ({batch.shape[1:]} and {shape}).")
             file.write(batch.tobytes())
             count += len(batch)
         if not count:
-            raise EvaluationError(f"{name}: there are no pictures.")
+            raise EvaluationError(f"{name}: there are no images.")
         file.flush()
         return np.memmap(file, np.uint8, "r", shape=(count, *shape))

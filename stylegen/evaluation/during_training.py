@@ -61,20 +61,20 @@ class RunMetrics:
         return now // self._every > before // self._every or before < self._total <= now
 
     def forget_after(self, nimg: int) -> None:
-        """Drop what was recorded beyond ``nimg`` by a run that was killed, and that will be measured again.
+        """Drop the values beyond ``nimg`` that a killed run recorded: they will be measured again.
 
         The best snapshot goes too if it was one of these: its value is no longer in the record.
         """
         values = [name for metric in self.metrics for name in metric.values]
         dropped = [json_lines.drop_after(evaluate_run.record_path(self._folder, name), nimg) for name in values]
         best = self._folder / BEST_NAME
-        if any(dropped) and (self._kept() or 0) > nimg:
+        if any(dropped) and (self._best_nimg() or 0) > nimg:
             best.unlink()
 
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
         """Measure, record, plot, and keep the generator if it is the best by the first metric.
 
-        A metric that cannot be measured now, such as one of pictures that are not numbers, does not end the run.
+        A metric that cannot be measured now, such as one of images that are not finite, does not end the run.
 
         Returns:
             Scalars by ``Metrics/<name>``, and a line for the log.
@@ -104,31 +104,35 @@ class RunMetrics:
             )
 
     def _keep_best(self, G: Generator, result: Result) -> str:
-        """Write the generator unless one is kept that, measured in the same way, is as good; what to say of it."""
+        """Write the generator if no kept one, measured by the same protocol, is as good; returns text for the log."""
         if not math.isfinite(result.value):
             return ""
         sign = 1 if self.metrics[0].lower_is_better else -1
-        values = {line["nimg"]: line["value"] for line in self._alike(result)}
-        kept = self._kept()
-        if kept in values and sign * values[kept] <= sign * result.value:
+        values = {line["nimg"]: line["value"] for line in self._comparable_lines(result)}
+        best_nimg = self._best_nimg()
+        if best_nimg in values and sign * values[best_nimg] <= sign * result.value:
             return ""
         save_generator(G, self._folder / BEST_NAME)
         return f", the best so far: {BEST_NAME}"
 
-    def _kept(self) -> int | None:
-        """Which snapshot is kept as the best, by images shown."""
+    def _best_nimg(self) -> int | None:
+        """The best snapshot so far, by images shown; None if there is none."""
         path = self._folder / BEST_NAME
         return round(load(path).kimg * 1000) if path.exists() else None
 
-    def _alike(self, result: Result) -> list[dict[str, Any]]:
+    def _comparable_lines(self, result: Result) -> list[dict[str, Any]]:
         """The lines of the record that can be compared with a result."""
         lines = evaluate_run.read_record(evaluate_run.record_path(self._folder, result.name))
-        return [line for line in lines if evaluate_run.way(line["provenance"]) == evaluate_run.way(result.provenance)]
+        return [
+            line
+            for line in lines
+            if evaluate_run.protocol(line["provenance"]) == evaluate_run.protocol(result.provenance)
+        ]
 
     def _plot(self, results: list[Result]) -> None:
         series = {
             f"{result.name} ({evaluate_run.measured_by(result.provenance)})": [
-                (line["kimg"], line["value"]) for line in self._alike(result)
+                (line["kimg"], line["value"]) for line in self._comparable_lines(result)
             ]
             for result in results
         }
@@ -148,9 +152,9 @@ def check(config: Config) -> list[metric_names.Metric]:
 
 
 def _check(metric: metric_names.Metric, config: Config) -> None:
-    asked = f"run.metrics = {config.run.metrics!r}: {metric.name}"
+    prefix = f"run.metrics = {config.run.metrics!r}: {metric.name}"
     if metric.kind == "is" and config.run.metrics_extractor != "inception":
-        raise EvaluationError(f"{asked} needs run.metrics_extractor inception.")
+        raise EvaluationError(f"{prefix} needs run.metrics_extractor inception.")
     if metric.kind == "ppl":
         try:
             measure_ppl.check(
@@ -160,5 +164,5 @@ def _check(metric: metric_names.Metric, config: Config) -> None:
             raise EvaluationError(f"run.metrics = {config.run.metrics!r}: {error}") from error
     if config.image_channels not in (1, 3) and metric.kind != "swd":
         raise EvaluationError(
-            f"{asked} takes grey or RGB pictures, and these have {config.image_channels} channels; swd takes any."
+            f"{prefix} takes gray or RGB images, and these have {config.image_channels} channels; swd takes any."
         )

@@ -11,8 +11,8 @@ from stylegen.evaluation.collect import Progress
 from stylegen.evaluation.generated_set import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import SourceSet
 from stylegen.evaluation.measure import SEED, Result, measure
-from stylegen.evaluation.measure_ppl import check as check_path
-from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.evaluation.measure_ppl import check as check_ppl
+from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.evaluation.metric_names import Metric
 from stylegen.io import json_lines
 from stylegen.metrics.extractors import Distance, Extractor
@@ -37,7 +37,7 @@ def evaluate_generator(
 ) -> list[Result]:
     """All of these metrics of one generator, in the order of their names.
 
-    Pictures are compared at the configuration's full resolution, to which those of an earlier stage are enlarged.
+    Images are compared at the configuration's full resolution, to which those of an earlier stage are enlarged.
 
     Args:
         G: the generator.
@@ -57,7 +57,7 @@ def evaluate_generator(
     for metric in metrics:  # before anything is measured, which may take hours
         if metric.kind == "ppl":
             classes, channels = G.c_dim, G.image_channels
-            check_path(metric, classes=classes, channels=channels, resolution=config.resolution, crop=crop)
+            check_ppl(metric, classes=classes, channels=channels, resolution=config.resolution, crop=crop)
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:
@@ -70,7 +70,7 @@ def evaluate_generator(
     for metric in metrics:
         if metric.kind == "ppl":
             assert distance is not None
-            results.append(measure_path(metric, G, distance, crop=crop, progress=progress))
+            results.append(measure_ppl(metric, G, distance, crop=crop, progress=progress))
     order = [name for metric in metrics for name in metric.values]
     return sorted(results, key=lambda result: order.index(result.name))
 
@@ -81,9 +81,9 @@ def record_path(run_dir: Path, name: str) -> Path:
 
 
 def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
-    """Add results to the run's files; a line with the same snapshot and the same way of measuring is replaced.
+    """Add results to the run's files; a line of the same snapshot and the same protocol is replaced.
 
-    What is no finite number is left out.
+    Values that are not finite are left out.
     """
     for result in results:
         if not math.isfinite(result.value):
@@ -91,10 +91,10 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
         path = record_path(run_dir, result.name)
         line = {"nimg": nimg, "kimg": nimg / 1000, "value": result.value, "measured_by": measured_by(result.provenance)}
         line["provenance"] = result.provenance
-        kept = [old for old in read_record(path) if not _same(old, line)]
-        kept.append(line)
-        kept.sort(key=lambda entry: entry["nimg"])
-        json_lines.write(path, kept)
+        lines = [old for old in read_record(path) if not _is_same_measurement(old, line)]
+        lines.append(line)
+        lines.sort(key=lambda entry: entry["nimg"])
+        json_lines.write(path, lines)
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
@@ -117,14 +117,14 @@ def measured_by(provenance: dict[str, Any]) -> str:
     return str(provenance["distance"]["distance"]) if "distance" in provenance else "pixels"
 
 
-def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a["nimg"] == b["nimg"] and way(a["provenance"]) == way(b["provenance"])
+def _is_same_measurement(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a["nimg"] == b["nimg"] and protocol(a["provenance"]) == protocol(b["provenance"])
 
 
-def way(provenance: dict[str, Any]) -> str:
-    """How a value was measured, without when and of which snapshot: only numbers of one way can be compared."""
-    made = {name: value for name, value in provenance.items() if name in ("metric", "extractor", "distance", "crop")}
+def protocol(provenance: dict[str, Any]) -> str:
+    """How a value was measured, without the time and the snapshot: only values of one protocol can be compared."""
+    fields = {name: value for name, value in provenance.items() if name in ("metric", "extractor", "distance", "crop")}
     fakes = provenance.get("fakes", {})
-    made["fakes"] = {name: fakes.get(name) for name in DRAWN_BY}
-    made["reals"] = provenance.get("reals", {}).get("fingerprint")
-    return json.dumps(made, sort_keys=True)
+    fields["fakes"] = {name: fakes.get(name) for name in DRAWN_BY}
+    fields["reals"] = provenance.get("reals", {}).get("fingerprint")
+    return json.dumps(fields, sort_keys=True)

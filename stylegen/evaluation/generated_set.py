@@ -1,4 +1,4 @@
-"""What a generator draws, as an image set: seeds 0, 1, 2, ... on all devices, enlarged to the size of the reals."""
+"""The images of a generator as an image set: seeds 0, 1, 2, ... on all devices, enlarged to the size of the reals."""
 
 import dataclasses
 import functools
@@ -16,12 +16,12 @@ from stylegen.evaluation.image_sets import ImageSet
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
 from stylegen.sampling.programs import noise_from_seeds
 
-MAX_BATCH, BATCH_PIXELS = 32, 2**23  # pictures a device at once; eight of 1024 pixels
+MAX_BATCH, BATCH_PIXELS = 32, 2**23  # images a device at once; eight of 1024 pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """How pictures are drawn for a metric."""
+    """How images are drawn for a metric."""
 
     psi: float = 1.0  # none: metrics are of the untruncated generator unless one asks
     cutoff: int | None = None
@@ -43,8 +43,8 @@ class GeneratedSet(ImageSet):
         Args:
             G: the generator.
             drawing: truncation, noise, first seed.
-            resolution: pictures of an earlier stage are enlarged to it, as the original evaluates them.
-            labels: a class for each place, of a class-conditional generator.
+            resolution: images of an earlier stage are enlarged to it, as the original evaluates them.
+            labels: a class for each position, of a class-conditional generator.
 
         Raises:
             EvaluationError: it has classes and there are no labels, or psi or cutoff is out of range.
@@ -83,9 +83,9 @@ class GeneratedSet(ImageSet):
             "labels": "as frequent as in the data" if G.c_dim else None,
         }
 
-    def read(self, places: np.ndarray) -> Array:
+    def read(self, positions: np.ndarray) -> Array:
         """Draw up to ``batch`` of them; a smaller batch is padded, so that one program does."""
-        seeds = self._drawing.first_seed + places
+        seeds = self._drawing.first_seed + positions
         padded = np.concatenate([seeds, np.repeat(seeds[-1:], self.batch - len(seeds))])
         inputs = [sampling.latents(padded.tolist(), self._G.z_dim), padded.astype(np.uint32)]
         if self._labels is not None:

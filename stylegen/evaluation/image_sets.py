@@ -1,4 +1,4 @@
-"""Where pictures come from: a data source, a folder, a zip, an array; all as numbered uint8 images of one size.
+"""Sets of images, from a data source, a folder, a zip or an array, as numbered uint8 images of one size.
 
 Images are taken in a fixed random order, so that the first thousand are a fair sample of the whole.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.raw.image_files import ImageFilesOrigin
+from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
 
@@ -21,22 +21,22 @@ HASH_CHUNK = 256  # images of an array at once
 
 
 class ImageSet(abc.ABC):
-    """Pictures of one size, by their place in the order in which they are taken."""
+    """Images of one size, by their position in the order in which they are taken."""
 
     count: int | None  # None: as many as one asks for
     resolution: tuple[int, int]  # height and width
     channels: int
-    batch: int | None = None  # pictures read at once; None leaves it to who reads
-    note: str = ""  # a sentence to say of what was found there
+    batch: int | None = None  # images read at once; None leaves it to the reader
+    note: str = ""  # a sentence to report, such as how many files were left out
 
     @property
     @abc.abstractmethod
     def provenance(self) -> dict[str, Any]:
-        """What these pictures are, in JSON; two sets with equal provenance have equal pictures."""
+        """A description of the images, in JSON; two sets with equal provenance have equal images."""
 
     @abc.abstractmethod
-    def read(self, places: np.ndarray) -> Any:
-        """The pictures at some places of the order, uint8 [N, h, w, C] (numpy or JAX)."""
+    def read(self, positions: np.ndarray) -> Any:
+        """The images at some positions of the order, uint8 [N, h, w, C] (numpy or JAX)."""
 
 
 def shuffled(count: int) -> np.ndarray:
@@ -69,9 +69,9 @@ class SourceSet(ImageSet):
             "order_seed": ORDER_SEED,
         }
 
-    def read(self, places: np.ndarray) -> np.ndarray:
+    def read(self, positions: np.ndarray) -> np.ndarray:
         """From the source, mirrored where it is the mirror image's turn."""
-        numbers = self._order[places]
+        numbers = self._order[positions]
         images = self.source.read(numbers % self.source.num_images, self.resolution[0])["image"]
         flipped = (numbers >= self.source.num_images)[:, None, None, None]
         return np.where(flipped, images[:, :, ::-1], images)
@@ -92,7 +92,7 @@ class ArraySet(ImageSet):
             raise EvaluationError(f"{name} holds {array.dtype} {array.shape}; wanted uint8 [N, h, w, C] with N images.")
         self._array, self._name = array if array.ndim == 4 else array[..., None], name
         if self._array.shape[-1] not in (1, 3):
-            raise EvaluationError(f"{name} holds pictures of {self._array.shape[-1]} channels; wanted 1 or 3.")
+            raise EvaluationError(f"{name} holds images of {self._array.shape[-1]} channels; wanted 1 or 3.")
         self.count, self.resolution = len(array), array.shape[1:3]
         self.channels = self._array.shape[-1]
         self._order = shuffled(len(array))
@@ -118,9 +118,9 @@ class ArraySet(ImageSet):
             "order_seed": ORDER_SEED,
         }
 
-    def read(self, places: np.ndarray) -> np.ndarray:
+    def read(self, positions: np.ndarray) -> np.ndarray:
         """Out of the array."""
-        return np.asarray(self._array[self._order[places]])
+        return np.asarray(self._array[self._order[positions]])
 
 
 class FilesSet(ImageSet):
@@ -129,22 +129,22 @@ class FilesSet(ImageSet):
     channels = 3
 
     def __init__(self, path: Path, resolution: int | None = None, crop: imaging.Crop = "center-crop") -> None:
-        """Look at the first picture; with ``resolution``, all are cropped and resized to it (Lanczos).
+        """Look at the first image; with ``resolution``, all are cropped and resized to it (Lanczos).
 
         Raises:
             DataError: no images there.
-            EvaluationError: a picture cannot be read.
+            EvaluationError: an image cannot be read.
         """
-        self._origin = ImageFilesOrigin(path)
-        self._path, self._wanted, self._crop = path, resolution, crop
-        self.count, self.note = self._origin.num_images, self._origin.note
+        self._dataset = ImageFilesDataset(path)
+        self._path, self._target_resolution, self._crop = path, resolution, crop
+        self.count, self.note = self._dataset.num_images, self._dataset.note
         self._order = shuffled(self.count)
         self.resolution = (resolution, resolution) if resolution else self._decode(0).shape[:2]
 
     @functools.cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for image in self._origin.read(0, self._origin.num_images):
+        for image in self._dataset.read(0, self._dataset.num_images):
             digest.update(hashlib.sha256(bytes(image.data)).digest())
         return digest.hexdigest()
 
@@ -155,35 +155,39 @@ class FilesSet(ImageSet):
             "data": str(self._path),
             "fingerprint": self._fingerprint,
             "images": self.count,
-            "crop": self._crop if self._wanted else "none",
-            "resize_filter": "lanczos" if self._wanted else "none",
+            "crop": self._crop if self._target_resolution else "none",
+            "resize_filter": "lanczos" if self._target_resolution else "none",
             "resolution": list(self.resolution),
             "channels": 3,
             "order_seed": ORDER_SEED,
         }
 
-    def read(self, places: np.ndarray) -> np.ndarray:
+    def read(self, positions: np.ndarray) -> np.ndarray:
         """Decode the files."""
         images = []
-        for number in self._order[places].tolist():
+        for number in self._order[positions].tolist():
             image = self._decode(number)
             if image.shape[:2] != self.resolution:
                 raise EvaluationError(
-                    f"{self._path}: pictures are not all of one size ({image.shape[1]}x{image.shape[0]} and "
+                    f"{self._path}: images are not all of one size ({image.shape[1]}x{image.shape[0]} and "
                     f"{self.resolution[1]}x{self.resolution[0]}); give --resolution to crop and resize them."
                 )
             images.append(image)
         return np.stack(images)
 
     def _decode(self, number: int) -> np.ndarray:
-        (raw,) = self._origin.read(number, number + 1)
+        (raw,) = self._dataset.read(number, number + 1)
         try:
             image = imaging.decode(raw.data, 3)  # type: ignore[arg-type]
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."
             ) from error
-        return imaging.crop_and_resize(image, self._wanted, self._crop) if self._wanted else imaging.to_array(image)
+        return (
+            imaging.crop_and_resize(image, self._target_resolution, self._crop)
+            if self._target_resolution
+            else imaging.to_array(image)
+        )
 
 
 def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = "center-crop") -> ImageSet:

@@ -42,7 +42,7 @@ class Result:
 
 
 class _Job(abc.ABC):
-    """One metric: what it wants of fakes and reals, and the number it makes of that."""
+    """One metric: the data that it needs of fakes and reals, and the computation of its value."""
 
     def __init__(self, metric: Metric, fakes: ImageSet, reals: ImageSet | None) -> None:
         self.metric = metric
@@ -59,7 +59,7 @@ class _Job(abc.ABC):
 
     @abc.abstractmethod
     def finish(self) -> tuple[float, ...]:
-        """The numbers, one for each of ``metric.values``; what is worth knowing besides goes into ``settings``."""
+        """The numbers, one for each of ``metric.values``; further facts for the provenance go into ``settings``."""
 
 
 class _Fid(_Job):
@@ -88,13 +88,13 @@ class _Kid(_Job):
         return (kid.kernel_distance(a.values, b.values, *subsets),)
 
 
-class _Neighbours(_Job):
+class _NearestNeighbors(_Job):
     def prepare(self, fakes: ImageSet, reals: ImageSet | None) -> None:
         self.settings = {"k": self.metric.k}
-        for n, what in ((self.n_fakes, "generated"), (self.n_reals, "real")):
+        for n, kind in ((self.n_fakes, "generated"), (self.n_reals, "real")):
             if n <= self.metric.k:
                 raise EvaluationError(
-                    f"{self.metric.name} needs more than {self.metric.k} {what} images; there are {n}."
+                    f"{self.metric.name} needs more than {self.metric.k} {kind} images; there are {n}."
                 )
         self.fakes, self.reals = RowsCollector(np.arange(self.n_fakes)), RowsCollector(np.arange(self.n_reals))
 
@@ -124,7 +124,7 @@ class _Swd(_Job):
         height, width = fakes.resolution
         if height != width or (fakes.resolution, fakes.channels) != (reals.resolution, reals.channels):
             raise EvaluationError(
-                f"{self.metric.name} compares square pictures of one size; these are {width}x{height}x{fakes.channels} "
+                f"{self.metric.name} compares square images of one size; these are {width}x{height}x{fakes.channels} "
                 f"and {reals.resolution[1]}x{reals.resolution[0]}x{reals.channels}."
             )
         self.n_fakes = self.n_reals = min(self.n_fakes, self.n_reals)
@@ -147,8 +147,8 @@ class _Swd(_Job):
 _JOBS: dict[str, type[_Job]] = {
     "fid": _Fid,
     "kid": _Kid,
-    "pr": _Neighbours,
-    "dc": _Neighbours,
+    "pr": _NearestNeighbors,
+    "dc": _NearestNeighbors,
     "is": _InceptionScore,
     "swd": _Swd,
 }
@@ -174,7 +174,7 @@ def measure(
         progress: passes batches on and shows how far it is.
 
     Raises:
-        EvaluationError: a metric wants more images than there are, or what is not there; before any is read.
+        EvaluationError: a metric wants more images than there are, or data that is missing; before any is read.
     """
     for metric in metrics:
         _check(metric, reals, extractor)
@@ -216,14 +216,14 @@ def _reals(metric: Metric, reals: ImageSet | None) -> int:
 
 
 def _share(jobs: list[_Job]) -> None:
-    """Collectors that keep the same become one."""
+    """Collectors of the same data become one."""
     for side in ("fakes", "reals"):
-        kept: dict[tuple[Any, ...], Collector] = {}
+        shared: dict[tuple[Any, ...], Collector] = {}
         for job in jobs:
             collector = getattr(job, side)
             # Patches are taken out when they are compared, so each comparison has its own.
             if collector is not None and not isinstance(collector, PatchCollector):
-                setattr(job, side, kept.setdefault(collector.key, collector))
+                setattr(job, side, shared.setdefault(collector.key, collector))
 
 
 def _distinct(collectors: list[_C]) -> list[_C]:
@@ -234,23 +234,23 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         values = job.finish()
-    made = provenance(job.metric)
+    details = provenance(job.metric)
     if job.metric.needs_features and extractor is not None:
-        made["extractor"] = extractor.provenance
-    made["fakes"] = {**fakes.provenance, "count": job.n_fakes}
+        details["extractor"] = extractor.provenance
+    details["fakes"] = {**fakes.provenance, "count": job.n_fakes}
     if job.metric.needs_reals and reals is not None:
-        made["reals"] = {**reals.provenance, "count": job.n_reals}
-    made |= job.settings
+        details["reals"] = {**reals.provenance, "count": job.n_reals}
+    details |= job.settings
     notes = [str(warning.message) for warning in caught if warning.category is UserWarning]
     if notes:
-        made["warnings"] = notes
+        details["warnings"] = notes
     for note in notes:
         warnings.warn(f"{job.metric.name}: {note}", stacklevel=3)
-    return [Result(name, value, dict(made)) for name, value in zip(job.metric.values, values, strict=True)]
+    return [Result(name, value, dict(details)) for name, value in zip(job.metric.values, values, strict=True)]
 
 
 def provenance(metric: Metric) -> dict[str, Any]:
-    """What every result says: the metric, versions, the time."""
+    """The part that all results share: the metric, versions, the time."""
     return {
         "metric": {name: value for name, value in dataclasses.asdict(metric).items() if value not in (0, None)},
         "versions": {"stylegen": version(), "jax": importlib.metadata.version("jax"), "numpy": np.__version__},

@@ -23,20 +23,20 @@ def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop:
     if classes:
         raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
     if channels not in (1, 3):
-        raise EvaluationError(f"{metric.name}: the distance sees grey or RGB pictures, not {channels} channels.")
+        raise EvaluationError(f"{metric.name}: the distance sees gray or RGB images, not {channels} channels.")
     side = resolution // 2 if crop == "face" else resolution
     if side < MIN_SIDE:
         raise EvaluationError(
-            f"{metric.name}: the distance sees pictures of {MIN_SIDE} pixels at least, and these have {side}."
+            f"{metric.name}: the distance sees images of {MIN_SIDE} pixels at least, and these have {side}."
         )
 
 
-def measure_path(
+def measure_ppl(
     metric: Metric, G: Generator, distance: Distance, *, crop: Crop = "none", progress: Progress | None = None
 ) -> Result:
     """One of ppl_zfull, ppl_zend, ppl_wfull, ppl_wend.
 
-    Noise is the network's own, the same at both ends of a step; there is no truncation. Pictures of an earlier stage
+    Noise is the network's own, the same at both ends of a step; there is no truncation. Images of an earlier stage
     are enlarged to the full size, as for the other metrics. They are drawn in float32 at highest precision: a step of
     1e-4 is below the resolution of bfloat16.
 
@@ -56,19 +56,19 @@ def measure_path(
 
     def draw(w: np.ndarray) -> Array:
         ws = np.broadcast_to(w[:, None], (len(w), G.num_ws, G.w_dim))
-        pictures = jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
-        return jnp.repeat(jnp.repeat(pictures, enlarge, axis=1), enlarge, axis=2)
+        images = jnp.asarray(sampling.synthesize(G, ws, noise="const", as_float=True, batch=2 * pairs))
+        return jnp.repeat(jnp.repeat(images, enlarge, axis=1), enlarge, axis=2)
 
     ends = path_ends(metric.fakes, G.z_dim, sampling=metric.sampling, seed=SEED, batch=pairs)
     if progress:
         ends = _shown(ends, progress, metric.fakes)
-    found = path_length(mapping, draw, distance, ends, space=metric.space, crop=crop)
-    made = provenance(metric) | {
+    lengths = path_length(mapping, draw, distance, ends, space=metric.space, crop=crop)
+    details = provenance(metric) | {
         "distance": distance.provenance,
         "epsilon": EPSILON,
         "percentiles": [LOWEST, HIGHEST],
-        "kept": found.kept,
-        "deviation": found.deviation,
+        "kept": lengths.kept,
+        "deviation": lengths.deviation,
         "crop": crop,
         "largest_side": MAX_SIDE,
         "device": jax.default_backend(),
@@ -86,7 +86,7 @@ def measure_path(
             "noise": "const",
         },
     }
-    return Result(metric.name, found.mean, made)
+    return Result(metric.name, lengths.mean, details)
 
 
 def _shown(ends: Iterator[Ends], progress: Progress, total: int) -> Iterator[Ends]:

@@ -1,4 +1,4 @@
-"""What the name of a metric asks for: fid50k_full is FID of 50,000 fakes against all reals."""
+"""The meaning of a metric's name: fid50k_full is FID of 50,000 fakes against all reals."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STANDARD = {
 }
 THOUSAND = {"swd": 1024}  # a k; 1000 for the others
 PPL_SAMPLES = 100_000  # StyleGAN; a name such as ppl50k_wend says otherwise
-MAX_NEIGHBOUR_REALS = 50_000  # of precision, recall, density and coverage, whose definition takes as many
+MAX_NEIGHBOR_REALS = 50_000  # of precision, recall, density and coverage, whose definition takes as many
 HELP = (
     "fid50k_full, kid50k_full, pr50k3_full (precision and recall), dc10k5 (density and coverage), is50k, swd8k, "
     "ppl_zfull, ppl_zend, ppl_wfull, ppl_wend, each with another number of images, such as fid1k"
@@ -34,7 +34,7 @@ class Metric:
     kind: Kind
     fakes: int | None  # generated images; None is all there are
     reals: int | None  # real images at most; None is all there are
-    k: int = 0  # nearest neighbour of pr and dc
+    k: int = 0  # nearest neighbor of pr and dc
     space: Literal["z", "w"] = "w"  # of ppl
     sampling: Literal["full", "end"] = "full"  # of ppl
 
@@ -51,8 +51,8 @@ class Metric:
     @property
     def values(self) -> tuple[str, ...]:
         """Names of the numbers that it gives."""
-        parts = {"pr": ("precision", "recall"), "dc": ("density", "coverage")}.get(self.kind)
-        return tuple(f"{self.name}_{part}" for part in parts) if parts else (self.name,)
+        suffixes = {"pr": ("precision", "recall"), "dc": ("density", "coverage")}.get(self.kind)
+        return tuple(f"{self.name}_{suffix}" for suffix in suffixes) if suffixes else (self.name,)
 
     @property
     def lower_is_better(self) -> bool:
@@ -73,28 +73,28 @@ def parse(name: str, *, everything: bool = False) -> Metric:
     """
     if everything and name in STANDARD:
         k = {"pr": 3, "dc": 5}.get(name, 0)
-        return Metric(name, name, None, MAX_NEIGHBOUR_REALS if k else None, k)  # type: ignore[arg-type]
+        return Metric(name, name, None, MAX_NEIGHBOR_REALS if k else None, k)  # type: ignore[arg-type]
     text = STANDARD.get(name, name)
     if match := re.fullmatch(r"(fid|kid|is|swd)(\d+)(k?)(_full)?", text):
         kind, number, thousand, full = match.groups()
         count = int(number) * (THOUSAND.get(kind, 1000) if thousand else 1)
-        made = Metric(name, kind, count, None if full else count)  # type: ignore[arg-type]
+        metric = Metric(name, kind, count, None if full else count)  # type: ignore[arg-type]
         if full and kind in ("is", "swd"):
             raise EvaluationError(f"metric {name!r}: {kind} takes no _full; write {name.removesuffix('_full')}.")
     elif match := re.fullmatch(r"(pr|dc)(\d+)k(\d+)(_full)?", text):
-        kind, number, neighbour, full = match.groups()
+        kind, number, neighbors, full = match.groups()
         count = int(number) * 1000
-        reals = MAX_NEIGHBOUR_REALS if full else min(count, MAX_NEIGHBOUR_REALS)
-        made = Metric(name, kind, count, reals, int(neighbour))  # type: ignore[arg-type]
+        reals = MAX_NEIGHBOR_REALS if full else min(count, MAX_NEIGHBOR_REALS)
+        metric = Metric(name, kind, count, reals, int(neighbors))  # type: ignore[arg-type]
     elif match := re.fullmatch(r"ppl(?:(\d+)(k?))?_(z|w)(full|end)", text):
         number, thousand, space, sampling = match.groups()
         count = int(number) * (1000 if thousand else 1) if number else PPL_SAMPLES
-        made = Metric(name, "ppl", count, 0, 0, space, sampling)  # type: ignore[arg-type]
+        metric = Metric(name, "ppl", count, 0, 0, space, sampling)  # type: ignore[arg-type]
     else:
         raise EvaluationError(f"metric {name!r}: there is no such; there are {HELP}.")
-    if made.fakes is None or made.fakes < 2 or (made.kind in ("pr", "dc") and made.k < 1):
-        raise EvaluationError(f"metric {name!r}: the numbers in it must be at least 2 images and 1 neighbour.")
-    return made
+    if metric.fakes is None or metric.fakes < 2 or (metric.kind in ("pr", "dc") and metric.k < 1):
+        raise EvaluationError(f"metric {name!r}: the numbers in it must be at least 2 images and 1 neighbor.")
+    return metric
 
 
 def parse_list(text: str, *, everything: bool = False) -> list[Metric]:

@@ -1,4 +1,4 @@
-"""A picture of how metrics went over a run: a small panel for each, drawn with Pillow alone."""
+"""A plot of the metrics of a run: a small panel for each, drawn with Pillow alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Series = Sequence[tuple[float, float]]  # kimg and value
 
 
 def save_plot(series: Mapping[str, Series], path: Path) -> None:
-    """Draw every series by its title and write the picture; atomic.
+    """Draw every series by its title and write the plot; atomic.
 
     Args:
         series: points in order of kimg; those that are not finite are left out.
@@ -39,23 +39,23 @@ def _panel(title: str, points: Series) -> Image.Image:
     x_ticks = ticks(0, max(x for x, _ in points))
     y_ticks = ticks(min(y for _, y in points), max(y for _, y in points))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     for x in x_ticks:
-        draw.line([place(x, y_ticks[0]), place(x, y_ticks[-1])], GRID)
-        draw.text((place(x, 0)[0], HEIGHT - BOTTOM + 6), f"{x:g}", INK, font, anchor="mt")
+        draw.line([to_pixels(x, y_ticks[0]), to_pixels(x, y_ticks[-1])], GRID)
+        draw.text((to_pixels(x, 0)[0], HEIGHT - BOTTOM + 6), f"{x:g}", INK, font, anchor="mt")
     for y in y_ticks:
-        draw.line([place(x_ticks[0], y), place(x_ticks[-1], y)], GRID)
-        draw.text((LEFT - 6, place(0, y)[1]), f"{y:.6g}", INK, font, anchor="rm")
+        draw.line([to_pixels(x_ticks[0], y), to_pixels(x_ticks[-1], y)], GRID)
+        draw.text((LEFT - 6, to_pixels(0, y)[1]), f"{y:.6g}", INK, font, anchor="rm")
     draw.text((WIDTH / 2, 10), title, INK, ImageFont.load_default(size=14), anchor="mt")
     draw.text((WIDTH / 2, HEIGHT - 6), "kimg", INK, font, anchor="mb")
-    places = [place(x, y) for x, y in points]
-    if len(places) > 1:
-        draw.line(places, LINE, width=2, joint="curve")
-    for x, y in places:
+    pixels = [to_pixels(x, y) for x, y in points]
+    if len(pixels) > 1:
+        draw.line(pixels, LINE, width=2, joint="curve")
+    for x, y in pixels:
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=LINE)
     return image
 

@@ -19,7 +19,7 @@ FORMAT = 1  # raised when the same key would no longer mean the same numbers
 
 
 def default_folder() -> Path:
-    """Where they are kept if nothing else is said."""
+    """The folder of the cache by default."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylegen" / "reference"
 
 
@@ -30,11 +30,11 @@ def collect_cached(
     folder: Path | None,
     progress: Progress | None = None,
 ) -> int:
-    """As ``collect``, but what is on disk is read from there, and what was computed is written there.
+    """As ``collect``, but statistics on disk are read, and computed ones are written there.
 
     Args:
         images: real images.
-        collectors: those that want something of them.
+        collectors: the collectors to fill.
         extractor: needed if one of them wants its output.
         folder: where the statistics are; None keeps none.
         progress: as in ``collect``.
@@ -57,11 +57,11 @@ def collect_cached(
 
 def cache_key(images: ImageSet, collector: Collector, extractor: Extractor | None) -> dict[str, Any]:
     """All that the statistics depend on."""
-    kind, *rest = collector.key
-    details = [hashlib.sha256(x).hexdigest() if isinstance(x, bytes) else x for x in rest]
+    kind, *key_parts = collector.key
+    details = [hashlib.sha256(x).hexdigest() if isinstance(x, bytes) else x for x in key_parts]
     return {
         "format": FORMAT,
-        "images": {**images.provenance, "data": None},  # the same pictures in another place are the same
+        "images": {**images.provenance, "data": None},  # the same images in another place are the same
         "extractor": extractor.provenance if extractor and collector.output else None,
         "statistics": [kind, *details],
     }

@@ -1,7 +1,7 @@
-"""Reading the factors of drawn bedrooms from pictures: what is in a room, where, and in which colours.
+"""Reading the factors of drawn bedrooms from images: what is in a room, where, and in which colors.
 
-``toy_bedrooms`` is drawn from known factors; this network finds them again in a picture, so that what a generator draws
-can be counted. It is made by ``factor_training`` (``studies/factor_reader.py``) and comes with the package.
+``toy_bedrooms`` is drawn from known factors; this network finds them again in an image, so that what a generator draws
+can be counted. ``studies/factor_reader.py`` trained it, and it comes with the package.
 """
 
 import functools
@@ -20,7 +20,7 @@ from stylegen.pretrained import weights
 from stylegen.runtime import compilation
 
 WEIGHTS = Path(__file__).parents[1] / "assets" / "toy_factors.safetensors"
-RESOLUTION = 32  # of the network; larger pictures are averaged to it, those of MIN_RESOLUTION enlarged
+RESOLUTION = 32  # of the network; larger images are averaged to it, those of MIN_RESOLUTION enlarged
 MIN_RESOLUTION, MAX_RESOLUTION = 16, 256
 BATCH = 64
 
@@ -34,12 +34,12 @@ CHOICES = {
     "lamp_kind": len(bedrooms.LAMP_KINDS),
     "pillows": 2,  # one or two, where there are any
 }
-COLOURS = ("wall", "floor", "bed", "sheet", "wood", "accent", "curtain", "shade", "sky_top")
+COLORS = ("wall", "floor", "bed", "sheet", "wood", "accent", "curtain", "shade", "sky_top")
 NUMBERS = (
     *("vanish_x", "vanish_y", "floor_y", "bed_left", "bed_width", "bed_height", "bed_scale", "headboard"),
     *("window_x", "window_y", "window_width", "window_height", "lamp_x", "lamp_y", "rug_x", "rug_y", "rug_width"),
 )
-# What must be there for a factor to mean anything: any one of these things.
+# The things of which one must be present for a factor to have a meaning.
 NEEDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bed_class", "bed_stripes", "arched", "bed", "sheet", "wood", "headboard"), ("bed",)),
     **dict.fromkeys(("bed_left", "bed_width", "bed_height", "bed_scale"), ("bed",)),
@@ -52,7 +52,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "flip": ("bed", "window"),
 }
 
-# What cannot be read well, and is better left out of account: stripes on walls are too fine (no better than guessing),
+# Factors that cannot be read well: stripes on walls are too fine (no better than guessing),
 # the others have an R2 of 0.6 or less (``studies/factor_reader.py``).
 UNRELIABLE = ("wall_stripes", "sheet", "shade", "vanish_x", "vanish_y")
 
@@ -63,11 +63,11 @@ YES_NO = PRESENCES + FLAGS
 
 
 def read_factors(images: np.ndarray, file: Path = WEIGHTS) -> dict[str, np.ndarray]:
-    """The factors of some pictures of drawn bedrooms.
+    """The factors of some images of drawn bedrooms.
 
-    Whatever the picture shows is read as a room; what a factor says where the thing it belongs to is not there means
-    nothing: then numbers and colours are NaN, choices and counts are -1 (0 for ``pillows``), flags False. How well each
-    is read is in ``docs/quality.md``; not well are ``UNRELIABLE``.
+    Every image is read as a room. A factor of a thing that is not in the room has no meaning: numbers and colors are
+    then NaN, choices and counts are -1 (0 for ``pillows``), flags False. ``docs/quality.md`` has the errors of each;
+    ``UNRELIABLE`` lists those that are not read well.
 
     Args:
         images: uint8 [N, r, r, 3], r a power of two from 16 to 256.
@@ -75,22 +75,22 @@ def read_factors(images: np.ndarray, file: Path = WEIGHTS) -> dict[str, np.ndarr
 
     Returns:
         By name: ``PRESENCES`` and ``FLAGS`` bool [N]; ``CHOICES`` int [N], ``pillows`` being their number (0, 1, 2);
-        ``COLOURS`` float32 [N, 3], sRGB in white light in [0, 1]; ``NUMBERS`` float32 [N], fractions of the picture.
+        ``COLORS`` float32 [N, 3], sRGB in white light in [0, 1]; ``NUMBERS`` float32 [N], fractions of the image.
         Meanings and names are those of ``bedrooms.Factors``.
 
     Raises:
-        EvaluationError: the pictures have another shape or type.
+        EvaluationError: the images have another shape or type.
         WeightsError: the file is not there, or holds no such weights.
     """
     check_images(images)
     params = _load(file)
-    parts = [np.zeros((0, outputs()), np.float32)]
+    batches = [np.zeros((0, num_outputs()), np.float32)]
     for start in range(0, len(images), BATCH):
         batch = to_network_size(images[start : start + BATCH])
         # One size, so that one program does.
         padded = np.concatenate([batch, np.repeat(batch[-1:], BATCH - len(batch), axis=0)])
-        parts.append(np.asarray(read_both_ways(params, padded))[: len(batch)])
-    return decode(np.concatenate(parts), np.asarray(params["mean"]), np.asarray(params["spread"]))
+        batches.append(np.asarray(read_both_ways(params, padded))[: len(batch)])
+    return decode(np.concatenate(batches), np.asarray(params["mean"]), np.asarray(params["spread"]))
 
 
 def check_images(images: Any) -> None:
@@ -115,45 +115,45 @@ def to_network_size(images: np.ndarray) -> np.ndarray:
 
 def columns() -> dict[str, slice]:
     """Which of the network's outputs belong to a factor."""
-    found, start = {}, 0
-    sizes = dict.fromkeys(YES_NO, 1) | CHOICES | dict.fromkeys(COLOURS, 3) | dict.fromkeys(NUMBERS, 1)
+    slices, start = {}, 0
+    sizes = dict.fromkeys(YES_NO, 1) | CHOICES | dict.fromkeys(COLORS, 3) | dict.fromkeys(NUMBERS, 1)
     for name, size in sizes.items():
-        found[name] = slice(start, start + size)
+        slices[name] = slice(start, start + size)
         start += size
-    return found
+    return slices
 
 
-def outputs() -> int:
-    """How many numbers the network gives for a picture."""
-    return len(YES_NO) + sum(CHOICES.values()) + measured()
+def num_outputs() -> int:
+    """How many numbers the network gives for an image."""
+    return len(YES_NO) + sum(CHOICES.values()) + num_measured()
 
 
-def measured() -> int:
-    """How many of them, the last, are colours and numbers."""
-    return 3 * len(COLOURS) + len(NUMBERS)
+def num_measured() -> int:
+    """How many of them, the last, are colors and numbers."""
+    return 3 * len(COLORS) + len(NUMBERS)
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Of all parameters, by name; ``mean`` and ``spread`` are those of colours and numbers."""
-    found: dict[str, tuple[int, ...]] = {}
+    """Of all parameters, by name; ``mean`` and ``spread`` are those of colors and numbers."""
+    shapes_by_name: dict[str, tuple[int, ...]] = {}
     channels, size = 12, RESOLUTION // 2
     for i, (width, stride) in enumerate(CONVOLUTIONS):
-        found[f"conv{i}.weight"], found[f"conv{i}.bias"] = (3, 3, channels, width), (width,)
+        shapes_by_name[f"conv{i}.weight"], shapes_by_name[f"conv{i}.bias"] = (3, 3, channels, width), (width,)
         channels, size = width, size // stride
-    for name, inputs, width in (("hidden", size * size * channels, HIDDEN), ("out", HIDDEN, outputs())):
-        found[f"{name}.weight"], found[f"{name}.bias"] = (inputs, width), (width,)
-    return found | {"mean": (measured(),), "spread": (measured(),)}
+    for name, inputs, width in (("hidden", size * size * channels, HIDDEN), ("out", HIDDEN, num_outputs())):
+        shapes_by_name[f"{name}.weight"], shapes_by_name[f"{name}.bias"] = (inputs, width), (width,)
+    return shapes_by_name | {"mean": (num_measured(),), "spread": (num_measured(),)}
 
 
 def network(params: dict[str, Array], pixels: Array) -> Array:
-    """Logits of ``YES_NO`` and ``CHOICES``, then colours and numbers in units of their spread.
+    """Logits of ``YES_NO`` and ``CHOICES``, then colors and numbers in units of their spread.
 
     Args:
         params: of ``shapes``.
         pixels: float [N, 32, 32, 3] in [0, 255].
 
     Returns:
-        [N, outputs()].
+        [N, num_outputs()].
     """
     n, half = len(pixels), RESOLUTION // 2
     x = pixels / 127.5 - 1
@@ -168,47 +168,47 @@ def network(params: dict[str, Array], pixels: Array) -> Array:
 
 @compilation.jit()
 def read_both_ways(params: dict[str, Array], pixels: Array) -> Array:
-    """The mean of what the network says of a picture and of its mirror image, whose ``flip`` is the other one."""
+    """The mean of the outputs for an image and for its mirror image, whose ``flip`` has the other sign."""
     straight, mirrored = jnp.split(network(params, jnp.concatenate([pixels, pixels[:, :, ::-1]])), 2)
-    sign = jnp.ones(outputs()).at[columns()["flip"]].set(-1.0)
+    sign = jnp.ones(num_outputs()).at[columns()["flip"]].set(-1.0)
     return (straight + sign * mirrored) / 2
 
 
 def decode(raw: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
-    """From the network's outputs [N, outputs()] to ``read_factors``'s arrays."""
-    where = columns()
-    found: dict[str, np.ndarray] = {name: raw[:, where[name]][:, 0] > 0 for name in YES_NO}
-    found |= {name: raw[:, where[name]].argmax(axis=1) for name in CHOICES}
-    found["pillows"] = found["pillows"] + 1
-    values = raw[:, -measured() :] * spread + mean
-    offset = outputs() - measured()
-    for name in COLOURS + NUMBERS:
-        place = slice(where[name].start - offset, where[name].stop - offset)
-        found[name] = values[:, place] if name in COLOURS else values[:, place.start]
+    """From the network's outputs [N, num_outputs()] to ``read_factors``'s arrays."""
+    slices = columns()
+    factors: dict[str, np.ndarray] = {name: raw[:, slices[name]][:, 0] > 0 for name in YES_NO}
+    factors |= {name: raw[:, slices[name]].argmax(axis=1) for name in CHOICES}
+    factors["pillows"] = factors["pillows"] + 1
+    values = raw[:, -num_measured() :] * spread + mean
+    offset = num_outputs() - num_measured()
+    for name in COLORS + NUMBERS:
+        position = slice(slices[name].start - offset, slices[name].stop - offset)
+        factors[name] = values[:, position] if name in COLORS else values[:, position.start]
     # What lies on a bed, or hangs at a window, is not there without it.
     for owner, things in (("bed", ("pillows", "cushion", "throw")), ("window", ("curtains",))):
         for thing in things:
-            found[f"has_{thing}"] = found[f"has_{thing}"] & found[f"has_{owner}"]
-    return blank_meaningless(found)
+            factors[f"has_{thing}"] = factors[f"has_{thing}"] & factors[f"has_{owner}"]
+    return blank_meaningless(factors)
 
 
-def blank_meaningless(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same, with what ``read_factors`` says stands for nothing where the thing is not there."""
-    return found | {name: _where(meaningful(found, name), name, found[name]) for name in NEEDS}
+def blank_meaningless(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same, with the values of ``read_factors`` for a thing that is not there."""
+    return factors | {name: _blanked(meaningful(factors, name), name, factors[name]) for name in NEEDS}
 
 
-def meaningful(found: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Where a factor means anything, bool [N], given the presences."""
-    needs = [found[f"has_{thing}"] for thing in NEEDS.get(name, ())]
-    return np.any(needs, axis=0) if needs else np.ones(len(found["has_bed"]), bool)
+def meaningful(factors: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Whether a factor has a meaning, bool [N], given the presences."""
+    present = [factors[f"has_{thing}"] for thing in NEEDS.get(name, ())]
+    return np.any(present, axis=0) if present else np.ones(len(factors["has_bed"]), bool)
 
 
-def _where(there: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
+def _blanked(is_present: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
     if name in FLAGS:
-        return np.asarray(values, bool) & there
+        return np.asarray(values, bool) & is_present
     if name in CHOICES:
-        return np.where(there, values, 0 if name == "pillows" else -1)
-    return np.where(there[:, None] if values.ndim == 2 else there, values, np.float32(np.nan))
+        return np.where(is_present, values, 0 if name == "pillows" else -1)
+    return np.where(is_present[:, None] if values.ndim == 2 else is_present, values, np.float32(np.nan))
 
 
 @functools.cache

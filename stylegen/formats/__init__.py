@@ -1,11 +1,11 @@
 """Other frameworks' files, read without running anything in them.
 
-``pickle_scan``, ``pickle_tree`` and ``pickle_arrays`` read pickles, ``torch_files`` what torch saves, ``keras_files``
-what Keras does.
+``pickle_scan``, ``pickle_tree`` and ``pickle_arrays`` read pickles, ``torch_files`` the files of torch,
+``keras_files`` those of Keras.
 """
 
 from stylegen.errors import StylegenError
 
 
 class WeightsError(StylegenError):
-    """A file of weights cannot be used; the message says why and what would do."""
+    """A file of weights cannot be used; the message says why and names the fix."""

@@ -12,7 +12,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def read_layers(
-    path: str | os.PathLike[str], wanted: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    path: str | os.PathLike[str], expected: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of the named layers, as float32; the file may hold others.
 
@@ -21,7 +21,7 @@ def read_layers(
 
     Args:
         path: .h5 or .hdf5, weights alone or a whole model.
-        wanted: shapes of kernel and bias by layer.
+        expected: shapes of kernel and bias by layer.
 
     Raises:
         WeightsError: h5py is not installed, the file cannot be read, a layer is missing or has another shape.
@@ -36,7 +36,7 @@ def read_layers(
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
-            return {name: _layer(h5py, root, Path(path), name, shapes) for name, shapes in wanted.items()}
+            return {name: _layer(h5py, root, Path(path), name, shapes) for name, shapes in expected.items()}
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{path}: cannot be read as HDF5: {error}.") from error
 
@@ -46,13 +46,13 @@ def _layer(h5py: Any, root: Any, path: Path, name: str, shapes: Any) -> tuple[np
         raise WeightsError(f"{path}: the layer {name} is missing; these are the weights of another network.")
     arrays: list[Any] = []
     root[name].visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-    found = []
+    layer_arrays = []
     for shape in shapes:
-        fitting = [item for item in arrays if item.shape == shape]
-        if len(fitting) != 1:
+        matches = [item for item in arrays if item.shape == shape]
+        if len(matches) != 1:
             sizes = ", ".join(str(item.shape) for item in arrays)
             raise WeightsError(f"{path}: the layer {name} has {sizes or 'no arrays'}; wanted one of {shape}.")
-        found.append(np.asarray(fitting[0], np.float32))
-        if not np.isfinite(found[-1]).all():
+        layer_arrays.append(np.asarray(matches[0], np.float32))
+        if not np.isfinite(layer_arrays[-1]).all():
             raise WeightsError(f"{path}: the layer {name} holds numbers that are not finite.")
-    return found[0], found[1]
+    return layer_arrays[0], layer_arrays[1]

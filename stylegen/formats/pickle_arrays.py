@@ -1,6 +1,6 @@
 """Numpy's arrays and scalars, and plain settings, from the records of a pickle (``pickle_tree``).
 
-What numpy's own functions would have been asked to do is done here, with every shape, dtype and number of bytes
+The arrays are built here, not by the functions that the file names, and every shape, dtype and number of bytes is
 checked: an array is a view of bytes that are in the file, so that none is larger than the file.
 """
 
@@ -65,7 +65,7 @@ def _latin1(text: str) -> bytes | None:
         return None
 
 
-def as_array(value: Any, what: str) -> np.ndarray | None:
+def as_array(value: Any, source: str) -> np.ndarray | None:
     """The array (or scalar, of no dimensions) that a record stands for; None if it stands for something else.
 
     Raises:
@@ -74,81 +74,85 @@ def as_array(value: Any, what: str) -> np.ndarray | None:
     if not isinstance(value, Record):
         return None
     if value.callee.module in _MULTIARRAY and value.callee.name == "_reconstruct":
-        return _reconstructed(value, what)
+        return _reconstructed(value, source)
     if value.callee.module in _MULTIARRAY and value.callee.name == "scalar":
-        dtype, raw = _arguments(value, 2, what)
-        return _view(raw, dtype, (), "C", what)
+        dtype, raw = _arguments(value, 2, source)
+        return _view(raw, dtype, (), "C", source)
     if value.callee.module in _NUMERIC:
-        raw, dtype, shape, order = _arguments(value, 4, what)
-        return _view(raw, dtype, shape, order, what)
+        raw, dtype, shape, order = _arguments(value, 4, source)
+        return _view(raw, dtype, shape, order, source)
     return None
 
 
-def _arguments(record: Record, count: int, what: str) -> tuple[Any, ...]:
+def _arguments(record: Record, count: int, source: str) -> tuple[Any, ...]:
     if len(record.args) != count or record.kwargs:
-        raise WeightsError(f"{what}: asks for {record.callee}{describe(record.args)}, which makes no array.")
+        raise WeightsError(f"{source}: asks for {record.callee}{describe(record.args)}, which makes no array.")
     return record.args
 
 
-def _reconstructed(record: Record, what: str) -> np.ndarray:
+def _reconstructed(record: Record, source: str) -> np.ndarray:
     """numpy.ndarray, made empty and then filled by its state."""
-    kind, shape, _ = _arguments(record, 3, what)
+    kind, shape, _ = _arguments(record, 3, source)
     if kind != Name("numpy", "ndarray") or shape != (0,):
         raise WeightsError(
-            f"{what}: asks {describe(kind)} for an array of shape {describe(shape)} before it gives its numbers; "
+            f"{source}: asks {describe(kind)} for an array of shape {describe(shape)} before it gives its numbers; "
             "pickled arrays are made empty."
         )
     state = record.state
     if not isinstance(state, tuple) or len(state) not in (4, 5):
-        raise WeightsError(f"{what}: has an array without its numbers.")
+        raise WeightsError(f"{source}: has an array without its numbers.")
     shape, dtype, fortran, raw = state[-4:]
-    return _view(raw, dtype, shape, "F" if fortran is True or fortran == 1 else "C", what)
+    return _view(raw, dtype, shape, "F" if fortran is True or fortran == 1 else "C", source)
 
 
-def _view(raw: Any, dtype: Any, shape: Any, order: Any, what: str) -> np.ndarray:
+def _view(raw: Any, dtype: Any, shape: Any, order: Any, source: str) -> np.ndarray:
     """An array of bytes of the file; read-only."""
-    kind = as_dtype(dtype, what)
-    honest = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
-    if not honest or order not in ("C", "F"):
-        raise WeightsError(f"{what}: asks numpy.ndarray for the shape {describe(shape)}, which is none.")
+    kind = as_dtype(dtype, source)
+    is_valid = (
+        isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
+    )
+    if not is_valid or order not in ("C", "F"):
+        raise WeightsError(f"{source}: asks numpy.ndarray for the shape {describe(shape)}, which is none.")
     content = as_bytes(raw)
-    wanted = math.prod(shape) * kind.itemsize
-    if content is None or len(content) != wanted:
+    expected_bytes = math.prod(shape) * kind.itemsize
+    if content is None or len(content) != expected_bytes:
         has = describe(raw) if content is None else f"{len(content):,} bytes"
         raise WeightsError(
-            f"{what}: asks numpy.ndarray for {kind} {describe(shape, 9)}, {wanted:,} bytes, and has {has}."
+            f"{source}: asks numpy.ndarray for {kind} {describe(shape, 9)}, {expected_bytes:,} bytes, and has {has}."
         )
     return np.frombuffer(content, kind).reshape(shape, order=order)
 
 
-def as_dtype(value: Any, what: str) -> np.dtype:
+def as_dtype(value: Any, source: str) -> np.dtype:
     """The dtype that a record stands for: a number or a truth value, of a stated size and byte order."""
     code = value.args[0] if isinstance(value, Record) and value.callee == ("numpy", "dtype") and value.args else None
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-        asked = describe(value.args if isinstance(value, Record) else value)
-        raise WeightsError(f"{what}: asks for an array of dtype {asked}; weights are made of numbers of 1 to 8 bytes.")
+        shown = describe(value.args if isinstance(value, Record) else value)
+        raise WeightsError(
+            f"{source}: asks for an array of dtype {shown}; weights are made of numbers of 1 to 8 bytes."
+        )
     assert isinstance(value, Record)
     order: Any = code[0] if code[0] in "<>=|" else "|"
     if value.state is not None:  # (version, byte order, and what numbers do not have)
         if not isinstance(value.state, tuple) or len(value.state) < 2 or value.state[1] not in ("<", ">", "=", "|"):
-            raise WeightsError(f"{what}: has a dtype with the state {describe(value.state)}.")
+            raise WeightsError(f"{source}: has a dtype with the state {describe(value.state)}.")
         order = value.state[1]
     return np.dtype(code.lstrip("<>=|")).newbyteorder(order)
 
 
-def check_records(records: list[Record], size: int, what: str) -> None:
+def check_records(records: list[Record], size: int, source: str) -> None:
     """Check all that would be arrays, whether anything uses them or not, in a file of so many bytes."""
-    left = MAX_OVERLAP * size
+    remaining = MAX_OVERLAP * size
     for record in records:
-        array = as_array(record, what)
-        left -= 0 if array is None else array.nbytes
-        if left < 0:
-            raise WeightsError(f"{what}: its arrays are more than {MAX_OVERLAP} times as large as the file.")
+        array = as_array(record, source)
+        remaining -= 0 if array is None else array.nbytes
+        if remaining < 0:
+            raise WeightsError(f"{source}: its arrays are more than {MAX_OVERLAP} times as large as the file.")
         if record.callee == ("numpy", "dtype"):
-            as_dtype(record, what)
+            as_dtype(record, source)
         if record.callee.name in ("bytes", "bytearray", "encode") and as_bytes(record) is None:
             raise WeightsError(
-                f"{what}: asks {record.callee} for {describe(record.args)}, which are no bytes of its own."
+                f"{source}: asks {record.callee} for {describe(record.args)}, which are no bytes of its own."
             )
 
 
@@ -169,14 +173,14 @@ def as_mapping(value: Any) -> dict[Any, Any] | None:
 class Settings:
     """Turns settings (keyword arguments of a network) into plain values, at most ``MAX_SETTINGS`` of them."""
 
-    def __init__(self, what: str):
-        self.what, self.left = what, MAX_SETTINGS
+    def __init__(self, source: str):
+        self.source, self.remaining = source, MAX_SETTINGS
 
     def plain(self, value: Any, depth: int = MAX_SETTINGS_DEPTH) -> Any:
-        """Scalars, texts, lists and dicts as they are; whatever else there is as a few words on it."""
-        self.left -= 1
-        if self.left < 0 or depth < 0:
-            raise WeightsError(f"{self.what}: the settings of a network go on and on; they are some tens of values.")
+        """Scalars, texts, lists and dicts as they are; anything else as a short description."""
+        self.remaining -= 1
+        if self.remaining < 0 or depth < 0:
+            raise WeightsError(f"{self.source}: the settings of a network go on and on; they are some tens of values.")
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, str):
@@ -185,8 +189,8 @@ class Settings:
             return {str(key)[:MAX_SETTINGS_TEXT]: self.plain(item, depth - 1) for key, item in mapping.items()}
         if isinstance(value, list | tuple):
             return [self.plain(item, depth - 1) for item in value]
-        array = as_array(value, self.what)
+        array = as_array(value, self.source)
         if array is not None:
-            self.left -= array.nbytes // 1024
+            self.remaining -= array.nbytes // 1024
             return array.tolist() if array.size <= 16 else describe(value)
         return describe(value)

@@ -48,7 +48,7 @@ _ADDS_MARKED = {"APPENDS", "SETITEMS", "ADDITEMS"}
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _GETS = {"GET", "BINGET", "LONG_BINGET"}
 _EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
-# What is not nested by being made: scalars, and names, which are leaves whatever they are made of.
+# Values without depth: scalars, and names, which are leaves whatever they are made of.
 _LEAVES = {name for name, count in _MAKES.items() if count == 0 and not name.startswith("EMPTY_")} | {"STACK_GLOBAL"}
 
 
@@ -63,7 +63,7 @@ class Instruction(NamedTuple):
 
 
 class _Cell:
-    """What is known of a value before there is one."""
+    """Stands for a value that is not built: its depth, and whether another value holds it."""
 
     __slots__ = ("depth", "held")
 
@@ -75,35 +75,35 @@ class _Cell:
 _LEAF = _Cell(0)
 
 
-def scan(data: bytes | memoryview, what: str) -> tuple[list[Instruction], int]:
+def scan(data: bytes | memoryview, source: str) -> tuple[list[Instruction], int]:
     """Decode and check one pickle.
 
     Args:
         data: the bytes; they may go on after the pickle's end.
-        what: name of the file, for messages.
+        source: name of the file, for messages.
 
     Returns:
         The instructions up to and without STOP, and the position after it.
 
     Raises:
-        WeightsError: it is no pickle, is damaged, or asks for something that it should not; says for what.
+        WeightsError: it is no pickle, is damaged, or asks for something forbidden; the message names it.
     """
-    scanner = _Scanner(memoryview(data), what)
+    scanner = _Scanner(memoryview(data), source)
     return scanner.scan(), scanner.position
 
 
 class _Scanner:
     """Follows a pickle with depths in place of values."""
 
-    def __init__(self, data: memoryview, what: str):
-        self.data, self.what, self.position, self.at = data, what, 0, 0
+    def __init__(self, data: memoryview, source: str):
+        self.data, self.source, self.position, self.at = data, source, 0, 0
         self.stack: list[_Cell] = []
         self.marks: list[int] = []  # where in the stack
         self.memo: dict[int, _Cell] = {}
-        self.found: list[Instruction] = []
+        self.instructions: list[Instruction] = []
 
     def refuse(self, asks: str) -> NoReturn:
-        raise WeightsError(f"{self.what}: cannot be read as a pickle: at byte {self.at:,} it {asks}.")
+        raise WeightsError(f"{self.source}: cannot be read as a pickle: at byte {self.at:,} it {asks}.")
 
     def scan(self) -> list[Instruction]:
         while True:
@@ -118,11 +118,11 @@ class _Scanner:
             if info.name == "STOP":
                 if len(self.stack) != 1 or self.marks:
                     self.refuse(f"stops with {len(self.stack)} values instead of one")
-                return self.found
-            if len(self.found) >= MAX_INSTRUCTIONS:
+                return self.instructions
+            if len(self.instructions) >= MAX_INSTRUCTIONS:
                 self.refuse(f"has more than {MAX_INSTRUCTIONS:,} instructions")
             count = self.follow(info.name, start, stop)
-            self.found.append(Instruction(info.name, self.at, start, stop, count))
+            self.instructions.append(Instruction(info.name, self.at, start, stop, count))
 
     def argument(self, info: pickletools.OpcodeInfo) -> tuple[int, int]:
         """Where the instruction's argument begins and ends, without its length; it lies within the file."""
@@ -143,16 +143,16 @@ class _Scanner:
         return start, stop
 
     def newline(self, name: str) -> int:
-        where, step = self.position, 4096
-        while where < len(self.data):
-            at = bytes(self.data[where : where + step]).find(b"\n")
+        start, step = self.position, 4096
+        while start < len(self.data):
+            at = bytes(self.data[start : start + step]).find(b"\n")
             if at >= 0:
-                return where + at
-            where, step = where + step, min(2 * step, 2**20)
+                return start + at
+            start, step = start + step, min(2 * step, 2**20)
         self.refuse(f"ends in the middle of {name}")
 
     def length(self, name: str, form: str) -> tuple[int, int]:
-        """The stated length of what follows, and where that begins."""
+        """The stated length of the argument, and its start."""
         start = self.position + struct.calcsize(form)
         self.need(name, self.position, struct.calcsize(form))
         (count,) = struct.unpack_from(form, self.data, self.position)
@@ -161,12 +161,12 @@ class _Scanner:
         return count, start
 
     def need(self, name: str, start: int, count: int) -> None:
-        left = len(self.data) - start
-        if count > left:
-            self.refuse(f"asks for {count:,} bytes ({name}) where {max(left, 0):,} are left")
+        available = len(self.data) - start
+        if count > available:
+            self.refuse(f"asks for {count:,} bytes ({name}) where {max(available, 0):,} are left")
 
     def follow(self, name: str, start: int, stop: int) -> int:
-        """Do to the cells what the instruction does to values; what goes into ``Instruction.number``."""
+        """Apply the instruction to the cells as it would to values; returns ``Instruction.number``."""
         if name in _MAKES:
             return self.make(name, self.take(_MAKES[name]))
         if name in _MAKES_OF_MARKED:
@@ -216,17 +216,17 @@ class _Scanner:
         floor = self.marks[-1] if self.marks else 0
         if len(self.stack) - count < floor:
             self.refuse("takes a value from an empty stack")
-        taken = self.stack[len(self.stack) - count :]
+        cells = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
-        return taken
+        return cells
 
     def take_marked(self) -> list[_Cell]:
         if not self.marks:
             self.refuse("ends a list that was not begun")
         start = self.marks.pop()
-        taken = self.stack[start:]
+        cells = self.stack[start:]
         del self.stack[start:]
-        return taken
+        return cells
 
     def make(self, name: str, cells: list[_Cell]) -> int:
         if name in _LEAVES:
@@ -246,7 +246,7 @@ class _Scanner:
         return len(cells)
 
     def hold(self, cells: list[_Cell]) -> int:
-        """The depth of what holds these."""
+        """Mark the cells as held; returns the depth of the container."""
         depth = 1
         for cell in cells:
             cell.held = cell is not _LEAF
@@ -258,8 +258,8 @@ class _Scanner:
     def remember(self, name: str, start: int, stop: int) -> int:
         index = len(self.memo) if name == "MEMOIZE" else self.index(name, start, stop)
         # Picklers count from 0 or 1; Python's own would make room for as many entries as the index says.
-        if index > len(self.found):
-            self.refuse(f"asks for memo entry {index:,} as instruction {len(self.found):,} ({name})")
+        if index > len(self.instructions):
+            self.refuse(f"asks for memo entry {index:,} as instruction {len(self.instructions):,} ({name})")
         (cell,) = self.take(1)
         self.stack.append(cell)
         self.memo[index] = cell

@@ -1,4 +1,4 @@
-"""Pickles as inert values: what the file would have made, as records, without making it.
+"""Pickles as inert values: records of the objects in a file, without making them.
 
 Python's own unpickler calls whatever the file names. Here nothing is called, not even numpy: a name becomes a
 ``Name``, a call becomes a ``Record`` of what would be called with what, and bytes stay where they are in the file.
@@ -35,7 +35,7 @@ class Name(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """A call or an object that the file asks for, and what it would do with the result."""
+    """A call or an object that the file asks for, and the changes that it would make to the result."""
 
     callee: Name
     args: tuple[Any, ...]
@@ -63,32 +63,32 @@ class Pickle(NamedTuple):
 
 @dataclass(frozen=True)
 class Names:
-    """What a kind of file may name: exact names with what may be done with them, and patterns of classes."""
+    """The names that a kind of file may use: exact names with their allowed use, and patterns of classes."""
 
     exact: dict[tuple[str, str], Kind]
     classes: re.Pattern[str] | None = None
     purpose: str = "weights"
 
     def kind(self, name: Name) -> Kind | None:
-        """What may be done with a name: mentioned, made an object of, or called; None: it may not appear."""
-        if (found := self.exact.get((name.module, name.name))) is not None:
-            return found
+        """The allowed use of a name: to be mentioned, instantiated, or called; None: it may not appear."""
+        if (kind := self.exact.get((name.module, name.name))) is not None:
+            return kind
         return "class" if self.classes and self.classes.fullmatch(f"{name.module}.{name.name}") else None
 
 
-def read(data: bytes | memoryview, names: Names, what: str) -> Pickle:
+def read(data: bytes | memoryview, names: Names, source: str) -> Pickle:
     """Read one pickle; the data may go on after it.
 
     Args:
         data: the bytes.
-        names: what it may name.
-        what: name of the file, for messages.
+        names: the names that it may use.
+        source: name of the file, for messages.
 
     Raises:
-        WeightsError: it is damaged, or asks for something that weights do not need; says for what.
+        WeightsError: it is damaged, or asks for something that weights do not need; the message names it.
     """
-    instructions, end = scan(data, what)
-    builder = _Builder(memoryview(data), names, what)
+    instructions, end = scan(data, source)
+    builder = _Builder(memoryview(data), names, source)
     return Pickle(builder.build(instructions), end, builder.records, builder.persistents)
 
 
@@ -118,7 +118,7 @@ def describe(value: Any, depth: int = 2) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What kind of value it is, or, of those that no structure is made of, the value."""
+    """The kind of a value, or, of plain values, the value itself."""
     return _KINDS.get(type(value)) or describe(value)
 
 
@@ -159,10 +159,10 @@ _ADDS = {"APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS", "BUILD"}
 
 
 class _Builder:
-    """Does what checked instructions say, with inert values."""
+    """Executes checked instructions with inert values."""
 
-    def __init__(self, data: memoryview, names: Names, what: str):
-        self.data, self.names, self.what, self.at = data, names, what, 0
+    def __init__(self, data: memoryview, names: Names, source: str):
+        self.data, self.names, self.source, self.at = data, names, source, 0
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -170,34 +170,34 @@ class _Builder:
         self.persistents: list[Persistent] = []
 
     def refuse(self, asks: str) -> NoReturn:
-        raise WeightsError(f"{self.what}: at byte {self.at:,} it {asks}; nothing in it was run.")
+        raise WeightsError(f"{self.source}: at byte {self.at:,} it {asks}; nothing in it was run.")
 
     def build(self, instructions: list[Instruction]) -> Any:
         for step in instructions:
             self.at = step.at
             argument = self.data[step.start : step.stop]
-            if (act := _OTHERS.get(step.name)) is not None:
+            if (act := _STACK_ACTIONS.get(step.name)) is not None:
                 act(self, step)
             elif step.name in _ADDS:
-                taken = self.take(step.number)
+                values = self.take(step.number)
                 if step.name in ("APPENDS", "SETITEMS", "ADDITEMS"):
                     self.marks.pop()
-                self.add(step.name, self.stack[-1], taken)
+                self.add(step.name, self.stack[-1], values)
             else:
-                taken = self.take(step.number)
+                values = self.take(step.number)
                 if step.name in ("LIST", "TUPLE", "DICT", "FROZENSET", "INST", "OBJ"):
                     self.marks.pop()
-                self.stack.append(self.make(step.name, taken, argument))
+                self.stack.append(self.make(step.name, values, argument))
         (value,) = self.stack
         return value
 
     def take(self, count: int) -> list[Any]:
         start = len(self.stack) - count
-        taken = self.stack[start:]
+        values = self.stack[start:]
         del self.stack[start:]
-        return taken
+        return values
 
-    def make(self, name: str, taken: list[Any], argument: memoryview) -> Any:
+    def make(self, name: str, values: list[Any], argument: memoryview) -> Any:
         if name in _CONSTANTS:
             return _CONSTANTS[name]
         if name in _TEXTS or name in _NUMBERS:
@@ -208,18 +208,18 @@ class _Builder:
         if name in _BYTES:
             return argument.toreadonly()
         if name in _TUPLES:
-            return tuple(taken)
+            return tuple(values)
         if name in _LISTS:
-            return taken
+            return values
         if name in _DICTS:
-            return self.fill({}, taken)
+            return self.fill({}, values)
         if name in _SETS:
-            return self.fill({}, [x for item in taken for x in (item, True)])
+            return self.fill({}, [x for item in values for x in (item, True)])
         if name in ("GLOBAL", "STACK_GLOBAL"):
-            return self.name(taken or self.pair(argument))
+            return self.name(values or self.pair(argument))
         if name in _CALLS:
-            return self.call(name, taken, argument)
-        self.persistents.append(Persistent(taken[0] if taken else str(argument, "latin-1")))
+            return self.call(name, values, argument)
+        self.persistents.append(Persistent(values[0] if values else str(argument, "latin-1")))
         return self.persistents[-1]
 
     def pair(self, argument: memoryview) -> list[str]:
@@ -228,22 +228,22 @@ class _Builder:
     def name(self, pair: list[Any]) -> Name:
         if not all(isinstance(part, str) for part in pair):
             self.refuse(f"asks for the name {describe(pair)}, which is no text")
-        found = Name(*pair)
-        if max(map(len, pair)) > MAX_NAME or self.names.kind(found) is None:
-            self.refuse(f"asks for {found}, which is no part of {self.names.purpose} and might run code")
-        return found
+        name = Name(*pair)
+        if max(map(len, pair)) > MAX_NAME or self.names.kind(name) is None:
+            self.refuse(f"asks for {name}, which is no part of {self.names.purpose} and might run code")
+        return name
 
-    def call(self, name: str, taken: list[Any], argument: memoryview) -> Record:
+    def call(self, name: str, values: list[Any], argument: memoryview) -> Record:
         """The record of REDUCE (any callable), or of one of the others (objects of a class)."""
         kwargs: Any = {}
         if name == "INST":
-            callee, args = self.name(self.pair(argument)), tuple(taken)
+            callee, args = self.name(self.pair(argument)), tuple(values)
         elif name == "OBJ":
-            callee, args = taken[0], tuple(taken[1:])
+            callee, args = values[0], tuple(values[1:])
         elif name == "NEWOBJ_EX":
-            callee, args, kwargs = taken
+            callee, args, kwargs = values
         else:
-            callee, args = taken
+            callee, args = values
         if not isinstance(callee, Name):
             self.refuse(f"asks to call {describe(callee)}, which is no name ({name})")
         if not isinstance(args, tuple) or not isinstance(kwargs, dict):
@@ -255,23 +255,23 @@ class _Builder:
         self.records.append(record)
         return record
 
-    def add(self, name: str, target: Any, taken: list[Any]) -> None:
+    def add(self, name: str, target: Any, values: list[Any]) -> None:
         if name == "BUILD" and isinstance(target, Record):
             if target.state is not None:
                 self.refuse(f"sets the state of {target.callee} twice (BUILD)")
-            target.state = taken[0]
+            target.state = values[0]
         elif name in ("SETITEM", "SETITEMS") and isinstance(target, Record | dict):
-            self.fill(target.pairs if isinstance(target, Record) else target, taken)
+            self.fill(target.pairs if isinstance(target, Record) else target, values)
         elif name in ("APPEND", "APPENDS") and isinstance(target, Record | list):
-            (target.items if isinstance(target, Record) else target).extend(taken)
+            (target.items if isinstance(target, Record) else target).extend(values)
         elif name == "ADDITEMS" and isinstance(target, dict):
-            self.fill(target, [x for item in taken for x in (item, True)])
+            self.fill(target, [x for item in values for x in (item, True)])
         else:
             self.refuse(f"asks to change {_kind(target)} ({name})")
 
-    def fill(self, mapping: dict[Any, Any], taken: list[Any]) -> dict[Any, Any]:
+    def fill(self, mapping: dict[Any, Any], values: list[Any]) -> dict[Any, Any]:
         """Keys and values in turn; a set is a dict of its members."""
-        for key, value in zip(taken[::2], taken[1::2], strict=True):
+        for key, value in zip(values[::2], values[1::2], strict=True):
             plain = type(key) is str or key is None or (type(key) in (int, bool) and abs(key) < MAX_KEY)
             if not plain:
                 self.refuse(f"has a dict or a set with {_kind(key)} for a key")
@@ -295,7 +295,7 @@ def _get(builder: _Builder, step: Instruction) -> None:
     builder.stack.append(builder.memo[step.number])
 
 
-_OTHERS: dict[str, Callable[[_Builder, Instruction], None]] = {
+_STACK_ACTIONS: dict[str, Callable[[_Builder, Instruction], None]] = {
     "MARK": _mark,
     "POP": lambda builder, step: builder.stack.pop(),
     "POP_MARK": _pop_mark,

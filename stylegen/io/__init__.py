@@ -1,1 +1,1 @@
-"""Files and messages: pictures, videos, atomic and exclusive writing, progress. Numpy and Pillow alone."""
+"""Files and messages: images, videos, atomic and exclusive writing, progress. Numpy and Pillow alone."""

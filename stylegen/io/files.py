@@ -1,7 +1,7 @@
 """Files and folders that are whole or absent, and folders that one process at a time writes to.
 
-What is written here goes to a name of its own first (``.name.PID.partial``), to the disk, and then to its place by one
-rename. A reader sees the old file or the new one, also after a crash or a power cut.
+A file is written under a temporary name (``.name.PID.partial``), synced to disk, and renamed to its final name.
+A reader sees the old file or the new one, also after a crash or a power cut.
 """
 
 import json
@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PARTIAL = ".*.partial*"  # matches the names of what a killed process leaves half-written
+PARTIAL = ".*.partial*"  # matches incomplete files and folders that a killed process leaves
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def exclusive(folder: Path, busy: Exception) -> Iterator[None]:
     except ImportError:  # not on Windows, where one has to take care oneself
         yield
         return
-    # Locked is the folder itself: a file in it would have to be deleted while others wait for it.
+    # The folder itself is locked: a lock file in it would have to be deleted while others wait for it.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -122,7 +122,7 @@ def _with_length(digits: re.Match[str]) -> str:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder that this process holds (see ``exclusive``)."""
+    """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``)."""
     for path in folder.glob(PARTIAL):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

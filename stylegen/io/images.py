@@ -2,9 +2,11 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +15,7 @@ from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, replacing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
-COMFORTABLE_SIDE = 128  # pixels; smaller pictures are hard to see in a grid
+COMFORTABLE_SIDE = 128  # pixels; smaller images are hard to see in a grid
 # Of all that Pillow reads, the formats that photographs and drawings are kept in.
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".bmp", ".gif", ".tif", ".tiff"),
@@ -27,10 +29,10 @@ class NoImagesError(StylegenError):
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, and what else is there."""
+    """The images of a folder, and a note on its other files."""
 
     files: list[Path]  # in natural order: 2.png before 10.png
-    note: str  # a sentence that counts files that are no images, to be said; empty if there are none
+    note: str  # a sentence for the user that counts files that are no images; empty if there are none
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> Listing:
@@ -46,34 +48,40 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> L
     """
     folder = Path(folder)
     if recursive:
-        found = []
-        for place, folders, files in os.walk(folder):
+        paths = []
+        for parent, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not _is_hidden(name)]
-            found += [Path(place, name) for name in files]
+            paths += [Path(parent, name) for name in files]
     else:
-        found = list(folder.iterdir())
-    names = [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+        paths = list(folder.iterdir())
+    names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
     chosen, note = choose_images(names, str(folder))
     return Listing([folder / name for name in chosen], note)
 
 
-def choose_images(names: Iterable[str], where: str) -> tuple[list[str], str]:
-    """Of relative paths those of images, in natural order, and a sentence that counts the others; see ``list_images``.
+def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
+    """The paths that name images, in natural order, and a sentence that counts the others; see ``list_images``.
+
+    Args:
+        names: relative paths.
+        location: of the files, for messages.
 
     Raises:
-        NoImagesError: there are none; the message begins with ``where``.
+        NoImagesError: there are none; the message begins with ``location``.
     """
     shown = [name for name in names if not _is_hidden(name)]
     chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
-    others = sorted((name for name in shown if not _is_image(name)), key=natural_order)
+    other_files = sorted((name for name in shown if not _is_image(name)), key=natural_order)
     if not chosen:
-        files = "files" if len(others) > 1 else "file"
-        there = f"; it holds {len(others):,} other {files}, such as {others[0]}" if others else ""
-        raise NoImagesError(f"{where} holds no images (files named {', '.join(SUFFIXES)} are looked for){there}.")
-    if not others:
+        files = "files" if len(other_files) > 1 else "file"
+        contents = f"; it holds {len(other_files):,} other {files}, such as {other_files[0]}" if other_files else ""
+        raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
+    if not other_files:
         return chosen, ""
-    many = f"{len(others):,} files that are no images were" if len(others) > 1 else "1 file that is no image was"
-    return chosen, f"{where}: {many} left out, such as {others[0]}."
+    many = (
+        f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
+    )
+    return chosen, f"{location}: {many} left out, such as {other_files[0]}."
 
 
 def _is_image(name: str) -> bool:
@@ -85,30 +93,30 @@ def _is_hidden(name: str) -> bool:
 
 
 def to_pil(image: np.ndarray) -> Image.Image:
-    """A uint8 picture [h, w, C] as grey, grey with alpha, RGB or RGBA for 1 to 4 channels."""
+    """A uint8 image [h, w, C] as gray, gray with alpha, RGB or RGBA for 1 to 4 channels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES:
-        raise ValueError(f"a picture is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}.")
+        raise ValueError(f"an image is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}.")
     mode = MODES[image.shape[2]]
     return Image.frombytes(mode, (image.shape[1], image.shape[0]), np.ascontiguousarray(image).tobytes())
 
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write a uint8 picture [h, w, C] as a file of the format that the extension names; atomic."""
+    """Write a uint8 image [h, w, C] as a file of the format that the extension names; atomic."""
     with replacing(path, durable=False) as partial:
         to_pil(image).save(partial)
 
 
 def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None, scale: int = 1) -> None:
-    """Write uint8 pictures [n, h, w, C] as one grid; arguments are those of ``grid``. Atomic."""
+    """Write uint8 images [n, h, w, C] as one grid; arguments are those of ``grid``. Atomic."""
     save_image(grid(images, columns, scale), path)
 
 
 def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> np.ndarray:
-    """Pictures side by side, row by row, without gaps.
+    """Images side by side, row by row, without gaps.
 
     Args:
         images: uint8 [n, h, w, C].
-        columns: pictures in a row; about as many as rows if None. Missing ones at the end are white, or transparent.
+        columns: images in a row; about as many as rows if None. Missing ones at the end are white, or transparent.
         scale: enlargement of each pixel to a square of so many.
 
     Returns:
@@ -123,12 +131,12 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int = 1) -> np.n
 
 
 def grid_columns(n: int) -> int:
-    """Columns of a grid of ``n`` pictures: one row of up to four, else about as many as rows."""
+    """Columns of a grid of ``n`` images: one row of up to four, else about as many as rows."""
     return n if n <= 4 else math.ceil(math.sqrt(n))
 
 
 def blank(channels: int) -> np.ndarray:
-    """The pixel [channels] where there is no picture: white, and transparent if there is an alpha channel."""
+    """The pixel [channels] where there is no image: white, and transparent if there is an alpha channel."""
     pixel = np.full(channels, 255, np.uint8)
     if channels in (2, 4):
         pixel[-1] = 0
@@ -150,33 +158,33 @@ def box_mean(images: np.ndarray, factor: int) -> np.ndarray:
     h, w = images.shape[-3:-1]
     if h % factor == w % factor == 0:
         squares = images.reshape(*images.shape[:-3], h // factor, factor, w // factor, factor, images.shape[-1])
-        whole: np.ndarray = squares.mean(axis=(-4, -2), dtype=np.float32)
-        return whole
+        means: np.ndarray = squares.mean(axis=(-4, -2), dtype=np.float32)
+        return means
     rows, columns = np.arange(0, h, factor), np.arange(0, w, factor)
     sums = np.add.reduceat(np.add.reduceat(images.astype(np.float64), rows, axis=-3), columns, axis=-2)
     sides = [np.diff(np.append(starts, side)) for starts, side in ((rows, h), (columns, w))]
     return (sums / np.outer(*sides)[..., None]).astype(np.float32)
 
 
-def comfortable_scale(side: int, wanted: int = COMFORTABLE_SIDE) -> int:
-    """The smallest enlargement that makes a picture of ``side`` pixels at least ``wanted``."""
-    return max(1, math.ceil(wanted / side))
+def comfortable_scale(side: int, smallest: int = COMFORTABLE_SIDE) -> int:
+    """The smallest enlargement that makes an image of ``side`` pixels at least ``smallest``."""
+    return max(1, math.ceil(smallest / side))
 
 
-def labelled_grid(
+def labeled_grid(
     images: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str], scale: int = 1, gap: int = 0
 ) -> np.ndarray:
-    """A table of pictures with a text at the left of each row and above each column.
+    """A table of images with a text at the left of each row and above each column.
 
     Args:
         images: uint8 [rows, columns, h, w, C].
         row_labels: a text for each row.
         column_labels: a text for each column.
-        scale: enlargement of the pictures; the texts fit the result.
+        scale: enlargement of the images; the texts fit the result.
         gap: pixels of white that set the first row and the first column apart.
 
     Returns:
-        uint8 picture; its channels are those of the images.
+        uint8 image; its channels are those of the images.
     """
     rows, columns, h, w, channels = images.shape
     cell_h, cell_w = h * scale, w * scale
@@ -201,6 +209,12 @@ def labelled_grid(
     for i, j in np.ndindex(rows, columns):
         page[y[i] : y[i] + cell_h, x[j] : x[j] + cell_w] = enlarge(images[i, j], scale)
     return page
+
+
+def labelled_grid(*args: Any, **options: Any) -> np.ndarray:
+    """The old name of ``labeled_grid``; it goes with version 0.2."""
+    warnings.warn("labelled_grid is now labeled_grid.", DeprecationWarning, stacklevel=2)
+    return labeled_grid(*args, **options)
 
 
 def mixing_grid(row_images: np.ndarray, column_images: np.ndarray, mixed: np.ndarray) -> np.ndarray:

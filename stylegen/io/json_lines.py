@@ -18,15 +18,15 @@ def number_of_images(line: Line) -> int:
 
 def read(path: str | os.PathLike[str]) -> list[Line]:
     """The objects of a file, in order; none if there is no file."""
-    found: list[Line] = []
+    lines: list[Line] = []
     for text in Path(path).read_text().splitlines() if Path(path).is_file() else []:
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
             continue
         if isinstance(line, dict):
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 def write(path: str | os.PathLike[str], lines: Iterable[Line]) -> None:
@@ -35,7 +35,7 @@ def write(path: str | os.PathLike[str], lines: Iterable[Line]) -> None:
 
 
 def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line], Any] = number_of_images) -> bool:
-    """Drop the lines beyond the place where a run goes on, and what is no whole line; do nothing if there is no file.
+    """Drop the lines beyond the position where a run continues, and incomplete lines; do nothing if there is no file.
 
     Args:
         path: of the file.
@@ -43,12 +43,12 @@ def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line
         position: of a line, in whatever the run counts by. A line that has none is dropped.
 
     Returns:
-        Whether a line beyond the place was dropped.
+        Whether a line beyond the position was dropped.
     """
     path = Path(path)
     if not path.is_file():
         return False
-    kept, beyond = [], False
+    remaining, beyond = [], False
     for line in read(path):
         try:
             keep = position(line) <= last
@@ -56,8 +56,8 @@ def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line
             continue
         beyond = beyond or not keep
         if keep:
-            kept.append(line)
-    text = _text(kept)
+            remaining.append(line)
+    text = _text(remaining)
     if text != path.read_text():
         write_text(path, text)
     return beyond

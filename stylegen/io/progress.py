@@ -33,7 +33,7 @@ class Progress:
         print(text, file=self._stream, flush=True)
 
     def update(self, text: str) -> None:
-        """The present state; every half a second overwritten by the next one, or, off a terminal, every ten seconds."""
+        """Show the present state: in place, every half second, on a terminal; else a line every ten seconds."""
         now = time.monotonic()
         if now - self._last < (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
             return

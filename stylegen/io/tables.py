@@ -26,8 +26,8 @@ def table(
         cells.append(["-" if value is None else format(value, form) for value, form in values])
     widths = [max((len(line[i]) for line in cells), default=0) for i in range(len(columns))]
     sides = ["<" if form.startswith("<") else ">" for _, form in columns.values()]
-    places = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)]
-    lines = ["  ".join(map(format, line, places)).rstrip() for line in cells]
+    alignments = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)]
+    lines = ["  ".join(map(format, line, alignments)).rstrip() for line in cells]
     if header and rule:
         lines.insert(1, "-" * len(lines[0]))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 pictures; and back."""
+"""Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 images; and back."""
 
 import itertools
 import os
@@ -103,11 +103,11 @@ def _peek(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray
 
 
 def _opaque(frame: np.ndarray) -> np.ndarray:
-    """RGB [h, w, 3] of a picture with 1 to 4 channels; alpha is composed on white."""
-    picture = images.to_pil(frame)
+    """RGB [h, w, 3] of an image with 1 to 4 channels; alpha is composed on white."""
+    pil_image = images.to_pil(frame)
     if frame.shape[2] in (2, 4):
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
+        pil_image = Image.alpha_composite(Image.new("RGBA", pil_image.size, "white"), pil_image.convert("RGBA"))
+    return np.asarray(pil_image.convert("RGB"))
 
 
 def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
@@ -127,7 +127,7 @@ def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
 
     first, frames = _peek(frames)
     height, width = first.shape[:2]
-    # H.264 in yuv420p, the one that every player knows, halves the colour's resolution: sides must be even.
+    # H.264 in yuv420p, the one that every player knows, halves the color's resolution: sides must be even.
     pad = ((0, height % 2), (0, width % 2), (0, 0))
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
@@ -159,8 +159,8 @@ def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> Non
 
 
 @dataclass(frozen=True)
-class Clip:
-    """What is known of a video before its frames are read."""
+class Video:
+    """A video file: its size, speed and length, known before its frames are read."""
 
     path: Path
     width: int  # pixels, as shown: phones store videos lying on their side
@@ -169,7 +169,7 @@ class Clip:
     frames: int  # as the file states; players and we may find one more or less
 
 
-def open_video(path: str | os.PathLike[str]) -> Clip:
+def open_video(path: str | os.PathLike[str]) -> Video:
     """Size, speed and length of a video.
 
     Raises:
@@ -180,25 +180,25 @@ def open_video(path: str | os.PathLike[str]) -> Clip:
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
-    # The header of this form of raw video states size and speed after ffmpeg has turned the picture upright.
+    # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-frames:v", "1"]
     command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    header, _, content = done.stdout.partition(b"\n")
-    found = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
-    if found is None or not content:
-        why = done.stderr.decode(errors="replace").strip().splitlines()
+    probe = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    header, _, content = probe.stdout.partition(b"\n")
+    match = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
+    if match is None or not content:
+        why = probe.stderr.decode(errors="replace").strip().splitlines()
         raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
-    width, height, rate, base = (int(number) for number in found.groups())
+    width, height, rate, base = (int(number) for number in match.groups())
     fps = rate / base
     try:
         frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     except (RuntimeError, ValueError):  # the count is for the progress line alone
         frames, seconds = 0, 0.0
-    return Clip(path, width, height, fps, frames or round(seconds * fps))
+    return Video(path, width, height, fps, frames or round(seconds * fps))
 
 
-def read_frames(clip: Clip) -> Iterator[np.ndarray]:
+def read_frames(video: Video) -> Iterator[np.ndarray]:
     """The frames one by one: uint8 RGB [h, w, 3].
 
     Raises:
@@ -206,19 +206,19 @@ def read_frames(clip: Clip) -> Iterator[np.ndarray]:
     """
     import imageio_ffmpeg
 
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip.path), "-map", "0:v:0"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None and process.stderr is not None
-    size = clip.width * clip.height * 3
+    size = video.width * video.height * 3
     try:
         while len(data := process.stdout.read(size)) == size:
-            yield np.frombuffer(data, np.uint8).reshape(clip.height, clip.width, 3)
+            yield np.frombuffer(data, np.uint8).reshape(video.height, video.width, 3)
         messages = process.stderr.read().decode(errors="replace").strip()
         if process.wait():
-            raise VideoError(f"{clip.path}: ffmpeg could not read it to the end: {messages}")
+            raise VideoError(f"{video.path}: ffmpeg could not read it to the end: {messages}")
     finally:
         if process.poll() is None:
             process.kill()

@@ -30,7 +30,7 @@ from stylegen.training.state import TrainState, abstract_state, ema_generator, i
 
 # Parts of paths: noise that is not used, and layers of resolutions that a finished network no longer shows.
 MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
-REPORT = "import.txt"  # in the run directory: what was found, mapped and left
+REPORT = "import.txt"  # in the run directory: the networks found, the weights mapped, and remarks
 
 
 class ImportingError(StylegenError):
@@ -54,15 +54,15 @@ def convert(file: PickledFile) -> Imported:
 
 def _converter(file: PickledFile) -> Callable[[PickledFile], Imported]:
     kind = next(file.networks[part] for part in ("G_ema", "G") if part in file.networks).kind
-    known = {
+    converters = {
         **dict.fromkeys((("tensorflow", name) for name in stylegan1.G_KINDS), stylegan1.convert),
         **dict.fromkeys((("tensorflow", name) for name in stylegan2.TF_KINDS), stylegan2.convert),
         **dict.fromkeys((("torch", name) for name in stylegan2.TORCH_KINDS), stylegan2.convert),
     }
-    if (file.form, kind) not in known:
-        read = ", ".join(f"{name} ({form})" for form, name in known)
+    if (file.form, kind) not in converters:
+        read = ", ".join(f"{name} ({form})" for form, name in converters)
         raise WeightsError(f"{file.path}: its generator is a {printable(kind)} of {file.form}; read are {read}.")
-    return known[file.form, kind]
+    return converters[file.form, kind]
 
 
 def generator(imported: Imported, source: str = "") -> Generator:
@@ -74,14 +74,14 @@ def generator(imported: Imported, source: str = "") -> Generator:
 def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:
     """A training state that holds the networks, with fresh moments of Adam, and where in a schedule it stands.
 
-    What the file has not is zero; a discriminator that it has not is a new one.
+    Weights that the file lacks are zero; a missing discriminator is initialized anew.
     """
-    config, nimg = _place(imported)
+    config, nimg = _schedule_position(imported)
     shapes = abstract_state(config)
     fields = {field.name: getattr(shapes, field.name) for field in dataclasses.fields(shapes) if field.name != "key"}
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), fields)
     average = np.zeros(shapes.w_avg.shape) if imported.w_avg is None else imported.w_avg
-    found = {
+    imported_fields = {
         "nimg": jnp.asarray(nimg, jnp.int32),
         "key": jax.random.key(config.run.seed),
         "g": _tree(shapes.g, imported.g),
@@ -90,12 +90,12 @@ def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:
         "w_avg": _checked("w_avg", shapes.w_avg, average),
         "noise_const": _tree(shapes.noise_const, imported.noise_const),
     }
-    state = TrainState(**{**empty, **found})
+    state = TrainState(**{**empty, **imported_fields})
     stage = dataclasses.replace(schedule.at(config, nimg), resolution=imported.resolution, alpha=imported.alpha)
     return config, state, stage
 
 
-def _place(imported: Imported) -> tuple[Config, int]:
+def _schedule_position(imported: Imported) -> tuple[Config, int]:
     """The configuration, and a number of images at which its schedule has the stage that the networks are in.
 
     Finished networks stand at the beginning of a schedule that does not grow; those from the middle of growing stand
@@ -104,13 +104,13 @@ def _place(imported: Imported) -> tuple[Config, int]:
     config = imported.config
     if (imported.resolution, imported.alpha) == (config.resolution, 1):
         return config, 0
-    # The original starts at 8 pixels; what is smaller, or fades in at 8, comes from a schedule that starts at 4.
+    # The original starts at 8 pixels; a smaller stage, or a fade-in at 8, comes from a schedule that starts at 4.
     start = 8 if imported.resolution > 8 or (imported.resolution, imported.alpha) == (8, 1) else 4
     config = dataclasses.replace(config, schedule=ScheduleConfig(start_resolution=start))
     kind = "stable" if imported.alpha == 1 else "fade"
     phase = next(p for p in schedule.phases(config) if (p.resolution, p.kind) == (imported.resolution, kind))
-    done = imported.alpha if kind == "fade" else 0
-    return config, phase.start + round(done * (phase.end - phase.start))
+    fraction = imported.alpha if kind == "fade" else 0
+    return config, phase.start + round(fraction * (phase.end - phase.start))
 
 
 def _tree(shapes: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -121,8 +121,10 @@ def _tree(shapes: Any, arrays: dict[str, np.ndarray]) -> Any:
         raise WeightsError(f"There is nothing for {lacking[0]}: the table of names does not fit the network.")
     if unknown := sorted(set(arrays) - set(leaves)):
         raise WeightsError(f"There is no place for {unknown[0]}: the table of names does not fit the network.")
-    found = [_checked(path, leaf, arrays.get(path, np.zeros(leaf.shape, leaf.dtype))) for path, leaf in leaves.items()]
-    return jax.tree.unflatten(jax.tree.structure(shapes), found)
+    checked = [
+        _checked(path, leaf, arrays.get(path, np.zeros(leaf.shape, leaf.dtype))) for path, leaf in leaves.items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(shapes), checked)
 
 
 def _checked(path: str, leaf: Any, array: np.ndarray) -> jax.Array:
@@ -162,11 +164,13 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
     check_free(folder, overwrite)
     config, state, stage = state_of(imported)
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))
-    origin = {"file": Path(source).name, "sha256": weights.sha256(source)}
+    provenance = {"file": Path(source).name, "sha256": weights.sha256(source)}
     with files.replacing_folder(folder, last=directory.CONFIG_NAME) as partial:
         with Checkpointer(partial, config, keep_last=1) as checkpointer:
-            checkpointer.save(state, stage, {"imported": origin})
-        (partial / REPORT).write_text(f"{origin['file']}, SHA-256 {origin['sha256']}\n{imported.report.text()}\n")
+            checkpointer.save(state, stage, {"imported": provenance})
+        (partial / REPORT).write_text(
+            f"{provenance['file']}, SHA-256 {provenance['sha256']}\n{imported.report.text()}\n"
+        )
         directory.write_config(partial, config)
         if folder.exists():
             directory.clear_run(folder)

@@ -74,7 +74,7 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
 
     Raises:
         WeightsError: the file is damaged, is none of NVIDIA's, or asks for something that networks do not need; the
-            message says for what.
+            message names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,26 +84,26 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
 
 def parse(data: bytes, path: Path) -> PickledFile:
     """As ``read``, of a file's content; the path is for messages."""
-    what = str(path)
+    source = str(path)
     if data[:4] == b"PK\x03\x04":
-        value, storages = torch_files.load(data, NAMES, what)
-        tensors = Tensors(storages, what)
+        value, storages = torch_files.load(data, NAMES, source)
+        tensors = Tensors(storages, source)
     else:
-        pickle = pickle_tree.read(data, NAMES, what)
+        pickle = pickle_tree.read(data, NAMES, source)
         if pickle.persistents:
-            raise WeightsError(f"{what}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")
-        pickle_arrays.check_records(pickle.records, len(data), what)
-        value, tensors = pickle.value, Tensors(Storages(len(data), what), what)
+            raise WeightsError(f"{source}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")
+        pickle_arrays.check_records(pickle.records, len(data), source)
+        value, tensors = pickle.value, Tensors(Storages(len(data), source), source)
         tensors.check(pickle.records)
-    networks = _Networks(what, len(data), tensors).find(value)
+    networks = _Networks(source, len(data), tensors).find(value)
     return PickledFile(path, len(data), networks)
 
 
 class _Networks:
-    """Finds the networks in a pickle's value, within limits that no honest file comes near."""
+    """Finds the networks in a pickle's value, within limits that no valid file comes near."""
 
-    def __init__(self, what: str, size: int, tensors: Tensors):
-        self.what, self.tensors, self.settings = what, tensors, Settings(what)
+    def __init__(self, source: str, size: int, tensors: Tensors):
+        self.source, self.tensors, self.settings = source, tensors, Settings(source)
         self.visits, self.variables, self.bytes = MAX_VISITS, MAX_VARIABLES, pickle_arrays.MAX_OVERLAP * size
 
     def find(self, value: Any) -> dict[str, PickledNetwork]:
@@ -113,90 +113,96 @@ class _Networks:
             return dict(zip(("G", "D", "G_ema"), map(self.tensorflow, value), strict=True))
         if isinstance(value, Record) and self.is_module(value):
             return {"G_ema": self.torch(value)}
-        parts = as_mapping(value) or {}
-        found = {name: self.torch(parts[name]) for name in ("G", "D", "G_ema") if self.is_module(parts.get(name))}
-        if "G_ema" in found or "G" in found:
-            return found
-        has = f"a dict of {describe(list(parts), 2)}" if parts else describe(value)
+        modules = as_mapping(value) or {}
+        networks = {
+            name: self.torch(modules[name]) for name in ("G", "D", "G_ema") if self.is_module(modules.get(name))
+        }
+        if "G_ema" in networks or "G" in networks:
+            return networks
+        has = f"a dict of {describe(list(modules), 2)}" if modules else describe(value)
         raise WeightsError(
-            f"{self.what}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks or a dict of G, D and G_ema."
+            f"{self.source}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks, or a dict of G, D, G_ema."
         )
 
     def visit(self, depth: int, entries: int = 1) -> None:
         self.visits -= entries
         if self.visits < 0 or depth > MAX_MODULE_DEPTH:
-            raise WeightsError(f"{self.what}: its networks have components within components without end.")
+            raise WeightsError(f"{self.source}: its networks have components within components without end.")
 
     def label(self, name: Any) -> str:
         """A name of a variable, a component or a setting; not so long that the sum of many would be large."""
         text = str(name)
         if len(text) > MAX_LABEL:
-            raise WeightsError(f"{self.what}: has a name of {len(text):,} letters, {pickle_tree.printable(text)}.")
+            raise WeightsError(f"{self.source}: has a name of {len(text):,} letters, {pickle_tree.printable(text)}.")
         return text
 
-    def keep(self, variables: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
+    def add_variable(self, variables: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
         self.variables -= 1
         self.bytes -= array.nbytes
         if self.variables < 0 or self.bytes < 0:
-            raise WeightsError(f"{self.what}: its networks have more variables than such a file can hold.")
+            raise WeightsError(f"{self.source}: its networks have more variables than such a file can hold.")
         if name in variables:
-            raise WeightsError(f"{self.what}: has the variable {pickle_tree.printable(name)} twice.")
+            raise WeightsError(f"{self.source}: has the variable {pickle_tree.printable(name)} twice.")
         variables[name] = array
 
     def tensorflow(self, record: Record, depth: int = 0) -> PickledNetwork:
         self.visit(depth)
         state = as_mapping(record.state)
         if state is None:
-            raise WeightsError(f"{self.what}: has a network without a state: {describe(record)}.")
+            raise WeightsError(f"{self.source}: has a network without a state: {describe(record)}.")
         version = state.get("version")
         if version not in TF_VERSIONS:
             raise WeightsError(
-                f"{self.what}: has a network of format version {describe(version)}; versions 2 to 4 are read, and "
+                f"{self.source}: has a network of format version {describe(version)}; versions 2 to 4 are read, and "
                 "StyleGAN's is 3."
             )
         components = as_mapping(state.get("components", {}))
-        own = state.get("variables")
-        if components is None or not isinstance(own, list):
-            raise WeightsError(f"{self.what}: has a network whose variables are {describe(own)}.")
-        parts = {self.label(name): self.tensorflow(x, depth + 1) for name, x in components.items() if _is_tf(x)}
-        if len(parts) != len(components):
+        own_variables = state.get("variables")
+        if components is None or not isinstance(own_variables, list):
+            raise WeightsError(f"{self.source}: has a network whose variables are {describe(own_variables)}.")
+        networks = {self.label(name): self.tensorflow(x, depth + 1) for name, x in components.items() if _is_tf(x)}
+        if len(networks) != len(components):
             raise WeightsError(
-                f"{self.what}: has a component that is no network: {describe(list(components.values()))}."
+                f"{self.source}: has a component that is no network: {describe(list(components.values()))}."
             )
         variables: dict[str, np.ndarray] = {}
-        for pair in own:
+        for pair in own_variables:
             self.variable(variables, pair)
-        for part, network in parts.items():
+        for part, network in networks.items():
             for name, array in network.variables.items():
-                self.keep(variables, f"{part}/{name}", array)
+                self.add_variable(variables, f"{part}/{name}", array)
         kind = state.get("build_func_name")
         settings = self.plain(state.get("static_kwargs", {}))
-        return PickledNetwork("tensorflow", _short(kind), version, settings, variables, parts)
+        return PickledNetwork("tensorflow", _short(kind), version, settings, variables, networks)
 
     def variable(self, variables: dict[str, np.ndarray], pair: Any) -> None:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise WeightsError(f"{self.what}: has {describe(pair)} where a variable's name and value should be.")
+            raise WeightsError(f"{self.source}: has {describe(pair)} where a variable's name and value should be.")
         name, value = self.label(pair[0]), pair[1]
-        array = np.asarray(value) if type(value) in (int, float) else as_array(value, self.what)
+        array = np.asarray(value) if type(value) in (int, float) else as_array(value, self.source)
         if array is None:
             shown = pickle_tree.printable(name)
-            raise WeightsError(f"{self.what}: has {describe(value)} for the variable {shown}; an array is wanted.")
-        self.keep(variables, name, array)
+            raise WeightsError(f"{self.source}: has {describe(value)} for the variable {shown}; an array is wanted.")
+        self.add_variable(variables, name, array)
 
     def plain(self, settings: Any) -> dict[str, Any]:
         mapping = as_mapping(settings)
         if mapping is None:
-            raise WeightsError(f"{self.what}: has a network whose settings are {describe(settings)} instead of a dict.")
+            raise WeightsError(
+                f"{self.source}: has a network whose settings are {describe(settings)} instead of a dict."
+            )
         return {self.label(name): self.settings.plain(value) for name, value in mapping.items()}
 
     def is_module(self, value: Any) -> bool:
         return isinstance(value, Record) and (value.callee == _PERSISTENT or isinstance(self.state(value), dict))
 
     def meta(self, record: Record) -> dict[Any, Any]:
-        """What a persistent object is reconstructed from."""
+        """The data that a persistent object is reconstructed from."""
         meta = as_mapping(record.args[0]) if len(record.args) == 1 else None
         if meta is None or meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
-            raise WeightsError(f"{self.what}: has a persistent object of {describe(record.args)}, which is no module.")
+            raise WeightsError(
+                f"{self.source}: has a persistent object of {describe(record.args)}, which is no module."
+            )
         return meta
 
     def state(self, record: Record) -> Any:
@@ -208,14 +214,14 @@ class _Networks:
     def torch(self, record: Record) -> PickledNetwork:
         state = self.state(record)
         if state is None:
-            raise WeightsError(f"{self.what}: has {describe(record)} where a module with its state should be.")
+            raise WeightsError(f"{self.source}: has {describe(record)} where a module with its state should be.")
         variables: dict[str, np.ndarray] = {}
         version: Any
-        parts = self.module(record, "", variables, 0)
+        components = self.module(record, "", variables, 0)
         version = self.meta(record).get("version") if record.callee == _PERSISTENT else 0
         settings = self.plain(state.get("_init_kwargs", {}))
         version = version if type(version) is int else 0
-        return PickledNetwork("torch", self.kind(record), version, settings, variables, parts)
+        return PickledNetwork("torch", self.kind(record), version, settings, variables, components)
 
     def module(
         self, record: Any, prefix: str, variables: dict[str, np.ndarray], depth: int
@@ -224,7 +230,7 @@ class _Networks:
         self.visit(depth)
         state = self.state(record) if isinstance(record, Record) else None
         if state is None:
-            raise WeightsError(f"{self.what}: the module {prefix or 'itself'} is {describe(record)}.")
+            raise WeightsError(f"{self.source}: the module {prefix or 'itself'} is {describe(record)}.")
         for table in ("_parameters", "_buffers"):
             entries = as_mapping(state.get(table)) or {}
             self.visit(depth, len(entries))
@@ -232,10 +238,10 @@ class _Networks:
                 name = self.label(name)
                 array = self.tensors.array(value)
                 if array is None and value is not None:
-                    raise WeightsError(f"{self.what}: {prefix}{name} is {describe(value)}; a tensor is wanted.")
+                    raise WeightsError(f"{self.source}: {prefix}{name} is {describe(value)}; a tensor is wanted.")
                 if array is not None:
-                    self.keep(variables, f"{prefix}{name}", array)
-        parts: dict[str, PickledNetwork] = {}
+                    self.add_variable(variables, f"{prefix}{name}", array)
+        components: dict[str, PickledNetwork] = {}
         modules = as_mapping(state["_modules"]) or {}
         self.visit(depth, len(modules))
         for name, inner in modules.items():
@@ -245,8 +251,8 @@ class _Networks:
             self.module(inner, f"{prefix}{name}.", variables, depth + 1)
             if depth == 0:
                 settings = self.plain((self.state(inner) or {}).get("_init_kwargs", {}))
-                parts[name] = PickledNetwork("torch", self.kind(inner), 0, settings, {})
-        return parts
+                components[name] = PickledNetwork("torch", self.kind(inner), 0, settings, {})
+        return components
 
     def kind(self, record: Record) -> str:
         return _short(self.meta(record).get("class_name")) if record.callee == _PERSISTENT else record.callee.name

@@ -33,26 +33,30 @@ def convert(file: PickledFile) -> Imported:
         WeightsError: a setting cannot be represented (it is named), or a variable is not what the settings say (both
             sides are listed).
     """
-    what = str(file.path)
+    source = str(file.path)
     report = Report()
     best = file.networks["G_ema"]
-    settings = _generator_settings(best, f"{what}, Gs")
+    settings = _generator_settings(best, f"{source}, Gs")
     d = file.networks.get("D")
     d_settings = dict(d.settings) if d else None
-    config = _config(settings, d_settings, what)
-    resolution, alpha = _stage(config, best, what)
-    is_whole = (resolution, alpha) == (config.resolution, 1)
+    config = _config(settings, d_settings, source)
+    resolution, alpha = _stage(config, best, source)
+    is_grown = (resolution, alpha) == (config.resolution, 1)
     trees: dict[str, dict[str, np.ndarray]] = {}
     noises: dict[str, dict[str, np.ndarray]] = {}
     for part in (part for part in ("G_ema", "G") if part in file.networks):
         name = THEIR_NAMES[part]
-        own = _generator_settings(file.networks[part], f"{what}, {name}")
-        if _config(own, d_settings, what) != config:
-            raise WeightsError(f"{what}: G and Gs have different settings: {summary(own)}; and {summary(settings)}.")
-        trees[part], noises[part] = _generator(config, own, file.networks[part], f"{what}, {name}", report, is_whole)
-    d_tree = _discriminator(config, d_settings or {}, d, f"{what}, D", report, is_whole) if d else None
+        part_settings = _generator_settings(file.networks[part], f"{source}, {name}")
+        if _config(part_settings, d_settings, source) != config:
+            raise WeightsError(
+                f"{source}: G and Gs have different settings: {summary(part_settings)}; and {summary(settings)}."
+            )
+        trees[part], noises[part] = _generator(
+            config, part_settings, file.networks[part], f"{source}, {name}", report, is_grown
+        )
+    d_tree = _discriminator(config, d_settings or {}, d, f"{source}, D", report, is_grown) if d else None
     average = [tree.pop("w_avg", None) for tree in trees.values()][0]
-    _say(report, file, settings, noises, average, d is None, config)
+    _add_remarks(report, file, settings, noises, average, d is None, config)
     return Imported(
         config=config,
         g=trees.get("G", trees["G_ema"]),
@@ -66,41 +70,47 @@ def convert(file: PickledFile) -> Imported:
     )
 
 
-def _generator_settings(network: PickledNetwork, what: str) -> dict[str, Any]:
+def _generator_settings(network: PickledNetwork, source: str) -> dict[str, Any]:
     """The settings of the network and its two components together; a component's own come first."""
     if network.kind not in G_KINDS:
-        raise WeightsError(f"{what}: is built by {network.kind!r}; StyleGAN's generator is built by G_style.")
-    found = dict(network.settings)
-    for name, part in network.components.items():
-        wanted = {"mapping": "G_mapping", "synthesis": "G_synthesis"}.get(name)
-        if part.kind != wanted:
-            raise WeightsError(f"{what}: has the component {name!r}, built by {part.kind!r}, which StyleGAN has not.")
-        found |= part.settings
-    sizes = [part.settings["dlatent_size"] for part in network.components.values() if "dlatent_size" in part.settings]
+        raise WeightsError(f"{source}: is built by {network.kind!r}; StyleGAN's generator is built by G_style.")
+    settings = dict(network.settings)
+    for name, component in network.components.items():
+        expected = {"mapping": "G_mapping", "synthesis": "G_synthesis"}.get(name)
+        if component.kind != expected:
+            raise WeightsError(
+                f"{source}: has the component {name!r}, built by {component.kind!r}, which StyleGAN has not."
+            )
+        settings |= component.settings
+    sizes = [
+        component.settings["dlatent_size"]
+        for component in network.components.values()
+        if "dlatent_size" in component.settings
+    ]
     if any(size != sizes[0] for size in sizes):
-        raise WeightsError(f"{what}: its setting dlatent_size is {summary({'': sizes})} in its two components.")
-    return found
+        raise WeightsError(f"{source}: its setting dlatent_size is {summary({'': sizes})} in its two components.")
+    return settings
 
 
-def _config(g: dict[str, Any], d: dict[str, Any] | None, what: str) -> Config:
+def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
     """The original's settings, with its defaults, as ours."""
-    _check_settings(g, f"{what}, G")
-    resolution = number(what, g, "resolution", 1024, 4)
-    classes, channels = number(what, g, "label_size", 0), number(what, g, "num_channels", 3, 1)
+    _check_settings(g, f"{source}, G")
+    resolution = number(source, g, "resolution", 1024, 4)
+    classes, channels = number(source, g, "label_size", 0), number(source, g, "num_channels", 3, 1)
     if d is not None:
-        _check_settings(d, f"{what}, D")
+        _check_settings(d, f"{source}, D")
         # Their discriminator's defaults are those of a network for digits.
         pairs = (("resolution", 32, resolution), ("label_size", 0, classes), ("num_channels", 1, channels))
         for name, default, value in pairs:
-            if (own := number(what, d, name, default)) != value:
+            if (d_value := number(source, d, name, default)) != value:
                 raise WeightsError(
-                    f"{what}: its setting {name} is {value} in G and {own} in D; here it is one for both."
+                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
                 )
-    own = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
-    group = max(number(what, own, "mbstd_group_size", 4), 1)
+    d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
+    group = max(number(source, d_settings, "mbstd_group_size", 4), 1)
     mixing, beta = g.get("style_mixing_prob", 0.9), g.get("dlatent_avg_beta", 0.995)
-    w_dim = number(what, g, "dlatent_size", 512, 1)
-    hidden = number(what, g, "mapping_fmaps", 512, 1)
+    w_dim = number(source, g, "dlatent_size", 512, 1)
+    hidden = number(source, g, "mapping_fmaps", 512, 1)
     try:
         return Config(
             resolution=resolution,
@@ -108,56 +118,56 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, what: str) -> Config:
             num_classes=classes,
             data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
             generator=GeneratorConfig(
-                z_dim=number(what, g, "latent_size", 512, 1),
+                z_dim=number(source, g, "latent_size", 512, 1),
                 w_dim=w_dim,
-                mapping_layers=number(what, g, "mapping_layers", 8, 1),
+                mapping_layers=number(source, g, "mapping_layers", 8, 1),
                 mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(what, g, "mapping_lrmul", 0.01),
+                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
                 normalize_z=bool(g.get("normalize_latents", True)),
                 use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=0.0 if beta is None else number(what, g, "dlatent_avg_beta", 0.995),
-                style_mixing_prob=0.0 if mixing is None else number(what, g, "style_mixing_prob", 0.9),
-                **_widths(g, what),
+                w_avg_beta=0.0 if beta is None else number(source, g, "dlatent_avg_beta", 0.995),
+                style_mixing_prob=0.0 if mixing is None else number(source, g, "style_mixing_prob", 0.9),
+                **_widths(g, source),
             ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(own, what)),
+            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
             schedule=ScheduleConfig(start_resolution=resolution),
         )
     except ConfigError as error:
-        raise WeightsError(f"{what}: its settings cannot be represented: {error}") from error
+        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
 
 
-def _widths(settings: dict[str, Any], what: str) -> dict[str, Any]:
+def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
     return {
-        "channel_base": math.floor(2 * number(what, settings, "fmap_base", 8192.0)),
-        "channel_max": number(what, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(what, settings, "fmap_decay", 1.0)),
+        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 8192.0)),
+        "channel_max": number(source, settings, "fmap_max", 512, 1),
+        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
     }
 
 
-def _check_settings(settings: dict[str, Any], what: str) -> None:
-    """Refuse what our networks cannot be."""
+def _check_settings(settings: dict[str, Any], source: str) -> None:
+    """Refuse settings that our networks cannot represent."""
     for name in ("nonlinearity", "mapping_nonlinearity"):
-        require(what, settings, name, ("lrelu",), _ONLY_LRELU)
-    require(what, settings, "use_styles", (True,), "every layer has a style here")
-    require(what, settings, "const_input_layer", (True,), "the synthesis network begins with a constant here")
-    require(what, settings, "use_pixel_norm", (False,), "there is no pixel norm in the synthesis network here")
-    require(what, settings, "use_instance_norm", (True,), "styles follow an instance norm here")
-    require(what, settings, "mbstd_num_features", (1,), "the minibatch standard deviation is one feature here")
-    require(what, settings, "fused_scale", (True, False, "auto"), "it says where convolutions are fused")
+        require(source, settings, name, ("lrelu",), _ONLY_LRELU)
+    require(source, settings, "use_styles", (True,), "every layer has a style here")
+    require(source, settings, "const_input_layer", (True,), "the synthesis network begins with a constant here")
+    require(source, settings, "use_pixel_norm", (False,), "there is no pixel norm in the synthesis network here")
+    require(source, settings, "use_instance_norm", (True,), "styles follow an instance norm here")
+    require(source, settings, "mbstd_num_features", (1,), "the minibatch standard deviation is one feature here")
+    require(source, settings, "fused_scale", (True, False, "auto"), "it says where convolutions are fused")
     require(
-        what, settings, "structure", ("auto", "fixed", "linear", "recursive"), "it says how layers are put together"
+        source, settings, "structure", ("auto", "fixed", "linear", "recursive"), "it says how layers are put together"
     )
     for name in ("use_wscale", "use_noise", "normalize_latents"):
-        require(what, settings, name, (True, False), "it is a truth value")
+        require(source, settings, name, (True, False), "it is a truth value")
     taps = settings.get("blur_filter", [1, 2, 1])
     plain = isinstance(taps, list) and len(taps) == 3 and all(type(tap) in (int, float) for tap in taps)
     plain = plain and all(abs(tap) < 2**31 for tap in taps)
     if not plain or not taps[0] or not np.allclose(np.divide(taps, taps[0]), (1, 2, 1)):
         shown = summary({"blur_filter =": taps})
-        raise WeightsError(f"{what}: its setting {shown} cannot be represented: it is [1, 2, 1] here.")
+        raise WeightsError(f"{source}: its setting {shown} cannot be represented: it is [1, 2, 1] here.")
 
 
-def _stage(config: Config, network: PickledNetwork, what: str) -> tuple[int, float]:
+def _stage(config: Config, network: PickledNetwork, source: str) -> tuple[int, float]:
     """(resolution, alpha) of the lod that the network was saved at."""
     variables = _by_component(network)
     array = variables.get("lod", variables.get("synthesis/lod", np.zeros(())))
@@ -165,7 +175,7 @@ def _stage(config: Config, network: PickledNetwork, what: str) -> tuple[int, flo
     most = len(config.resolutions) - 1
     if not 0 <= lod <= most:
         raise WeightsError(
-            f"{what}: its variable lod is {lod:g}; {config.resolution} pixels have lods from 0 to {most}."
+            f"{source}: its variable lod is {lod:g}; {config.resolution} pixels have lods from 0 to {most}."
         )
     return config.resolution >> math.floor(lod), 1 - (lod - math.floor(lod))
 
@@ -187,16 +197,16 @@ def _is_fused(settings: dict[str, Any], resolution: int) -> bool:
 
 
 def _generator(
-    config: Config, settings: dict[str, Any], network: PickledNetwork, what: str, report: Report, is_whole: bool
+    config: Config, settings: dict[str, Any], network: PickledNetwork, source: str, report: Report, is_grown: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and constant noise by our paths."""
-    found = _by_component(network)
+    variables = _by_component(network)
     average = Weight("dlatent_avg", (config.generator.w_dim,), "w_avg", optional=True)
-    weights = [average, *generator_weights(config, settings, is_whole)]
+    weights = [average, *generator_weights(config, settings, is_grown)]
     noise = noise_weights(config) if config.generator.use_noise else []
     ignored = ("lod", "synthesis/lod", "mapping/lod")
-    tree = match([*weights, *noise], found, what, ignored)
-    _note(report, what.rpartition(", ")[2], [*weights, *noise], found)
+    tree = match([*weights, *noise], variables, source, ignored)
+    _add_mapped(report, source.rpartition(", ")[2], [*weights, *noise], variables)
     inputs = {w.ours: tree.pop(w.ours) for w in noise}
     return tree, inputs
 
@@ -204,51 +214,51 @@ def _generator(
 def _by_component(network: PickledNetwork) -> dict[str, np.ndarray]:
     """Variables by component; in files without components their names begin with that of the network."""
     renamed = {"G_synthesis/": "synthesis/", "G_mapping/": "mapping/"}
-    found: dict[str, np.ndarray] = {}
+    variables: dict[str, np.ndarray] = {}
     for name, array in network.variables.items():
         for old, new in renamed.items():
             name = new + name.removeprefix(old) if name.startswith(old) else name
-        found[name.removesuffix(":0")] = array
-    return found
+        variables[name.removesuffix(":0")] = array
+    return variables
 
 
-def _note(report: Report, part: str, weights: list[Weight], found: dict[str, np.ndarray]) -> None:
+def _add_mapped(report: Report, part: str, weights: list[Weight], variables: dict[str, np.ndarray]) -> None:
     for w in weights:
-        if w.theirs in found:
+        if w.theirs in variables:
             report.mapped.append(f"{part} {w.theirs} {list(w.shape)} -> {w.ours}")
         else:
-            report.left.append(f"{part} {w.theirs} is not in the file; {w.ours} is zero")
+            report.remarks.append(f"{part} {w.theirs} is not in the file; {w.ours} is zero")
 
 
-def generator_weights(config: Config, settings: dict[str, Any], is_whole: bool = True) -> list[Weight]:
+def generator_weights(config: Config, settings: dict[str, Any], is_grown: bool = True) -> list[Weight]:
     """All parameters of the generator, from the original's variables.
 
     A network that is put together in a "fixed" way has ToRGB at full resolution alone, enough when it is whole.
     """
-    found = _mapping_weights(config, settings)
+    weights = _mapping_weights(config, settings)
     for lod, resolution in enumerate(reversed(config.resolutions)):
-        found += _block_weights(config, settings, resolution)
+        weights += _block_weights(config, settings, resolution)
         block, linear = f"synthesis.blocks.b{resolution}", _scaled(settings, 1.0)
-        rgb, optional = f"synthesis/ToRGB_lod{lod}", is_whole and lod > 0
+        rgb, optional = f"synthesis/ToRGB_lod{lod}", is_grown and lod > 0
         shape = (1, 1, _width(config.generator, resolution), config.image_channels)
-        found.append(Weight(f"{rgb}/weight", shape, f"{block}.torgb.weight", linear, optional))
-        found.append(Weight(f"{rgb}/bias", shape[3:], f"{block}.torgb.bias", optional=optional))
-    return found
+        weights.append(Weight(f"{rgb}/weight", shape, f"{block}.torgb.weight", linear, optional))
+        weights.append(Weight(f"{rgb}/bias", shape[3:], f"{block}.torgb.bias", optional=optional))
+    return weights
 
 
 def _mapping_weights(config: Config, settings: dict[str, Any]) -> list[Weight]:
     g, relu = config.generator, _scaled(settings, RELU_GAIN)
-    found: list[Weight] = []
+    weights: list[Weight] = []
     if config.num_classes:
         embedding = (config.num_classes, g.z_dim)
-        found.append(Weight("mapping/LabelConcat/weight", embedding, "mapping.label_embedding.weight"))
+        weights.append(Weight("mapping/LabelConcat/weight", embedding, "mapping.label_embedding.weight"))
     inputs = g.z_dim * (2 if config.num_classes else 1)
     sizes = [inputs, *[g.mapping_width or g.w_dim] * (g.mapping_layers - 1), g.w_dim]
     for i in range(g.mapping_layers):
         name, ours = f"mapping/Dense{i}", f"mapping.dense.dense{i}"
-        found.append(Weight(f"{name}/weight", (sizes[i], sizes[i + 1]), f"{ours}.weight", relu))
-        found.append(Weight(f"{name}/bias", (sizes[i + 1],), f"{ours}.bias"))
-    return found
+        weights.append(Weight(f"{name}/weight", (sizes[i], sizes[i + 1]), f"{ours}.weight", relu))
+        weights.append(Weight(f"{name}/bias", (sizes[i + 1],), f"{ours}.bias"))
+    return weights
 
 
 def _block_weights(config: Config, settings: dict[str, Any], resolution: int) -> list[Weight]:
@@ -257,24 +267,24 @@ def _block_weights(config: Config, settings: dict[str, Any], resolution: int) ->
     relu, linear = _scaled(settings, RELU_GAIN), _scaled(settings, 1.0)
     channels, before = _width(g, resolution), _width(g, resolution // 2)
     name, block = f"synthesis/{resolution}x{resolution}", f"synthesis.blocks.b{resolution}"
-    found: list[Weight] = []
+    weights: list[Weight] = []
     if resolution == 4:
         layers, const = ("Const", "Conv"), (1, channels, 4, 4)
-        found.append(Weight(f"{name}/Const/const", const, f"{block}.const", lambda x: x.transpose(0, 2, 3, 1)))
+        weights.append(Weight(f"{name}/Const/const", const, f"{block}.const", lambda x: x.transpose(0, 2, 3, 1)))
     else:
         layers, kernel = ("Conv0_up", "Conv1"), (3, 3, before, channels)
         up = functools.partial(_up, scaled=relu, mirrored=_is_fused(settings, resolution))
-        found.append(Weight(f"{name}/Conv0_up/weight", kernel, f"{block}.conv0.weight", up))
-    found.append(Weight(f"{name}/{layers[1]}/weight", (3, 3, channels, channels), f"{block}.conv1.weight", relu))
+        weights.append(Weight(f"{name}/Conv0_up/weight", kernel, f"{block}.conv0.weight", up))
+    weights.append(Weight(f"{name}/{layers[1]}/weight", (3, 3, channels, channels), f"{block}.conv1.weight", relu))
     for i, layer in enumerate(layers):
-        act, both = f"{block}.act{i}", 2 * channels
-        found.append(Weight(f"{name}/{layer}/bias", (channels,), f"{act}.bias"))
+        act, style_size = f"{block}.act{i}", 2 * channels
+        weights.append(Weight(f"{name}/{layer}/bias", (channels,), f"{act}.bias"))
         style = f"{name}/{layer}/StyleMod"
-        found.append(Weight(f"{style}/weight", (g.w_dim, both), f"{act}.adain.affine.weight", linear))
-        found.append(Weight(f"{style}/bias", (both,), f"{act}.adain.affine.bias"))
+        weights.append(Weight(f"{style}/weight", (g.w_dim, style_size), f"{act}.adain.affine.weight", linear))
+        weights.append(Weight(f"{style}/bias", (style_size,), f"{act}.adain.affine.bias"))
         if g.use_noise:
-            found.append(Weight(f"{name}/{layer}/Noise/weight", (channels,), f"{act}.noise.noise_strength"))
-    return found
+            weights.append(Weight(f"{name}/{layer}/Noise/weight", (channels,), f"{act}.noise.noise_strength"))
+    return weights
 
 
 def _width(net: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:
@@ -301,33 +311,33 @@ def noise_weights(config: Config) -> list[Weight]:
 
 
 def _discriminator(
-    config: Config, settings: dict[str, Any], network: PickledNetwork, what: str, report: Report, is_whole: bool
+    config: Config, settings: dict[str, Any], network: PickledNetwork, source: str, report: Report, is_grown: bool
 ) -> dict[str, np.ndarray]:
     if network.kind not in D_KINDS:
-        raise WeightsError(f"{what}: is built by {network.kind!r}; StyleGAN's discriminator is built by D_basic.")
-    weights = discriminator_weights(config, settings, is_whole)
-    found = {name.removesuffix(":0"): array for name, array in network.variables.items()}
-    tree = match(weights, found, what, ("lod",))
-    _note(report, "D", weights, found)
+        raise WeightsError(f"{source}: is built by {network.kind!r}; StyleGAN's discriminator is built by D_basic.")
+    weights = discriminator_weights(config, settings, is_grown)
+    variables = {name.removesuffix(":0"): array for name, array in network.variables.items()}
+    tree = match(weights, variables, source, ("lod",))
+    _add_mapped(report, "D", weights, variables)
     return tree
 
 
-def discriminator_weights(config: Config, settings: dict[str, Any], is_whole: bool = True) -> list[Weight]:
+def discriminator_weights(config: Config, settings: dict[str, Any], is_grown: bool = True) -> list[Weight]:
     """All parameters of the discriminator, from the original's variables; FromRGB as ToRGB in ``generator_weights``."""
     d = config.discriminator
     relu, linear = _scaled(settings, RELU_GAIN), _scaled(settings, 1.0)
-    found: list[Weight] = []
+    weights: list[Weight] = []
 
     def layer(name: str, ours: str, shape: tuple[int, ...], convert: Any = relu, optional: bool = False) -> None:
-        found.append(Weight(f"{name}/weight", shape, f"{ours}.weight", convert, optional))
+        weights.append(Weight(f"{name}/weight", shape, f"{ours}.weight", convert, optional))
         bias = ours.replace(".conv1", ".bias1") if ours.endswith(".conv1") else f"{ours}.bias"
-        found.append(Weight(f"{name}/bias", shape[-1:], bias, optional=optional))
+        weights.append(Weight(f"{name}/bias", shape[-1:], bias, optional=optional))
 
     for lod, resolution in enumerate(reversed(config.resolutions)):
         channels, after = _width(d, resolution), _width(d, resolution // 2)
         block, name = f"blocks.b{resolution}", f"{resolution}x{resolution}"
         rgb = (1, 1, config.image_channels, channels)
-        layer(f"FromRGB_lod{lod}", f"{block}.fromrgb", rgb, optional=is_whole and lod > 0)
+        layer(f"FromRGB_lod{lod}", f"{block}.fromrgb", rgb, optional=is_grown and lod > 0)
         if resolution > 4:
             layer(f"{name}/Conv0", f"{block}.conv0", (3, 3, channels, channels))
             layer(f"{name}/Conv1_down", f"{block}.conv1", (3, 3, channels, after))
@@ -339,7 +349,7 @@ def discriminator_weights(config: Config, settings: dict[str, Any], is_whole: bo
         rows = functools.partial(_rows, scaled=relu)
         layer("4x4/Dense0", f"{block}.dense0", (16 * channels, channels), rows)
         layer("4x4/Dense1", f"{block}.dense1", (channels, max(config.num_classes, 1)), linear)
-    return found
+    return weights
 
 
 def _with_std(weight: np.ndarray, settings: dict[str, Any], scaled: Any) -> np.ndarray:
@@ -357,7 +367,7 @@ def _rows(weight: np.ndarray, scaled: Any) -> np.ndarray:
     return scaled(weight.reshape(channels, 4, 4, -1).transpose(1, 2, 0, 3).reshape(weight.shape))
 
 
-def _say(
+def _add_remarks(
     report: Report,
     file: PickledFile,
     settings: dict[str, Any],
@@ -369,22 +379,22 @@ def _say(
     """The rest of the report."""
     for part, network in file.networks.items():
         numbers = f"{len(network.variables)} variables, {count(network.variables):,} numbers"
-        report.found.append(
+        report.networks.append(
             f"{THEIR_NAMES[part]}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}"
         )
     if average is None:
-        report.left.append("without a mean of w, do not truncate")
+        report.remarks.append("without a mean of w, do not truncate")
     if not config.generator.use_noise:
-        report.left.append("use_noise is False: the noise inputs are zero and not used")
-    same = all(np.array_equal(array, noises["G_ema"][name]) for name, array in noises.get("G", {}).items())
-    if not same:
-        report.left.append("the noise inputs of G, which differ from those of Gs; the latter are used for both")
+        report.remarks.append("use_noise is False: the noise inputs are zero and not used")
+    is_same_noise = all(np.array_equal(array, noises["G_ema"][name]) for name, array in noises.get("G", {}).items())
+    if not is_same_noise:
+        report.remarks.append("the noise inputs of G, which differ from those of Gs; the latter are used for both")
     if without_d:
-        report.left.append("the file has no discriminator; the run gets a new one")
+        report.remarks.append("the file has no discriminator; the run gets a new one")
     psi, cutoff = settings.get("truncation_psi", 0.7), settings.get("truncation_cutoff", 8)
     if psi is not None:
         how = summary({"--psi": psi} if cutoff is None else {"--psi": psi, "--cutoff": cutoff}).replace(",", "")
-        report.left.append(f"truncation is the original's default when sampling, none here: sample with {how}")
-    report.left += [
+        report.remarks.append(f"truncation is the original's default when sampling, none here: sample with {how}")
+    report.remarks += [
         f"the setting {name} = {settings[name]!r}" for name in ("randomize_noise", "dtype") if name in settings
     ]

@@ -31,32 +31,32 @@ def convert(file: PickledFile) -> Imported:
         WeightsError: a setting cannot be represented (it is named), or a variable is not what the settings say (both
             sides are listed).
     """
-    what, report = str(file.path), Report()
+    source, report = str(file.path), Report()
     best = file.networks.get("G_ema") or file.networks["G"]
     d = file.networks.get("D")
     settings, d_settings = _settings(best), _settings(d) if d else None
-    config = _config(best, settings, d_settings, what)
+    config = _config(best, settings, d_settings, source)
     trees: dict[str, dict[str, np.ndarray]] = {}
     for part in (part for part in ("G_ema", "G") if part in file.networks):
         network = file.networks[part]
-        if _config(network, _settings(network), d_settings, what) != config:
-            raise WeightsError(f"{what}: G and the averaged G have different settings.")
+        if _config(network, _settings(network), d_settings, source) != config:
+            raise WeightsError(f"{source}: G and the averaged G have different settings.")
         mean = "dlatent_avg" if network.form == "tensorflow" else "mapping.w_avg"
         table = [Weight(mean, (config.generator.w_dim,), "w_avg", optional=True)]
         table += generator_weights(config, network.form)
-        trees[part] = _match(network, table, f"{what}, {part}", report)
-    d_tree = _match(d, discriminator_weights(config, d.form), f"{what}, D", report) if d else None
-    whole = trees.get("G_ema", trees.get("G", {}))
-    noise = {name: array for name, array in whole.items() if name.endswith("noise_const")}
+        trees[part] = _match(network, table, f"{source}, {part}", report)
+    d_tree = _match(d, discriminator_weights(config, d.form), f"{source}, D", report) if d else None
+    g_ema = trees.get("G_ema", trees.get("G", {}))
+    noise = {name: array for name, array in g_ema.items() if name.endswith("noise_const")}
     for tree in trees.values():
         for name in noise:
             tree.pop(name)
     average = [tree.pop("w_avg", None) for tree in trees.values()][0]
-    _say(report, file, settings, average)
+    _add_remarks(report, file, settings, average)
     return Imported(
         config=config,
-        g=trees.get("G", whole),
-        g_ema=whole,
+        g=trees.get("G", g_ema),
+        g_ema=g_ema,
         d=d_tree,
         noise_const=noise,
         w_avg=average,
@@ -82,15 +82,15 @@ _TORCH_MAPPING = {"num_layers": "mapping_layers", "layer_features": "mapping_fma
 
 def _settings(network: PickledNetwork) -> dict[str, Any]:
     """A network's settings, those of its components included, in TensorFlow's terms."""
-    found = dict(network.settings)
+    settings = dict(network.settings)
     if network.form == "tensorflow":
         for part in network.components.values():
-            found |= part.settings
-        return found
-    mapping = _table(found.pop("mapping_kwargs", None))
+            settings |= part.settings
+        return settings
+    mapping = _table(settings.pop("mapping_kwargs", None))
     for name in ("synthesis_kwargs", "block_kwargs", "epilogue_kwargs", "block_kwargs"):
-        found |= _table(found.pop(name, None))  # those of the synthesis network may hold those of its blocks
-    renamed = {_TORCH_NAMES.get(name, name): value for name, value in found.items()}
+        settings |= _table(settings.pop(name, None))  # those of the synthesis network may hold those of its blocks
+    renamed = {_TORCH_NAMES.get(name, name): value for name, value in settings.items()}
     if "channel_base" in renamed:
         renamed["fmap_base"] = number(network.kind, renamed, "channel_base", 32768) / 2
     for name, value in mapping.items():
@@ -103,32 +103,34 @@ def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None, what: str) -> Config:
-    _check(g, f"{what}, G", "skip")
+def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
+    _check(g, f"{source}, G", "skip")
     if "synthesis.input.freqs" in network.variables:
-        raise WeightsError(f"{what}: StyleGAN3's alias-free generator, which is another network; StyleGAN2's is read.")
-    resolution, classes = number(what, g, "resolution", 1024, 4), number(what, g, "label_size", 0)
-    channels = number(what, g, "num_channels", 3, 1)
-    labelled = "mapping/LabelConcat/weight" in network.variables
-    if labelled:
-        raise WeightsError(f"{what}: its setting label_size = {classes}: labels of the first StyleGAN2 are not read.")
+        raise WeightsError(
+            f"{source}: StyleGAN3's alias-free generator, which is another network; StyleGAN2's is read."
+        )
+    resolution, classes = number(source, g, "resolution", 1024, 4), number(source, g, "label_size", 0)
+    channels = number(source, g, "num_channels", 3, 1)
+    has_labels = "mapping/LabelConcat/weight" in network.variables
+    if has_labels:
+        raise WeightsError(f"{source}: its setting label_size = {classes}: labels of the first StyleGAN2 are not read.")
     if d is not None:
-        _check(d, f"{what}, D", "resnet")
+        _check(d, f"{source}, D", "resnet")
         for name, default, value in (
             ("resolution", 1024, resolution),
             ("label_size", 0, classes),
             ("num_channels", 3, channels),
         ):
-            if (own := number(what, d, name, default)) != value:
+            if (d_value := number(source, d, name, default)) != value:
                 raise WeightsError(
-                    f"{what}: its setting {name} is {value} in G and {own} in D; here it is one for both."
+                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
                 )
-        require(what, d, "mapping_layers", (LABEL_LAYERS,), "the discriminator's mapping network has eight layers")
-    own = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
-    group = number(what, own, "mbstd_group_size", 4, 1)
-    w_dim = number(what, g, "dlatent_size", 512, 1)
-    hidden = number(what, g, "mapping_fmaps", 512 if network.form == "tensorflow" else w_dim, 1)
-    require(what, g, "mapping_embed_features", (w_dim,), "labels are embedded in as many features as w has")
+        require(source, d, "mapping_layers", (LABEL_LAYERS,), "the discriminator's mapping network has eight layers")
+    d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
+    group = number(source, d_settings, "mbstd_group_size", 4, 1)
+    w_dim = number(source, g, "dlatent_size", 512, 1)
+    hidden = number(source, g, "mapping_fmaps", 512 if network.form == "tensorflow" else w_dim, 1)
+    require(source, g, "mapping_embed_features", (w_dim,), "labels are embedded in as many features as w has")
     beta, mixing = g.get("dlatent_avg_beta", g.get("mapping_w_avg_beta", 0.995)), g.get("style_mixing_prob", 0.9)
     try:
         return Config(
@@ -138,53 +140,53 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
             data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
             generator=GeneratorConfig(
                 block="demod",
-                z_dim=number(what, g, "latent_size", 512, 1),
+                z_dim=number(source, g, "latent_size", 512, 1),
                 w_dim=w_dim,
-                mapping_layers=number(what, g, "mapping_layers", 8, 1),
+                mapping_layers=number(source, g, "mapping_layers", 8, 1),
                 mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(what, g, "mapping_lrmul", 0.01),
+                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
                 normalize_z=bool(g.get("normalize_latents", True)),
                 use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=number(what, {"w_avg_beta": beta or 0.0}, "w_avg_beta", 0.995),
-                style_mixing_prob=number(what, {"style_mixing_prob": mixing or 0.0}, "style_mixing_prob", 0.9),
-                **_widths(g, what),
+                w_avg_beta=number(source, {"w_avg_beta": beta or 0.0}, "w_avg_beta", 0.995),
+                style_mixing_prob=number(source, {"style_mixing_prob": mixing or 0.0}, "style_mixing_prob", 0.9),
+                **_widths(g, source),
             ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(own, what)),
+            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
             schedule=ScheduleConfig(start_resolution=resolution),
         )
     except ConfigError as error:
-        raise WeightsError(f"{what}: its settings cannot be represented: {error}") from error
+        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
 
 
-def _widths(settings: dict[str, Any], what: str) -> dict[str, Any]:
-    require(what, settings, "fmap_min", (1,), "there is no least width here")
+def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
+    require(source, settings, "fmap_min", (1,), "there is no least width here")
     return {
-        "channel_base": math.floor(2 * number(what, settings, "fmap_base", 16384.0)),
-        "channel_max": number(what, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(what, settings, "fmap_decay", 1.0)),
+        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 16384.0)),
+        "channel_max": number(source, settings, "fmap_max", 512, 1),
+        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
     }
 
 
-def _check(settings: dict[str, Any], what: str, architecture: str) -> None:
-    require(what, settings, "architecture", (architecture,), _SKIP if architecture == "skip" else _RESNET)
+def _check(settings: dict[str, Any], source: str, architecture: str) -> None:
+    require(source, settings, "architecture", (architecture,), _SKIP if architecture == "skip" else _RESNET)
     for name in ("nonlinearity", "mapping_nonlinearity", "activation", "mapping_activation"):
-        require(what, settings, name, ("lrelu",), "activations are leaky ReLUs here")
-    require(what, settings, "resample_kernel", ([1, 3, 3, 1],), "pictures are resized with this filter here")
-    require(what, settings, "mbstd_num_features", (1,), "the minibatch standard deviation is one feature here")
-    require(what, settings, "use_wscale", (True,), "weights are scaled at run time here")
-    require(what, settings, "normalize_latents", (True, False), "it is a truth value")
-    require(what, settings, "use_noise", (True, False), "it is a truth value")
+        require(source, settings, name, ("lrelu",), "activations are leaky ReLUs here")
+    require(source, settings, "resample_kernel", ([1, 3, 3, 1],), "images are resized with this filter here")
+    require(source, settings, "mbstd_num_features", (1,), "the minibatch standard deviation is one feature here")
+    require(source, settings, "use_wscale", (True,), "weights are scaled at run time here")
+    require(source, settings, "normalize_latents", (True, False), "it is a truth value")
+    require(source, settings, "use_noise", (True, False), "it is a truth value")
 
 
-def _match(network: PickledNetwork, weights: list[Weight], what: str, report: Report) -> dict[str, np.ndarray]:
+def _match(network: PickledNetwork, weights: list[Weight], source: str, report: Report) -> dict[str, np.ndarray]:
     """Our parameters and constant noise by path."""
-    found = dict(network.variables)
-    for name in [name for name in found if name.rpartition(".")[2] == "resample_filter"]:
-        taps = found.pop(name)
+    variables = dict(network.variables)
+    for name in [name for name in variables if name.rpartition(".")[2] == "resample_filter"]:
+        taps = variables.pop(name)
         if taps.shape != FILTER.shape or not np.allclose(taps, FILTER):
-            raise WeightsError(f"{what}: {name} is another filter than that of [1, 3, 3, 1], which is the one here.")
-    tree = match(weights, found, what, ("lod", "synthesis/lod", "pl_mean"))
-    part = what.rpartition(", ")[2]
+            raise WeightsError(f"{source}: {name} is another filter than that of [1, 3, 3, 1], which is the one here.")
+    tree = match(weights, variables, source, ("lod", "synthesis/lod", "pl_mean"))
+    part = source.rpartition(", ")[2]
     report.mapped += [f"{part} {w.theirs} {list(w.shape)} -> {w.ours}" for w in weights if w.ours in tree]
     return tree
 
@@ -321,15 +323,17 @@ def discriminator_weights(config: Config, form: str) -> list[Weight]:
     return table.weights
 
 
-def _say(report: Report, file: PickledFile, settings: dict[str, Any], average: np.ndarray | None) -> None:
+def _add_remarks(report: Report, file: PickledFile, settings: dict[str, Any], average: np.ndarray | None) -> None:
     for part, network in file.networks.items():
         numbers = f"{len(network.variables)} variables, {count(network.variables):,} numbers"
-        report.found.append(f"{part}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}")
+        report.networks.append(
+            f"{part}: {network.kind}, format {network.version}, {numbers}; {summary(network.settings)}"
+        )
     if average is None:
-        report.left.append("the mean of w is not in the file; w_avg is zero, so do not truncate")
+        report.remarks.append("the mean of w is not in the file; w_avg is zero, so do not truncate")
     if "D" not in file.networks:
-        report.left.append("the file has no discriminator; the run gets a new one")
+        report.remarks.append("the file has no discriminator; the run gets a new one")
     if settings.get("conv_clamp") is not None:
-        report.left.append(f"features are not clamped here: {summary({'conv_clamp': settings['conv_clamp']})}")
+        report.remarks.append(f"features are not clamped here: {summary({'conv_clamp': settings['conv_clamp']})}")
     if settings.get("num_fp16_res"):
-        report.left.append(f"all is float32 here: {summary({'num_fp16_res': settings['num_fp16_res']})}")
+        report.remarks.append(f"all is float32 here: {summary({'num_fp16_res': settings['num_fp16_res']})}")

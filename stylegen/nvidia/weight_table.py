@@ -1,4 +1,4 @@
-"""Their variables to our parameters: a table of names, shapes and conversions, and what to say where they differ."""
+"""Their variables to our parameters: a table of names, shapes and conversions, and errors that show both sides."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ Convert = Callable[[np.ndarray], np.ndarray]
 MAX_ROWS = 24  # of the table in an error
 
 
-def _same(array: np.ndarray) -> np.ndarray:
+def _identity(array: np.ndarray) -> np.ndarray:
     return array
 
 
@@ -29,21 +29,21 @@ class Weight:
     theirs: str  # their name
     shape: tuple[int, ...]  # their shape
     ours: str  # path in our tree of parameters, dotted
-    convert: Convert = _same  # their array to ours
+    convert: Convert = _identity  # their array to ours
     optional: bool = False  # may be missing: it is then left as it is
 
 
 @dataclass
 class Report:
-    """What an import found, mapped and left, as lines of text."""
+    """The protocol of an import as lines of text: networks found, weights mapped, and remarks on the rest."""
 
-    found: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
     mapped: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """All of it, with headings."""
-        parts = (("found", self.found), ("mapped", self.mapped), ("left", self.left or ["nothing"]))
+        parts = (("found", self.networks), ("mapped", self.mapped), ("left", self.remarks or ["nothing"]))
         return "\n".join(line for heading, lines in parts for line in (f"{heading}:", *(f"  {x}" for x in lines)))
 
 
@@ -63,46 +63,48 @@ class Imported:
 
 
 def match(
-    weights: Sequence[Weight], found: dict[str, np.ndarray], what: str, ignored: Sequence[str] = ()
+    weights: Sequence[Weight], variables: dict[str, np.ndarray], source: str, ignored: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """Our arrays by path: each of their variables found, of its shape, converted to ours as float32.
 
     Args:
-        weights: what is expected, all of it.
-        found: their variables by name.
-        what: file and network, for messages.
-        ignored: variables that may be there and are not used.
+        weights: the full table of expected variables.
+        variables: theirs by name.
+        source: file and network, for messages.
+        ignored: variables that may be present and are not used.
 
     Raises:
         WeightsError: something is missing, too much, of another shape or not finite; lists both sides.
     """
-    names = {weight.theirs for weight in weights}
-    extra = [name for name in found if name not in names and name not in ignored]
-    missing = [weight for weight in weights if weight.theirs not in found and not weight.optional]
-    different = [w for w in weights if w.theirs in found and found[w.theirs].shape != w.shape]
+    expected_names = {weight.theirs for weight in weights}
+    extra = [name for name in variables if name not in expected_names and name not in ignored]
+    missing = [weight for weight in weights if weight.theirs not in variables and not weight.optional]
+    different = [w for w in weights if w.theirs in variables and variables[w.theirs].shape != w.shape]
     if extra or missing or different:
-        raise WeightsError(f"{what}: does not fit its own settings.\n{_side_by_side(missing, different, extra, found)}")
-    return {w.ours: _numbers(w, found[w.theirs], what) for w in weights if w.theirs in found}
+        raise WeightsError(
+            f"{source}: does not fit its own settings.\n{_side_by_side(missing, different, extra, variables)}"
+        )
+    return {w.ours: _numbers(w, variables[w.theirs], source) for w in weights if w.theirs in variables}
 
 
-def _numbers(weight: Weight, array: np.ndarray, what: str) -> np.ndarray:
+def _numbers(weight: Weight, array: np.ndarray, source: str) -> np.ndarray:
     if array.dtype.kind != "f":
-        raise WeightsError(f"{what}: {weight.theirs} is of {array.dtype}; weights are floating-point numbers.")
+        raise WeightsError(f"{source}: {weight.theirs} is of {array.dtype}; weights are floating-point numbers.")
     array = np.asarray(array, np.float32)
     if not np.isfinite(array).all():
-        raise WeightsError(f"{what}: {weight.theirs} holds numbers that are not finite.")
+        raise WeightsError(f"{source}: {weight.theirs} holds numbers that are not finite.")
     return np.array(weight.convert(array), np.float32, order="C")
 
 
 def _side_by_side(
-    missing: Sequence[Weight], different: Sequence[Weight], extra: Sequence[str], found: dict[str, np.ndarray]
+    missing: Sequence[Weight], different: Sequence[Weight], extra: Sequence[str], variables: dict[str, np.ndarray]
 ) -> str:
     def row(name: str, shape: tuple[int, ...]) -> str:
         return f"{printable(name, 60)} {list(shape)}"
 
-    rows = [(row(w.theirs, w.shape), row(w.theirs, found[w.theirs].shape)) for w in different]
+    rows = [(row(w.theirs, w.shape), row(w.theirs, variables[w.theirs].shape)) for w in different]
     absent = [row(w.theirs, w.shape) for w in missing]
-    rows += itertools.zip_longest(absent, [row(name, found[name].shape) for name in extra], fillvalue="-")
+    rows += itertools.zip_longest(absent, [row(name, variables[name].shape) for name in extra], fillvalue="-")
     columns = {"expected": ("expected", "<"), "found": ("found", "<")}
     shown = indent(table([dict(zip(columns, pair, strict=True)) for pair in rows[:MAX_ROWS]], columns), "  ")
     return f"{shown}\n  and {len(rows) - MAX_ROWS} more" if len(rows) > MAX_ROWS else shown
@@ -113,29 +115,29 @@ def unscaled(weight: np.ndarray, gain: float, fan_in: int) -> np.ndarray:
     return weight * (math.sqrt(fan_in) / gain)
 
 
-def require(what: str, settings: dict[str, Any], name: str, allowed: Sequence[Any], why: str) -> None:
+def require(source: str, settings: dict[str, Any], name: str, allowed: Sequence[Any], why: str) -> None:
     """Raise WeightsError unless a setting is absent or one of those allowed; names the setting."""
     if name in settings and settings[name] not in allowed:
         shown = " or ".join(repr(value) for value in allowed)
         raise WeightsError(
-            f"{what}: its setting {name} = {_shown(settings[name])} cannot be represented: {why} ({shown})."
+            f"{source}: its setting {name} = {_shown(settings[name])} cannot be represented: {why} ({shown})."
         )
 
 
-def number(what: str, settings: dict[str, Any], name: str, default: float, least: float = 0) -> Any:
+def number(source: str, settings: dict[str, Any], name: str, default: float, least: float = 0) -> Any:
     """A setting that is a number, not below ``least``; whole if the default is.
 
     Raises:
         WeightsError: it is something else; names the setting.
     """
     value = settings.get(name, default)
-    whole = isinstance(default, int)
-    if isinstance(value, float) and whole and value.is_integer():
+    is_integer = isinstance(default, int)
+    if isinstance(value, float) and is_integer and value.is_integer():
         value = int(value)
-    kinds = (int,) if whole else (int, float)
+    kinds = (int,) if is_integer else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < 2**31:
-        kind = "a whole number" if whole else "a number"
-        raise WeightsError(f"{what}: its setting {name} = {_shown(value)}: must be {kind} of at least {least}.")
+        kind = "a whole number" if is_integer else "a number"
+        raise WeightsError(f"{source}: its setting {name} = {_shown(value)}: must be {kind} of at least {least}.")
     return value
 
 

@@ -17,7 +17,7 @@ from stylegen.config_json import differences, from_json, to_json
 from stylegen.convolution import tracing_for, trilinear_convolve
 from stylegen.evaluation import evaluate_run, generated_set, metric_names
 from stylegen.evaluation.measure import Result
-from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.export import stablehlo
 from stylegen.metrics import extractors
 from stylegen.networks.build import build_networks
@@ -240,7 +240,7 @@ def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_g
     # A step of 1e-4 is below bfloat16's resolution: drawn in bfloat16 these lengths are hundreds of times as great.
     distance = extractors.open_distance("random_vgg")
     for metric in metric_names.parse_list("ppl16_zfull,ppl16_wend"):
-        results = [measure_path(metric, x, distance) for x in (G, low)]
+        results = [measure_ppl(metric, x, distance) for x in (G, low)]
         assert results[1].value == results[0].value > 0
         assert {"compute_dtype": "float32", "precision": "highest"}.items() <= results[1].provenance["fakes"].items()
 
@@ -264,7 +264,7 @@ def test_values_of_another_precision_are_not_mixed(tmp_path):
         evaluate_run.record(tmp_path, 1000, [result])
     lines = evaluate_run.read_record(evaluate_run.record_path(tmp_path, "ppl16_zend"))
     assert [line["value"] for line in lines] == [20_000.0, 37.5]
-    assert len({evaluate_run.way(line["provenance"]) for line in lines}) == 2
+    assert len({evaluate_run.protocol(line["provenance"]) for line in lines}) == 2
 
 
 def test_runs_of_before_there_was_a_precision_resume():

@@ -197,7 +197,7 @@ def test_path_length(toy_generator, in_a_folder):
         ("--run toy_bedrooms --metrics is10 --cutoff -1 --extractor random_vgg", "cutoff = -1: must be the number"),
         ("--images mixed -A --metrics swd", "not all of one size .* give --resolution"),
         ("--images broken -A --metrics swd", "broken: 0.png cannot be read as an image"),
-        ("--images small.npy -A --metrics swd", "swd compares square pictures of one size; these are 8x8x3"),
+        ("--images small.npy -A --metrics swd", "swd compares square images of one size; these are 8x8x3"),
         ("A-A --metrics fid --extractor random_vgg --weights A.npy", "random_vgg takes no weights"),
         ("A-A --metrics swd --kimg 3", "go with --run"),
         ("--run nothing --metrics swd", "nothing: no such run directory or file"),

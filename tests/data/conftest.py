@@ -14,7 +14,7 @@ from tests.support.paths import SHARED
 
 
 def _photo(seed: int, size: tuple[int, int] = (40, 32), mode: str = "RGB") -> Image.Image:
-    """A picture with large shapes and some noise, width and height as given."""
+    """An image with large shapes and some noise, width and height as given."""
     rng = np.random.default_rng(seed)
     bands = len(Image.new(mode, (1, 1)).getbands())
     coarse = rng.integers(0, 256, (5, 5, bands), np.uint8)

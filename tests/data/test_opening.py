@@ -8,8 +8,8 @@ import pytest
 from stylegen.config import Config, DataConfig
 from stylegen.data import DataError, make_pipeline, open_source
 from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.lsun import LsunOrigin
-from stylegen.data.raw.opening import ToyOrigin, open_origin
+from stylegen.data.raw.lsun import LsunDataset
+from stylegen.data.raw.opening import ToyDataset, open_raw
 
 
 def config(resolution=16, num_classes=0, image_channels=3, **data):
@@ -41,11 +41,11 @@ def test_toy_bedrooms_have_classes_when_asked():
 def test_toy_bedrooms_drawn_otherwise_are_other_data(monkeypatch):
     from stylegen.data.toy import bedrooms
 
-    before, identity = open_source(config(num_images=9)).fingerprint, ToyOrigin(9, 16).identity
+    before, identity = open_source(config(num_images=9)).fingerprint, ToyDataset(9, 16).identity
     assert open_source(config(32, num_images=9)).fingerprint == before != open_source(config(num_images=8)).fingerprint
     monkeypatch.setattr(bedrooms, "DRAWING_VERSION", bedrooms.DRAWING_VERSION + 1)
     assert open_source(config(num_images=9)).fingerprint != before
-    assert ToyOrigin(9, 16).identity != identity
+    assert ToyDataset(9, 16).identity != identity
 
 
 def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
@@ -61,12 +61,12 @@ def test_toy_bedrooms_in_memory_are_those_that_are_drawn():
 
 def test_an_lsun_archive_is_prepared_on_first_use(make_lsun, photo_bytes, tmp_path, capsys):
     make_lsun(photo_bytes(5))
-    wanted = config(source="lsun", path=str(tmp_path))
-    source = open_source(wanted)
+    run_config = config(source="lsun", path=str(tmp_path))
+    source = open_source(run_config)
     assert (tmp_path / "stylegen-bedroom-train-16" / "prepared.json").is_file()
     assert source.num_images == 5 and "lsun_bedroom train" in source.description
     assert "is prepared already" not in capsys.readouterr().err
-    again = open_source(wanted)
+    again = open_source(run_config)
     assert again.fingerprint == source.fingerprint and "images/s" not in capsys.readouterr().err
     np.testing.assert_array_equal(first_batch(again)["image"], first_batch(source)["image"])
 
@@ -88,7 +88,7 @@ def test_image_folders_and_cifar_are_prepared_too(tmp_path, photo):
 
 
 def test_a_larger_prepared_set_serves_smaller_resolutions(make_lsun, photo_bytes, tmp_path):
-    prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "p", Options(32), workers=1)
+    prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "p", Options(32), workers=1)
     source = open_source(config(16, source="lsun", path=str(tmp_path / "p")))
     large, small = source.read(np.arange(3), 32)["image"], source.read(np.arange(3), 16)["image"]
     means = large.reshape(3, 16, 2, 16, 2, 3).mean(axis=(2, 4))
@@ -98,7 +98,7 @@ def test_a_larger_prepared_set_serves_smaller_resolutions(make_lsun, photo_bytes
 
 
 def test_what_does_not_fit_is_a_sentence_that_names_the_field(make_lsun, photo_bytes, tmp_path):
-    prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "p", Options(16), workers=1)
+    prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "p", Options(16), workers=1)
     path = str(tmp_path / "p")
     for wrong, sentence in [
         (config(source="lsun"), "data.path is not set: data.source lsun needs it"),
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_a_sentence_that_names_the_field(make_lsun, photo_b
 
 
 def test_the_number_of_classes_must_agree(tmp_path):
-    prepare(ToyOrigin(8, 16), tmp_path, Options(16), workers=1)
+    prepare(ToyDataset(8, 16), tmp_path, Options(16), workers=1)
     assert open_source(config(source="images", path=str(tmp_path), num_classes=6)).class_names[0] == "red"
     assert open_source(config(source="images", path=str(tmp_path))).num_images == 8
     with pytest.raises(DataError, match="num_classes = 4: .* has 6 classes; set num_classes 6, or 0"):
@@ -193,8 +193,8 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
 
     from stylegen.data import imaging
 
-    wanted = config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder), num_classes=2)
-    source = open_source(wanted)
+    run_config = config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder), num_classes=2)
+    source = open_source(run_config)
     assert (source.num_images, source.class_names) == (7, ("a", "b"))
     raw = tfds.builder("tiny_photos", data_dir=str(tfds_folder)).as_data_source("train")
     for r in (8, 16):
@@ -203,8 +203,8 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
             square = imaging.crop_and_resize(imaging.from_array(example["image"], 3), 16, "center-crop")
             np.testing.assert_array_equal(image, imaging.pyramid(square, (8, 16))[r])
             assert label == example["label"]
-    grey = open_source(dataclasses.replace(wanted, image_channels=1, num_classes=0))
-    assert first_batch(grey)["image"].shape == (4, 16, 16, 1)
+    gray = open_source(dataclasses.replace(run_config, image_channels=1, num_classes=0))
+    assert first_batch(gray)["image"].shape == (4, 16, 16, 1)
 
 
 def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monkeypatch):
@@ -236,23 +236,23 @@ def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monke
 
 
 def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path):
-    def wanted(**data):
+    def run_config(**data):
         return config(**{"source": "tfds", "tfds_name": "tiny_photos", "path": str(tfds_folder), **data})
 
     with pytest.raises(DataError, match="data.tfds_name = 'no_such_photos': data.path = .* holds no such data set"):
-        open_source(wanted(tfds_name="no_such_photos"))
+        open_source(run_config(tfds_name="no_such_photos"))
     with pytest.raises(DataError, match="data.tfds_name = 'mnist': .* does not hold it prepared"):
-        open_source(wanted(tfds_name="mnist"))
+        open_source(run_config(tfds_name="mnist"))
     with pytest.raises(DataError, match="data.split = 'test': the TFDS data set tiny_photos has train"):
-        open_source(wanted(split="test"))
+        open_source(run_config(split="test"))
     with pytest.raises(DataError, match="num_classes = 3"):
         open_source(config(num_classes=3, source="tfds", tfds_name="tiny_photos", path=str(tfds_folder)))
     info = next(tfds_folder.rglob("dataset_info.json"))
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
     with pytest.raises(DataError, match="it is stored as tfrecord, which has no random access"):
-        open_source(wanted())
+        open_source(run_config())
 
 
-def test_a_prepared_set_is_found_by_what_open_origin_takes(make_lsun, photo_bytes):
+def test_open_raw_refuses_a_path_that_does_not_exist(make_lsun, photo_bytes):
     with pytest.raises(DataError, match="does not exist"):
-        open_origin("lsun", make_lsun(photo_bytes(1)).parent / "nothing")
+        open_raw("lsun", make_lsun(photo_bytes(1)).parent / "nothing")

@@ -12,7 +12,7 @@ from stylegen.data.toy.source import ToySource
 
 
 class Numbered(ImageSource):
-    """Every pixel of picture k is k."""
+    """Every pixel of image k is k."""
 
     resolutions = (8, 16)
     channels = 1
@@ -29,7 +29,7 @@ class Numbered(ImageSource):
 
 
 def shown(count, batch, start=0, num_images=37, **options):
-    """Numbers of the next ``count`` pictures, all processes together; of them what ``positions`` chooses."""
+    """Numbers of the next ``count`` images, all processes together; of them what ``positions`` chooses."""
     pipeline = make_pipeline(Numbered(num_images), 8, batch, start=start, **options)
     labels = [next(pipeline)["label"] for _ in range(-(-count // batch))]
     pipeline.close()
@@ -114,10 +114,10 @@ def test_a_position_far_into_a_long_run_is_reached_at_once():
 
 
 def test_two_processes_read_the_global_batch_between_them():
-    whole = shown(240, batch=24, start=5).reshape(-1, 24)
+    all_positions = shown(240, batch=24, start=5).reshape(-1, 24)
     order = np.random.default_rng(0).permutation(24)
     parts = [shown(240, batch=24, start=5, positions=half).reshape(-1, 12) for half in np.split(order, 2)]
-    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole[:, order])
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), all_positions[:, order])
 
 
 def test_a_run_of_one_process_resumes_on_three():
@@ -151,7 +151,7 @@ def test_batches_have_the_promised_form():
     assert batch["label"].dtype == np.int32 and batch["label"].shape == (4,)
 
 
-def test_a_picture_keeps_its_identity_when_the_resolution_changes():
+def test_an_image_keeps_its_identity_when_the_resolution_changes():
     source = ToySource(50, 32)
     large, small = (next(make_pipeline(source, r, 20, start=7, workers=0)) for r in (32, 16))
     means = large["image"].reshape(20, 16, 2, 16, 2, 3).mean(axis=(2, 4))
@@ -169,10 +169,10 @@ def test_wrong_requests_are_sentences():
 def test_an_error_in_a_reader_thread_reaches_the_loop():
     class Broken(Numbered):
         def _read(self, indices, resolution):
-            raise DataError("picture 3 is damaged")
+            raise DataError("image 3 is damaged")
 
     pipeline = make_pipeline(Broken(5), 8, 4)
-    with pytest.raises(DataError, match="picture 3 is damaged"):
+    with pytest.raises(DataError, match="image 3 is damaged"):
         next(pipeline)
     pipeline.close()
 
@@ -196,5 +196,5 @@ def test_a_program_that_ends_with_an_open_pipeline_ends_quietly():
         "p = make_pipeline(ToySource(9, 8), 8, 4)\n"
         "next(p)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

@@ -1,4 +1,4 @@
-"""Features and generated pictures are the same on one device and on two."""
+"""Features and generated images are the same on one device and on two."""
 
 import subprocess
 import sys
@@ -33,11 +33,11 @@ print("alike")
 
 
 def test_one_and_two_devices():
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
         env=with_devices(2),
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "alike", done.stderr
+    assert process.stdout.strip() == "alike", process.stderr

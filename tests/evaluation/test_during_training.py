@@ -92,9 +92,9 @@ def measured(tmp_path, monkeypatch, make_generator):
         value = values.pop(0)
         if isinstance(value, Exception):
             raise value
-        made = {"extractor": {"extractor": "random_vgg"}, "metric": {}, "fakes": {"psi": psi[0]}}
+        provenance = {"extractor": {"extractor": "random_vgg"}, "metric": {}, "fakes": {"psi": psi[0]}}
         names = ("pr1k3_precision", "pr1k3_recall", "swd8")
-        return [Result(name, number, made) for name, number in zip(names, value, strict=True)]
+        return [Result(name, number, provenance) for name, number in zip(names, value, strict=True)]
 
     monkeypatch.setattr(metrics, "_results", results)
 
@@ -127,7 +127,7 @@ def test_the_best_is_among_those_that_were_measured_alike(measured):
     _, text = measure(2000, 0.5, 0.1, 9.0)
     assert "best so far" in text and stylegen.load(folder / during_training.BEST_NAME).kimg == 2
     newest = evaluate_run.read_record(evaluate_run.record_path(folder, "pr1k3_precision"))[-1]
-    alike = metrics._alike(Result("pr1k3_precision", newest["value"], newest["provenance"]))
+    alike = metrics._comparable_lines(Result("pr1k3_precision", newest["value"], newest["provenance"]))
     assert [line["value"] for line in alike] == [0.3, 0.5]
 
 
@@ -211,5 +211,5 @@ def test_ticks():
     assert plot.ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert plot.ticks(0.013, 0.029) == pytest.approx([0.01, 0.015, 0.02, 0.025, 0.03])
     for low, high in ((3, 3), (0, 0), (-5, 1e6), (1e-9, 2e-9)):
-        found = plot.ticks(low, high)
-        assert 2 <= len(found) <= 8 and found[0] <= low and found[-1] >= high
+        ticks = plot.ticks(low, high)
+        assert 2 <= len(ticks) <= 8 and ticks[0] <= low and ticks[-1] >= high

@@ -11,12 +11,11 @@ import stylegen
 from stylegen.cli import evaluate
 from stylegen.data.source import ImageSource
 from stylegen.data.toy.source import ToySource
-from stylegen.evaluation import EvaluationError, evaluate_run, image_sets
-from stylegen.evaluation import metric_names as names
+from stylegen.evaluation import EvaluationError, evaluate_run, image_sets, metric_names
 from stylegen.evaluation.generated_set import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import ArraySet, SourceSet
 from stylegen.evaluation.measure import Result, measure
-from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.metrics import extractors
 from stylegen.metrics.extractors import Distance
 from stylegen.runs.checkpoint import Checkpointer
@@ -27,7 +26,7 @@ from tests.support.configs import tiny_config
 
 
 class Numbered(ImageSource):
-    """Pictures whose pixels are their numbers, brighter to the right; classes by number."""
+    """Images whose pixels are their numbers, brighter to the right; classes by number."""
 
     num_images, resolutions, channels = 10, (4, 8), 3
     class_names = ("even", "odd")
@@ -44,41 +43,45 @@ def test_source_in_a_random_order_with_mirror_images():
     order = plain.read(np.arange(10))[:, 0, 0, 0] // 10
     assert sorted(order) == list(range(10)) and list(order) != list(range(10))
     np.testing.assert_array_equal(order, np.random.RandomState(0).permutation(10))
-    both = mirrored.read(np.arange(20))
+    with_mirrors = mirrored.read(np.arange(20))
     assert mirrored.count == 20 and plain.provenance != mirrored.provenance
-    flipped = both[:, 0, 0, 0] > both[:, 0, 7, 0]
+    flipped = with_mirrors[:, 0, 0, 0] > with_mirrors[:, 0, 7, 0]
     assert flipped.sum() == 10
-    assert sorted(both[flipped][:, 0, 7, 0] // 10) == sorted(both[~flipped][:, 0, 0, 0] // 10) == list(range(10))
+    assert (
+        sorted(with_mirrors[flipped][:, 0, 7, 0] // 10)
+        == sorted(with_mirrors[~flipped][:, 0, 0, 0] // 10)
+        == list(range(10))
+    )
 
 
 def test_labels_are_as_frequent_as_in_the_data():
     labels = SourceSet(Numbered(), 8, False, "center-crop").labels(3000, seed=0)
-    assert labels.mean() == pytest.approx(0.9, abs=0.03)  # one picture of ten is of class 0
+    assert labels.mean() == pytest.approx(0.9, abs=0.03)  # one image of ten is of class 0
 
 
-def test_generated_pictures_are_those_of_their_seeds(make_generator):
+def test_generated_images_are_those_of_their_seeds(make_generator):
     G = make_generator()
     for drawing in (Drawing(), Drawing(psi=0.5, cutoff=2, noise="const", first_seed=7)):
-        found = np.asarray(GeneratedSet(G, drawing).read(np.arange(3, 6)))
+        drawn = np.asarray(GeneratedSet(G, drawing).read(np.arange(3, 6)))
         seeds = range(drawing.first_seed + 3, drawing.first_seed + 6)
         expected = stylegen.sample(G, seeds, psi=drawing.psi, cutoff=drawing.cutoff, noise=drawing.noise)
         # Rounding to a whole number may fall either way.
-        assert np.abs(found.astype(int) - expected).max() <= 1
+        assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
-def test_pictures_of_an_earlier_stage_are_enlarged(make_generator):
+def test_images_of_an_earlier_stage_are_enlarged(make_generator):
     G = make_generator(stage=8, alpha=0.3)
-    found = np.asarray(GeneratedSet(G, Drawing(), 16).read(np.arange(2)))
+    drawn = np.asarray(GeneratedSet(G, Drawing(), 16).read(np.arange(2)))
     expected = stylegen.sample(G, [0, 1], noise="random").repeat(2, axis=1).repeat(2, axis=2)
-    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
 def test_classes(make_generator):
     G = make_generator(classes=3)
     labels = np.array([2, 0, 1, 1])
-    found = np.asarray(GeneratedSet(G, Drawing(), labels=labels).read(np.arange(4)))
+    drawn = np.asarray(GeneratedSet(G, Drawing(), labels=labels).read(np.arange(4)))
     expected = stylegen.sample(G, range(4), labels=labels, noise="random")
-    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
     with pytest.raises(EvaluationError, match="3 classes; their frequencies are taken from the data"):
         GeneratedSet(G, Drawing())
 
@@ -86,18 +89,18 @@ def test_classes(make_generator):
 def test_refusals_come_before_the_work(make_generator):
     fakes = ArraySet(np.zeros((4, 8, 8, 3), np.uint8))
     with pytest.raises(EvaluationError, match="fid compares with real images; there are none"):
-        measure([names.parse("fid", everything=True)], fakes, None, None)
+        measure([metric_names.parse("fid", everything=True)], fakes, None, None)
     with pytest.raises(EvaluationError, match="fid needs a feature extractor"):
-        measure([names.parse("fid", everything=True)], fakes, fakes, None)
+        measure([metric_names.parse("fid", everything=True)], fakes, fakes, None)
     with pytest.raises(EvaluationError, match="psi = nan"):
         GeneratedSet(make_generator(), Drawing(psi=float("nan")))
-    with pytest.raises(EvaluationError, match=r"array holds pictures of 4 channels; wanted 1 or 3"):
+    with pytest.raises(EvaluationError, match=r"array holds images of 4 channels; wanted 1 or 3"):
         ArraySet(np.zeros((4, 8, 8, 4), np.uint8))
 
 
 def result(value, extractor="random_vgg", count=10) -> Result:
-    made = {"metric": {"name": "fid10"}, "extractor": {"extractor": extractor}, "fakes": {"count": count}}
-    return Result("fid10", value, made | {"reals": {"fingerprint": "x"}})
+    provenance = {"metric": {"name": "fid10"}, "extractor": {"extractor": extractor}, "fakes": {"count": count}}
+    return Result("fid10", value, provenance | {"reals": {"fingerprint": "x"}})
 
 
 def test_record(tmp_path):
@@ -138,14 +141,14 @@ def test_every_snapshot_of_a_run(run, tmp_path, monkeypatch):
     newest = json.loads((tmp_path / "out.json").read_text())["swd16"]
     assert newest["kimg"] == 5 and newest["provenance"]["fakes"]["drawn_at"] == 16
     assert evaluate.main([*command.split(), "--all"]) == 0
-    both = json.loads((tmp_path / "out.json").read_text())["swd16"]
-    assert [entry["kimg"] for entry in both] == [1, 5] and both[1]["value"] == newest["value"]
-    assert both[0]["provenance"]["fakes"]["drawn_at"] == 8  # enlarged to 16
+    all_snapshots = json.loads((tmp_path / "out.json").read_text())["swd16"]
+    assert [entry["kimg"] for entry in all_snapshots] == [1, 5] and all_snapshots[1]["value"] == newest["value"]
+    assert all_snapshots[0]["provenance"]["fakes"]["drawn_at"] == 8  # enlarged to 16
     lines = evaluate_run.read_record(evaluate_run.record_path(run, "swd16"))
-    assert [(line["nimg"], line["value"]) for line in lines] == [(e["kimg"] * 1000, e["value"]) for e in both]
+    assert [(line["nimg"], line["value"]) for line in lines] == [(e["kimg"] * 1000, e["value"]) for e in all_snapshots]
 
 
-def test_features_and_pictures_in_one_pass(make_generator):
+def test_features_and_images_in_one_pass(make_generator):
     """Metrics together give what each gives alone."""
     source = ToySource(20, 16)
     reals = SourceSet(source, 16, False, "center-crop")
@@ -153,14 +156,14 @@ def test_features_and_pictures_in_one_pass(make_generator):
     class Counting(GeneratedSet):
         read_so_far = 0
 
-        def read(self, places):
-            self.read_so_far += len(places)
-            return super().read(places)
+        def read(self, positions):
+            self.read_so_far += len(positions)
+            return super().read(positions)
 
     fakes = Counting(make_generator(), Drawing())
 
     class Means:
-        """Stands in for an extractor: mean colours."""
+        """Stands in for an extractor: mean colors."""
 
         name, batch, provenance = "inception", 8, {"extractor": "means"}
         passes = 0
@@ -170,7 +173,7 @@ def test_features_and_pictures_in_one_pass(make_generator):
             features = np.asarray(images, np.float32).mean(axis=(1, 2))
             return {name: features * (2 if name == "logits" else 1) for name in names}
 
-    metrics = names.parse_list("fid12,kid8,is12,swd4,pr,dc", everything=True)
+    metrics = metric_names.parse_list("fid12,kid8,is12,swd4,pr,dc", everything=True)
     metrics = [dataclasses.replace(m, fakes=m.fakes or 10, reals=m.reals or 20) for m in metrics]
     extractor = Means()
     together = measure(metrics, fakes, reals, extractor)
@@ -181,7 +184,7 @@ def test_features_and_pictures_in_one_pass(make_generator):
     assert image_sets.shuffled(5).tolist() == np.random.RandomState(0).permutation(5).tolist()
 
 
-def test_path_lengths_of_an_earlier_stage_are_of_enlarged_pictures(make_generator):
+def test_path_lengths_of_an_earlier_stage_are_of_enlarged_images(make_generator):
     """As those of a run's first stages are: of 4 pixels the distance's network would see nothing."""
 
     class Squares(Distance):
@@ -191,27 +194,27 @@ def test_path_lengths_of_an_earlier_stage_are_of_enlarged_pictures(make_generato
             return (a - b).__pow__(2).mean((1, 2, 3))
 
     G = make_generator()
-    (metric,) = names.parse_list("ppl8_wend")
+    (metric,) = metric_names.parse_list("ppl8_wend")
     early = dataclasses.replace(G, resolution=4)
-    result = measure_path(metric, early, Squares({}, None))
+    result = measure_ppl(metric, early, Squares({}, None))
     assert result.value > 0
     assert result.provenance["fakes"]["resolution"] == 16 and result.provenance["fakes"]["drawn_at"] == 4
-    assert np.isfinite(measure_path(metric, early, extractors.open_distance("random_vgg")).value)
+    assert np.isfinite(measure_ppl(metric, early, extractors.open_distance("random_vgg")).value)
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("changes", "message"),
     [
         ({"classes": 3}, "path lengths of class-conditional generators are not supported"),
-        ({"channels": 4}, "sees grey or RGB pictures, not 4 channels"),
-        ({"resolution": 8}, "sees pictures of 16 pixels at least, and these have 8"),
+        ({"channels": 4}, "sees gray or RGB images, not 4 channels"),
+        ({"resolution": 8}, "sees images of 16 pixels at least, and these have 8"),
     ],
 )
-def test_path_lengths_are_refused_before_anything_is_measured(asked, message, make_generator, monkeypatch):
+def test_path_lengths_are_refused_before_anything_is_measured(changes, message, make_generator, monkeypatch):
     monkeypatch.setattr(evaluate_run, "measure", lambda *_, **__: pytest.fail("measured"))
-    metrics = names.parse_list("swd16,ppl8_wend")
+    metrics = metric_names.parse_list("swd16,ppl8_wend")
     with pytest.raises(EvaluationError, match=message):
-        evaluate_run.evaluate_generator(make_generator(**asked), metrics, ToySource(20, 16), extractor=None)
+        evaluate_run.evaluate_generator(make_generator(**changes), metrics, ToySource(20, 16), extractor=None)
 
 
 def test_several_outputs_of_one_pass():
@@ -221,8 +224,8 @@ def test_several_outputs_of_one_pass():
 
     images = np.random.default_rng(0).integers(0, 256, (extractors.BATCH + 3, 4, 4, 3), np.uint8)
     extractor = extractors.Extractor("inception", 3, {}, forward, np.float32(1))
-    found = extractor.outputs(images, ["logits", "features"])
-    np.testing.assert_allclose(found["features"], images.mean((1, 2)) + 1, rtol=1e-5)
-    np.testing.assert_allclose(found["logits"], 2 * images.mean((1, 2)), rtol=1e-5)
+    outputs = extractor.outputs(images, ["logits", "features"])
+    np.testing.assert_allclose(outputs["features"], images.mean((1, 2)) + 1, rtol=1e-5)
+    np.testing.assert_allclose(outputs["logits"], 2 * images.mean((1, 2)), rtol=1e-5)
     with pytest.raises(extractors.MetricError, match="has no scores"):
         extractor.outputs(images, ["features", "scores"])

@@ -92,17 +92,17 @@ def fuzz(seed, count):
     """Read mutated files in a process of its own, with a limit on memory; what was found."""
     command = [sys.executable, "-m", "tests.support.fuzz_pickles", "--seed", str(seed), "--count", str(count)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
+    return json.loads(process.stdout.splitlines()[-1])
 
 
-def check(found, count):
-    assert found["files"] == count
-    assert found["unexpected"] == []
-    assert found["events"] == [], "something in a file was run"
-    assert found["refused"] > count // 2 and found["read"] > 0
-    assert len(found["sentences"]) > 20
+def check(summary, count):
+    assert summary["files"] == count
+    assert summary["unexpected"] == []
+    assert summary["events"] == [], "something in a file was run"
+    assert summary["refused"] > count // 2 and summary["read"] > 0
+    assert len(summary["sentences"]) > 20
 
 
 def test_mutated_files():

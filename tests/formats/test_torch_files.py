@@ -45,20 +45,20 @@ def tensor_pickle(numel=6, offset=0, size=(2, 3), stride=(3, 1), kind="FloatStor
 @pytest.mark.parametrize("name", ["zip.pt", "legacy.pth"])
 def test_files_of_torch(name):
     """Written by tests/references/make_metrics.py: floats, halves, integers, and strided views of one storage."""
-    found = read_state_dict(FOLDER / name)
+    tensors = read_state_dict(FOLDER / name)
     with np.load(FOLDER / "state.npz") as expected:
-        assert list(found) == expected.files
+        assert list(tensors) == expected.files
         for key in expected.files:
-            assert found[key].dtype == expected[key].dtype
-            np.testing.assert_array_equal(found[key], expected[key])
-            assert found[key].flags.writeable
-    assert found["transposed"].shape == (6, 4) and found["1.num_batches_tracked"].shape == ()
+            assert tensors[key].dtype == expected[key].dtype
+            np.testing.assert_array_equal(tensors[key], expected[key])
+            assert tensors[key].flags.writeable
+    assert tensors["transposed"].shape == (6, 4) and tensors["1.num_batches_tracked"].shape == ()
 
 
 def test_a_file_by_hand(tmp_path):
     numbers = np.arange(6, dtype=np.float32)
-    found = read_state_dict(archive(tmp_path / "x.pt", tensor_pickle(), **{"data/0": numbers.tobytes()}))
-    np.testing.assert_array_equal(found["x"], numbers.reshape(2, 3))
+    tensors = read_state_dict(archive(tmp_path / "x.pt", tensor_pickle(), **{"data/0": numbers.tobytes()}))
+    np.testing.assert_array_equal(tensors["x"], numbers.reshape(2, 3))
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy"])
@@ -126,9 +126,9 @@ def test_other_files(tmp_path):
         read_state_dict(archive(tmp_path / "list.pt", pickle.dumps([1, 2], 2)))
     with pytest.raises(WeightsError, match="something else than a state dict"):
         read_state_dict(archive(tmp_path / "dict.pt", pickle.dumps(OrderedDict(a=1), 2)))
-    whole = (FOLDER / "legacy.pth").read_bytes()
-    for length in (10, 200, len(whole) - 4):
-        (tmp_path / "cut.pth").write_bytes(whole[:length])
+    complete = (FOLDER / "legacy.pth").read_bytes()
+    for length in (10, 200, len(complete) - 4):
+        (tmp_path / "cut.pth").write_bytes(complete[:length])
         with pytest.raises(WeightsError):
             read_state_dict(tmp_path / "cut.pth")
 
@@ -144,5 +144,5 @@ def test_a_flipped_bit_is_noticed(tmp_path):
 
 def test_a_dict_around_the_state_dict(tmp_path):
     data = b"\x80\x02}X\x0a\x00\x00\x00state_dict" + tensor_pickle()[2:-1] + b"s."
-    found = read_state_dict(archive(tmp_path / "x.pt", data, **{"data/0": np.arange(6, dtype=np.float32).tobytes()}))
-    assert list(found) == ["x"]
+    tensors = read_state_dict(archive(tmp_path / "x.pt", data, **{"data/0": np.arange(6, dtype=np.float32).tobytes()}))
+    assert list(tensors) == ["x"]

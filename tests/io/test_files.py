@@ -14,27 +14,27 @@ from stylegen.io import files
 
 def tree(folder: Path) -> dict[str, str | None]:
     """Every path below a folder, with the text of files."""
-    found = sorted(folder.rglob("*"))
-    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else None for path in found}
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else None for path in paths}
 
 
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple[str, str]]:
     """(fsync or replace, name) in their order; the name of what is synced, or of the place that is taken."""
-    found: list[tuple[str, str]] = []
+    recorded: list[tuple[str, str]] = []
     fsync, replace = os.fsync, os.replace
 
     def synced(descriptor: int) -> None:
-        found.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        recorded.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
         fsync(descriptor)
 
     def replaced(source, target) -> None:
-        found.append(("replace", Path(target).name))
+        recorded.append(("replace", Path(target).name))
         replace(source, target)
 
     monkeypatch.setattr(files.os, "fsync", synced)
     monkeypatch.setattr(files.os, "replace", replaced)
-    return found
+    return recorded
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -80,9 +80,9 @@ def test_a_new_folder_comes_by_one_rename_after_all_that_is_in_it(tmp_path, call
         (partial / "b.txt").write_text("b")
         assert not (tmp_path / "in" / "run").exists()
     assert tree(tmp_path / "in") == {"run": None, "run/b.txt": "b", "run/deep": None, "run/deep/a.txt": "a"}
-    place = calls.index(("replace", "run"))
-    assert {name for _, name in calls[:place]} > {"a.txt", "b.txt", "deep"}
-    assert calls[place + 1 :] == [("fsync", "in")]
+    position = calls.index(("replace", "run"))
+    assert {name for _, name in calls[:position]} > {"a.txt", "b.txt", "deep"}
+    assert calls[position + 1 :] == [("fsync", "in")]
 
 
 def test_a_folder_that_is_there_keeps_its_other_files_and_gets_the_last_one_last(tmp_path, calls):
@@ -146,9 +146,9 @@ with files.exclusive(Path({str(tmp_path)!r}), RuntimeError("busy")):
 
 def test_nothing_else_in_the_package_renames_or_syncs():
     """One scheme for all: a second one would have its own mistakes, and its own leftovers after a kill."""
-    own = Path(files.__file__)
-    for path in sorted(own.parents[1].rglob("*.py")):
-        if path != own:
+    this_module = Path(files.__file__)
+    for path in sorted(this_module.parents[1].rglob("*.py")):
+        if path != this_module:
             text = path.read_text()
             for call in ("os.replace(", "os.fsync(", '.partial"', '.part"', "NamedTemporaryFile"):
                 assert call not in text, f"{path}: {call} is for io/files.py"

@@ -1,4 +1,4 @@
-"""Grids, labels and files of pictures."""
+"""Grids, labels and files of images."""
 
 import numpy as np
 import pytest
@@ -7,21 +7,21 @@ from PIL import Image
 from stylegen.io import images
 
 
-def pictures(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
+def random_images(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 256, (n, side, side, channels), np.uint8)
 
 
 @pytest.mark.parametrize("channels, mode", [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
 def test_png_keeps_every_channel(tmp_path, channels, mode):
-    (picture,) = pictures(1, channels=channels)
-    images.save_image(picture, tmp_path / "new" / "a.png")
+    (image,) = random_images(1, channels=channels)
+    images.save_image(image, tmp_path / "new" / "a.png")
     with Image.open(tmp_path / "new" / "a.png") as back:
         assert back.mode == mode
-        np.testing.assert_array_equal(np.asarray(back).reshape(4, 4, channels), picture)
+        np.testing.assert_array_equal(np.asarray(back).reshape(4, 4, channels), image)
 
 
 def test_a_grid_is_filled_row_by_row_and_scaled_by_whole_pixels():
-    five = pictures(5)
+    five = random_images(5)
     table = images.grid(five, columns=3, scale=2)
     assert table.shape == (16, 24, 3)
     for i in range(5):
@@ -31,8 +31,8 @@ def test_a_grid_is_filled_row_by_row_and_scaled_by_whole_pixels():
     assert (table[8:, 16:] == 255).all()
 
 
-def test_missing_pictures_are_transparent_where_there_is_alpha():
-    table = images.grid(pictures(3, channels=4), columns=2)
+def test_missing_images_are_transparent_where_there_is_alpha():
+    table = images.grid(random_images(3, channels=4), columns=2)
     assert (table[4:, 4:, 3] == 0).all()
 
 
@@ -42,14 +42,14 @@ def test_columns_of_a_grid(n, columns):
 
 
 def test_save_grid_writes_the_grid(tmp_path):
-    images.save_grid(pictures(4), tmp_path / "fakes000012.png", 2, scale=3)
+    images.save_grid(random_images(4), tmp_path / "fakes000012.png", 2, scale=3)
     with Image.open(tmp_path / "fakes000012.png") as back:
-        np.testing.assert_array_equal(np.asarray(back), images.grid(pictures(4), 2, 3))
+        np.testing.assert_array_equal(np.asarray(back), images.grid(random_images(4), 2, 3))
     assert [path.name for path in tmp_path.iterdir()] == ["fakes000012.png"]
 
 
 def test_a_mixing_grid_has_its_sources_along_the_edges():
-    rows, cols, mixed = pictures(2), pictures(3), pictures(6).reshape(2, 3, 4, 4, 3)
+    rows, cols, mixed = random_images(2), random_images(3), random_images(6).reshape(2, 3, 4, 4, 3)
     table = images.mixing_grid(rows, cols, mixed)
     assert table.shape == (3, 4, 4, 4, 3)
     np.testing.assert_array_equal(table[0, 1:], cols)
@@ -59,9 +59,9 @@ def test_a_mixing_grid_has_its_sources_along_the_edges():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_labels_stand_above_and_left_of_the_pictures(channels):
-    table = pictures(6, side=8, channels=channels).reshape(2, 3, 8, 8, channels)
-    page = images.labelled_grid(table, ["a", "b"], ["1", "2", "3"], scale=4, gap=5)
+def test_labels_stand_above_and_left_of_the_images(channels):
+    table = random_images(6, side=8, channels=channels).reshape(2, 3, 8, 8, channels)
+    page = images.labeled_grid(table, ["a", "b"], ["1", "2", "3"], scale=4, gap=5)
     left, top = page.shape[1] - 3 * 32 - 5, page.shape[0] - 2 * 32 - 5
     for i, j in np.ndindex(2, 3):
         y, x = top + 32 * i + 5 * (i > 0), left + 32 * j + 5 * (j > 0)
@@ -73,7 +73,7 @@ def test_labels_stand_above_and_left_of_the_pictures(channels):
 
 
 def test_columns_are_wide_enough_for_their_labels():
-    page = images.labelled_grid(pictures(2).reshape(1, 2, 4, 4, 3), ["a"], ["a long label", "another long label"])
+    page = images.labeled_grid(random_images(2).reshape(1, 2, 4, 4, 3), ["a"], ["a long label", "another long label"])
     assert page.shape[1] > 2 * 80
 
 
@@ -81,7 +81,7 @@ def test_comfortable_scale():
     assert [images.comfortable_scale(side) for side in (16, 32, 96, 128, 256)] == [8, 4, 2, 1, 1]
 
 
-def test_what_is_no_picture_is_refused():
+def test_arrays_that_are_no_image_are_refused():
     with pytest.raises(ValueError, match="uint8"):
         images.to_pil(np.zeros((4, 4, 3), np.float32))
 
@@ -118,9 +118,16 @@ def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
 @pytest.mark.parametrize(("shape", "factor"), [((2, 8, 8, 3), 4), ((7, 10, 1), 4), ((2, 5, 6, 3), 3), ((3, 3, 2), 8)])
 def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
     x = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = images.box_mean(x, factor)
+    means = images.box_mean(x, factor)
     h, w = shape[-3:-1]
-    assert found.dtype == np.float32 and found.shape[-3:-1] == (-(-h // factor), -(-w // factor))
-    for i, j in np.ndindex(found.shape[-3:-1]):
+    assert means.dtype == np.float32 and means.shape[-3:-1] == (-(-h // factor), -(-w // factor))
+    for i, j in np.ndindex(means.shape[-3:-1]):
         square = x[..., i * factor : (i + 1) * factor, j * factor : (j + 1) * factor, :].astype(np.float64)
-        np.testing.assert_allclose(found[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)
+        np.testing.assert_allclose(means[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)
+
+
+def test_the_old_name_of_labeled_grid_warns():
+    table = random_images(2).reshape(1, 2, 4, 4, 3)
+    with pytest.warns(DeprecationWarning, match="labelled_grid is now labeled_grid"):
+        page = images.labelled_grid(table, ["a"], ["1", "2"], scale=2)
+    np.testing.assert_array_equal(page, images.labeled_grid(table, ["a"], ["1", "2"], scale=2))

@@ -22,11 +22,13 @@ def test_half_a_line_and_what_is_no_object_are_passed_over(path, tmp_path):
     assert json_lines.read(tmp_path / "absent.jsonl") == []
 
 
-@pytest.mark.parametrize(("nimg", "kept", "beyond"), [(2000, 2, True), (1999, 1, True), (3000, 3, False), (0, 0, True)])
-def test_lines_beyond_the_place_are_dropped(path, nimg, kept, beyond):
+@pytest.mark.parametrize(
+    ("nimg", "remaining", "beyond"), [(2000, 2, True), (1999, 1, True), (3000, 3, False), (0, 0, True)]
+)
+def test_lines_beyond_the_place_are_dropped(path, nimg, remaining, beyond):
     before = path.read_text().splitlines(keepends=True)
     assert json_lines.drop_after(path, nimg) is beyond
-    assert path.read_text() == "".join(before[:kept]), "what is kept stays to the letter, and half a line goes"
+    assert path.read_text() == "".join(before[:remaining]), "what is kept stays to the letter, and half a line goes"
 
 
 def test_what_needs_no_change_is_not_written_again(path):

@@ -60,10 +60,10 @@ def test_a_restart_measures_from_there(now):
 
 
 def test_bytes_and_jobs_of_unknown_size(now):
-    known, unknown = Rate(96_000_000, unit="bytes"), Rate(0, unit="bytes")
+    sized, unsized = Rate(96_000_000, unit="bytes"), Rate(0, unit="bytes")
     now["s"] += 2
-    assert known.line(4_000_000) == "4.0 MB of 96.0 MB, 2.0 MB/s, 46 s left"
-    assert unknown.line(4_000_000) == "4.0 MB, 2.0 MB/s"
+    assert sized.line(4_000_000) == "4.0 MB of 96.0 MB, 2.0 MB/s, 46 s left"
+    assert unsized.line(4_000_000) == "4.0 MB, 2.0 MB/s"
 
 
 def test_batches_pass_and_the_first_does_not_count_towards_the_speed(now):

@@ -11,7 +11,7 @@ from stylegen.io import video
 
 
 def frames(n: int, side: int = 16, channels: int = 3) -> np.ndarray:
-    """Frames of one colour each, from dark to light."""
+    """Frames of one color each, from dark to light."""
     levels = np.linspace(20, 230, n).astype(np.uint8)
     return np.broadcast_to(levels[:, None, None, None], (n, side, side, channels)).copy()
 
@@ -61,10 +61,10 @@ def test_a_folder_holds_single_frames_without_those_of_an_older_longer_video(tmp
 
 @pytest.mark.parametrize("channels, expected", [(1, 100), (2, 255), (3, 100), (4, 255)])
 def test_alpha_is_shown_on_white(tmp_path, channels, expected):
-    picture = np.full((1, 16, 16, channels), 100, np.uint8)
+    frames = np.full((1, 16, 16, channels), 100, np.uint8)
     if channels in (2, 4):
-        picture[..., -1] = 0
-    video.save_video(picture, tmp_path / "one.mp4")
+        frames[..., -1] = 0
+    video.save_video(frames, tmp_path / "one.mp4")
     np.testing.assert_allclose(read_mp4(tmp_path / "one.mp4"), expected, atol=3)
 
 
@@ -81,15 +81,15 @@ def test_a_video_that_fails_leaves_nothing(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["walk.mp4", "walk"])
 def test_frames_are_not_held_in_memory(tmp_path, name):
-    seen: list[weakref.ref] = []
+    references: list[weakref.ref] = []
 
     def many():
         for frame in frames(20):
-            own = frame.copy()
-            seen.append(weakref.ref(own))
-            yield own
-            del own
-            assert sum(ref() is not None for ref in seen) <= 2
+            copy = frame.copy()
+            references.append(weakref.ref(copy))
+            yield copy
+            del copy
+            assert sum(ref() is not None for ref in references) <= 2
 
     assert video.save_video(many(), tmp_path / name, scale=1) == 20
 

@@ -76,21 +76,21 @@ def test_distances_of_given_features():
 def test_inception_and_its_resize():
     """Pictures that are made larger, with logits."""
     run = inception_extractor()._program
-    outputs = run(inception_params(), inputs.pictures(**inputs.SMALL))
+    outputs = run(inception_params(), inputs.images(**inputs.SMALL))
     assert_relatively_close(outputs["features"], "inception_small")
     assert_relatively_close(outputs["logits"], "logits_small")
 
 
 def test_inception_against_pytorch_fid():
     """At its own size, where nothing is resized; pytorch-fid scales pixels by 2/255, TensorFlow by 1/128."""
-    pictures = inputs.pictures(**inputs.EXACT).astype(np.float32)
+    pictures = inputs.images(**inputs.EXACT).astype(np.float32)
     features = jax.jit(inception.features)(inception_params(), 2 * (pictures / 255) - 1)
     assert_relatively_close(features, "pytorch_fid_exact")
 
 
 @pytest.mark.slow
 def test_inception_of_pictures_made_smaller():
-    outputs = inception_extractor()._program(inception_params(), inputs.pictures(**inputs.LARGE))
+    outputs = inception_extractor()._program(inception_params(), inputs.images(**inputs.LARGE))
     assert_relatively_close(outputs["features"], "inception_large")
 
 
@@ -98,7 +98,7 @@ def test_inception_of_pictures_made_smaller():
 def test_distances_of_pictures():
     """From pictures to numbers, on both sides."""
     run = inception_extractor()
-    fakes, reals = (run(inputs.pictures(**x)) for x in (inputs.FAKES, inputs.REALS))
+    fakes, reals = (run(inputs.images(**x)) for x in (inputs.FAKES, inputs.REALS))
     with pytest.warns(UserWarning, match="24 samples are no more than the 2048 features"):
         check_distances(fakes, reals, "images")
 
@@ -106,7 +106,7 @@ def test_distances_of_pictures():
 def test_lpips():
     params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes(dense=False)))
     linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg16.STAGES)]
-    pictures = inputs.pictures(**inputs.SMALL).astype(np.float32) / 127.5 - 1
+    pictures = inputs.images(**inputs.SMALL).astype(np.float32) / 127.5 - 1
     distances = jax.jit(vgg16.perceptual_distance)(
         {"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0)
     )
@@ -117,5 +117,5 @@ def test_lpips():
 def test_vgg16():
     """With its dense layers, whose weights take half a gigabyte."""
     params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes()))
-    features = jax.jit(lambda p, x: vgg16.features(p, vgg16.preprocess(x)))(params, inputs.pictures(**inputs.SMALL))
+    features = jax.jit(lambda p, x: vgg16.features(p, vgg16.preprocess(x)))(params, inputs.images(**inputs.SMALL))
     assert_relatively_close(features, "vgg_small")

@@ -47,16 +47,16 @@ def labels_of(settings, n):
     return np.eye(classes, dtype=np.float32)[np.arange(n) % classes] if classes else None
 
 
-def close(found, expected, tolerance=2e-5):
+def assert_close(actual, expected, tolerance=2e-5):
     expected = np.asarray(expected)
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_allclose(np.asarray(actual), expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 def check_images(G, network, settings, lod=0.0):
     z = np.random.default_rng(3).standard_normal((2, G.z_dim)).astype(np.float32)
     labels = labels_of(settings, 2)
     w = original.run_mapping(network, z, labels)
-    close(G.mapping(z, labels), w)
+    assert_close(G.mapping(z, labels), w)
 
     @jax.jit
     def synthesize(w):
@@ -64,7 +64,7 @@ def check_images(G, network, settings, lod=0.0):
 
     expected = original.run_synthesis(network, w, lod)
     assert np.std(expected) > 0.1 and np.abs(expected[0] - expected[1]).max() > 0.1
-    close(synthesize(w), expected, 1e-4)
+    assert_close(synthesize(w), expected, 1e-4)
 
 
 def check_scores(imported, network, settings):
@@ -73,8 +73,8 @@ def check_scores(imported, network, settings):
     images = np.random.default_rng(4).standard_normal((8, config.resolution, config.resolution, config.image_channels))
     images, labels = images.astype(np.float32), labels_of(settings, 8)
     order = np.array(ops.minibatch_std_order(8, config.discriminator.mbstd_group_size))
-    found = jax.jit(d)(images[order], None if labels is None else labels[order])
-    close(found, original.run_discriminator(network, images, labels)[order], 1e-4)
+    scores = jax.jit(d)(images[order], None if labels is None else labels[order])
+    assert_close(scores, original.run_discriminator(network, images, labels)[order], 1e-4)
 
 
 VARIATIONS = {
@@ -87,7 +87,7 @@ VARIATIONS = {
     "unscaled": {"resolution": 16, "use_wscale": False, "label_size": 2},
     "no noise": {"resolution": 16, "use_noise": False},
     "z as it is": {"resolution": 8, "normalize_latents": False, "mapping_lrmul": 0.1, "mapping_layers": 1},
-    "grey": {"resolution": 8, "num_channels": 1},
+    "gray": {"resolution": 8, "num_channels": 1},
     "fixed": {"resolution": 16, "structure": "fixed"},
 }
 
@@ -106,8 +106,8 @@ def test_the_same_images_and_scores(changes, tmp_path):
     check_images(importing.generator(imported), Gs, settings)
     check_scores(imported, D, settings)
     _, state, _ = importing.state_of(imported)
-    own, averaged = (tree["mapping"]["dense"]["dense0"]["bias"] for tree in (state.g, state.g_ema))
-    np.testing.assert_array_equal(own, G.variables()["mapping/Dense0/bias"])
+    plain, averaged = (tree["mapping"]["dense"]["dense0"]["bias"] for tree in (state.g, state.g_ema))
+    np.testing.assert_array_equal(plain, G.variables()["mapping/Dense0/bias"])
     np.testing.assert_array_equal(averaged, Gs.variables()["mapping/Dense0/bias"])
     np.testing.assert_array_equal(state.w_avg, Gs.variables()["dlatent_avg"])
 
@@ -158,7 +158,7 @@ def test_files_without_components_or_discriminator(tmp_path):
     ]
     imported = importing.read(write(tmp_path / "x.pkl", flat))
     check_images(importing.generator(imported), Gs, TINY)
-    assert imported.d is None and any("no discriminator" in line for line in imported.report.left)
+    assert imported.d is None and any("no discriminator" in line for line in imported.report.remarks)
 
 
 def test_a_file_without_the_mean_of_w(tmp_path):
@@ -167,7 +167,7 @@ def test_a_file_without_the_mean_of_w(tmp_path):
         network.state["variables"] = network.state["variables"][:1]
     imported = importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))
     assert not importing.generator(imported).w_avg.any()
-    assert "Gs dlatent_avg is not in the file; w_avg is zero" in imported.report.left
+    assert "Gs dlatent_avg is not in the file; w_avg is zero" in imported.report.remarks
     Gs.state["variables"].append(("dlatent_avg", np.zeros(7, np.float32)))
     with pytest.raises(WeightsError, match=r"dlatent_avg \[6\] +dlatent_avg \[7\]"):
         importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))
@@ -277,10 +277,10 @@ def test_other_formats_and_networks(version, kind, tmp_path):
 def test_a_mismatch_lists_both_sides(tmp_path):
     G, D, Gs = networks(TINY)
     variables = Gs.state["components"]["synthesis"].state["variables"]
-    found = dict(variables)
-    found["8x8/Conv1/weight"] = np.zeros((3, 3, 5, 4), np.float32)
-    found["8x8/Conv9/weight"] = found.pop("8x8/Conv0_up/weight")
-    variables[:] = found.items()
+    changed = dict(variables)
+    changed["8x8/Conv1/weight"] = np.zeros((3, 3, 5, 4), np.float32)
+    changed["8x8/Conv9/weight"] = changed.pop("8x8/Conv0_up/weight")
+    variables[:] = changed.items()
     with pytest.raises(WeightsError) as caught:
         importing.read(write(tmp_path / "x.pkl", (G, D, Gs)))
     table = [re.split(r"  +", line.strip()) for line in str(caught.value).splitlines()[1:]]
@@ -312,8 +312,8 @@ STRANGE = [
 
 def with_setting(network, name, value):
     """A network and its components with another setting."""
-    parts = {part: with_setting(inner, name, value) for part, inner in network.components.items()}
-    return dataclasses.replace(network, settings={**network.settings, name: value}, components=parts)
+    components = {part: with_setting(inner, name, value) for part, inner in network.components.items()}
+    return dataclasses.replace(network, settings={**network.settings, name: value}, components=components)
 
 
 def check_settings(file, network, names):
@@ -351,7 +351,7 @@ def test_numbers_that_are_not_finite(value, tmp_path):
 
 def reference_networks(arrays, settings, g_name="G", d_name="D"):
     """The networks of a reference file, as the original pickles them."""
-    parts = {"synthesis": {}, "mapping": {}}
+    variables = {"synthesis": {}, "mapping": {}}
     top = {"lod": np.float32(0)}
     d = {}
     for name, value in arrays.items():
@@ -359,10 +359,12 @@ def reference_networks(arrays, settings, g_name="G", d_name="D"):
             d[name.removeprefix("vars/D/")] = value
         elif name.startswith("vars/G/G_"):
             part, _, rest = name.removeprefix("vars/G/G_").partition("/")
-            parts[part][rest] = value
+            variables[part][rest] = value
         elif name.startswith("vars/G/"):
             top[name.removeprefix("vars/G/")] = value
-    components = {part: original.Network(f"G_{part}", f"G_{part}", settings, found) for part, found in parts.items()}
+    components = {
+        part: original.Network(f"G_{part}", f"G_{part}", settings, values) for part, values in variables.items()
+    }
     for_d = {name: value for name, value in settings.items() if name in original.D_DEFAULTS}
     G = original.Network("G", "G_style", settings, top, components)
     return G, original.Network("D", "D_basic", for_d, d), G
@@ -391,16 +393,16 @@ def test_the_reference(name, shared, tmp_path):
     imported = importing.read(path)
     G = importing.generator(imported)
     ws = G.broadcast(G.mapping(arrays["in/z"], arrays.get("in/labels")))
-    close(ws, arrays["out/dlatents"], 1e-4)
+    assert_close(ws, arrays["out/dlatents"], 1e-4)
     synthesize = jax.jit(G.synthesis)
-    close(synthesize(ws), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
+    assert_close(synthesize(ws), arrays["out/lod0/images"].transpose(0, 2, 3, 1), 1e-4)
     if "out/images_psi0.7_cutoff4" in arrays:
         truncated = truncate(ws, G.w_avg, 0.7, 4)
         expected = arrays["out/images_psi0.7_cutoff4"].transpose(0, 2, 3, 1)
-        close(synthesize(truncated), expected, 1e-4)
+        assert_close(synthesize(truncated), expected, 1e-4)
     config, state, _ = importing.state_of(imported)
     d, labels = build_networks(config).discriminator(state.d), arrays.get("in/labels")
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/lod0/images"].transpose(0, 2, 3, 1)[order]
     scores = jax.jit(d)(images, None if labels is None else labels[order])
-    close(scores, arrays["out/lod0/fake_scores"].reshape(-1)[order], 1e-4)
+    assert_close(scores, arrays["out/lod0/fake_scores"].reshape(-1)[order], 1e-4)

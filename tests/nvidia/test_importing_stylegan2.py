@@ -36,41 +36,46 @@ def arrays():
         return dict(file)
 
 
-def of(arrays, network):
+def variables_of_network(arrays, network):
     prefix = f"vars/{network}/"
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def module(kind, settings, variables):
-    made = pickles.Module(kind, settings)
+    result = pickles.Module(kind, settings)
     for name, value in variables.items():
-        made.put(name, value, name.rpartition(".")[2] in BUFFERS)
-    return made
+        result.put(name, value, name.rpartition(".")[2] in BUFFERS)
+    return result
 
 
 def torch_file(arrays, g=G_SETTINGS, d=D_SETTINGS):
     """A file as the training loop of StyleGAN2-ADA writes it; G is not the averaged G."""
-    averaged = of(arrays, "G")
-    own = {name: value * (1 if name.endswith(BUFFERS) else 2) for name, value in averaged.items()}
-    parts = {"G": own, "G_ema": averaged}
-    made = {part: module("Generator", g, variables) for part, variables in parts.items()}
-    return {**made, "D": module("Discriminator", d, of(arrays, "D")), "augment_pipe": None, "training_set_kwargs": {}}
+    averaged = variables_of_network(arrays, "G")
+    plain = {name: value * (1 if name.endswith(BUFFERS) else 2) for name, value in averaged.items()}
+    variables_of = {"G": plain, "G_ema": averaged}
+    generators = {part: module("Generator", g, variables) for part, variables in variables_of.items()}
+    return {
+        **generators,
+        "D": module("Discriminator", d, variables_of_network(arrays, "D")),
+        "augment_pipe": None,
+        "training_set_kwargs": {},
+    }
 
 
 def tensorflow_variables(torch):
     """The same variables under TensorFlow's names, in its layouts."""
-    found = {}
+    variables = {}
     for name, value in torch.items():
         *path, last = name.split(".")
         if last == "resample_filter":
             continue
         if path[:1] == ["synthesis"]:
-            found[f"synthesis/{_layer(path[1:], last)}"] = _value(path[1:], last, value)
+            variables[f"synthesis/{_layer(path[1:], last)}"] = _value(path[1:], last, value)
         elif name == "mapping.w_avg":
-            found["dlatent_avg"] = value
+            variables["dlatent_avg"] = value
         else:
-            found[f"{_layer(path, last)}"] = _value(path, last, value)
-    return found
+            variables[f"{_layer(path, last)}"] = _value(path, last, value)
+    return variables
 
 
 def _layer(path, last):
@@ -107,17 +112,19 @@ def _value(path, last, value):
 def tensorflow_file(arrays):
     g = {"latent_size": 64, "dlatent_size": 64, "mapping_layers": 4, "mapping_fmaps": 64, "label_size": 0}
     g |= {"resolution": 32, "num_channels": 3, "fmap_base": 512, "fmap_max": 64}
-    found = tensorflow_variables(of(arrays, "G"))
-    parts = {
-        part: {name.removeprefix(f"{part}/"): value for name, value in found.items() if name.startswith(f"{part}/")}
+    g_variables = tensorflow_variables(variables_of_network(arrays, "G"))
+    by_component = {
+        part: {
+            name.removeprefix(f"{part}/"): value for name, value in g_variables.items() if name.startswith(f"{part}/")
+        }
         for part in ("synthesis", "mapping")
     }
     kinds = {"synthesis": "G_synthesis_stylegan2", "mapping": "G_mapping"}
-    components = {part: original.Network(part, kinds[part], g, v, version=4) for part, v in parts.items()}
-    own = {"lod": np.float32(0), "dlatent_avg": found["dlatent_avg"]}
-    G = original.Network("G", "G_main", g, own, components, version=4)
+    components = {part: original.Network(part, kinds[part], g, v, version=4) for part, v in by_component.items()}
+    top = {"lod": np.float32(0), "dlatent_avg": g_variables["dlatent_avg"]}
+    G = original.Network("G", "G_main", g, top, components, version=4)
     d = {name: g[name] for name in ("label_size", "resolution", "num_channels", "fmap_base", "fmap_max")}
-    variables = tensorflow_variables(of(arrays, "D"))
+    variables = tensorflow_variables(variables_of_network(arrays, "D"))
     # In the discriminator the first convolution keeps the size, and the second halves it.
     variables = {_halving(name): _unturned(name, value) for name, value in variables.items()}
     return G, original.Network("D", "D_stylegan2", d, variables, version=4), G
@@ -131,8 +138,8 @@ def _unturned(name, value):
     return value[::-1, ::-1] if "Conv0_up" in name and value.ndim == 4 else value
 
 
-def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+def assert_close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("form", ["torch", "tensorflow", "their file"])
@@ -149,18 +156,18 @@ def test_the_reference(form, arrays, tmp_path):
     assert (stage.resolution, stage.alpha, config.generator.block) == (32, 1, "demod")
     G = importing.generator(imported)
     ws = G.broadcast(G.mapping(arrays["in/z"]))
-    close(ws, arrays["out/ws"])
+    assert_close(ws, arrays["out/ws"])
     synthesize = jax.jit(G.synthesis, static_argnames="noise")
     for name, styles, noise in (
         ("images", ws, "const"),
         ("images_no_noise", ws, "none"),
         ("images_psi0.7_cutoff4", truncate(ws, G.w_avg, 0.7, 4), "const"),
     ):
-        close(synthesize(styles, noise=noise), arrays[f"out/{name}"].transpose(0, 2, 3, 1))
+        assert_close(synthesize(styles, noise=noise), arrays[f"out/{name}"].transpose(0, 2, 3, 1))
     d = build_networks(config).discriminator(state.d)
     order = np.array(ops.minibatch_std_order(len(ws), 4))
     images = arrays["out/images"].transpose(0, 2, 3, 1)[order]
-    close(jax.jit(d)(images), arrays["out/fake_scores"].reshape(-1)[order])
+    assert_close(jax.jit(d)(images), arrays["out/fake_scores"].reshape(-1)[order])
 
 
 def test_g_is_not_the_averaged_one(arrays, tmp_path):
@@ -178,25 +185,25 @@ def test_settings_as_stylegan3s_repository_gives_them(arrays, tmp_path):
     path.write_bytes(pickles.dumps(torch_file(arrays, flat)))
     imported = importing.read(path)
     assert imported.config.generator.channel_base == 1024
-    assert imported.report.left == ["features are not clamped here: conv_clamp 256"]
+    assert imported.report.remarks == ["features are not clamped here: conv_clamp 256"]
 
 
 def with_labels(arrays, classes=3):
     """The same networks with classes: random weights for what that adds, under PyTorch's names."""
     rng = np.random.default_rng(0)
-    found = dict(arrays)
+    extended = dict(arrays)
     first = "vars/G/mapping.fc0.weight"
-    found[first] = np.concatenate([found[first], rng.standard_normal((64, 64), np.float32)], axis=1)
-    found["vars/G/mapping.embed.weight"] = rng.standard_normal((64, classes), np.float32)
-    found["vars/G/mapping.embed.bias"] = rng.standard_normal(64, np.float32)
-    found["vars/D/b4.out.weight"] = rng.standard_normal((64, 64), np.float32)
-    found["vars/D/b4.out.bias"] = rng.standard_normal(64, np.float32)
-    found["vars/D/mapping.embed.weight"] = rng.standard_normal((64, classes), np.float32)
-    found["vars/D/mapping.embed.bias"] = rng.standard_normal(64, np.float32)
+    extended[first] = np.concatenate([extended[first], rng.standard_normal((64, 64), np.float32)], axis=1)
+    extended["vars/G/mapping.embed.weight"] = rng.standard_normal((64, classes), np.float32)
+    extended["vars/G/mapping.embed.bias"] = rng.standard_normal(64, np.float32)
+    extended["vars/D/b4.out.weight"] = rng.standard_normal((64, 64), np.float32)
+    extended["vars/D/b4.out.bias"] = rng.standard_normal(64, np.float32)
+    extended["vars/D/mapping.embed.weight"] = rng.standard_normal((64, classes), np.float32)
+    extended["vars/D/mapping.embed.bias"] = rng.standard_normal(64, np.float32)
     for i in range(8):
-        found[f"vars/D/mapping.fc{i}.weight"] = rng.standard_normal((64, 64), np.float32)
-        found[f"vars/D/mapping.fc{i}.bias"] = rng.standard_normal(64, np.float32)
-    return found
+        extended[f"vars/D/mapping.fc{i}.weight"] = rng.standard_normal((64, 64), np.float32)
+        extended[f"vars/D/mapping.fc{i}.bias"] = rng.standard_normal(64, np.float32)
+    return extended
 
 
 def test_classes(arrays, tmp_path):
@@ -227,10 +234,10 @@ def test_what_cannot_be_represented_is_named(changes, message, arrays, tmp_path)
 
 
 def test_another_filter_is_refused(arrays, tmp_path):
-    found = dict(arrays)
+    changed = dict(arrays)
     name = "vars/G/synthesis.b8.conv0.resample_filter"
-    found[name] = np.full_like(found[name], 1 / 16)
-    (tmp_path / "x.pkl").write_bytes(pickles.dumps(torch_file(found)))
+    changed[name] = np.full_like(changed[name], 1 / 16)
+    (tmp_path / "x.pkl").write_bytes(pickles.dumps(torch_file(changed)))
     with pytest.raises(WeightsError, match=r"synthesis.b8.conv0.resample_filter is another filter"):
         importing.read(tmp_path / "x.pkl")
 

@@ -1,4 +1,4 @@
-"""Random weights and pictures that both sides of the comparison draw from a seed; numpy only.
+"""Random weights and images that both sides of the comparison draw from a seed; numpy only.
 
 Every tensor has a stream of its own, named after it, so the order in which a network lists them does not matter.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A weight that keeps activations at a sensible size, statistics of batch normalisation included; float32."""
+    """A weight that keeps activations at a sensible size, statistics of batch normalization included; float32."""
     if name.startswith("Mixed_7c.") and name.endswith(("bn.weight", "bn.bias")):
         # The last block gives what FID sees, and is as small here as with the real weights, some tenths.
         return np.float32(LAST_BLOCK) * tensor("inner" + name, shape)
@@ -28,8 +28,8 @@ def tensors(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return {name: tensor(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def pictures(seed: int, n: int, height: int, width: int, roughness: float = 1.0) -> np.ndarray:
-    """Blobs of colour with grain, uint8 [n, height, width, 3]; ``roughness`` tells one set from another."""
+def images(seed: int, n: int, height: int, width: int, roughness: float = 1.0) -> np.ndarray:
+    """Blobs of color with grain, uint8 [n, height, width, 3]; ``roughness`` tells one set from another."""
     rng = np.random.RandomState(seed)
     coarse = rng.uniform(0, 255, (n, 5, 5, 3))
     rows, columns = (np.linspace(0, 3.999, size) for size in (height, width))

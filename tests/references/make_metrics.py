@@ -3,7 +3,7 @@
     make reference-metrics        # or, in an environment with torch, torchvision, torch-fidelity and pytorch-fid:
     ENV/bin/python tests/references/make_metrics.py
 
-All weights are random and drawn from seeds (``inputs.py``), statistics of batch normalisation included; nothing is
+All weights are random and drawn from seeds (``inputs.py``), statistics of batch normalization included; nothing is
 downloaded. Writes tests/references/metrics: torch.npz with the numbers, and two small state dicts, one of each form
 in which torch saves them. Takes some minutes.
 """
@@ -61,8 +61,8 @@ def inception(folder: str) -> FeatureExtractorInceptionV3:
 
 
 def in_batches(network: torch.nn.Module, images: np.ndarray) -> list[torch.Tensor]:
-    parts = [network(part) for part in channels_first(images).split(16)]
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
+    batches = [network(batch) for batch in channels_first(images).split(16)]
+    return [torch.cat(column) for column in zip(*batches, strict=True)]
 
 
 def distances(fakes: torch.Tensor, reals: torch.Tensor) -> dict[str, float]:
@@ -87,27 +87,27 @@ def distances(fakes: torch.Tensor, reals: torch.Tensor) -> dict[str, float]:
     }
 
 
-def of_inception(found: dict[str, np.ndarray], folder: str) -> None:
+def of_inception(outputs: dict[str, np.ndarray], folder: str) -> None:
     network = inception(folder)
     for name in ("small", "large"):
-        features, logits = network(channels_first(inputs.pictures(**getattr(inputs, name.upper()))))
-        found[f"inception_{name}"], found[f"logits_{name}"] = features.numpy(), logits.numpy()
-    fakes, _ = in_batches(network, inputs.pictures(**inputs.FAKES))
-    reals, _ = in_batches(network, inputs.pictures(**inputs.REALS))
-    found |= {f"images_{name}": np.float64(value) for name, value in distances(fakes, reals).items()}
+        features, logits = network(channels_first(inputs.images(**getattr(inputs, name.upper()))))
+        outputs[f"inception_{name}"], outputs[f"logits_{name}"] = features.numpy(), logits.numpy()
+    fakes, _ = in_batches(network, inputs.images(**inputs.FAKES))
+    reals, _ = in_batches(network, inputs.images(**inputs.REALS))
+    outputs |= {f"images_{name}": np.float64(value) for name, value in distances(fakes, reals).items()}
     pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: network.state_dict()
     other = pytorch_fid.inception.InceptionV3().eval()
-    exact = channels_first(inputs.pictures(**inputs.EXACT)).float() / 255
-    found["pytorch_fid_exact"] = other(exact)[0][:, :, 0, 0].numpy()
+    exact = channels_first(inputs.images(**inputs.EXACT)).float() / 255
+    outputs["pytorch_fid_exact"] = other(exact)[0][:, :, 0, 0].numpy()
 
 
-def of_vgg(found: dict[str, np.ndarray], folder: str) -> None:
+def of_vgg(outputs: dict[str, np.ndarray], folder: str) -> None:
     import torchvision
 
     state = random_state(torchvision.models.vgg16(weights=None))
     network = FeatureExtractorVGG16("vgg", ["fc2_relu"], feature_extractor_weights_path=saved(state, folder))
-    small = channels_first(inputs.pictures(**inputs.SMALL))
-    found["vgg_small"] = network(small)[0].numpy()
+    small = channels_first(inputs.images(**inputs.SMALL))
+    outputs["vgg_small"] = network(small)[0].numpy()
 
     vgg = torchvision.models.vgg16(weights=None)
     vgg.load_state_dict(state)
@@ -117,14 +117,14 @@ def of_vgg(found: dict[str, np.ndarray], folder: str) -> None:
         name: torch.from_numpy(value) for name, value in inputs.tensors(linear).items()
     }
     similarity = lpips.SampleSimilarityLPIPS("lpips")
-    found["lpips_small"] = similarity(small, small.roll(1, 0)).numpy()
+    outputs["lpips_small"] = similarity(small, small.roll(1, 0)).numpy()
 
 
-def of_features(found: dict[str, np.ndarray]) -> None:
+def of_features(outputs: dict[str, np.ndarray]) -> None:
     fakes, reals = (torch.from_numpy(inputs.features(**x)) for x in (inputs.FAKE_FEATURES, inputs.REAL_FEATURES))
-    found |= {f"features_{name}": np.float64(value) for name, value in distances(fakes, reals).items()}
+    outputs |= {f"features_{name}": np.float64(value) for name, value in distances(fakes, reals).items()}
     score = isc_features_to_metric(fakes, splits=10, shuffle=False)
-    found["features_is"] = np.float64(score["inception_score_mean"])
+    outputs["features_is"] = np.float64(score["inception_score_mean"])
 
 
 def state_dicts() -> None:
@@ -143,15 +143,15 @@ def state_dicts() -> None:
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     state_dicts()
-    found: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
-        of_features(found)
-        of_inception(found, folder)
-        of_vgg(found, folder)
+        of_features(outputs)
+        of_inception(outputs, folder)
+        of_vgg(outputs, folder)
     packages = ("torch", "torch-fidelity", "pytorch-fid")
-    found["versions"] = np.array([f"{name} {importlib.metadata.version(name)}" for name in packages])
-    np.savez_compressed(OUT / "torch.npz", **found)
-    for name, value in found.items():
+    outputs["versions"] = np.array([f"{name} {importlib.metadata.version(name)}" for name in packages])
+    np.savez_compressed(OUT / "torch.npz", **outputs)
+    for name, value in outputs.items():
         print(name, value if value.size == 1 else value.shape)
 
 

@@ -76,19 +76,19 @@ def filled(network: nn.Module, prefix: str = "") -> nn.Module:
     return network.eval()
 
 
-def maps(network: nn.Sequential, x: torch.Tensor, places: tuple[int, ...]) -> list[torch.Tensor]:
-    found = []
+def maps(network: nn.Sequential, x: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
+    outputs = []
     for i, layer in enumerate(network):
         x = layer(x)
-        if i in places:
-            found.append(x)
-        if i == places[-1]:
+        if i in layers:
+            outputs.append(x)
+        if i == layers[-1]:
             break
-    return found
+    return outputs
 
 
-def pictures(of: dict) -> torch.Tensor:
-    return torch.from_numpy(inputs.pictures(**of).transpose(0, 3, 1, 2).copy()).float() / 255
+def image_tensor(of: dict) -> torch.Tensor:
+    return torch.from_numpy(inputs.images(**of).transpose(0, 3, 1, 2).copy()).float() / 255
 
 
 def mean_std(x: torch.Tensor, unbiased: bool, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,7 +103,7 @@ def port_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
 
 
 def authors_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """As the authors' Lua code: the content through batch normalisation, the style's plain deviation, n in both."""
+    """As the authors' Lua code: the content through batch normalization, the style's plain deviation, n in both."""
     mean, std = mean_std(style, False, 0.0)
     n, c = content.shape[:2]
     flat = content.reshape(1, n * c, *content.shape[2:])
@@ -112,9 +112,9 @@ def authors_adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
 
 
 def port_coral(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-    """The colour transfer of [3, n] to the colours of [3, m], with the matrix roots by singular values.
+    """The color transfer of [3, n] to the colors of [3, m], with the matrix roots by singular values.
 
-    Its scatter matrices are sums, not means, so it is right for pictures of equally many pixels alone.
+    Its scatter matrices are sums, not means, so it is right for images of equally many pixels alone.
     """
 
     def normal(x):
@@ -142,28 +142,28 @@ def losses(result: list, target: torch.Tensor, styles: list) -> tuple[float, flo
 
 @torch.inference_mode()
 def main() -> None:
-    found: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     vgg, decoder = filled(normalised_vgg()), filled(mirrored_decoder(), "decoder.")
-    content, style = pictures(CONTENT), pictures(STYLE)
+    content, style = image_tensor(CONTENT), image_tensor(STYLE)
     content_maps, style_maps = (maps(vgg, x, RELUS) for x in (content, style))
     for i, x in enumerate(content_maps):
         # Of the large maps a part that has all channels, all borders and the middle.
-        found[f"relu{i + 1}_1"] = (x if i == 3 else x[:, :, :: 2 ** (3 - i), :: 2 ** (3 - i)])[:1, ::4].numpy()
-        found[f"relu{i + 1}_1_shape"] = np.array(x.shape)
+        outputs[f"relu{i + 1}_1"] = (x if i == 3 else x[:, :, :: 2 ** (3 - i), :: 2 ** (3 - i)])[:1, ::4].numpy()
+        outputs[f"relu{i + 1}_1_shape"] = np.array(x.shape)
     port, authors = (f(content_maps[-1], style_maps[-1]) for f in (port_adain, authors_adain))
-    found |= {"port_adain": port[:, ::8].numpy(), "authors_adain": authors[:, ::8].numpy()}
+    outputs |= {"port_adain": port[:, ::8].numpy(), "authors_adain": authors[:, ::8].numpy()}
     result = decoder(port)
-    found["decoded"] = result.numpy()
-    found["losses"] = np.array(losses(maps(vgg, result, RELUS), port, style_maps))
-    found["coral"] = port_coral(style[0].flatten(1), content[0].flatten(1)[:, : 48 * 37]).numpy()[:, ::7]
+    outputs["decoded"] = result.numpy()
+    outputs["losses"] = np.array(losses(maps(vgg, result, RELUS), port, style_maps))
+    outputs["coral"] = port_coral(style[0].flatten(1), content[0].flatten(1)[:, : 48 * 37]).numpy()[:, ::7]
 
     other = filled(plain_vgg(), "features.")
     mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    found["torchvision"] = other((content[:1] - mean) / std)[:, ::4].numpy()
-    found["versions"] = np.array([f"{name} {importlib.metadata.version(name)}" for name in ("torch",)])
+    outputs["torchvision"] = other((content[:1] - mean) / std)[:, ::4].numpy()
+    outputs["versions"] = np.array([f"{name} {importlib.metadata.version(name)}" for name in ("torch",)])
     OUT.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(OUT / "torch.npz", **found)
-    for name, value in found.items():
+    np.savez_compressed(OUT / "torch.npz", **outputs)
+    for name, value in outputs.items():
         print(name, value if value.size < 5 else value.shape)
 
 

@@ -10,19 +10,19 @@ from PIL import Image
 from benchmarks import common
 from studies import few_photographs
 from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.opening import open_origin
+from stylegen.data.raw.opening import open_raw
 from stylegen.data.toy import bedrooms
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Prepared pictures to train on and held-out ones, of drawn rooms in the place of photographs."""
+    """Prepared images to train on and held-out ones, of drawn rooms in the place of photographs."""
     folder = tmp_path_factory.mktemp("study")
     for name, numbers in (("train", range(24)), ("held_out", range(100, 110))):
         (folder / f"raw_{name}").mkdir()
         for i, image in enumerate(bedrooms.render(numbers, 16)):
             Image.fromarray(image).save(folder / f"raw_{name}" / f"{i:03d}.png")
-        prepare(open_origin("images", folder / f"raw_{name}"), folder / name, Options(16), workers=1)
+        prepare(open_raw("images", folder / f"raw_{name}"), folder / name, Options(16), workers=1)
     return folder
 
 
@@ -74,7 +74,7 @@ def test_adas_speed_goes_with_the_budget():
     assert few_photographs.ARMS["mirror_ada"](50.0) == few_photographs.ARMS["ada"](50.0) | {"data.mirror": True}
 
 
-def test_copies_are_found_and_new_pictures_are_not():
+def test_copies_are_found_and_new_images_are_not():
     rng = np.random.RandomState(0)
     train, held_out, new = rng.randn(200, 8), rng.randn(100, 8), rng.randn(300, 8)
     photos = {"train": train, "mirrored": train + 50, "held_out": held_out}
@@ -124,15 +124,15 @@ def test_a_study_runs_and_is_taken_up_again(data, tmp_path, monkeypatch, capsys)
     assert len(json.loads((tmp_path / "study.json").read_text())["results"]) == 2
     trained = []
     monkeypatch.setattr(few_photographs, "train_arm", lambda config: trained.append(config.run.dir) or 1.0)
-    found = few_photographs.run(options(data, tmp_path))
+    study = few_photographs.run(options(data, tmp_path))
     assert len(trained) == 2 and not set(trained) & set(stopped)
-    assert [(x["arm"], x["seed"]) for x in found["results"]] == [
+    assert [(x["arm"], x["seed"]) for x in study["results"]] == [
         ("plain", 1000),
         ("mirror", 1000),
         ("plain", 1001),
         ("mirror", 1001),
     ]
-    assert found["photographs"] == {"train": 24, "mirrored": 24, "held_out": 10}
+    assert study["photographs"] == {"train": 24, "mirrored": 24, "held_out": 10}
     capsys.readouterr()
     few_photographs.run(options(data, tmp_path, table=True))
     assert "mirror" in capsys.readouterr().out
@@ -142,13 +142,13 @@ def test_a_study_runs_and_is_taken_up_again(data, tmp_path, monkeypatch, capsys)
 
 @pytest.mark.slow
 def test_a_run_is_trained_and_measured(data, tmp_path):
-    found = few_photographs.run(options(data, tmp_path, seeds=1, arms="mirror"))
-    (result,) = found["results"]
+    study = few_photographs.run(options(data, tmp_path, seeds=1, arms="mirror"))
+    (result,) = study["results"]
     assert set(few_photographs.COLUMNS) <= set(result) and all(
         np.isfinite(result[key]) for key in few_photographs.COLUMNS
     )
-    assert found["extractor"]["extractor"] == "random_vgg" and set(found["limits"]) >= {"fid", "nearest"}
-    assert found["limits"]["nearest"] == 1
+    assert study["extractor"]["extractor"] == "random_vgg" and set(study["limits"]) >= {"fid", "nearest"}
+    assert study["limits"]["nearest"] == 1
     folder = tmp_path / "study" / "mirror-1000"
     assert (folder / "log.txt").is_file() and not (folder / "checkpoints").exists()
 

@@ -28,20 +28,20 @@ def test_distances_are_total_variations():
 
 
 def test_a_shifted_factor_is_far_and_others_are_not(rooms):
-    data, others = rooms
+    data, other_rooms = rooms
     assert all(value == 0 for value in toy_factors.distances(data, data).values())
-    chance = toy_factors.distances(others, data)
+    chance = toy_factors.distances(other_rooms, data)
     assert 0 < max(chance.values()) < 0.25
     moved = dict(data, floor_y=data["floor_y"] + 1, wall=data["wall"] * [1, 1, 0], has_rug=np.zeros(600, bool))
-    found = toy_factors.distances(moved, data)
-    assert found["floor_y"] == pytest.approx(0.9)
-    assert found["wall"] == pytest.approx(0.9 / 3)  # one of three channels
-    assert found["has_rug"] == pytest.approx(data["has_rug"].mean())
-    assert found["floor"] == found["has_lamp"] == 0
+    distances = toy_factors.distances(moved, data)
+    assert distances["floor_y"] == pytest.approx(0.9)
+    assert distances["wall"] == pytest.approx(0.9 / 3)  # one of three channels
+    assert distances["has_rug"] == pytest.approx(data["has_rug"].mean())
+    assert distances["floor"] == distances["has_lamp"] == 0
 
 
 def test_what_never_comes_is_named_once(rooms):
-    data, others = rooms
+    data, other_rooms = rooms
     assert toy_factors.never(data, data) == []
     dark = dict(data, time=np.where(data["time"] == 2, 0, data["time"]))
     (gone,) = toy_factors.never(dark, data)
@@ -50,7 +50,7 @@ def test_what_never_comes_is_named_once(rooms):
     red_at_night = (data["time"] == 2) & (data["bed_class"] == 0)
     changed = dict(data, time=np.where(red_at_night, 0, data["time"]))
     assert [x["what"] for x in toy_factors.never(changed, data)] == ["bed_class: red, time: night"]
-    assert len(toy_factors.never(others, data)) < 20
+    assert len(toy_factors.never(other_rooms, data)) < 20
 
 
 def test_asked_and_read_classes(rooms):
@@ -73,18 +73,18 @@ def test_the_data_itself_is_all_right(monkeypatch, make_generator, capsys):
     result = toy_factors.compare(G, 400, 1.0, 0)
     toy_factors.show(result)
     text = capsys.readouterr().out
-    assert "bed, pillows, window and lamp" in text and "Never generated" in text and "Bed colour asked for" in text
+    assert "bed, pillows, window and lamp" in text and "Never generated" in text and "Bed color asked for" in text
     for name in toy_factors.NAMED:
-        ours, data = result["present"][name]
-        assert ours == pytest.approx(data, abs=0.1)
+        generated, data = result["present"][name]
+        assert generated == pytest.approx(data, abs=0.1)
     assert result["present"]["has_bed"][1] > 0.98
     assert np.mean([a - b for a, b in result["distances"].values()]) == pytest.approx(0, abs=0.02)
 
 
 def test_a_generator_is_read(make_generator):
     G = make_generator(classes=6)
-    images, asked = toy_factors.generated(G, 12, 1.0, 0)
-    assert images.shape == (12, 16, 16, 3) and asked.tolist() == [0, 1, 2, 3, 4, 5] * 2
+    images, labels = toy_factors.generated(G, 12, 1.0, 0)
+    assert images.shape == (12, 16, 16, 3) and labels.tolist() == [0, 1, 2, 3, 4, 5] * 2
     assert set(read_factors(images)) >= set(toy_factors.NAMED)
 
 

@@ -43,7 +43,7 @@ def encode():
 
 @pytest.fixture(scope="module")
 def maps(encoder, encode):
-    return [encode(encoder, inputs.pictures(**of).astype(np.float32)) for of in (CONTENT, STYLE)]
+    return [encode(encoder, inputs.images(**of).astype(np.float32)) for of in (CONTENT, STYLE)]
 
 
 def test_encoder(maps):
@@ -57,7 +57,7 @@ def test_encoder(maps):
 def test_torchvisions_encoder(encode):
     """Its weights with the preprocessing as a convolution."""
     params = vgg19.from_torchvision(inputs.tensors(vgg19.layouts()["torchvision"]))
-    features = encode(params, inputs.pictures(**CONTENT).astype(np.float32))[-1]
+    features = encode(params, inputs.images(**CONTENT).astype(np.float32))[-1]
     close(first(features)[:1, ::4], "torchvision")
 
 
@@ -83,6 +83,6 @@ def test_decoder_and_losses(maps, encoder, decoder, encode):
 
 
 def test_coral():
-    content, style = (inputs.pictures(**of)[0].reshape(-1, 3) / 255 for of in (CONTENT, STYLE))
+    content, style = (inputs.images(**of)[0].reshape(-1, 3) / 255 for of in (CONTENT, STYLE))
     recolored = color.coral_floats(style, content[: len(style)]).T[:, ::7]  # theirs needs as many pixels in both
     np.testing.assert_allclose(recolored, EXPECTED["coral"], atol=2e-4)

@@ -1,7 +1,7 @@
-"""Reads many mutated pickles: ``python -m tests.fuzz_pickles --count 300000``.
+"""Reads many mutated pickles: ``python -m tests.support.fuzz_pickles --count 300000``.
 
 Each is either read or refused with a WeightsError. The process may take one GiB of memory, and an audit hook notes
-whatever a file could have run. The last line of the output is what was found, as JSON.
+whatever a file could have run. The last line of the output is a summary in JSON.
 """
 
 import argparse
@@ -36,11 +36,11 @@ def seeds():
     variables = b"](" + pair("lod", hostile.array((), bytes(4))) + pair("x", hostile.array()) + b"e"
     settings = b"}(" + hostile.text("fmap_base") + b"K\x08" + hostile.text("blur_filter") + b"](K\x01K\x02K\x01eu"
     network = hostile.network(settings, variables)
-    part = hostile.network(components=b"}" + hostile.text("mapping") + network + b"s")
+    nested = hostile.network(components=b"}" + hostile.text("mapping") + network + b"s")
     tensor = hostile.tensor(hostile.stored(hostile.legacy()))
     good = [
         b"\x80\x02" + network + b".",
-        b"\x80\x02(" + part + network + network + b"t.",
+        b"\x80\x02(" + nested + network + network + b"t.",
         hostile.generator(tensor),
         hostile.legacy(),
         hostile.archive(
@@ -81,7 +81,7 @@ def mutate(data, others, rng):
 
 def program(rng):
     """Instructions at random, with arguments that are whole."""
-    parts = []
+    instructions = []
     for _ in range(rng.randrange(1, 40)):
         info = rng.choice(pickletools.opcodes)
         if info.name in ("STOP", "PROTO"):
@@ -96,8 +96,8 @@ def program(rng):
         else:
             form = {-2: "<B", -3: "<i", -4: "<I", -5: "<Q"}[size]
             argument = struct.pack(form, 2) + b"f4"
-        parts.append(info.code.encode("latin-1") + argument)
-    return b"\x80\x04" + b"".join(parts) + b"."
+        instructions.append(info.code.encode("latin-1") + argument)
+    return b"\x80\x04" + b"".join(instructions) + b"."
 
 
 def read(data, rng):
@@ -135,9 +135,9 @@ def main():
     for i in range(options.count):
         if i and i % 20_000 == 0:
             speed = i / (time.monotonic() - started)
-            left = (options.count - i) / speed
-            so_far = f"{counts['refused']:,} refused, {counts['read']:,} read, {len(unexpected)} unexpected"
-            print(f"{i:,} files, {so_far}; {speed:.0f} files/s, {left:.0f} s left", file=sys.stderr, flush=True)
+            seconds_left = (options.count - i) / speed
+            status = f"{counts['refused']:,} refused, {counts['read']:,} read, {len(unexpected)} unexpected"
+            print(f"{i:,} files, {status}; {speed:.0f} files/s, {seconds_left:.0f} s left", file=sys.stderr, flush=True)
         data = program(rng) if rng.random() < 0.15 else mutate(rng.choice(files), files, rng)
         counts["files"] += 1
         try:
@@ -149,9 +149,9 @@ def main():
         except BaseException as error:  # whatever it is, it is a bug
             unexpected.append([type(error).__name__, str(error)[:200], data[:4000].hex()])
     watching[0] = False
-    found = {**counts, "events": sorted(set(events)), "unexpected": unexpected[:20]}
-    found |= {"sentences": sorted(sentences, key=sentences.get)[-40:], "seconds": time.monotonic() - started}
-    print(json.dumps(found))
+    summary = {**counts, "events": sorted(set(events)), "unexpected": unexpected[:20]}
+    summary |= {"sentences": sorted(sentences, key=sentences.get)[-40:], "seconds": time.monotonic() - started}
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

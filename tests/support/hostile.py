@@ -38,17 +38,17 @@ def tuple_of(*values):
 
 
 def dtype(code="f4"):
-    made = call("numpy", "dtype", text(code), b"\x89", b"\x88")
-    return made + tuple_of(b"K\x03", text("<"), b"NNN", b"J\xff\xff\xff\xff" * 2, b"K\x00") + b"b"
+    call_of_dtype = call("numpy", "dtype", text(code), b"\x89", b"\x88")
+    return call_of_dtype + tuple_of(b"K\x03", text("<"), b"NNN", b"J\xff\xff\xff\xff" * 2, b"K\x00") + b"b"
 
 
 def array(shape=(2,), data=bytes(8), kind=None, first=(0,)):
     """A numpy array as protocol 2 writes it, but for lies; instructions that give its data are a list of one."""
-    made = call(
+    reconstructed = call(
         "numpy.core.multiarray", "_reconstruct", name("numpy", "ndarray"), tuple_of(*map(number, first)), raw(b"b")
     )
     content = data[0] if isinstance(data, list) else raw(data)
-    return made + tuple_of(b"K\x01", tuple_of(*map(number, shape)), kind or dtype(), b"\x89", content) + b"b"
+    return reconstructed + tuple_of(b"K\x01", tuple_of(*map(number, shape)), kind or dtype(), b"\x89", content) + b"b"
 
 
 def network(settings=b"}", variables=b"]", components=b"}", version=b"K\x03"):
@@ -102,8 +102,8 @@ def stored(inner):
 
 
 def tensor(storage, size=2, stride=1, offset=0):
-    parts = (storage, number(offset), tuple_of(number(size)), tuple_of(number(stride)), b"\x89")
-    return call("torch._utils", "_rebuild_tensor_v2", *parts, call("collections", "OrderedDict"))
+    arguments = (storage, number(offset), tuple_of(number(size)), tuple_of(number(stride)), b"\x89")
+    return call("torch._utils", "_rebuild_tensor_v2", *arguments, call("collections", "OrderedDict"))
 
 
 def legacy(numel=2, data=bytes(8), pid=None, stated=None):

@@ -61,10 +61,10 @@ class Network:
 
     def variables(self):
         """All variables by name, those of components with their prefix."""
-        found = dict(self.state["variables"])
+        variables = dict(self.state["variables"])
         for part, network in self.state["components"].items():
-            found |= {f"{part}/{name}": value for name, value in network.variables().items()}
-        return found
+            variables |= {f"{part}/{name}": value for name, value in network.variables().items()}
+        return variables
 
 
 def widths(settings, resolution):
@@ -80,12 +80,12 @@ class Drawer:
     """Draws variables; weights that are not scaled at run time are drawn as small as if they were."""
 
     def __init__(self, settings, seed, lrmul=1.0):
-        self.rng, self.settings, self.found, self.lrmul = np.random.default_rng(seed), settings, {}, lrmul
+        self.rng, self.settings, self.variables, self.lrmul = np.random.default_rng(seed), settings, {}, lrmul
 
     def weight(self, name, shape, gain=RELU, lrmul=1.0):
         scale = 1.0 if self.settings["use_wscale"] else gain / math.sqrt(math.prod(shape[:-1]))
-        self.found[f"{name}/weight"] = self.normal(shape, scale / lrmul)
-        self.found[f"{name}/bias"] = self.normal(shape[-1:], 0.3 / lrmul)
+        self.variables[f"{name}/weight"] = self.normal(shape, scale / lrmul)
+        self.variables[f"{name}/bias"] = self.normal(shape[-1:], 0.3 / lrmul)
 
     def normal(self, shape, scale=1.0):
         return (scale * self.rng.standard_normal(shape)).astype(np.float32)
@@ -97,26 +97,26 @@ def make_generator(settings, seed, lod=0.0):
     mapping, synthesis = Drawer(s, seed), Drawer(s, seed + 1)
     size = s["latent_size"]
     if s["label_size"]:
-        mapping.found["LabelConcat/weight"] = mapping.normal((s["label_size"], size))
+        mapping.variables["LabelConcat/weight"] = mapping.normal((s["label_size"], size))
         size *= 2
     for i in range(s["mapping_layers"]):
         out = s["dlatent_size"] if i == s["mapping_layers"] - 1 else s["mapping_fmaps"]
         mapping.weight(f"Dense{i}", (size, out), lrmul=s["mapping_lrmul"])
         size = out
-    synthesis.found["lod"] = np.float32(lod)
+    synthesis.variables["lod"] = np.float32(lod)
     layers = 2 * len(resolutions(s))
     if s["use_noise"]:
         for i in range(layers):
             side = resolutions(s)[i // 2]
-            synthesis.found[f"noise{i}"] = synthesis.normal((1, 1, side, side))
+            synthesis.variables[f"noise{i}"] = synthesis.normal((1, 1, side, side))
     for r in resolutions(s):
         _block(synthesis, s, r)
-    parts = {
-        "synthesis": Network("G_synthesis", "G_synthesis", settings, synthesis.found),
-        "mapping": Network("G_mapping", "G_mapping", {"dlatent_broadcast": layers, **settings}, mapping.found),
+    components = {
+        "synthesis": Network("G_synthesis", "G_synthesis", settings, synthesis.variables),
+        "mapping": Network("G_mapping", "G_mapping", {"dlatent_broadcast": layers, **settings}, mapping.variables),
     }
     top = {"lod": np.float32(lod), "dlatent_avg": mapping.normal((s["dlatent_size"],))}
-    return Network("G", "G_style", settings, top, parts)
+    return Network("G", "G_style", settings, top, components)
 
 
 def _block(drawer, s, r):
@@ -125,12 +125,12 @@ def _block(drawer, s, r):
     for i, layer in enumerate(names):
         name = f"{r}x{r}/{layer}"
         if layer == "Const":
-            drawer.found[f"{name}/const"] = drawer.normal((1, channels, 4, 4))
-            drawer.found[f"{name}/bias"] = drawer.normal((channels,), 0.3)
+            drawer.variables[f"{name}/const"] = drawer.normal((1, channels, 4, 4))
+            drawer.variables[f"{name}/bias"] = drawer.normal((channels,), 0.3)
         else:
             drawer.weight(name, (3, 3, before if i == 0 else channels, channels))
         if s["use_noise"]:
-            drawer.found[f"{name}/Noise/weight"] = drawer.normal((channels,), 0.3)
+            drawer.variables[f"{name}/Noise/weight"] = drawer.normal((channels,), 0.3)
         drawer.weight(f"{name}/StyleMod", (s["dlatent_size"], 2 * channels), gain=1.0)
     lod = int(math.log2(s["resolution"] // r))
     if lod == 0 or s["structure"] != "fixed":
@@ -141,7 +141,7 @@ def make_discriminator(settings, seed):
     """A D_basic network."""
     s = {**D_DEFAULTS, **settings}
     drawer = Drawer(s, seed)
-    drawer.found["lod"] = np.float32(0)
+    drawer.variables["lod"] = np.float32(0)
     for r in reversed(resolutions(s)):
         channels, after = widths(s, r), widths(s, r // 2)
         lod = int(math.log2(s["resolution"] // r))
@@ -154,7 +154,7 @@ def make_discriminator(settings, seed):
     drawer.weight("4x4/Conv", (3, 3, channels + extra, channels))
     drawer.weight("4x4/Dense0", (16 * channels, channels))
     drawer.weight("4x4/Dense1", (channels, max(s["label_size"], 1)), gain=1.0)
-    return Network("D", "D_basic", settings, drawer.found)
+    return Network("D", "D_basic", settings, drawer.variables)
 
 
 def _coefficient(s, weight, gain, lrmul=1.0):

@@ -16,8 +16,16 @@ import pytest
 import stylegen
 from stylegen import ops
 from stylegen.cli.train import main as train_command
-from stylegen.config import Config, ConfigError, DataConfig, LossConfig, OptimizerConfig, RunConfig, ScheduleConfig
-from stylegen.evaluation.measure_ppl import measure_path
+from stylegen.config import (
+    Config,
+    ConfigError,
+    DataConfig,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    ScheduleConfig,
+)
+from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.build import build_networks
@@ -321,7 +329,7 @@ def test_perceptual_path_length_takes_it(make_generator):
             return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
     metric = parse("ppl16_wend")
-    found = measure_path(metric, make_generator(block="demod"), Squares({}, None))
+    found = measure_ppl(metric, make_generator(block="demod"), Squares({}, None))
     assert np.isfinite(found.value) and found.value > 0
 
 

@@ -1,4 +1,4 @@
-"""prepared.json: what a folder of prepared data holds, how it was made, and where its shards are."""
+"""prepared.json: the contents of a folder of prepared data, the settings it was made with, and its shards."""
 
 import dataclasses
 import json
@@ -16,26 +16,26 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what the prepared pictures are; two equal settings give the same bytes."""
+    """Everything that decides what the prepared images are; two equal settings give the same bytes."""
 
     origin: str  # lsun, images, cifar10 or toy_bedrooms
-    identity: dict[str, Any]  # what tells it from others of its kind: category, split, sizes, number of images
+    identity: dict[str, Any]  # distinguishes it from others of its kind: category, split, sizes, number of images
     resolution: int  # largest, in pixels a side
     resolutions: tuple[int, ...]  # all that are stored, smallest first
     image_channels: int
     crop: Crop
     encodings: dict[int, Encoding]  # by resolution
-    class_names: tuple[str, ...]  # empty if unlabelled
+    class_names: tuple[str, ...]  # empty if unlabeled
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
     filter: str = "lanczos, then 2x2 means"
 
     def differences(self, other: "Settings") -> list[str]:
         """Names and values that differ, as ``name A, not B`` for this and the other."""
-        mine, theirs = _flat(self), _flat(other)
-        names = [n for n in {**mine, **theirs} if mine.get(n) != theirs.get(n)]
+        own, others = _flat(self), _flat(other)
+        names = [n for n in {**own, **others} if own.get(n) != others.get(n)]
         # How a resolution is stored that only one of them has is no difference of its own.
-        names = [n for n in names if not n.startswith("encoding") or (n in mine and n in theirs)]
-        return [f"{name} {_show(mine.get(name))}, not {_show(theirs.get(name))}" for name in names]
+        names = [n for n in names if not n.startswith("encoding") or (n in own and n in others)]
+        return [f"{name} {_show(own.get(name))}, not {_show(others.get(name))}" for name in names]
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
@@ -75,12 +75,12 @@ class Manifest:
     name: str  # of the data set in TFDS, and the first word of every file name
     split: str
     num_images: int
-    shard_lengths: list[int]  # pictures in each shard, the same at every resolution
+    shard_lengths: list[int]  # images in each shard, the same at every resolution
     bytes_on_disk: dict[int, int]  # by resolution
     unreadable: int  # images that could not be read and were left out
     unreadable_keys: list[str]  # the first hundred of them
     upscaled: int  # images that were smaller than the largest resolution
-    fingerprint: str  # hash of every picture at every resolution, in order
+    fingerprint: str  # hash of every image at every resolution, in order
     format_version: int = FORMAT_VERSION
 
     def shard_paths(self, folder: Path, resolution: int) -> list[Path]:

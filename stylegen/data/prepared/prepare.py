@@ -26,7 +26,7 @@ from stylegen.data.prepared.manifest import (
     settings_to_json,
 )
 from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
-from stylegen.data.raw.base import Origin
+from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
 from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
@@ -43,7 +43,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Options:
-    """What the prepared pictures are to be.
+    """The format of the prepared images.
 
     Raises:
         DataError: a value cannot be; the message says which and why.
@@ -51,7 +51,7 @@ class Options:
 
     resolution: int  # largest, in pixels a side
     start_resolution: int = 8  # smallest that is stored
-    image_channels: int = 3  # 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha
+    image_channels: int = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
 
@@ -83,7 +83,7 @@ class Options:
 
 
 def prepare(
-    origin: Origin,
+    dataset: RawDataset,
     out: Path | str,
     options: Options,
     *,
@@ -91,26 +91,26 @@ def prepare(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Prepare ``origin`` in the folder ``out``, or finish what an earlier call began there.
+    """Prepare a raw dataset in the folder ``out``, or finish an earlier call that was interrupted.
 
     The result is the same whatever the number of workers and however often the work was interrupted.
 
     Args:
-        origin: raw images.
+        dataset: raw images.
         out: folder for the pyramid: one TFDS data set a resolution (``0008``, ``0016``, ...) and ``prepared.json``.
-        options: what the pictures are to be.
+        options: the format of the images.
         workers: processes; default: all cores. With 1, everything is done in this process.
         overwrite: delete what was prepared in ``out`` before.
         progress: where messages go; default: standard error.
 
     Raises:
-        DataError: the origin is damaged or holds no readable image, ``out`` holds something else, or the disk is too
+        DataError: the raw data is damaged or holds no readable image, ``out`` holds something else, or the disk is too
             small; the message says what to do.
     """
     out = Path(out).expanduser()
     progress = progress or Progress()
-    settings = _settings(origin, options)
-    job = Job(origin, settings, out, math.ceil(origin.num_images / settings.images_per_shard))
+    settings = _settings(dataset, options)
+    job = Job(dataset, settings, out, math.ceil(dataset.num_images / settings.images_per_shard))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,7 +131,7 @@ def prepare(
         results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
         _check_space(job, results, progress)
         try:
-            origin.unpack(out / WORK_FOLDER, progress)
+            dataset.unpack(out / WORK_FOLDER, progress)
             _write_shards(job, results, workers or usable_cores(), progress)
         except KeyboardInterrupt:
             progress.say("stopped; what is done is kept, and the same command continues")
@@ -147,40 +147,40 @@ def prepare(
         return manifest
 
 
-def _settings(origin: Origin, options: Options) -> Settings:
+def _settings(dataset: RawDataset, options: Options) -> Settings:
     least, most = _IMAGES_PER_SHARD
     return Settings(
-        origin=origin.kind,
-        identity={**origin.identity, "split": origin.split, "images read": origin.num_images},
+        origin=dataset.kind,
+        identity={**dataset.identity, "split": dataset.split, "images read": dataset.num_images},
         resolution=options.resolution,
         resolutions=options.resolutions,
         image_channels=options.image_channels,
         crop=options.crop,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
-        class_names=origin.class_names,
-        images_per_shard=min(max(math.ceil(origin.num_images / _SHARDS), least), most),
+        class_names=dataset.class_names,
+        images_per_shard=min(max(math.ceil(dataset.num_images / _SHARDS), least), most),
     )
 
 
 def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
     """Make sure that ``out`` is empty, or holds this very preparation; with ``overwrite``, delete an earlier one."""
     work = out / WORK_FOLDER / _SETTINGS_NAME
-    ours = {MANIFEST_NAME, WORK_FOLDER} | {resolution_folder(2**i) for i in range(2, 11)}
-    others = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    own_names = {MANIFEST_NAME, WORK_FOLDER} | {resolution_folder(2**i) for i in range(2, 11)}
+    other_files = sorted(path.name for path in out.iterdir() if path.name not in own_names)
     started = work.is_file() or (out / MANIFEST_NAME).is_file()
     if overwrite and started:
         (out / MANIFEST_NAME).unlink(missing_ok=True)
-        for name in ours:
+        for name in own_names:
             shutil.rmtree(out / name, ignore_errors=True)
     elif started:
-        made = read_manifest(out).settings if (out / MANIFEST_NAME).is_file() else _read_settings(work)
-        if different := made.differences(settings):
+        existing = read_manifest(out).settings if (out / MANIFEST_NAME).is_file() else _read_settings(work)
+        if different := existing.differences(settings):
             raise DataError(
                 f"{out} holds another preparation: {'; '.join(different[:3])}; choose another folder, or start anew"
                 " with --overwrite."
             )
-    elif others:
-        raise DataError(f"{out} holds other files, such as {others[0]}; choose an empty or a new folder.")
+    elif other_files:
+        raise DataError(f"{out} holds other files, such as {other_files[0]}; choose an empty or a new folder.")
 
 
 def _read_settings(path: Path) -> Settings:
@@ -192,22 +192,22 @@ def _read_settings(path: Path) -> Settings:
 
 def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) -> None:
     """Say how much disk is needed and how much is free; refuse where it is not enough."""
-    origin = job.origin
+    dataset = job.dataset
     sizes = _measure(job)
     pyramid = sum(sizes.values())
-    parts = [f"pyramid about {size(pyramid)} ({', '.join(f'{r}: {size(n)}' for r, n in sizes.items())})"]
-    if origin.unpacked_bytes:
-        parts.insert(0, f"unpacked {size(origin.unpacked_bytes)}, deleted at the end")
-    if origin.path is not None and origin.path.is_file():
-        parts.insert(0, f"archive {size(origin.path.stat().st_size)}, there already")
+    items = [f"pyramid about {size(pyramid)} ({', '.join(f'{r}: {size(n)}' for r, n in sizes.items())})"]
+    if dataset.unpacked_bytes:
+        items.insert(0, f"unpacked {size(dataset.unpacked_bytes)}, deleted at the end")
+    if dataset.path is not None and dataset.path.is_file():
+        items.insert(0, f"archive {size(dataset.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
-    progress.say(f"{origin.num_images:,} images of {origin.kind} {origin.split} to {job.folder}")
-    if origin.note:
-        progress.say(origin.note)
-    progress.say(f"disk: {'; '.join(parts)}; free {size(free)}")
-    done = sum(sum(result.file_bytes) for result in results.values())
-    done += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
-    needed = pyramid + origin.unpacked_bytes - done + _FREE_MARGIN
+    progress.say(f"{dataset.num_images:,} images of {dataset.kind} {dataset.split} to {job.folder}")
+    if dataset.note:
+        progress.say(dataset.note)
+    progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
+    written = sum(sum(result.file_bytes) for result in results.values())
+    written += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
+    needed = pyramid + dataset.unpacked_bytes - written + _FREE_MARGIN
     if needed > free:
         raise DataError(
             f"{job.folder} needs about {size(needed)} of disk and has {size(free)} free; choose another disk, a smaller"
@@ -219,12 +219,12 @@ def _measure(job: Job) -> dict[int, int]:
     """Expected bytes on disk by resolution, from a sample that is stored as the rest will be."""
     settings = job.settings
     with tempfile.TemporaryDirectory(dir=job.folder / WORK_FOLDER, prefix="sample") as folder:
-        count, stored = shards.write_sample(job, Path(folder), job.origin.sample(_SAMPLE))
+        count, stored = shards.write_sample(job, Path(folder), job.dataset.sample(_SAMPLE))
     if count == 0:  # nothing could be measured: count the pixels; JPEG takes some 15 % of them, the others at most all
         count = 1
         for r, encoding in settings.encodings.items():
             stored[r] = int(r * r * settings.image_channels * (0.15 if encoding == "jpeg" else 1.0))
-    return {r: n * job.origin.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
+    return {r: n * job.dataset.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
 
 
 def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progress: Progress) -> None:
@@ -233,7 +233,7 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
     done = sum(result.num_images + result.unreadable for result in results.values())
     if results and missing:
         progress.say(f"continuing after {done:,} images")
-    rate = Rate(job.origin.num_images, done)
+    rate = Rate(job.dataset.num_images, done)
     if min(workers, len(missing)) > 1:
         workers = min(workers, len(missing))
         _write_in_parallel(job, missing, results, workers, lambda count: progress.update(rate.line(done + count)))
@@ -275,15 +275,15 @@ def _write_in_parallel(
 
 
 def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifest:
-    """Write what makes the shards a TFDS data set, and the manifest last."""
+    """Write the metadata of the TFDS data sets, and the manifest last."""
     from stylegen.data.prepared.tfds_metadata import write_metadata
 
-    settings, origin = job.settings, job.origin
+    settings, dataset = job.settings, job.dataset
     keys = [key for result in results for key in result.unreadable_keys]
     manifest = Manifest(
         settings=settings,
-        name=origin.name,
-        split=origin.split,
+        name=dataset.name,
+        split=dataset.split,
         num_images=sum(result.num_images for result in results),
         shard_lengths=[result.num_images for result in results],
         bytes_on_disk={r: sum(x.file_bytes[i] for x in results) for i, r in enumerate(settings.resolutions)},
@@ -293,7 +293,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         fingerprint=hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()[:32],
     )
     if manifest.num_images == 0:
-        raise DataError(f"None of the {origin.num_images:,} images could be read; the first was {keys[0]}.")
+        raise DataError(f"None of the {dataset.num_images:,} images could be read; the first was {keys[0]}.")
     for i, resolution in enumerate(settings.resolutions):
         num_bytes = sum(result.record_bytes[i] for result in results)
         write_metadata(job.folder / resolution_folder(resolution), manifest, resolution, num_bytes)

@@ -1,4 +1,4 @@
-"""The stored form of a picture: a TFDS example in an array_record shard, and random access to many shards."""
+"""The stored form of an image: a TFDS example in an array_record shard, and random access to many shards."""
 
 import bisect
 import contextlib
@@ -15,7 +15,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from stylegen.data.source import DataError
 from stylegen.io.files import replacing
 
-# One record a chunk, so that reading one picture decompresses one picture. Measured on photographs of 64 pixels: zstd:1
+# One record a chunk, so that reading one image decompresses one image. Measured on photographs of 64 pixels: zstd:1
 # reads in 26 us, the default zstd:3 in 43 us and is 1 % smaller.
 RAW_OPTIONS = "group_size:1,zstd:1"
 COMPRESSED_OPTIONS = "group_size:1,uncompressed"
@@ -87,7 +87,7 @@ def _as_os_error() -> Iterator[None]:
 class ShardReader:
     """Random access to the records of several shards as if they were one; safe to use from several threads.
 
-    TFDS's own data source reads the same files, at some 140 us a picture of 8 pixels against 30 us here: it starts
+    TFDS's own data source reads the same files, at some 140 us an image of 8 pixels against 30 us here: it starts
     threads at every call, and parses in Python.
     """
 
@@ -100,19 +100,19 @@ class ShardReader:
 
     def read(self, indices: np.ndarray) -> list[bytes]:
         """Records by index into all shards together."""
-        wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for place, index in enumerate(indices.tolist()):
+        by_shard: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for row, index in enumerate(indices.tolist()):
             shard = bisect.bisect_right(self._ends, index)
-            wanted[shard].append((place, index - self._ends[shard] + self._lengths[shard]))
+            by_shard[shard].append((row, index - self._ends[shard] + self._lengths[shard]))
         records = [b""] * len(indices)
-        for shard, items in wanted.items():
-            places, positions = zip(*items, strict=True)
+        for shard, items in by_shard.items():
+            rows, positions = zip(*items, strict=True)
             try:
-                found = self._open(shard).read(positions)
+                shard_records = self._open(shard).read(positions)
             except (RuntimeError, IndexError) as error:
                 raise DataError(f"{self._paths[shard]} is damaged ({str(error)[:100]}); prepare it again.") from error
-            for place, record in zip(places, found, strict=True):
-                records[place] = record
+            for row, record in zip(rows, shard_records, strict=True):
+                records[row] = record
         return records
 
     def _open(self, shard: int) -> ArrayRecordReader:
@@ -126,7 +126,7 @@ class ShardReader:
                 )
                 if reader.num_records() != self._lengths[shard]:
                     raise DataError(
-                        f"{path} holds {reader.num_records()} pictures where {self._lengths[shard]} were written;"
+                        f"{path} holds {reader.num_records()} images where {self._lengths[shard]} were written;"
                         " it is damaged, prepare it again."
                     )
                 self._readers[shard] = reader

@@ -18,7 +18,7 @@ import numpy as np
 from stylegen.data import imaging
 from stylegen.data.prepared.manifest import Settings, shard_name
 from stylegen.data.prepared.records import serialize, writing_shard
-from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
 
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
@@ -27,16 +27,16 @@ _KEYS_KEPT = 100  # unreadable images named in the manifest
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards have in common; sent to every process once."""
+    """The settings that all shards share; sent to every process once."""
 
-    origin: Origin
+    dataset: RawDataset
     settings: Settings
     folder: Path
     num_shards: int
 
     def shard_path(self, resolution: int, index: int) -> Path:
         """File of one shard at one resolution."""
-        name = shard_name(self.origin.name, self.origin.split, resolution, index, self.num_shards)
+        name = shard_name(self.dataset.name, self.dataset.split, resolution, index, self.num_shards)
         return self.folder / name
 
     def result_path(self, index: int) -> Path:
@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of one shard; written beside it once it is whole."""
+    """The statistics of one shard; written beside it once it is complete."""
 
     index: int
     num_images: int
@@ -78,7 +78,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     """
     settings = job.settings
     start = index * settings.images_per_shard
-    stop = min(start + settings.images_per_shard, job.origin.num_images)
+    stop = min(start + settings.images_per_shard, job.dataset.num_images)
     unreadable: list[str] = []
     num_images = num_upscaled = 0
     digest = hashlib.sha256()
@@ -87,7 +87,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
             r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] != "raw"))
             for r in settings.resolutions
         }
-        for raw in job.origin.read(start, stop):
+        for raw in job.dataset.read(start, stop):
             try:
                 levels, upscaled = make_levels(raw, settings)
             except imaging.UnreadableImageError as error:
@@ -185,5 +185,5 @@ def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, d
                 for resolution, level in make_levels(raw, settings)[0].items():
                     writers[resolution].write(serialize(raw.key, level, raw.label))
                 count += 1
-    # Files are padded to 64 kB, which matters for small pictures, and compressed, which matters for large ones.
+    # Files are padded to 64 kB, which matters for small images, and compressed, which matters for large ones.
     return count, {r: min(writer.file_bytes, writer.num_bytes + 64 * count) for r, writer in writers.items()}

@@ -30,15 +30,15 @@ class PreparedSource(ImageSource):
         self._lock = threading.Lock()
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
-        found = [records.deserialize(record) for record in self._reader(resolution).read(indices)]
-        image = np.empty((len(found), resolution, resolution, self.channels), np.uint8)
+        examples = [records.deserialize(record) for record in self._reader(resolution).read(indices)]
+        image = np.empty((len(examples), resolution, resolution, self.channels), np.uint8)
         if self.manifest.settings.encodings[resolution] == "raw":
-            for i, (data, _) in enumerate(found):
+            for i, (data, _) in enumerate(examples):
                 image[i] = np.frombuffer(data, np.uint8).reshape(image.shape[1:])
         else:
-            for i, (data, _) in enumerate(found):
+            for i, (data, _) in enumerate(examples):
                 image[i] = imaging.decode_stored(data, self.channels)
-        return {"image": image, "label": np.array([label for _, label in found], np.int32)}
+        return {"image": image, "label": np.array([label for _, label in examples], np.int32)}
 
     def read_seconds(self, resolution: int) -> float:
         """As ``ImageSource``; decoding takes 2 to 3 times as long as unpacking what is raw."""

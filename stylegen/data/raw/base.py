@@ -1,4 +1,4 @@
-"""What raw data is to the preparing: numbered foreign images with names, read in order, in any process."""
+"""The interface of raw datasets: numbered images with names, read in order, in any process."""
 
 import abc
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from stylegen.io.progress import Progress
 
 @dataclass(frozen=True)
 class RawImage:
-    """One image as the origin holds it."""
+    """One image as the raw dataset holds it."""
 
-    key: str  # its name there
+    key: str  # its name in the dataset
     data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
     label: int | None = None
 
 
-class Origin(abc.ABC):
+class RawDataset(abc.ABC):
     """Raw images in a fixed order. Instances are sent to worker processes, so they hold paths, not open files."""
 
     kind: str  # lsun, images, cifar10 or toy_bedrooms
@@ -29,9 +29,9 @@ class Origin(abc.ABC):
     path: Path | None = None
     num_images: int
     class_names: tuple[str, ...] = ()
-    identity: dict[str, Any]  # what tells it from another of its kind, in JSON; found without reading all of it
+    identity: dict[str, Any]  # distinguishes it from others of its kind, in JSON; known without reading all of it
     unpacked_bytes: int = 0  # disk that ``unpack`` takes
-    note: str = ""  # a sentence to say of what was found there
+    note: str = ""  # a sentence to report, such as how many files were left out
 
     def unpack(self, folder: Path, progress: Progress) -> None:
         """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -16,7 +16,7 @@ _RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, green and blue plane
 _FILE_BYTES = 10_000 * _RECORD_BYTES  # of a file in the official archive
 
 
-class Cifar10Origin(Origin):
+class Cifar10Dataset(RawDataset):
     """``cifar-10-binary.tar.gz``: 50,000 images to train on, 10,000 to test, of 32 pixels in 10 classes.
 
     Raises:
@@ -48,13 +48,13 @@ class Cifar10Origin(Origin):
     def _load(self) -> np.ndarray:
         """uint8 [n, 3073]. Members are read into memory, never written to a path that the archive names."""
         assert self.path is not None
-        wanted = _FILES[self.split]
-        found: dict[str, bytes] = {}
+        file_names = _FILES[self.split]
+        contents: dict[str, bytes] = {}
         try:
             with tarfile.open(self.path, "r:*") as archive:
                 for member in archive:
                     name = Path(member.name).name
-                    if not (name in wanted and member.isfile()):
+                    if not (name in file_names and member.isfile()):
                         continue
                     if member.size % _RECORD_BYTES or not 0 < member.size <= _FILE_BYTES:
                         raise DataError(
@@ -62,13 +62,13 @@ class Cifar10Origin(Origin):
                         )
                     stream = archive.extractfile(member)
                     assert stream is not None  # it is a file
-                    found[name] = stream.read()
+                    contents[name] = stream.read()
         except (tarfile.TarError, OSError, EOFError) as error:
             raise DataError(f"{self.path} is not CIFAR-10's archive cifar-10-binary.tar.gz ({error}).") from error
-        missing = [name for name in wanted if name not in found]
+        missing = [name for name in file_names if name not in contents]
         if missing:
             raise DataError(f"{self.path} is not CIFAR-10 in binary form: {missing[0]} is not in it.")
-        records = np.frombuffer(b"".join(found[name] for name in wanted), np.uint8).reshape(-1, _RECORD_BYTES)
+        records = np.frombuffer(b"".join(contents[name] for name in file_names), np.uint8).reshape(-1, _RECORD_BYTES)
         if np.max(records[:, 0]) >= len(CLASS_NAMES):
             raise DataError(f"{self.path} is not CIFAR-10: it has a label {np.max(records[:, 0])}, above 9.")
         return records

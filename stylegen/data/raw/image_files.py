@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stylegen.data.imaging import MAX_BYTES
-from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.images import NoImagesError, choose_images, list_images
 
 
-class ImageFilesOrigin(Origin):
+class ImageFilesDataset(RawDataset):
     """All image files below a folder or in a zip, in the natural order of their paths; hidden files are left out.
 
     Raises:
@@ -52,7 +52,7 @@ class ImageFilesOrigin(Origin):
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self.path)
             return self._archive.read(key) if self._archive.getinfo(key).file_size <= MAX_BYTES else b""
-        except Exception:  # a bad checksum, a password, no permission: to be counted, like a picture that is damaged
+        except Exception:  # a bad checksum, a password, no permission: to be counted, like an image that is damaged
             return b""
 
     def __getstate__(self) -> dict[str, Any]:

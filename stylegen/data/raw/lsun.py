@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import lmdb
 
-from stylegen.data.raw.base import Origin, RawImage
+from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.files import replacing_folder
 from stylegen.io.progress import Progress, Rate, size
@@ -25,7 +25,7 @@ _LMDB_MAGIC = 0xBEEFC0DE
 _OVERFLOW_PAGE = 0x04
 
 
-class LsunOrigin(Origin):
+class LsunDataset(RawDataset):
     """One category and split: ``<category>_<split>_lmdb`` (a scene) or ``<category>`` (an object), zipped or unpacked.
 
     Raises:
@@ -99,8 +99,8 @@ class LsunOrigin(Origin):
     def _read(self, database: lmdb.Environment, start: int, stop: int) -> Iterator[RawImage]:
         with database.begin() as transaction, transaction.cursor() as cursor:
             passed, key = self._mark if self._mark[0] <= start else (0, None)
-            found = cursor.set_key(key) if key is not None else cursor.first()
-            keys = cursor.iternext(keys=True, values=False) if found else iter(())
+            has_record = cursor.set_key(key) if key is not None else cursor.first()
+            keys = cursor.iternext(keys=True, values=False) if has_record else iter(())
             key = next(itertools.islice(keys, start - passed, None), None)
             if key is None:
                 raise DataError(f"{self.path} is damaged: it has fewer images than its header says.")

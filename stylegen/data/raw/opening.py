@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.data.raw.base import Origin, RawImage
-from stylegen.data.raw.cifar10 import Cifar10Origin
-from stylegen.data.raw.image_files import ImageFilesOrigin
-from stylegen.data.raw.lsun import LsunOrigin, find_archive
+from stylegen.data.raw.base import RawDataset, RawImage
+from stylegen.data.raw.cifar10 import Cifar10Dataset
+from stylegen.data.raw.image_files import ImageFilesDataset
+from stylegen.data.raw.lsun import LsunDataset, find_archive
 from stylegen.data.source import DataError
 from stylegen.data.toy import bedrooms
 
 _CHUNK = 128  # rooms drawn at a time
 
 
-class ToyOrigin(Origin):
+class ToyDataset(RawDataset):
     """toy_bedrooms, drawn at the largest resolution."""
 
     kind = "toy_bedrooms"
@@ -39,7 +39,7 @@ class ToyOrigin(Origin):
                 yield RawImage(f"{index:08d}", image, bedrooms.factors(index).bed_class)
 
 
-def open_origin(
+def open_raw(
     kind: str,
     path: Path,
     *,
@@ -47,7 +47,7 @@ def open_origin(
     split: str = "train",
     labels_from_folders: bool = False,
     max_images: int | None = None,
-) -> Origin:
+) -> RawDataset:
     """Open raw data that lies in a file or folder.
 
     Args:
@@ -64,9 +64,9 @@ def open_origin(
     if not path.exists():
         raise DataError(f"{path} does not exist.")
     if kind == "lsun":
-        return LsunOrigin(find_archive(path, category, split) if path.is_dir() else path, max_images)
+        return LsunDataset(find_archive(path, category, split) if path.is_dir() else path, max_images)
     if kind == "images":
-        return ImageFilesOrigin(path, labels_from_folders, max_images)
+        return ImageFilesDataset(path, labels_from_folders, max_images)
     if kind == "cifar10":
-        return Cifar10Origin(path / "cifar-10-binary.tar.gz" if path.is_dir() else path, split, max_images)
+        return Cifar10Dataset(path / "cifar-10-binary.tar.gz" if path.is_dir() else path, split, max_images)
     raise ValueError(f"unknown kind of data {kind!r}")

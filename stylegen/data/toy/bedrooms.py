@@ -1,12 +1,12 @@
 """toy_bedrooms: procedurally drawn bedrooms of which every factor is known.
 
-This file owns what varies (`Factors`), how it is drawn at random, and the public functions;
-`toy_scene` paints a room, `toy_shapes` the shapes it is made of.
+This file owns the factors (`Factors`), their random distribution, and the public functions;
+`scene` paints a room, `shapes` the shapes it is made of.
 
-A picture is a function of (seed, index) alone. Its master is the drawing at max(resolution, 64)
+An image is a function of (seed, index) alone. Its master is the drawing at max(resolution, 64)
 pixels, in floating point and with analytic antialiasing. Every resolution up to 64 is the exact
 2x2 box-mean pyramid of the 64-pixel master, rounded once at the end; 128 and 256 are drawn finer
-from the same factors, and their box mean agrees with the 64-pixel master to within about a grey
+from the same factors, and their box mean agrees with the 64-pixel master to within about a gray
 level on average. (One 256-pixel master for everything would cost some twenty times as much.)
 """
 
@@ -21,16 +21,16 @@ import numpy as np
 
 from stylegen.data.toy import scene
 
-# Raise it whenever the same factors or the same index give another picture, so that no run resumes on other data.
+# Raise it whenever the same factors or the same index give another image, so that no run resumes on other data.
 DRAWING_VERSION = 1
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 CLASS_NAMES: tuple[str, ...] = ("red", "yellow", "green", "teal", "blue", "purple")
 NUM_CLASSES = len(CLASS_NAMES)
 TIMES = ("day", "evening", "night")
 LAMP_KINDS = ("table", "floor", "pendant")
-REMOVABLE = tuple(scene.REMOVABLE)  # what every room has, and `without` leaves out: bed, pillows, window
-LAMP_SHARE = 0.7  # of pictures with a lamp
-DICE = 112  # uniform numbers reserved for a picture; a new factor, rolled last, leaves the others as they are
+REMOVABLE = tuple(scene.REMOVABLE)  # things in every room that `without` can leave out: bed, pillows, window
+LAMP_SHARE = 0.7  # of images with a lamp
+DICE = 112  # uniform numbers reserved for an image; a new factor, rolled last, leaves the others as they are
 
 _MASTER = 64
 _CHUNK_PIXELS = 256 * 64 * 64  # pixels drawn together: fewer cost more in calls, more in memory traffic
@@ -38,17 +38,17 @@ _HUES = np.array([24.0, 82.0, 148.0, 197.0, 258.0, 322.0])  # OKLCH hue of each 
 _LIGHTNESS = np.array([0.60, 0.76, 0.62, 0.62, 0.55, 0.57])
 _CHROMA = np.array([0.165, 0.145, 0.125, 0.095, 0.140, 0.150])
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 _Between = Callable[[float, float], np.ndarray]
 _Chance = Callable[["float | np.ndarray"], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Everything that is known about one picture.
+    """Everything that is known about one image.
 
-    Colours are sRGB in [0, 1] in white light (evening and night tint them). Positions and sizes are
-    fractions of the picture, y pointing down, at the back wall, in the orientation with the bed to
+    Colors are sRGB in [0, 1] in white light (evening and night tint them). Positions and sizes are
+    fractions of the image, y pointing down, at the back wall, in the orientation with the bed to
     the left; `flip` mirrors the finished drawing. The ranges are those of `factors`; `draw` takes any.
     """
 
@@ -60,45 +60,45 @@ class Factors:
     floor_y: float  # where the floor meets the back wall, 0.56 to 0.63
     corner_left: float  # room corners; beyond [0, 1] they are out of sight. -0.12 to 0.03
     corner_right: float  # 0.92 to 1.12
-    wall: Colour
+    wall: Color
     wall_stripes: bool
-    floor: Colour
+    floor: Color
     planks: bool  # wooden floor boards, else carpet
     plank_pitch: float  # width of a board, 0.05 to 0.08
-    trim: Colour  # skirting board and window frame
-    bed: Colour  # duvet; what bed_class names
+    trim: Color  # skirting board and window frame
+    bed: Color  # duvet; what bed_class names
     bed_left: float  # left edge at the head, 0.17 to 0.33
     bed_width: float  # at the head, 0.28 to 0.35
     bed_height: float  # of the mattress above the floor, 0.10 to 0.13
     bed_scale: float  # how much larger the foot appears than the head (length of the bed), 1.5 to 1.72
     bed_stripes: bool
-    sheet: Colour  # sheet and pillows
-    wood: Colour  # bed frame, headboard, bedside table
+    sheet: Color  # sheet and pillows
+    wood: Color  # bed frame, headboard, bedside table
     arched: bool  # headboard arched, else square
     headboard: float  # top of the headboard above the mattress, 0.08 to 0.13
     pillows: int  # 1 or 2
     cushion: bool
     throw: bool  # blanket across the foot of the bed
-    accent: Colour  # throw, cushion and rug
-    window_x: float  # centre of the window, 0.58 to 0.86
+    accent: Color  # throw, cushion and rug
+    window_x: float  # center of the window, 0.58 to 0.86
     window_y: float  # 0.24 to 0.31
     window_width: float  # 0.19 to 0.27
     window_height: float  # 0.25 to 0.33
-    sky_top: Colour
-    sky_bottom: Colour
+    sky_top: Color
+    sky_bottom: Color
     orb_x: float  # sun or moon, fraction of the window from its left, 0.2 to 0.8
     orb_y: float  # from its top, 0.15 to 0.45
     curtains: bool
-    curtain: Colour
+    curtain: Color
     lamp: bool
     lamp_kind: int  # index into LAMP_KINDS (meaningful only with lamp)
     lamp_on: bool
     lamp_x: float  # also of the bedside table, 0.05 to 0.23
-    lamp_y: float  # centre of the shade, 0.12 to 0.43
-    shade: Colour  # lamp shade
+    lamp_y: float  # center of the shade, 0.12 to 0.43
+    shade: Color  # lamp shade
     table: bool  # bedside table
     rug: bool
-    rug_x: float  # centre, 0.64 to 0.82
+    rug_x: float  # center, 0.64 to 0.82
     rug_y: float  # 0.78 to 0.86
     rug_width: float  # 0.38 to 0.55
     picture: bool  # framed picture above the bed
@@ -106,7 +106,7 @@ class Factors:
 
 
 def factors(index: int, seed: int = 0) -> Factors:
-    """The known factors of picture `index` >= 0 of the data set `seed` >= 0.
+    """The known factors of image `index` >= 0 of the data set `seed` >= 0.
 
     Raises ValueError where either is negative.
     """
@@ -115,7 +115,7 @@ def factors(index: int, seed: int = 0) -> Factors:
 
 
 def factor_arrays(indices: Iterable[int], seed: int = 0) -> dict[str, np.ndarray]:
-    """`factors` of many pictures, by the name of the field: [n], or [n, 3] for colours.
+    """`factors` of many images, by the name of the field: [n], or [n, 3] for colors.
 
     Raises ValueError where an index or the seed is negative.
     """
@@ -123,21 +123,21 @@ def factor_arrays(indices: Iterable[int], seed: int = 0) -> dict[str, np.ndarray
 
 
 def draw(f: Factors, resolution: int, without: Collection[str] = ()) -> np.ndarray:
-    """The picture with these factors: float32 [resolution, resolution, 3] in [0, 255], not rounded.
+    """The image with these factors: float32 [resolution, resolution, 3] in [0, 255], not rounded.
 
-    `without` leaves out things that every room has, of `REMOVABLE`; what lies on the bed goes with it, and curtains and
-    the sun on the floor with the window.
+    `without` leaves out things that every room has, of `REMOVABLE`: with the bed everything that lies on it, with the
+    window the curtains and the sun on the floor.
 
     Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256, and where a thing cannot be left out.
     """
     _check(resolution, without)
     table = SimpleNamespace(**{x.name: np.moveaxis(np.array([getattr(f, x.name)]), 0, -1) for x in fields(Factors)})
     planes = scene.paint(table, max(resolution, _MASTER), without)
-    return _pictures(_shrink(planes, resolution), table.flip)[0]
+    return _to_images(_shrink(planes, resolution), table.flip)[0]
 
 
 def render(indices: Iterable[int], resolution: int, seed: int = 0, without: Collection[str] = ()) -> np.ndarray:
-    """Pictures `indices` as uint8 [n, resolution, resolution, 3]; `without` is that of `draw`.
+    """Images `indices` as uint8 [n, resolution, resolution, 3]; `without` is that of `draw`.
 
     Raises ValueError unless resolution is 8, 16, 32, 64, 128 or 256, where an index or the seed is negative, and where
     a thing cannot be left out.
@@ -148,7 +148,7 @@ def render(indices: Iterable[int], resolution: int, seed: int = 0, without: Coll
 def pyramid(
     indices: Iterable[int], resolutions: Sequence[int], seed: int = 0, without: Collection[str] = ()
 ) -> dict[int, np.ndarray]:
-    """Pictures `indices` at several resolutions at once: {r: uint8 [n, r, r, 3]}, equal to `render` at each.
+    """Images `indices` at several resolutions at once: {r: uint8 [n, r, r, 3]}, equal to `render` at each.
 
     Raises ValueError unless every resolution is 8, 16, 32, 64, 128 or 256, where an index or the seed is negative, and
     where a thing cannot be left out.
@@ -158,14 +158,14 @@ def pyramid(
     indices = list(indices)
     result = {r: np.empty((len(indices), r, r, 3), np.uint8) for r in resolutions}
     for master in sorted({max(r, _MASTER) for r in resolutions}, reverse=True):
-        wanted = sorted((r for r in result if max(r, _MASTER) == master), reverse=True)
+        sizes = sorted((r for r in result if max(r, _MASTER) == master), reverse=True)
         chunk = max(1, _CHUNK_PIXELS // master**2)
         for start in range(0, len(indices), chunk):
             table = _table(_dice(indices[start : start + chunk], seed))
             planes = scene.paint(table, master, without)
-            for r in wanted:
+            for r in sizes:
                 planes = _shrink(planes, r)
-                result[r][start : start + chunk] = _pictures(np.rint(planes).astype(np.uint8), table.flip)
+                result[r][start : start + chunk] = _to_images(np.rint(planes).astype(np.uint8), table.flip)
     return result
 
 
@@ -185,11 +185,11 @@ def _shrink(planes: np.ndarray, resolution: int) -> np.ndarray:
     return planes
 
 
-def _pictures(planes: np.ndarray, flip: np.ndarray) -> np.ndarray:
+def _to_images(planes: np.ndarray, flip: np.ndarray) -> np.ndarray:
     """[3, r, r, n] to [n, r, r, 3], mirrored where `flip`."""
-    pictures = np.ascontiguousarray(planes.transpose(3, 1, 2, 0))
-    pictures[flip] = pictures[flip][:, :, ::-1]
-    return pictures
+    images = np.ascontiguousarray(planes.transpose(3, 1, 2, 0))
+    images[flip] = images[flip][:, :, ::-1]
+    return images
 
 
 def _plain(value: np.ndarray) -> Any:
@@ -230,7 +230,7 @@ def _apart(lightness: np.ndarray, bed_light: np.ndarray) -> np.ndarray:
 
 
 def _table(dice: np.ndarray) -> SimpleNamespace:
-    """All factors of a batch as arrays [n], colours [3, n]."""
+    """All factors of a batch as arrays [n], colors [3, n]."""
     rolls: Iterator[np.ndarray] = iter(dice)
 
     def between(low: float, high: float) -> np.ndarray:
@@ -251,7 +251,7 @@ def _roll_palette(t: SimpleNamespace, between: _Between, chance: _Chance) -> Non
     hue = _HUES[t.bed_class] + between(-7.0, 7.0)
     bed_light = _LIGHTNESS[t.bed_class] + between(-0.03, 0.03)
     t.bed = oklch(bed_light, _CHROMA[t.bed_class] * between(0.85, 1.1), hue)
-    # The wall is a quiet relative of the bed: its neighbour, its opposite, or a warm white.
+    # The wall is a quiet relative of the bed: its neighbor, its opposite, or a warm white.
     scheme = between(0.0, 1.0)
     relative = np.where(scheme < 0.35, hue + between(-45.0, 45.0), hue + 180.0 + between(-30.0, 30.0))
     wall_hue = np.where(scheme < 0.7, relative, between(50.0, 100.0))
@@ -288,7 +288,7 @@ def _roll_room(t: SimpleNamespace, between: _Between, chance: _Chance) -> None:
     t.corner_left = between(-0.12, 0.03)
     t.plank_pitch = between(0.05, 0.08)
     t.bed_scale, t.bed_width = between(1.5, 1.72), between(0.28, 0.35)
-    # The foot of the bed is what must stay in the picture, so it is placed and the head follows.
+    # The foot of the bed is what must stay in the image, so it is placed and the head follows.
     t.bed_left = t.vanish_x + (between(0.0, 0.13) - t.vanish_x) / t.bed_scale
     t.bed_height, t.headboard = between(0.10, 0.13), between(0.08, 0.13)
     t.window_width, t.window_height = between(0.19, 0.27), between(0.25, 0.33)

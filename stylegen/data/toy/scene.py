@@ -35,14 +35,14 @@ _PAINTS = ("wall", "floor", "trim", "bed", "sheet", "wood", "accent", "curtain",
 def paint(factors: SimpleNamespace, resolution: int, without: Collection[str] = ()) -> Array:
     """Draw rooms: float32 [3, resolution, resolution, n] in [0, 255], all with the bed to the left.
 
-    `factors` holds the fields of `bedrooms.Factors` as arrays, [n] for numbers and [3, n] for colours.
+    `factors` holds the fields of `bedrooms.Factors` as arrays, [n] for numbers and [3, n] for colors.
     `without` names what to leave out, of `REMOVABLE`.
     """
     t = _prepare(factors)
     canvas = Canvas(t.flip.shape[0], resolution)
-    left_out = {layer for thing in without for layer in REMOVABLE[thing]}
+    excluded = {layer for name in without for layer in REMOVABLE[name]}
     for layer in _LAYERS:
-        if layer not in left_out:
+        if layer not in excluded:
             layer(canvas, t)
     planes = canvas.planes
     np.clip(planes, 0.0, 1.0, out=planes)
@@ -82,7 +82,7 @@ def _down(t: SimpleNamespace, y: Array | float, scale: Array | float) -> Array:
 
 
 def _rgb(red: float, green: float, blue: float) -> Array:
-    """One colour for all pictures, [3, 1]."""
+    """One color for all images, [3, 1]."""
     return np.array([[red], [green], [blue]], np.float32)
 
 
@@ -133,8 +133,8 @@ def _rug(canvas: Canvas, t: SimpleNamespace) -> None:
     rx = t.rug_width / 2
     ry = rx * 0.33
     canvas.relight(glow(canvas, t.rug_x, t.rug_y + 0.012, rx * 1.12, ry * 1.2), -0.3 * t.rug)
-    for size, colour in ((1.0, t.accent), (0.84, t.sheet * 0.95), (0.74, t.accent * 0.95), (0.3, t.accent * 1.08)):
-        canvas.paint(ellipse(canvas, t.rug_x, t.rug_y, rx * size, ry * size), colour, opacity=t.rug)
+    for size, color in ((1.0, t.accent), (0.84, t.sheet * 0.95), (0.74, t.accent * 0.95), (0.3, t.accent * 1.08)):
+        canvas.paint(ellipse(canvas, t.rug_x, t.rug_y, rx * size, ry * size), color, opacity=t.rug)
 
 
 def _window(canvas: Canvas, t: SimpleNamespace) -> None:
@@ -206,9 +206,9 @@ def _picture(canvas: Canvas, t: SimpleNamespace) -> None:
     art = (x - rx + 0.028, y - ry + 0.028, x + rx - 0.028, y + ry - 0.028)
     canvas.paint(box(canvas, *art), t.accent * 0.5 + t.sheet * 0.5, t.sheet, opacity=shown)
     canvas.paint(ellipse(canvas, x + rx * 0.25, y - ry * 0.1, 0.016, 0.016, inside=art), t.shade, opacity=shown)
-    for dx, size, colour in ((-0.35, 0.6, t.bed), (0.4, 0.45, t.accent * 0.8)):
+    for dx, size, color in ((-0.35, 0.6, t.bed), (0.4, 0.45, t.accent * 0.8)):
         hill = ellipse(canvas, x + rx * dx, y + ry * 0.65, rx * 0.8, ry * size, inside=art)
-        canvas.paint(hill, colour, opacity=shown)
+        canvas.paint(hill, color, opacity=shown)
 
 
 def _plant(canvas: Canvas, t: SimpleNamespace) -> None:
@@ -323,11 +323,11 @@ def _bedding(canvas: Canvas, t: SimpleNamespace) -> None:
     folds = bands((edges - x0) * 17.0 + 9.3, 0.3) + bands((edges - x0) * 9.0 + 9.6, 0.25)
     canvas.relight(Patch(front.rows, front.cols, front.mask * folds[None], y0, y1), -0.06)
     top = _cover(canvas, t, (1.17, s), t.floor_y - 0.042, t.bed, 0.008)
-    centres = (canvas.pixels(top.rows) + 0.5) / canvas.resolution
-    _stripes(canvas, t, top, (t.bed_top - t.vanish_y) / np.maximum(centres - t.vanish_y, 0.05))
+    centers = (canvas.pixels(top.rows) + 0.5) / canvas.resolution
+    _stripes(canvas, t, top, (t.bed_top - t.vanish_y) / np.maximum(centers - t.vanish_y, 0.05))
     canvas.relight(soft_box(canvas, x0 + 0.01, y0 - 0.012, x1 - 0.01, y0 + 0.008, 0.025), 0.12)
-    for place, size, gain in ((0.3, 0.3, 0.07), (0.72, 0.22, 0.05), (0.5, 0.16, -0.05)):
-        x, y = x0 + (x1 - x0) * place, y0 - (0.11 if place < 0.6 else 0.07)
+    for position, size, gain in ((0.3, 0.3, 0.07), (0.72, 0.22, 0.05), (0.5, 0.16, -0.05)):
+        x, y = x0 + (x1 - x0) * position, y0 - (0.11 if position < 0.6 else 0.07)
         canvas.relight(glow(canvas, x, y, (x1 - x0) * size, 0.06), gain)
     _cover(canvas, t, (1.16, 1.265), t.floor_y - 0.062, t.bed * 0.72, 0.009)
     _cover(canvas, t, (1.14, 1.25), t.floor_y - 0.065, t.bed * 0.3 + t.sheet * 0.7, 0.012)
@@ -340,7 +340,7 @@ def _cover(
     t: SimpleNamespace,
     reach: tuple[Array | float, Array | float],
     low: Array,
-    colour: Array,
+    color: Array,
     drape: float,
     shown: Array | None = None,
 ) -> Patch:
@@ -348,9 +348,9 @@ def _cover(
     a, b, y = t.bed_left - drape * 0.6, t.bed_right + drape, t.bed_top - drape
     near, far = ((_across(t, a, s), _across(t, b, s), _down(t, y, s), _down(t, low, s)) for s in reach)
     side = side_trapezoid(canvas, far[1], near[1], far[2:], near[2:])
-    canvas.paint(side, colour * 0.92, colour * 0.76, opacity=shown)
+    canvas.paint(side, color * 0.92, color * 0.76, opacity=shown)
     top = trapezoid(canvas, near[2], far[2], near[:2], far[:2])
-    canvas.paint(top, colour, colour * 1.06, opacity=shown)
+    canvas.paint(top, color, color * 1.06, opacity=shown)
     return top
 
 
@@ -424,7 +424,7 @@ _LAYERS = (
     _lamplight,
     _lamp_shade,
 )
-# What every room has but a picture can be drawn without, with all that goes with it.
+# Things that every room has and that can be left out, each with the layers that go with it.
 REMOVABLE = {
     "bed": (_headboard, _bed_frame, _bedding, _pillows, _cushion),
     "pillows": (_pillows,),

@@ -1,13 +1,13 @@
 """Antialiased shapes for a batch of small drawings: coverage masks and how they are painted.
 
-A canvas holds `n` pictures as planes [3, r, r, n]. The batch is the last axis, so every array
-operation runs over contiguous memory however small the shape is, and what differs from picture to
-picture is a plain [n] array. Positions and sizes are fractions of the picture, y pointing down.
+A canvas holds `n` images as planes [3, r, r, n]. The batch is the last axis, so every array
+operation runs over contiguous memory however small the shape is, and every property that differs from
+image to image is a plain [n] array. Positions and sizes are fractions of the image, y pointing down.
 
-Shapes are computed only inside the smallest window that holds them in all pictures of the batch.
+Shapes are computed only inside the smallest window that holds them in all images of the batch.
 Outside its own extent a mask is exactly 0, and painting with 0 changes nothing; together with using
-only correctly rounded operations (+ - * / sqrt floor min max) that makes a picture's bytes
-independent of the pictures drawn with it.
+only correctly rounded operations (+ - * / sqrt floor min max) that makes an image's bytes
+independent of the images drawn with it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Patch:
     rows: slice
     cols: slice
     mask: Array  # [rows, cols, n], 0 outside the shape to 1 inside
-    top: Array | float  # [n], where vertical colour gradients start
+    top: Array | float  # [n], where vertical color gradients start
     bottom: Array | float  # [n], where they end
 
 
 class Canvas:
-    """`n` pictures of `resolution` x `resolution`, black until painted."""
+    """`n` images of `resolution` x `resolution`, black until painted."""
 
     def __init__(self, n: int, resolution: int):
         self.n = n
@@ -39,7 +39,7 @@ class Canvas:
         self.planes = np.zeros((3, resolution, resolution, n), np.float32)
 
     def window(self, low: Array | float, high: Array | float) -> slice:
-        """The pixels that hold [low, high] in every picture, with one to spare on either side."""
+        """The pixels that hold [low, high] in every image, with one to spare on either side."""
         r = self.resolution
         first = int(np.floor(np.min(low) * r)) - 1
         last = int(np.ceil(np.max(high) * r)) + 1
@@ -50,7 +50,7 @@ class Canvas:
         return np.arange(window.start, window.stop, dtype=np.float32)[:, None]
 
     def borders(self, window: slice) -> Array:
-        """All borders of the window's pixels, as fractions of the picture: [k + 1, 1]."""
+        """All borders of the window's pixels, as fractions of the image: [k + 1, 1]."""
         return np.arange(window.start, window.stop + 1, dtype=np.float32)[:, None] / self.resolution
 
     def cover(self, low: Array | float, high: Array | float, window: slice) -> Array:
@@ -59,13 +59,13 @@ class Canvas:
         share = _unit(high * r - pixels) - _unit(low * r - pixels)
         return np.broadcast_to(share, (share.shape[0], self.n))
 
-    def paint(self, patch: Patch, colour: Array, to: Array | None = None, opacity: Array | float | None = None) -> None:
-        """Lay `colour` [3, n] over the patch; `to` makes it a gradient from the patch's top to its bottom."""
-        ink = colour[:, None, None, :]
+    def paint(self, patch: Patch, color: Array, to: Array | None = None, opacity: Array | float | None = None) -> None:
+        """Lay `color` [3, n] over the patch; `to` makes it a gradient from the patch's top to its bottom."""
+        ink = color[:, None, None, :]
         if to is not None:
-            centres = (self.pixels(patch.rows) + 0.5) / self.resolution
-            t = _unit((centres - patch.top) / (patch.bottom - patch.top))
-            ink = ink + (to - colour)[:, None, None, :] * t[:, None, :]
+            centers = (self.pixels(patch.rows) + 0.5) / self.resolution
+            t = _unit((centers - patch.top) / (patch.bottom - patch.top))
+            ink = ink + (to - color)[:, None, None, :] * t[:, None, :]
         mask = patch.mask if opacity is None else patch.mask * opacity
         region = self.planes[:, patch.rows, patch.cols]
         change = ink - region
@@ -92,13 +92,13 @@ def box(canvas: Canvas, x0: Array | float, y0: Array | float, x1: Array | float,
 def soft_box(
     canvas: Canvas, x0: Array | float, y0: Array | float, x1: Array | float, y1: Array | float, blur: float
 ) -> Patch:
-    """A rectangle whose edges fade smoothly over `blur` (a fraction of the picture) around their place."""
+    """A rectangle whose edges fade smoothly over `blur` (a fraction of the image) around their place."""
     half = blur / 2
     rows, cols = canvas.window(y0 - half, y1 + half), canvas.window(x0 - half, x1 + half)
     fades = []
     for low, high, window in ((y0, y1, rows), (x0, x1, cols)):
-        centres = (canvas.pixels(window) + 0.5) / canvas.resolution
-        fade = _smooth(_unit((centres - low) / blur + 0.5)) * _smooth(_unit((high - centres) / blur + 0.5))
+        centers = (canvas.pixels(window) + 0.5) / canvas.resolution
+        fade = _smooth(_unit((centers - low) / blur + 0.5)) * _smooth(_unit((high - centers) / blur + 0.5))
         fades.append(np.broadcast_to(fade, (fade.shape[0], canvas.n)))
     return Patch(rows, cols, fades[0][:, None, :] * fades[1][None], y0, y1)
 
@@ -110,8 +110,8 @@ def rounded_box(
     rows, cols = canvas.window(y0, y1), canvas.window(x0, x1)
     squares = []
     for low, high, window in ((y0, y1, rows), (x0, x1, cols)):
-        centres = (canvas.pixels(window) + 0.5) / canvas.resolution
-        beyond = np.maximum(np.abs(centres - (low + high) / 2) - ((high - low) / 2 - radius), 0.0)
+        centers = (canvas.pixels(window) + 0.5) / canvas.resolution
+        beyond = np.maximum(np.abs(centers - (low + high) / 2) - ((high - low) / 2 - radius), 0.0)
         squares.append(beyond * beyond)
     distance = _outer(squares[1], squares[0])
     np.sqrt(distance, out=distance)
@@ -188,7 +188,7 @@ def ellipse(
 
 
 def glow(canvas: Canvas, x: Array | float, y: Array | float, rx: Array | float, ry: Array | float) -> Patch:
-    """A blob that falls smoothly from 1 at its centre to 0 at its rim: (1 - d^2)^2."""
+    """A blob that falls smoothly from 1 at its center to 0 at its rim: (1 - d^2)^2."""
     rows, cols = canvas.window(y - ry, y + ry), canvas.window(x - rx, x + rx)
     v = ((canvas.pixels(rows) + 0.5) / canvas.resolution - y) / ry
     u = ((canvas.pixels(cols) + 0.5) / canvas.resolution - x) / rx
@@ -203,14 +203,14 @@ def bands(edges: Array, width: Array | float) -> Array:
     """How much of each pixel is covered by bands [k, k + width] for every whole number k.
 
     `edges` holds the pixels' evenly spaced borders in periods, [..., pixels + 1, n]; returns [..., pixels, n].
-    The coverage is the difference of the bands' integral, so bands finer than a pixel turn grey
+    The coverage is the difference of the bands' integral, so bands finer than a pixel turn gray
     instead of making patterns of their own.
     """
-    whole = np.floor(edges)
-    integral = edges - whole
+    periods = np.floor(edges)
+    integral = edges - periods
     np.minimum(integral, width, out=integral)
-    whole *= width
-    integral += whole
+    periods *= width
+    integral += periods
     share = integral[..., 1:, :] - integral[..., :-1, :]
     share /= edges[..., 1:2, :] - edges[..., :1, :]
     return share
@@ -235,8 +235,8 @@ def _span(
         slope = (b - a) / length
         # An edge that moves more than a pixel per row is spread over as many pixels as it crosses.
         spread = np.maximum(np.abs(slope), 1.0)
-        place = (a + (b - a) * t) * r
-        side = (place / spread)[:, None, :] - (across / spread)[None]
+        edge = (a + (b - a) * t) * r
+        side = (edge / spread)[:, None, :] - (across / spread)[None]
         side += 0.5
         sides.append(_unit(side))
     mask = sides[1]

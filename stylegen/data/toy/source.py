@@ -9,18 +9,18 @@ from stylegen.data.toy import bedrooms
 
 _CACHED_RESOLUTION = 64  # toy_bedrooms draws everything up to this size in one go
 _CACHE_BYTES = 2**30
-_CHUNK = 256  # pictures drawn at a time: 0.6 ms each at 64 pixels, against 1.4 ms in batches of 32
+_CHUNK = 256  # images drawn at a time: 0.6 ms each at 64 pixels, against 1.4 ms in batches of 32
 
 
 class ToySource(ImageSource):
-    """toy_bedrooms, drawn when first asked for; small pictures are kept in memory at all resolutions of the run."""
+    """toy_bedrooms, drawn when first asked for; small images are kept in memory at all resolutions of the run."""
 
     channels = 3
 
-    def __init__(self, num_images: int, resolution: int, labelled: bool = False) -> None:
+    def __init__(self, num_images: int, resolution: int, labeled: bool = False) -> None:
         self.num_images = num_images
         self.resolutions = tuple(r for r in bedrooms.RESOLUTIONS if r <= max(resolution, 8))
-        self.class_names = bedrooms.CLASS_NAMES if labelled else ()
+        self.class_names = bedrooms.CLASS_NAMES if labeled else ()
         self.description = f"toy_bedrooms ({num_images:,} drawn rooms)"
         self.fingerprint = f"toy_bedrooms-v{bedrooms.DRAWING_VERSION}-{num_images}"
         self._cache: dict[int, np.ndarray] = {}
@@ -48,16 +48,16 @@ class ToySource(ImageSource):
         return 1e-3 * (max(resolution, _CACHED_RESOLUTION) / _CACHED_RESOLUTION) ** 2
 
     def _draw(self, missing: np.ndarray) -> None:
-        """Draw pictures at all cached resolutions, and others ahead of need, because many at once are quicker."""
+        """Draw images at all cached resolutions, and others ahead of need, because many at once are quicker."""
         with self._lock:
             self._claimed[missing] = True
             ahead = np.flatnonzero(~self._claimed)[: max(0, _CHUNK - missing.size)]
             self._claimed[ahead] = True
-        wanted = np.concatenate([missing, ahead])
-        # Two threads may miss, and draw, the same picture; they write the same bytes, and mark them as drawn only then.
-        for r, images in bedrooms.pyramid(wanted, tuple(self._cache)).items():
-            self._cache[r][wanted] = images
-        self._drawn[wanted] = True
+        to_draw = np.concatenate([missing, ahead])
+        # Two threads may miss, and draw, the same image; they write the same bytes, and mark them as drawn only then.
+        for r, images in bedrooms.pyramid(to_draw, tuple(self._cache)).items():
+            self._cache[r][to_draw] = images
+        self._drawn[to_draw] = True
 
     def _read_labels(self, indices: np.ndarray) -> np.ndarray:
         if not self.class_names:

@@ -18,8 +18,8 @@ from stylegen.data.prepared import shards as writer
 from stylegen.data.prepared.manifest import read_manifest, settings_to_json
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
-from stylegen.data.raw.lsun import LsunOrigin
-from stylegen.data.raw.opening import ToyOrigin, open_origin
+from stylegen.data.raw.lsun import LsunDataset
+from stylegen.data.raw.opening import ToyDataset, open_raw
 from stylegen.io.progress import Progress
 from tests.support.paths import ROOT
 
@@ -41,7 +41,7 @@ def small_shards(monkeypatch):
 def test_what_reading_costs_follows_how_images_are_stored(make_lsun, photo_bytes, tmp_path):
     costs = {}
     for encoding in ("raw", "jpeg", "lossless"):
-        prepare(LsunOrigin(make_lsun(photo_bytes(2))), tmp_path / encoding, Options(16, encoding=encoding), workers=1)
+        prepare(LsunDataset(make_lsun(photo_bytes(2))), tmp_path / encoding, Options(16, encoding=encoding), workers=1)
         source = PreparedSource(tmp_path / encoding)
         costs[encoding] = source.read_seconds(16)
         assert source.read_seconds(4) == source.read_seconds(8) < source.read_seconds(16)  # 8 is the smallest stored
@@ -51,31 +51,31 @@ def test_what_reading_costs_follows_how_images_are_stored(make_lsun, photo_bytes
 def test_an_lsun_archive_becomes_a_pyramid(make_lsun, photo_bytes, tmp_path):
     values = photo_bytes(6, (90, 70))
     out = tmp_path / "out"
-    manifest = prepare(LsunOrigin(make_lsun(values)), out, Options(64), workers=1)
+    manifest = prepare(LsunDataset(make_lsun(values)), out, Options(64), workers=1)
     assert (manifest.num_images, manifest.unreadable, manifest.upscaled) == (6, 0, 0)
     assert sorted(os.listdir(out)) == ["0008", "0016", "0032", "0064", "prepared.json"]
     assert read_manifest(out) == manifest
 
-    origin = LsunOrigin(make_lsun(values))
-    origin.unpack(tmp_path, Progress())
-    squares = [imaging.crop_and_resize(imaging.decode(i.data, 3), 64, "center-crop") for i in origin.read(0, 6)]
+    dataset = LsunDataset(make_lsun(values))
+    dataset.unpack(tmp_path, Progress())
+    squares = [imaging.crop_and_resize(imaging.decode(i.data, 3), 64, "center-crop") for i in dataset.read(0, 6)]
     levels = [imaging.pyramid(square, (8, 16, 32, 64)) for square in squares]
     for r in (8, 16, 32, 64):
         np.testing.assert_array_equal(everything(out, r)["image"], [level[r] for level in levels])
 
 
 @pytest.mark.parametrize(("encoding", "channels"), [("raw", 3), ("jpeg", 3), ("jpeg", 1), ("lossless", 4), ("raw", 2)])
-def test_tfds_reads_the_same_pictures(make_lsun, photo_bytes, tmp_path, encoding, channels):
+def test_tfds_reads_the_same_images(make_lsun, photo_bytes, tmp_path, encoding, channels):
     import tensorflow_datasets as tfds
 
-    origin = LsunOrigin(make_lsun(photo_bytes(5)))
-    prepare(origin, tmp_path / "out", Options(32, 16, channels, encoding=encoding), workers=1)
+    dataset = LsunDataset(make_lsun(photo_bytes(5)))
+    prepare(dataset, tmp_path / "out", Options(32, 16, channels, encoding=encoding), workers=1)
     for r in (16, 32):
         builder = tfds.builder_from_directory(str(tmp_path / "out" / f"{r:04d}"))
         data = builder.as_data_source("train")
         assert builder.info.name == "lsun_bedroom" and builder.info.splits["train"].num_examples == len(data) == 5
-        ours = everything(tmp_path / "out", r)["image"]
-        for example, image in zip(data, ours, strict=True):
+        stored = everything(tmp_path / "out", r)["image"]
+        for example, image in zip(data, stored, strict=True):
             assert set(example) == {"key", "image"} and len(example["key"]) == 40
             np.testing.assert_array_equal(example["image"], image)
     assert "tensorflow" not in sys.modules
@@ -84,7 +84,7 @@ def test_tfds_reads_the_same_pictures(make_lsun, photo_bytes, tmp_path, encoding
 def test_labels_are_kept_and_known_to_tfds(tmp_path):
     import tensorflow_datasets as tfds
 
-    prepare(ToyOrigin(12, 16), tmp_path, Options(16), workers=1)
+    prepare(ToyDataset(12, 16), tmp_path, Options(16), workers=1)
     builder = tfds.builder_from_directory(str(tmp_path / "0016"))
     labels = [example["label"] for example in builder.as_data_source("train")]
     assert everything(tmp_path, 8)["label"].tolist() == labels
@@ -113,9 +113,9 @@ def test_wrong_options_are_sentences():
 
 
 def test_the_number_of_workers_does_not_matter(make_lsun, photo_bytes, tmp_path, small_shards):
-    origin = LsunOrigin(make_lsun(photo_bytes(11)))
+    dataset = LsunDataset(make_lsun(photo_bytes(11)))
     for workers in (1, 2):
-        prepare(origin, tmp_path / str(workers), Options(16), workers=workers)
+        prepare(dataset, tmp_path / str(workers), Options(16), workers=workers)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len(read_manifest(tmp_path / "2").shard_lengths) == 3
 
@@ -123,8 +123,8 @@ def test_the_number_of_workers_does_not_matter(make_lsun, photo_bytes, tmp_path,
 def test_an_interrupted_preparation_continues_and_ends_the_same(
     make_lsun, photo_bytes, tmp_path, small_shards, monkeypatch
 ):
-    origin = LsunOrigin(make_lsun(photo_bytes(14)))
-    prepare(origin, tmp_path / "whole", Options(16), workers=1)
+    dataset = LsunDataset(make_lsun(photo_bytes(14)))
+    prepare(dataset, tmp_path / "whole", Options(16), workers=1)
     make_levels, calls = writer.make_levels, []
 
     def stop_at_times(raw, settings):
@@ -135,26 +135,26 @@ def test_an_interrupted_preparation_continues_and_ends_the_same(
 
     monkeypatch.setattr(writer, "make_levels", stop_at_times)
     monkeypatch.setattr("stylegen.data.prepared.prepare._SAMPLE", 0.001)  # the sample would count
-    monkeypatch.setattr(LsunOrigin, "sample", lambda self, count: [])
+    monkeypatch.setattr(LsunDataset, "sample", lambda self, count: [])
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            prepare(origin, tmp_path / "broken", Options(16), workers=1)
+            prepare(dataset, tmp_path / "broken", Options(16), workers=1)
         assert not (tmp_path / "broken" / "prepared.json").exists()
-    prepare(origin, tmp_path / "broken", Options(16), workers=1)
+    prepare(dataset, tmp_path / "broken", Options(16), workers=1)
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
     assert len(calls) < 14 + 2 * 4  # finished shards were not made again
 
 
 def test_a_shard_that_was_lost_meanwhile_is_made_again(make_lsun, photo_bytes, tmp_path, small_shards, monkeypatch):
-    origin = LsunOrigin(make_lsun(photo_bytes(8)))
+    dataset = LsunDataset(make_lsun(photo_bytes(8)))
     monkeypatch.setattr("stylegen.data.prepared.prepare._finish", lambda *_: pytest.fail("stop"))
     with pytest.raises(pytest.fail.Exception):
-        prepare(origin, tmp_path / "out", Options(16), workers=1)
+        prepare(dataset, tmp_path / "out", Options(16), workers=1)
     monkeypatch.undo()
     victim = next((tmp_path / "out" / "0008").glob("*-00001-of-*"))
     victim.write_bytes(victim.read_bytes()[:100])
     monkeypatch.setattr("stylegen.data.prepared.prepare._IMAGES_PER_SHARD", (4, 4))
-    prepare(origin, tmp_path / "out", Options(16), workers=1)
+    prepare(dataset, tmp_path / "out", Options(16), workers=1)
     assert len(everything(tmp_path / "out", 8)["image"]) == 8
 
 
@@ -177,16 +177,16 @@ def test_kill_9_leaves_nothing_behind_that_hurts(lsun_folder, tmp_path):
 
 
 def test_the_same_command_twice_does_nothing(make_lsun, photo_bytes, tmp_path, monkeypatch, capsys):
-    origin = LsunOrigin(make_lsun(photo_bytes(3)))
-    first = prepare(origin, tmp_path / "out", Options(16), workers=1)
+    dataset = LsunDataset(make_lsun(photo_bytes(3)))
+    first = prepare(dataset, tmp_path / "out", Options(16), workers=1)
     monkeypatch.setattr(writer, "write_shard", lambda *_: pytest.fail("nothing was left to do"))
-    assert prepare(origin, tmp_path / "out", Options(16), workers=1) == first
+    assert prepare(dataset, tmp_path / "out", Options(16), workers=1) == first
     assert "is prepared already: 3 images" in capsys.readouterr().err
 
 
 def test_other_settings_in_the_same_folder_are_named(make_lsun, photo_bytes, tmp_path):
-    origin, out = LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "out"
-    prepare(origin, out, Options(16), workers=1)
+    dataset, out = LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out"
+    prepare(dataset, out, Options(16), workers=1)
     before = contents(out)
     for other, sentence in [
         (
@@ -198,11 +198,11 @@ def test_other_settings_in_the_same_folder_are_named(make_lsun, photo_bytes, tmp
         (Options(16, image_channels=1), "image_channels 3, not 1"),
     ]:
         with pytest.raises(DataError, match=sentence):
-            prepare(origin, out, other, workers=1)
+            prepare(dataset, out, other, workers=1)
     with pytest.raises(DataError, match="category bedroom, not cat"):
-        prepare(LsunOrigin(make_lsun(photo_bytes(3), "cat")), out, Options(16), workers=1)
+        prepare(LsunDataset(make_lsun(photo_bytes(3), "cat")), out, Options(16), workers=1)
     assert contents(out) == before
-    prepare(origin, out, Options(32), workers=1, overwrite=True)
+    prepare(dataset, out, Options(32), workers=1, overwrite=True)
     assert PreparedSource(out).resolutions == (8, 16, 32)
 
 
@@ -212,7 +212,7 @@ def test_a_folder_with_other_things_is_left_alone(make_lsun, photo_bytes, tmp_pa
     (out / "thesis.txt").write_text("do not touch")
     for overwrite in (False, True):
         with pytest.raises(DataError, match=r"holds other files, such as thesis\.txt; choose an empty or a new folder"):
-            prepare(LsunOrigin(make_lsun(photo_bytes(3))), out, Options(16), workers=1, overwrite=overwrite)
+            prepare(LsunDataset(make_lsun(photo_bytes(3))), out, Options(16), workers=1, overwrite=overwrite)
     assert os.listdir(out) == ["thesis.txt"]
 
 
@@ -222,15 +222,15 @@ def test_two_processes_do_not_write_into_one_folder(make_lsun, photo_bytes, tmp_
     other = os.open(tmp_path / "out", os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(DataError, match="is being prepared by another process"):
-        prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
+        prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
     os.close(other)
 
 
 def test_unreadable_images_are_left_out_counted_and_named(make_lsun, photo_bytes, tmp_path, small_shards, capsys):
     values = photo_bytes(12)
     values[2:9] = [b"broken", values[3][:200], b"", b"\xff\xd8\xff", b"x", b"x", b"x"]
-    origin = LsunOrigin(make_lsun(values))
-    manifest = prepare(origin, tmp_path / "out", Options(16), workers=1)
+    dataset = LsunDataset(make_lsun(values))
+    manifest = prepare(dataset, tmp_path / "out", Options(16), workers=1)
     assert (manifest.num_images, manifest.unreadable, len(manifest.unreadable_keys)) == (5, 7, 7)
     assert all(len(reason.split(": ")[0]) == 40 for reason in manifest.unreadable_keys)
     assert sum(manifest.shard_lengths) == 5
@@ -247,40 +247,40 @@ def test_a_shard_without_one_readable_image_can_be_read_by_tfds(tmp_path, photo,
             (tmp_path / "in" / f"{i:02d}.png").write_text("broken")
         else:
             photo(i).save(tmp_path / "in" / f"{i:02d}.png")
-    manifest = prepare(open_origin("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=1)
+    manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=1)
     assert manifest.shard_lengths == [4, 0, 4]
     data = tfds.builder_from_directory(str(tmp_path / "out" / "0008")).as_data_source("train")
-    ours = everything(tmp_path / "out", 8)["image"]
-    assert len(data) == len(ours) == 8
-    np.testing.assert_array_equal(data[5]["image"], ours[5])
+    stored = everything(tmp_path / "out", 8)["image"]
+    assert len(data) == len(stored) == 8
+    np.testing.assert_array_equal(data[5]["image"], stored[5])
 
 
 def test_nothing_readable_at_all_is_an_error(make_lsun, tmp_path):
     with pytest.raises(DataError, match="None of the 2 images could be read; the first was 0000"):
-        prepare(LsunOrigin(make_lsun([b"a", b"b"])), tmp_path / "out", Options(16), workers=1)
+        prepare(LsunDataset(make_lsun([b"a", b"b"])), tmp_path / "out", Options(16), workers=1)
 
 
 def test_enlarged_images_are_reported(make_lsun, photo_bytes, tmp_path, capsys):
-    manifest = prepare(LsunOrigin(make_lsun(photo_bytes(3, (40, 32)))), tmp_path / "out", Options(64), workers=1)
+    manifest = prepare(LsunDataset(make_lsun(photo_bytes(3, (40, 32)))), tmp_path / "out", Options(64), workers=1)
     assert manifest.upscaled == 3
     assert "warning: 3 images are smaller than 64 pixels" in capsys.readouterr().err
 
 
 def test_the_disk_is_measured_first(make_lsun, photo_bytes, tmp_path, monkeypatch, capsys):
-    origin = LsunOrigin(make_lsun(photo_bytes(9, (300, 280))))
+    dataset = LsunDataset(make_lsun(photo_bytes(9, (300, 280))))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10**5, 10**5))
     with pytest.raises(DataError, match="needs about .* MB of disk and has 100 kB free; choose another disk"):
-        prepare(origin, tmp_path / "out", Options(256), workers=1)
-    said = capsys.readouterr().err
-    assert "disk: archive" in said and "unpacked" in said and "pyramid about" in said and "free 100 kB" in said
+        prepare(dataset, tmp_path / "out", Options(256), workers=1)
+    log = capsys.readouterr().err
+    assert "disk: archive" in log and "unpacked" in log and "pyramid about" in log and "free 100 kB" in log
     assert not list((tmp_path / "out").rglob("data.mdb"))
     monkeypatch.undo()
-    prepare(origin, tmp_path / "out", Options(256), workers=1)
+    prepare(dataset, tmp_path / "out", Options(256), workers=1)
 
 
 def test_the_estimate_is_right(lsun_folder, tmp_path, capsys):
-    origin = LsunOrigin(lsun_folder / "bedroom_val_lmdb.zip")
-    manifest = prepare(origin, tmp_path, Options(128), workers=1)
+    dataset = LsunDataset(lsun_folder / "bedroom_val_lmdb.zip")
+    manifest = prepare(dataset, tmp_path, Options(128), workers=1)
     line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("disk:"))
     number, unit = line.split("pyramid about ")[1].split(" (")[0].split()
     assert unit == "MB"
@@ -288,12 +288,12 @@ def test_the_estimate_is_right(lsun_folder, tmp_path, capsys):
 
 
 def test_a_worker_that_dies_is_a_sentence(make_lsun, photo_bytes, tmp_path, small_shards):
-    origin = Deadly(make_lsun(photo_bytes(9)))
+    dataset = Deadly(make_lsun(photo_bytes(9)))
     with pytest.raises(DataError, match="A worker process died"):
-        prepare(origin, tmp_path / "out", Options(16), workers=2)
+        prepare(dataset, tmp_path / "out", Options(16), workers=2)
 
 
-class Deadly(LsunOrigin):
+class Deadly(LsunDataset):
     """Kills the process that reads it."""
 
     def sample(self, count):
@@ -303,7 +303,7 @@ class Deadly(LsunOrigin):
         os._exit(1)
 
 
-def test_images_are_bombs_or_grey_or_odd_and_all_is_well(tmp_path, photo):
+def test_images_are_bombs_or_gray_or_odd_and_all_is_well(tmp_path, photo):
     folder = tmp_path / "in"
     folder.mkdir()
     photo(1, (50, 33), "L").save(folder / "grey.jpg")
@@ -311,13 +311,13 @@ def test_images_are_bombs_or_grey_or_odd_and_all_is_well(tmp_path, photo):
     photo(3, (64, 64)).convert("P").save(folder / "palette.gif")
     photo(4, (35, 35)).convert("CMYK").save(folder / "print.jpg")
     Image.fromarray(np.full((40, 60), 40_000, np.uint16)).save(folder / "deep.png")
-    manifest = prepare(open_origin("images", folder), tmp_path / "out", Options(32), workers=1)
+    manifest = prepare(open_raw("images", folder), tmp_path / "out", Options(32), workers=1)
     assert (manifest.num_images, manifest.unreadable) == (5, 0)
     assert everything(tmp_path / "out", 32)["image"].shape == (5, 32, 32, 3)
 
 
 def test_the_manifest_says_how_it_was_made(make_lsun, photo_bytes, tmp_path):
-    prepare(LsunOrigin(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
+    prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
     fields = json.loads((tmp_path / "out" / "prepared.json").read_text())
     assert fields["settings"]["identity"]["category"] == "bedroom"
     assert fields["settings"]["crop"] == "center-crop"
@@ -328,11 +328,11 @@ def test_the_manifest_says_how_it_was_made(make_lsun, photo_bytes, tmp_path):
 
 def test_a_damaged_folder_is_a_sentence(make_lsun, photo_bytes, tmp_path):
     out = tmp_path / "out"
-    prepare(LsunOrigin(make_lsun(photo_bytes(3))), out, Options(16), workers=1)
+    prepare(LsunDataset(make_lsun(photo_bytes(3))), out, Options(16), workers=1)
     shard = next((out / "0016").glob("*.array_record*"))
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:50])
-    with pytest.raises(DataError, match="holds 0 pictures where 3 were written; it is damaged"):
+    complete = shard.read_bytes()
+    shard.write_bytes(complete[:50])
+    with pytest.raises(DataError, match="holds 0 images where 3 were written; it is damaged"):
         everything(out, 16)
     shard.unlink()
     with pytest.raises(DataError, match="is missing; prepare the data again"):
@@ -347,42 +347,42 @@ def test_a_damaged_folder_is_a_sentence(make_lsun, photo_bytes, tmp_path):
         PreparedSource(tmp_path)
 
 
-def test_a_zip_and_a_folder_give_the_same_pictures(tmp_path, photo):
+def test_a_zip_and_a_folder_give_the_same_images(tmp_path, photo):
     (tmp_path / "in").mkdir()
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         for i in range(4):
             photo(i).save(tmp_path / "in" / f"{i}.png")
             archive.write(tmp_path / "in" / f"{i}.png", f"{i}.png")
-    a = prepare(open_origin("images", tmp_path / "in"), tmp_path / "a", Options(16), workers=1)
-    b = prepare(open_origin("images", tmp_path / "in.zip"), tmp_path / "b", Options(16), workers=1)
+    a = prepare(open_raw("images", tmp_path / "in"), tmp_path / "a", Options(16), workers=1)
+    b = prepare(open_raw("images", tmp_path / "in.zip"), tmp_path / "b", Options(16), workers=1)
     assert a.fingerprint == b.fingerprint
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp_path, monkeypatch):
-    origin = LsunOrigin(make_lsun(photo_bytes(3)))
+    dataset = LsunDataset(make_lsun(photo_bytes(3)))
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "write_json", full)
     with pytest.raises(DataError, match="No space left on device.*; what is done is kept, the same command continues"):
-        prepare(origin, tmp_path / "out", Options(16), workers=1)
+        prepare(dataset, tmp_path / "out", Options(16), workers=1)
     monkeypatch.undo()
-    assert prepare(origin, tmp_path / "out", Options(16), workers=1).num_images == 3
+    assert prepare(dataset, tmp_path / "out", Options(16), workers=1).num_images == 3
 
 
 def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes, tmp_path):
-    origin = LsunOrigin(make_lsun(photo_bytes(3)))
-    prepare(origin, tmp_path / "whole", Options(16), workers=1)
-    for place in (
+    dataset = LsunDataset(make_lsun(photo_bytes(3)))
+    prepare(dataset, tmp_path / "whole", Options(16), workers=1)
+    for name in (
         "0016/.lsun_bedroom-train.1.partial.array_record-00000-of-00001",
         ".preparing/.lsun.1.partial/data.mdb",
     ):
-        (tmp_path / "out" / place).parent.mkdir(parents=True)
-        (tmp_path / "out" / place).write_text("half")
+        (tmp_path / "out" / name).parent.mkdir(parents=True)
+        (tmp_path / "out" / name).write_text("half")
     (tmp_path / "out" / ".preparing" / "settings.json").write_bytes(
         json.dumps(settings_to_json(read_manifest(tmp_path / "whole").settings)).encode()
     )
-    prepare(origin, tmp_path / "out", Options(16), workers=1)
+    prepare(dataset, tmp_path / "out", Options(16), workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

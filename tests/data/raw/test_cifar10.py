@@ -7,7 +7,7 @@ import pytest
 from stylegen.data import DataError
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
-from stylegen.data.raw.opening import open_origin
+from stylegen.data.raw.opening import open_raw
 
 NAMES = [f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
 
@@ -32,10 +32,10 @@ def archive(tmp_path):
     return make_archive(tmp_path / "cifar-10-binary.tar.gz", {"cifar-10-batches-bin/readme.html": b"hello", **files})
 
 
-def test_the_pictures_and_labels_are_those_of_the_archive(archive, tmp_path):
+def test_the_images_and_labels_are_those_of_the_archive(archive, tmp_path):
     for split, seeds in (("train", range(5)), ("test", [5])):
         expected = np.concatenate([records(4, seed) for seed in seeds])
-        prepare(open_origin("cifar10", archive, split=split), tmp_path / split, Options(32), workers=1)
+        prepare(open_raw("cifar10", archive, split=split), tmp_path / split, Options(32), workers=1)
         source = PreparedSource(tmp_path / split)
         batch = source.read(np.arange(len(expected)), 32)
         np.testing.assert_array_equal(batch["label"], expected[:, 0])
@@ -45,29 +45,29 @@ def test_the_pictures_and_labels_are_those_of_the_archive(archive, tmp_path):
 
 
 def test_the_folder_of_the_archive_will_do(archive):
-    assert open_origin("cifar10", archive.parent, max_images=7).num_images == 7
+    assert open_raw("cifar10", archive.parent, max_images=7).num_images == 7
 
 
 def test_what_is_not_cifar10_is_a_sentence(tmp_path):
     path = tmp_path / "cifar-10-binary.tar.gz"
     path.write_text("no archive")
     with pytest.raises(DataError, match=r"is not CIFAR-10's archive cifar-10-binary\.tar\.gz"):
-        open_origin("cifar10", path)
+        open_raw("cifar10", path)
     make_archive(path, {"cifar-10-batches-py/data_batch_1": b"pickle"})
     with pytest.raises(DataError, match=r"data_batch_1\.bin is not in it"):
-        open_origin("cifar10", path)
+        open_raw("cifar10", path)
     make_archive(path, dict.fromkeys(NAMES, b"short"))
     with pytest.raises(DataError, match=r"data_batch_1\.bin has 5 bytes"):
-        open_origin("cifar10", path)
+        open_raw("cifar10", path)
     make_archive(path, dict.fromkeys(NAMES, b"\x0b" * 3073))
     with pytest.raises(DataError, match="it has a label 11, above 9"):
-        open_origin("cifar10", path)
+        open_raw("cifar10", path)
     with pytest.raises(DataError, match="has the splits train and test, not 'val'"):
-        open_origin("cifar10", path, split="val")
+        open_raw("cifar10", path, split="val")
 
 
 def test_an_archive_that_is_cut_short_is_a_sentence(archive):
     data = archive.read_bytes()
     archive.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="is not CIFAR-10's archive"):
-        open_origin("cifar10", archive)
+        open_raw("cifar10", archive)

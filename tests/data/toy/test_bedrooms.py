@@ -38,10 +38,10 @@ def bare(index=0, **changes):
     return replace(bedrooms.factors(index), **{**BARE, **changes})
 
 
-def halved(pictures):
+def halved(images):
     """2x2 means of [..., r, r, 3], by a route of its own."""
-    *n, r, _, c = pictures.shape
-    return pictures.reshape(*n, r // 2, 2, r // 2, 2, c).mean(axis=(-4, -2))
+    *n, r, _, c = images.shape
+    return images.reshape(*n, r // 2, 2, r // 2, 2, c).mean(axis=(-4, -2))
 
 
 def changed(a, b, resolution=64):
@@ -55,25 +55,25 @@ def extent(mask):
     return np.array([rows[0], rows[-1] + 1, cols[0], cols[-1] + 1]) / mask.shape[0]
 
 
-def test_a_picture_does_not_depend_on_the_batch_it_is_drawn_in():
-    whole = bedrooms.render(range(270), 64)  # more than one chunk
+def test_an_image_does_not_depend_on_the_batch_it_is_drawn_in():
+    batch = bedrooms.render(range(270), 64)  # more than one chunk
     for indices in ([5], [5, 269, 17], range(250, 265), range(269, -1, -29)):
-        np.testing.assert_array_equal(bedrooms.render(indices, 64), whole[list(indices)])
+        np.testing.assert_array_equal(bedrooms.render(indices, 64), batch[list(indices)])
     large = bedrooms.render(range(3), 256)
     np.testing.assert_array_equal(bedrooms.render([2, 0], 256), large[[2, 0]])
 
 
 def test_render_is_the_rounded_drawing_of_the_factors():
-    pictures = bedrooms.pyramid(range(6), (8, 32, 128), seed=3)
-    for r, batch in pictures.items():
+    images = bedrooms.pyramid(range(6), (8, 32, 128), seed=3)
+    for r, batch in images.items():
         assert batch.dtype == np.uint8 and batch.shape == (6, r, r, 3)
-        for i, picture in enumerate(batch):
+        for i, image in enumerate(batch):
             drawing = bedrooms.draw(bedrooms.factors(i, seed=3), r)
             assert drawing.dtype == np.float32
-            np.testing.assert_array_equal(np.rint(drawing), picture)
+            np.testing.assert_array_equal(np.rint(drawing), image)
 
 
-def test_factors_and_pictures_differ_by_index_and_by_seed():
+def test_factors_and_images_differ_by_index_and_by_seed():
     rooms = [bedrooms.factors(i, s) for s in range(3) for i in range(20)]
     assert len({(f.vanish_x, f.wall) for f in rooms}) == 60
     assert bedrooms.factors(7, 2) == bedrooms.factors(7, 2)
@@ -93,7 +93,7 @@ def test_the_drawing_is_the_one_it_was():
     assert np.abs(thumbnail[0::3, 2::2] - np.array(golden)).max() <= 1
 
 
-# Weighted means of the first pictures, by version and resolution: a number each that shifts with any visible change.
+# Weighted means of the first images, by version and resolution: a number each that shifts with any visible change.
 DRAWN = {
     1: {
         64: """
@@ -108,16 +108,16 @@ DRAWN = {
 
 @pytest.mark.parametrize("resolution", [64, 128])
 def test_the_drawing_is_that_of_its_version(resolution):
-    """Runs resume on the data of DRAWING_VERSION: if the pictures are meant to change, raise it and pin them anew."""
+    """Runs resume on the data of DRAWING_VERSION: if the images are meant to change, raise it and pin them anew."""
     expected = [float(number) for number in DRAWN[bedrooms.DRAWING_VERSION][resolution].split()]
     weights = np.random.RandomState(resolution).uniform(-1, 1, (resolution, resolution, 3))
-    found = (bedrooms.render(range(len(expected)), resolution) * weights).mean(axis=(1, 2, 3))
-    # A grey level that another processor rounds the other way counts for less than 1e-4; a cushion that is brighter by
+    means = (bedrooms.render(range(len(expected)), resolution) * weights).mean(axis=(1, 2, 3))
+    # A gray level that another processor rounds the other way counts for less than 1e-4; a cushion that is brighter by
     # a hundredth, or a painted sun that is wider by 0.004, for more than 3e-4.
-    np.testing.assert_allclose(found, expected, atol=3e-4, err_msg="the drawing changed: raise DRAWING_VERSION")
+    np.testing.assert_allclose(means, expected, atol=3e-4, err_msg="the drawing changed: raise DRAWING_VERSION")
 
 
-def test_small_pictures_are_box_means_of_the_64_pixel_master():
+def test_small_images_are_box_means_of_the_64_pixel_master():
     for index in range(4):
         f = bedrooms.factors(index)
         drawing = bedrooms.draw(f, 64).astype(np.float64)
@@ -128,14 +128,14 @@ def test_small_pictures_are_box_means_of_the_64_pixel_master():
 
 def test_pyramid_rounds_once_and_equals_render():
     resolutions = (32, 8, 128, 16, 64)
-    pictures = bedrooms.pyramid(range(5), resolutions)
-    assert set(pictures) == set(resolutions)
+    images = bedrooms.pyramid(range(5), resolutions)
+    assert set(images) == set(resolutions)
     for r in resolutions:
-        np.testing.assert_array_equal(pictures[r], bedrooms.render(range(5), r))
+        np.testing.assert_array_equal(images[r], bedrooms.render(range(5), r))
 
 
 @pytest.mark.parametrize("resolution", [128, 256])
-def test_large_pictures_agree_with_the_master(resolution):
+def test_large_images_agree_with_the_master(resolution):
     for index in range(5):
         f = bedrooms.factors(index)
         large = bedrooms.draw(f, resolution)
@@ -153,20 +153,20 @@ def test_flip_is_an_exact_mirror():
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_wall_floor_and_bed_have_their_colours(index):
+def test_wall_floor_and_bed_have_their_colors(index):
     f = bare(index)
-    picture = bedrooms.draw(f, 64) / 255
-    wall = picture[1, 32]
-    floor = picture[62, int(64 * 0.9)]
+    image = bedrooms.draw(f, 64) / 255
+    wall = image[1, 32]
+    floor = image[62, int(64 * 0.9)]
     foot_left, foot_right = (
         f.vanish_x + (x - f.vanish_x) * f.bed_scale for x in (f.bed_left, f.bed_left + f.bed_width)
     )
     edge = f.vanish_y + (f.floor_y - f.bed_height - f.vanish_y) * f.bed_scale
-    bed = picture[int(64 * edge) + 3, int(32 * (foot_left + foot_right))]
-    for seen, paint in ((wall, f.wall), (floor, f.floor), (bed, f.bed)):
-        seen, paint = seen / np.linalg.norm(seen), np.array(paint) / np.linalg.norm(paint)
-        assert seen @ paint > 0.998
-    # And the same three colours are not taken for each other.
+    bed = image[int(64 * edge) + 3, int(32 * (foot_left + foot_right))]
+    for drawn, paint in ((wall, f.wall), (floor, f.floor), (bed, f.bed)):
+        drawn, paint = drawn / np.linalg.norm(drawn), np.array(paint) / np.linalg.norm(paint)
+        assert drawn @ paint > 0.998
+    # And the same three colors are not taken for each other.
     assert np.abs(wall - bed).max() > 0.1 and np.abs(floor - bed).max() > 0.1
 
 
@@ -204,27 +204,27 @@ def test_furniture_is_there_exactly_when_its_factor_says(name):
     assert changed(f, replace(f, **{name: True})).mean() > 0.003
 
 
-@pytest.mark.parametrize("thing", ["bed", "pillows", "window"])
-def test_a_room_can_be_drawn_without(thing):
+@pytest.mark.parametrize("name", ["bed", "pillows", "window"])
+def test_a_room_can_be_drawn_without(name):
     """What is left out shows what is behind it, and nothing else changes."""
     assert bedrooms.REMOVABLE == ("bed", "pillows", "window")
     f = bare(3, cushion=True)
-    mask = np.abs(bedrooms.draw(f, 64) - bedrooms.draw(f, 64, without=[thing])).max(axis=-1) > 1.0
-    assert {"bed": 0.15, "pillows": 0.005, "window": 0.05}[thing] < mask.mean() < 0.45
-    plain = bedrooms.draw(f, 64, without=[thing])
-    if thing == "window":  # the wall, and on it neither a frame nor the sky
+    mask = np.abs(bedrooms.draw(f, 64) - bedrooms.draw(f, 64, without=[name])).max(axis=-1) > 1.0
+    assert {"bed": 0.15, "pillows": 0.005, "window": 0.05}[name] < mask.mean() < 0.45
+    plain = bedrooms.draw(f, 64, without=[name])
+    if name == "window":  # the wall, and on it neither a frame nor the sky
         x, y = int(64 * f.window_x), int(64 * f.window_y)
         np.testing.assert_allclose(plain[y, x] / 255, f.wall, atol=0.12)
         assert not mask[:, : int(64 * (f.window_x - f.window_width)) - 12][: int(64 * f.floor_y)].any()
-    if thing == "bed":  # the floor, down to where its foot was
-        assert changed_by_colour(f, "bed", ["bed"]) == 0 and changed_by_colour(f, "bed", []) > 0.05
-    if thing == "pillows":
-        assert changed_by_colour(f, "accent", ["pillows"]) > 0.002  # the cushion stays
+    if name == "bed":  # the floor, down to where its foot was
+        assert changed_by_color(f, "bed", ["bed"]) == 0 and changed_by_color(f, "bed", []) > 0.05
+    if name == "pillows":
+        assert changed_by_color(f, "accent", ["pillows"]) > 0.002  # the cushion stays
         assert mask[: int(64 * (f.floor_y - f.bed_height)) - 6].sum() == 0
 
 
-def changed_by_colour(f, name, without):
-    """The share of pixels that a colour has a part in."""
+def changed_by_color(f, name, without):
+    """The share of pixels that a color has a part in."""
     other = replace(f, **{name: (0.0, 1.0, 0.0)})
     difference = bedrooms.draw(f, 64, without) - bedrooms.draw(other, 64, without)
     return (np.abs(difference).max(axis=-1) > 1.0).mean()
@@ -239,7 +239,7 @@ def test_many_rooms_are_drawn_without_at_once():
         bedrooms.render([0], 16, without=["sofa"])
 
 
-def test_factors_as_arrays_are_those_of_each_picture():
+def test_factors_as_arrays_are_those_of_each_image():
     table = bedrooms.factor_arrays([4, 9], seed=3)
     assert set(table) == {x.name for x in fields(bedrooms.Factors)}
     for row, index in enumerate((4, 9)):
@@ -254,7 +254,7 @@ def test_floor_boards_have_their_width_and_run_to_the_vanishing_point():
     lines = []
     for row in (240, 254):
         scale = ((row + 0.5) / 256 - f.vanish_y) / (f.floor_y - f.vanish_y)
-        # Boards alone darken to 0.85 at most; centres of the runs that are darker are the seams.
+        # Boards alone darken to 0.85 at most; centers of the runs that are darker are the seams.
         steps = np.diff(np.concatenate([[0], share[row] < 0.81, [0]]).astype(int))
         seams = (np.flatnonzero(steps == 1) + np.flatnonzero(steps == -1)) / 512
         seams = seams[(seams > 0.6) & (seams < 0.98)]
@@ -367,7 +367,7 @@ def test_bands_are_averaged_over_the_pixel():
 
 
 def test_labels_are_those_of_the_factors_and_read_together(monkeypatch):
-    source = ToySource(40, 8, labelled=True)
+    source = ToySource(40, 8, labeled=True)
     indices = np.array([7, 3, 39, 3])
     expected = [bedrooms.factors(i).bed_class for i in indices.tolist()]
     monkeypatch.setattr(bedrooms, "factors", None)  # one by one takes as long as drawing the rooms
