@@ -21,7 +21,7 @@ from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
 from stylegen.runs import directory, init_from, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
-from stylegen.runs.pictures import Pictures
+from stylegen.runs.grids import SampleGrids
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
@@ -171,8 +171,8 @@ class _Loop:
         self.checkpoint_every = _interval(config.run.checkpoint_kimg, default)
         self.programs = StagePrograms(config, mesh)
         self.batches = Batches(config, source, mesh)
-        self.pictures = Pictures(config, self.programs.static.networks, mesh, source, log)
-        self.reporter = Reporter(config, mesh, log, self.pictures, source.num_images)
+        self.grids = SampleGrids(config, self.programs.static.networks, mesh, source, log)
+        self.reporter = Reporter(config, mesh, log, self.grids, source.num_images)
         self.rollbacks = rollback.read(log.folder)
         self.means = Means()
 
@@ -260,8 +260,8 @@ class _Loop:
         if not self.programs.compiles_ahead and self.config.run.compile_ahead is None:
             self.log.line("Each stage is compiled when it begins: on a GPU, compiling times kernels on the card.")
         if nimg == 0 and processes.is_main():
-            self.pictures.save_reals()
-            self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
+            self.grids.save_reals()
+            self.grids.save_fakes(state, schedule.at(self.config, 0), 0)
 
     def reset(self, state: TrainState) -> TrainState:
         """The state with Adam's moments forgotten, on the devices."""
@@ -324,7 +324,7 @@ class _Loop:
     def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """The metrics that ``run.metrics`` names, of the moving average."""
         assert self.metrics is not None
-        scalars, text = self.metrics.measure(self.pictures.generator(state, stage), nimg)
+        scalars, text = self.metrics.measure(self.grids.generator(state, stage), nimg)
         self.log.board_scalars(nimg, scalars)
         self.log.line(text)
         clock.restart(nimg)
@@ -343,7 +343,7 @@ class _Loop:
         self.checkpointer.wait()
         place = f"{(self.checkpointer.latest or 0) / 1000:g} kimg, before updates were skipped" if astray else "here"
         done = "Finished" if nimg >= self.total else f"Stopped; the same command goes on from {place}"
-        self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
+        self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest samples in fakes.png")
         if self.programs.running():
             self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 

@@ -1,1 +1,1 @@
-"""What lies in a run directory: configuration, log, pictures, checkpoints."""
+"""What lies in a run directory: configuration, log, image grids, checkpoints."""

@@ -6,7 +6,7 @@ from stylegen import data
 from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorConfig, RunConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
 from stylegen.runs import directory
-from stylegen.runs.pictures import Pictures
+from stylegen.runs.grids import SampleGrids
 from stylegen.runtime import sharding
 from stylegen.sampling import programs
 from stylegen.training.schedule import Stage
@@ -28,15 +28,15 @@ def test_grids_are_compiled_before_they_are_needed(tmp_path):
     )
     mesh = sharding.make_mesh(config)
     with directory.RunLog(tmp_path, 0) as log:
-        pictures = Pictures(config, build_networks(config), mesh, data.open_source(config), log)
+        grids = SampleGrids(config, build_networks(config), mesh, data.open_source(config), log)
         before = compiled()
-        pictures.rehearse(8)
+        grids.rehearse(8)
         rehearsed = compiled()
         assert rehearsed != before
         state = sharding.put_replicated(mesh, init_state(config))
         for alpha in (0.25, 1.0):
-            pictures.save_fakes(state, Stage(1, 8, alpha, 4, 0.001), 4)
-            pictures.styles(state, Stage(1, 8, alpha, 4, 0.001))
+            grids.save_fakes(state, Stage(1, 8, alpha, 4, 0.001), 4)
+            grids.styles(state, Stage(1, 8, alpha, 4, 0.001))
     assert compiled() == rehearsed
     with Image.open(tmp_path / "fakes.png") as grid:
         assert grid.size == (24, 16)
