@@ -84,7 +84,7 @@ def test_scores_and_losses():
     assert_close(jnp.mean(losses.logistic_generator(fake)), ref["out/g_loss"], "generator loss")
     loss = jnp.mean(losses.logistic_discriminator(real, fake))
     assert_close(loss, ref["out/d_loss_without_r1"], "discriminator loss")
-    r1 = losses.r1_penalty(score, reals, 32)
+    _, r1 = losses.scores_and_penalty(score, reals, 32)
     assert_close(r1, ref["out/r1"], "R1")
     assert_close(loss + 5 * jnp.mean(r1), ref["out/d_loss"], "discriminator loss with R1")
 
@@ -102,7 +102,7 @@ def test_discriminator_gradients_with_r1():
     def gradients(params):
         score = networks().discriminator(params)
         loss = losses.logistic_discriminator(score(reals), score(fakes))
-        return jnp.mean(loss + 5 * losses.r1_penalty(score, reals, 32))
+        return jnp.mean(loss + 5 * losses.scores_and_penalty(score, reals, 32)[1])
 
     check_gradients("d", ref.discriminator_paths(prefix=""), gradients(ref.params(ref.discriminator_paths())))
 

@@ -52,7 +52,7 @@ class Reference:
 
     def generator_paths(self, prefix: str = "vars/G/") -> dict[str, tuple[str, ...]]:
         """The original's name of every trained variable of the generator, and our path to it."""
-        found: dict[str, tuple[str, ...]] = {}
+        paths: dict[str, tuple[str, ...]] = {}
         for full in self.arrays:
             if not full.startswith("vars/G/G_"):
                 continue
@@ -63,8 +63,8 @@ class Reference:
             path = (
                 self._mapping_path(rest) if network == "G_mapping" else ("synthesis", "blocks", *self._block_path(rest))
             )
-            found[prefix + name] = path
-        return found
+            paths[prefix + name] = path
+        return paths
 
     def _mapping_path(self, rest: list[str]) -> tuple[str, ...]:
         if rest[0] == "LabelConcat":
@@ -89,7 +89,7 @@ class Reference:
 
     def discriminator_paths(self, prefix: str = "vars/D/") -> dict[str, tuple[str, ...]]:
         """The original's name of every variable of the discriminator, and our path to it."""
-        found: dict[str, tuple[str, ...]] = {}
+        paths: dict[str, tuple[str, ...]] = {}
         for full in self.arrays:
             if not full.startswith("vars/D/"):
                 continue
@@ -103,8 +103,8 @@ class Reference:
                     path = (block, "conv1", "weight") if rest[1] == "weight" else (block, "bias1")
                 else:
                     path = (block, layer, rest[1])
-            found[prefix + name] = ("blocks", *path)
-        return found
+            paths[prefix + name] = ("blocks", *path)
+        return paths
 
     def convert(self, name: str, value: np.ndarray) -> np.ndarray:
         """A weight (or its gradient) of the original in our layout."""
@@ -210,7 +210,7 @@ def get(tree: dict, path: tuple[str, ...]) -> np.ndarray:
 
 
 def block_mean(images: np.ndarray, resolution: int) -> np.ndarray:
-    """NHWC images reduced to a resolution by means of squares: undoes nearest-neighbour upsampling exactly enough."""
+    """NHWC images reduced to a resolution by means of squares: undoes nearest-neighbor upsampling exactly enough."""
     n, size, _, c = images.shape
     f = size // resolution
     return images.reshape(n, resolution, f, resolution, f, c).mean((2, 4))

@@ -96,7 +96,7 @@ def after_one_step():
 
 @functools.cache
 def expected():
-    """(lengths, gradients of the weighted penalty), with the products of the Jacobian taken picture by picture."""
+    """(lengths, gradients of the weighted penalty), with the products of the Jacobian taken image by image."""
     config, state = make_config(), mid_run_state()
     z_key, mix_key, noise_key, path_key = jax.random.split(
         jax.random.fold_in(jax.random.fold_in(state.key, 40), regularization.KEY), 4
@@ -242,7 +242,7 @@ print(json.dumps(report))
 def test_one_and_two_devices_take_the_same_steps(steps):
     flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
     environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *steps],
         cwd=ROOT,
         env=environment,
@@ -250,8 +250,8 @@ def test_one_and_two_devices_take_the_same_steps(steps):
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr[-3000:]
+    report = json.loads(process.stdout)
     largest, where = report["difference"]
     assert largest < 1e-5, (where, largest)
     assert report["moved"] > 1e-3, "the step did nothing, so that agreement says nothing"
@@ -279,7 +279,7 @@ def test_bfloat16_computes_nearly_the_same():
 
 
 def tiny(folder: Path, cache: Path) -> Config:
-    """12 steps of 4 pictures of 8 pixels."""
+    """12 steps of 4 images of 8 pixels."""
     return dataclasses.replace(
         make_config(),
         data=DataConfig(batch=4, num_images=50, workers=1),
@@ -333,8 +333,8 @@ def test_perceptual_path_length_takes_it(make_generator):
             return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
     metric = parse("ppl16_wend")
-    found = measure_path(metric, make_generator(block="demod"), Squares({}, None))
-    assert np.isfinite(found.value) and found.value > 0
+    result = measure_path(metric, make_generator(block="demod"), Squares({}, None))
+    assert np.isfinite(result.value) and result.value > 0
 
 
 def test_the_parameter_table_names_the_layers():
