@@ -98,7 +98,7 @@ def _spread_by_places(y: Array, weight: Array) -> Array:
 
     Row 2i of the result gets from rows i - 1 and i of y through rows 2 and 0 of the weight, row 2i + 1 from row i
     through row 1. Columns likewise. The odd rows are one fewer, so one of zeros is added to them and left out again.
-    82 ms of processor time where XLA's own form takes 127 for [8, 64, 64, 64] on two busy EPYC cores, and 172 where it
+    82 ms of CPU time where XLA's own form takes 127 for [8, 64, 64, 64] on two busy EPYC cores, and 172 where it
     takes 187 for [8, 16, 16, 512].
     """
     n, h, w, _ = y.shape
@@ -141,8 +141,8 @@ def _keep(function):
     return lambda a, b, *static: (function(a, b, *static), (a, b))
 
 
-def _convolve_backward(stride: int, padding: Padding, kept: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
-    x, weight = kept
+def _convolve_backward(stride: int, padding: Padding, residuals: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
+    x, weight = residuals
     return (
         _transposed(y, weight, stride, padding, x.shape),
         _by_weight(x, y, stride, padding, weight.shape),
@@ -150,16 +150,16 @@ def _convolve_backward(stride: int, padding: Padding, kept: tuple[Array, Array],
 
 
 def _transposed_backward(
-    stride: int, padding: Padding, shape: tuple[int, ...], kept: tuple[Array, Array], x: Array
+    stride: int, padding: Padding, shape: tuple[int, ...], residuals: tuple[Array, Array], x: Array
 ) -> tuple[Array, Array]:
-    y, weight = kept
+    y, weight = residuals
     return trilinear_convolve(x, weight, stride, padding), _by_weight(x, y, stride, padding, weight.shape)
 
 
 def _by_weight_backward(
-    stride: int, padding: Padding, shape: tuple[int, ...], kept: tuple[Array, Array], weight: Array
+    stride: int, padding: Padding, shape: tuple[int, ...], residuals: tuple[Array, Array], weight: Array
 ) -> tuple[Array, Array]:
-    x, y = kept
+    x, y = residuals
     return _transposed(y, weight, stride, padding, x.shape), trilinear_convolve(x, weight, stride, padding)
 
 

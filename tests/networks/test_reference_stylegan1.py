@@ -46,7 +46,7 @@ def assert_close(actual, expected, what):
 
 
 def strided(ref, array):
-    """The reference's batch with its strided minibatch-std groups made neighbours, as our discriminator has them."""
+    """The reference's batch with its strided minibatch-std groups made neighbors, as our discriminator has them."""
     return array[np.array(ops.minibatch_std_order(len(array), ref.config.discriminator.mbstd_group_size))]
 
 

@@ -132,6 +132,6 @@ def test_path_lengths_and_their_gradients():
         lengths = losses.path_lengths(draw, broadcast_styles(g.mapping(ref["in/z"]), WS), noise)
         return jnp.mean(jnp.square(lengths)), lengths
 
-    found, lengths = gradients(ref.params(ref.generator_paths()))
+    slopes, lengths = gradients(ref.params(ref.generator_paths()))
     assert_close(lengths, ref["out/path_lengths"], "path lengths")
-    check_gradients("path", ref.generator_paths(prefix=""), found)
+    check_gradients("path", ref.generator_paths(prefix=""), slopes)

@@ -96,7 +96,7 @@ def test_which_layer_takes_which_style(network):
     ws = np.random.default_rng(4).standard_normal((2, 6, 6), np.float32)
     x, noise = None, synthesis._noise("const", None, 2, 16)
     image = 0
-    for r, first, second, colour in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
+    for r, first, second, torgb in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
         block = synthesis.blocks[f"b{r}"]
         if first is None:
             x = jnp.repeat(block.const[...], 2, axis=0)
@@ -104,7 +104,7 @@ def test_which_layer_takes_which_style(network):
             x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), noise[r][0])
             image = fir.upsample(image)
         x = block.act1(block.conv1(x, ws[:, second]), noise[r][1])
-        image = image + block.torgb(x, ws[:, colour])
+        image = image + block.torgb(x, ws[:, torgb])
     np.testing.assert_allclose(synthesis(ws, resolution=16), image, rtol=1e-4, atol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_noise_is_laid_out_as_in_the_other_block(network):
     assert not np.allclose(network.synthesis(ws, resolution=16, noise=other), image)
 
 
-def test_labels_are_normalised_apart_from_z():
+def test_labels_are_normalized_apart_from_z():
     config = Config(
         resolution=8,
         num_classes=3,

@@ -42,7 +42,7 @@ networks = build_networks(config)
 
 def start():
     state, rng = init_state(config), np.random.default_rng(1)
-    # Without noise a new network normalises a constant, which makes much of rounding; so does Adam's first step, which
+    # Without noise a new network normalizes a constant, which amplifies rounding; so does Adam's first step, which
     # divides gradients by themselves.
     shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
     used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
@@ -89,7 +89,7 @@ def report(request):
     # The latter two only make compiling faster.
     flags = ["force_host_platform_device_count=2", "backend_optimization_level=0", "cpu_use_fusion_emitters=false"]
     environment = os.environ | {"XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in flags), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, request.param],
         cwd=ROOT,
         env=environment,
@@ -97,8 +97,8 @@ def report(request):
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return json.loads(process.stdout)
 
 
 def test_one_and_two_devices_take_the_same_step(report):
@@ -159,9 +159,9 @@ def test_a_mesh_has_the_devices_asked_for():
 
 
 def test_more_devices_than_there_are_is_refused():
-    wanted = len(jax.devices()) + 1
-    with pytest.raises(ConfigError, match=rf"run\.devices = {wanted}: this machine has {wanted - 1} \(cpu\)"):
-        sharding.make_mesh(make_config(devices=wanted))
+    requested = len(jax.devices()) + 1
+    with pytest.raises(ConfigError, match=rf"run\.devices = {requested}: this machine has {requested - 1} \(cpu\)"):
+        sharding.make_mesh(make_config(devices=requested))
 
 
 @pytest.mark.parametrize(
