@@ -42,7 +42,7 @@ def profile(a: argparse.Namespace, records: Records) -> None:
         and num_traced < 0.6 * num_kernels
         and not records.skips("trace", step.compile_s + 20)
     ):
-        # What runs as a CUDA graph may be one event. Without graphs every kernel is seen.
+        # A CUDA graph may be one event. Without graphs every kernel is in the trace.
         step.stop()
         with records.guarded("trace"), changed(options={"xla_gpu_graph_min_graph_size": 100_000}):
             step = workload.Training(config, a.resolution, 0.5)

@@ -1,4 +1,4 @@
-"""How far networks are from the numbers of the original implementation (``tests/references/networks``)."""
+"""Differences of networks from the numbers of the original implementation (``tests/references/networks``)."""
 
 import argparse
 import time

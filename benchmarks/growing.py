@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What growing and the loop cost beside the steps: the gap where the resolution grows, and the host's time per step.
+"""The cost of growing and of the loop: the gap where the resolution grows, and the host's time per step.
 
     python benchmarks/growing.py                       # the quickstart, each of its phases cut short
     python benchmarks/growing.py --steps 100 --json growing.json
@@ -91,7 +91,7 @@ def measured(clock: Clock) -> Any:
 
         def on_stage(self, stage: Any, steps: dict[str, Any], programs: Any) -> dict[str, Any]:
             def step(*arguments: Any) -> Any:
-                # What is compiled in the background is waited for, so that the steps have the machine alone.
+                # Wait for background compilation, so that the steps have the machine alone.
                 if not programs.idle():
                     seconds = programs.wait()
                     clock.compile_s = {

@@ -1,4 +1,4 @@
-"""How fast features are extracted, and how long a whole FID takes.
+"""The speed of feature extraction, and the time of a whole FID.
 
     python benchmarks/metrics.py                       # ours: Inception and random_vgg, random weights
     ENV/bin/python benchmarks/metrics.py --other       # torch-fidelity's Inception, in an environment that has it

@@ -1,4 +1,4 @@
-"""What it costs to spread a training step over devices and processes, measured on this machine.
+"""The cost of spreading a training step over devices and processes, measured on this machine.
 
     python benchmarks/scaling.py --out scaling.json
 

@@ -1,4 +1,4 @@
-"""What train_step.py and sample.py share: options, one size in this process, a table of sizes in others."""
+"""Shared by train_step.py and sample.py: options, one size in this process, a table of sizes in others."""
 
 import argparse
 import os

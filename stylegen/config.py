@@ -24,7 +24,7 @@ class ConfigError(StylegenError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from and how they are fed."""
+    """The source of the images and how they are fed."""
 
     # The kind of data: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10; or a
     # TFDS data set prepared as array_record.

@@ -23,7 +23,7 @@ NOISE_SIDE = 8  # noise maps are averaged down to this (StyleGAN2, appendix D)
 
 @dataclass(frozen=True)
 class Weights:
-    """How the parts of the loss are added up."""
+    """Weights of the parts of the loss."""
 
     pixel: float = 1.0  # mean squared difference of pixels in [-1, 1], the mean over the scales
     perceptual: float = 1.0  # LPIPS, or the distance of random_vgg
@@ -69,7 +69,7 @@ def make_goal(params: Any, targets: Array) -> dict[str, Any]:
 
 
 def image_loss(params: Any, goal: dict[str, Any], images: Array, w: Weights) -> Array:
-    """How far images [N, r, r, C], floats that may leave [-1, 1], are from the goal: [N]."""
+    """Distance [N] of images [N, r, r, C], floats that may leave [-1, 1], from the goal."""
     images = _saturated(images, goal["pixels"])
     loss = w.pixel * pixel_loss(images, goal["pixels"], w.scales)
     if params is not None and w.perceptual:

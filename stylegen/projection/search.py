@@ -341,7 +341,7 @@ def _step(
 
 
 def _about(G: Generator, options: Options, distance: Distance | None) -> dict[str, Any]:
-    """How a projection was made, as JSON takes it."""
+    """The origin of a projection, for JSON."""
     perceptual = distance is not None and options.weights.perceptual > 0
     return {
         "generator": f"{G.source or 'a generator'} at {G.kimg:g} kimg",

@@ -1,1 +1,1 @@
-"""What lies in a run directory: configuration, log, image grids, checkpoints."""
+"""Run directories: configuration, log, image grids, checkpoints."""

@@ -25,7 +25,7 @@ def available(run_dir: str | Path) -> list[int]:
 
 
 def folder(run_dir: str | Path) -> Path:
-    """Where a run keeps its checkpoints."""
+    """The folder of a run's checkpoints."""
     return Path(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
 
 

@@ -1,4 +1,4 @@
-"""What a run says at a tick: scalars, a progress line, a grid of samples, and the doctor's advice."""
+"""The report of a run at a tick: scalars, a progress line, a grid of samples, and the doctor's advice."""
 
 from collections.abc import Mapping
 

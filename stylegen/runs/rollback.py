@@ -1,9 +1,9 @@
-"""What a run does where its losses are not finite: it goes back to a checkpoint, and from there another way.
+"""Rollbacks: a run whose losses are not finite returns to a checkpoint and goes on with other randomness.
 
 A single step whose losses or gradients are not finite is skipped (see ``train_step``). After ``run.max_skipped`` in a
-row the run goes back, with another order of the images and another random key, both of which follow from the number of
-times that it has gone back. That number is in ``rollbacks.json``, written before training goes on: a run that is killed
-and resumed is the run that was not.
+row the run goes back, with another order of the images and another random key. Both follow from the number of
+rollbacks, which ``rollbacks.json`` keeps. It is written before training goes on, so a run that is killed and resumed
+gives the same result as one that is not.
 """
 
 import json

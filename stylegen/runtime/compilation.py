@@ -1,4 +1,4 @@
-"""How programs are compiled: precision, options by platform, the cache on disk, compiling ahead in the background."""
+"""Compiling programs: precision, options by platform, the cache on disk, compiling ahead in the background."""
 
 import functools
 import os

@@ -102,7 +102,7 @@ def draw(key: Array, shape: tuple[int, ...], config: AugmentConfig) -> Draws:
 
     One array of random numbers serves everything; the noise, where it is on, has a second one.
     """
-    # Not 0, of which the normal distribution's quantile is infinite; for p = 0 none is below p.
+    # Above 0: the normal distribution's quantile of 0 is infinite. For p = 0 no number is below p.
     low, total = 2.0**-24, sum(_DRAWS.values())
     uniform_key, noise_key = random.split(key) if config.noise else (key, None)
     uniform = random.uniform(uniform_key, (*shape[:-3], total), minval=low)
@@ -222,7 +222,7 @@ def warp(images: Array, inverse: Array) -> Array:
 
 
 def _reflected(position: Array, r: int) -> Array:
-    """Where in [0, r - 1] a pixel position lies after reflections at 0 and r - 1."""
+    """A pixel position after reflections at 0 and r - 1, in [0, r - 1]."""
     return (r - 1) - jnp.abs(jnp.mod(position, 2 * (r - 1)) - (r - 1))
 
 

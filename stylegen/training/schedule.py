@@ -26,7 +26,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stage:
-    """What to do at one nimg."""
+    """The schedule's values at one nimg."""
 
     phase: int  # index of the phase
     resolution: int
