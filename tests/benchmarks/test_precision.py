@@ -139,7 +139,7 @@ def lowered(monkeypatch):
 
 def test_sampling_has_the_precision_of_the_generator(make_generator, lowered, monkeypatch):
     for program in (programs.map_latents, programs.draw):
-        monkeypatch.setattr(program, "_made", {})
+        monkeypatch.setattr(program, "_compiled", {})
     for precision, name in (("default", "DEFAULT"), ("highest", "HIGHEST")):
         lowered.clear()
         sampling.sample(of_precision(make_generator(), precision), [1])
@@ -154,7 +154,7 @@ def test_projection_is_exact(make_generator, lowered, monkeypatch):
         programs.map_latents,
         programs.draw,
     ):
-        monkeypatch.setattr(program, "_made", {})
+        monkeypatch.setattr(program, "_compiled", {})
     G = of_precision(make_generator(block="demod"), "default")
     options = search.Options(space="z", steps=1, candidates=2)
     distance = extractors.open_distance("random_vgg")

@@ -330,7 +330,7 @@ def test_a_broadcast_is_what_process_0_gives(monkeypatch, value):
     monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
     for index, own in ((0, value), (1, object())):  # what the other process gives need not even be JSON
         monkeypatch.setattr(processes.jax, "process_index", lambda index=index: index)
-        monkeypatch.setattr(processes, "_numbers", itertools.count())
+        monkeypatch.setattr(processes, "_message_numbers", itertools.count())
         assert processes.broadcast(own) == value
 
 
