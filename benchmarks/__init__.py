@@ -1,1 +1,1 @@
-"""What is fast and what it costs, measured: each file is one command that prints a table and a line of JSON."""
+"""Measurements of speed and cost: each file is one command that prints a table and a line of JSON."""

@@ -53,7 +53,7 @@ def run_pairs(ours: list[str], theirs: list[str], pairs: int, keys: tuple[str, .
     results: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     commands = {"ours": ours, "theirs": theirs}
     for pair in range(pairs):
-        # Who comes first takes turns, so that a machine that grows slower favours neither.
+        # Who comes first takes turns, so that a machine that grows slower favors neither.
         for name in ("ours", "theirs") if pair % 2 == 0 else ("theirs", "ours"):
             results[name].append(common.run_json(commands[name]))
         _check_same(results["ours"][-1], results["theirs"][-1])
@@ -67,14 +67,19 @@ def ratios(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], keys: tuple
     Raises:
         BenchmarkError: there is no such key.
     """
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for key in keys:
         if all(isinstance(result.get(key), int | float) for result in (*ours, *theirs)):
-            each = [x[key] / y[key] for x, y in zip(ours, theirs, strict=True)]
-            found[key] = {"median": statistics.median(each), "min": min(each), "max": max(each), "pairs": each}
-    if not found:
+            pair_ratios = [x[key] / y[key] for x, y in zip(ours, theirs, strict=True)]
+            results[key] = {
+                "median": statistics.median(pair_ratios),
+                "min": min(pair_ratios),
+                "max": max(pair_ratios),
+                "pairs": pair_ratios,
+            }
+    if not results:
         raise BenchmarkError(f"The other program's JSON has none of {', '.join(keys)}.")
-    return found
+    return results
 
 
 def report(compared: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine and its peak, timing, tables and JSON, running another program in turn."""
+"""Shared by all benchmarks: the machine and its peak, timing, tables and JSON, running another program in turn."""
 
 import argparse
 import datetime
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class BenchmarkError(Exception):
-    """A benchmark cannot be run as asked; the message says why."""
+    """A benchmark cannot be run with these options; the message says why."""
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -31,14 +31,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and when. Imports JAX."""
+    """The machine and the time of a measurement. Imports JAX."""
     import jax
 
     from stylegen.version import version
 
     device = jax.devices()[0]
     return {
-        "processor": _processor(),
+        "processor": _cpu_name(),
         "cores": cores(),
         "device": device_name(),
         "devices": len(jax.devices()),
@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -95,7 +95,7 @@ def timed(function: Callable[[], Any], steps: int, warmup: int) -> list[float]:
 
 
 def matmul_peak(dtype: str = "float32", precision: str = "highest") -> float:
-    """FLOP/s of the best of several large matrix products: what the networks' products are measured against.
+    """FLOP/s of the best of several large matrix products, the reference for the networks' products.
 
     With the compiler options of the programs and without; at highest precision, as the timed networks.
     """
@@ -133,7 +133,7 @@ def program_gib(program: Any) -> float:
     return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**30
 
 
-# What is of stylegen is imported where it is needed: gpu_check.py begins with the standard library alone.
+# Modules of stylegen are imported inside functions: gpu_check.py begins with the standard library alone.
 def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -> str:
     """``stylegen.io.tables.table`` for all benchmarks and studies."""
     from stylegen.io import tables
@@ -142,7 +142,7 @@ def table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]]) -
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
-    """Write the results, if that was asked for."""
+    """Write the results, unless the path is None."""
     from stylegen.io import files
 
     if path is not None:
@@ -155,21 +155,21 @@ def run_json(command: Sequence[str]) -> dict[str, Any]:
     Raises:
         BenchmarkError: it cannot be started, fails, or prints none.
     """
-    shown = shlex.join(command)
+    command_line = shlex.join(command)
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     except OSError as error:
-        raise BenchmarkError(f"{shown} cannot be started: {error}.") from error
-    if done.returncode:
-        raise BenchmarkError(f"{shown} failed with status {done.returncode}:\n{done.stdout[-2000:]}")
-    for line in reversed(done.stdout.splitlines()):
+        raise BenchmarkError(f"{command_line} cannot be started: {error}.") from error
+    if process.returncode:
+        raise BenchmarkError(f"{command_line} failed with status {process.returncode}:\n{process.stdout[-2000:]}")
+    for line in reversed(process.stdout.splitlines()):
         try:
             result = json.loads(line)
         except ValueError:
             continue
         if isinstance(result, dict):
             return result
-    raise BenchmarkError(f"{shown} printed no JSON object.")
+    raise BenchmarkError(f"{command_line} printed no JSON object.")
 
 
 def script(name: str, *arguments: str) -> list[str]:
@@ -187,7 +187,7 @@ def speeds(times: Sequence[float], batch: int, name: str) -> dict[str, float]:
 
 
 def main(run: Callable[[], dict[str, Any]]) -> None:
-    """Call a benchmark; its result is the last line, as JSON. What cannot be done ends with a sentence and status 2."""
+    """Call a benchmark; its result is the last line, as JSON. A BenchmarkError ends it with a sentence and status 1."""
     try:
         result = run()
     except BenchmarkError as error:

@@ -1,11 +1,11 @@
-"""What a training step takes on each device: memory, operations, and what it tells the other devices.
+"""The cost of a training step on each device: memory, operations, and bytes exchanged with the other devices.
 
     python benchmarks/costs.py --config configs/ffhq_1024.py --out costs.json
     python benchmarks/costs.py --config configs/ffhq_1024.py --compile 4
 
 Nothing is trained, so it needs no accelerator. The first traces the step of every stage: its operations, and the bytes
 that the forward passes leave for the backward ones. A compiler may keep fewer of these, by fusing, and needs work space
-for convolutions besides. The second also compiles it, for two virtual devices of the processor, and asks XLA what it
+for convolutions besides. The second also compiles it, for two virtual devices of the CPU, and asks XLA what it
 plans for each of them; a plan for a GPU or TPU differs, sums over devices do not.
 """
 
@@ -47,13 +47,13 @@ def _counts(leaf: jax.ShapeDtypeStruct) -> bool:
 
 def lowered_step(config: Config, resolution: int, batch: int, mesh: Mesh) -> jax.stages.Lowered:
     """A stage's training step for ``batch`` images on each device, not compiled yet."""
-    whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    replicated, split = sharding.replicated(mesh), sharding.split_batch(mesh)
     static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     step = jax.jit(
         functools.partial(at_precision(config.precision)(train_step), static=static),
         donate_argnums=0,
-        in_shardings=(whole, split, split, whole, whole),
-        out_shardings=(whole, whole),
+        in_shardings=(replicated, split, split, replicated, replicated),
+        out_shardings=(replicated, replicated),
     )
     n = batch * mesh.size
     images = jax.ShapeDtypeStruct((n, resolution, resolution, config.image_channels), jnp.uint8)
@@ -69,7 +69,7 @@ def flops_per_image(config: Config, resolution: int) -> float:
 
 
 def activation_bytes(config: Config, resolution: int, batch: int) -> int:
-    """What the greater of the two backward passes finds in memory besides the state, for so many images."""
+    """Bytes of residuals that the larger of the two backward passes reads, for so many images."""
     static, state = StepConfig(config, build_networks(config)), abstract_state(config)
     images = jax.ShapeDtypeStruct((batch, resolution, resolution, config.image_channels), jnp.float32)
     alpha = jax.ShapeDtypeStruct((), jnp.float32)
@@ -83,8 +83,8 @@ def activation_bytes(config: Config, resolution: int, batch: int) -> int:
         loss = functools.partial(discriminator_loss, static=static)
         return jax.vjp(lambda d: loss(d, images, images, c, alpha, state.key)[0], state.d)[1]
 
-    left = [jax.eval_shape(side, state, c, alpha, images) for side in (generator, discriminator)]
-    return max(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(each)) for each in left)
+    residuals = [jax.eval_shape(side, state, c, alpha, images) for side in (generator, discriminator)]
+    return max(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) for tree in residuals)
 
 
 def traced(config: Config, resolution: int) -> dict[str, float]:
@@ -104,13 +104,13 @@ def compiled(config: Config, resolution: int, batch: int) -> dict[str, float]:
     begin = time.monotonic()
     program = lowered_step(config, resolution, batch, Mesh(jax.devices(), ("data",))).compile()
     memory = program.memory_analysis()
-    number, summed = hlo.collectives(program.as_text() or "").get("all-reduce", (0, 0))
+    number, sum_bytes = hlo.collectives(program.as_text() or "").get("all-reduce", (0, 0))
     return {
         "batch_per_device": batch,
         "arguments_bytes": memory.argument_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "all_reduces": number,
-        "all_reduce_bytes": summed,
+        "all_reduce_bytes": sum_bytes,
         "compile_seconds": round(time.monotonic() - begin, 1),
     }
 

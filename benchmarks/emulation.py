@@ -1,4 +1,4 @@
-"""Products and convolutions with rounded operands: what TF32 and bfloat16 compute, on any machine."""
+"""Products and convolutions with rounded operands, which emulate TF32 and bfloat16 on any machine."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,9 +23,9 @@ def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], mantissa_b
     import jax
     from jax.extend.core import ClosedJaxpr, Literal
 
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+    env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
     for equation in jaxpr.eqns:
-        values = [x.val if isinstance(x, Literal) else known[x] for x in equation.invars]
+        values = [x.val if isinstance(x, Literal) else env[x] for x in equation.invars]
         inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
         if isinstance(inner, ClosedJaxpr) and len(inner.jaxpr.invars) == len(values):
             results = _evaluate(inner.jaxpr, inner.consts, values, mantissa_bits)
@@ -34,5 +34,5 @@ def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], mantissa_b
                 values = [jax.lax.reduce_precision(x, 8, mantissa_bits) if x.dtype == "float32" else x for x in values]
             results = equation.primitive.bind(*values, **equation.params)
             results = results if equation.primitive.multiple_results else [results]
-        known |= zip(equation.outvars, results, strict=True)
-    return [x.val if isinstance(x, Literal) else known[x] for x in jaxpr.outvars]
+        env |= zip(equation.outvars, results, strict=True)
+    return [x.val if isinstance(x, Literal) else env[x] for x in jaxpr.outvars]

@@ -1,7 +1,7 @@
 """Floating-point operations of the networks, counted from their definition: a multiplication and an addition are two.
 
 Counted are convolutions, at full size as the paper writes them, and dense layers, with all taps, also those that meet
-the padding. Not counted is what is neither: blur, noise, normalisation, optimizer.
+the padding. Not counted is what is neither: blur, noise, normalization, optimizer.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ def mapping(config: Config) -> float:
 
 
 def synthesis(config: Config, resolution: int, fading: bool) -> float:
-    """One picture from its styles; ``fading`` adds the ToRGB of the resolution before."""
+    """One image from its styles; ``fading`` adds the ToRGB of the resolution before."""
     g = config.generator
     if g.block == "demod":
         return _demodulated_synthesis(config, resolution)
@@ -35,7 +35,7 @@ def synthesis(config: Config, resolution: int, fading: bool) -> float:
 def _demodulated_synthesis(config: Config, resolution: int) -> float:
     """StyleGAN2's: a transposed convolution has its taps at every pixel of the small image; ToRGB is everywhere.
 
-    The sums of squares that demodulation divides by are of the weights, not of pictures, and not counted.
+    The sums of squares that demodulation divides by are of the weights, not of images, and not counted.
     """
     g = config.generator
     total = 0.0
@@ -48,7 +48,7 @@ def _demodulated_synthesis(config: Config, resolution: int) -> float:
 
 
 def discriminator(config: Config, resolution: int, fading: bool) -> float:
-    """The score of one picture; ``fading`` adds the FromRGB of the resolution before.
+    """The score of one image; ``fading`` adds the FromRGB of the resolution before.
 
     StyleGAN2's with classes has a mapping network of labels besides, which is not counted.
     """
@@ -90,7 +90,7 @@ def training_step(config: Config, resolution: int) -> float:
 
 
 def sample(config: Config) -> float:
-    """A picture from its latent, at the full resolution and alpha 1."""
+    """An image from its latent, at the full resolution and alpha 1."""
     return mapping(config) + synthesis(config, config.resolution, fading=False)
 
 

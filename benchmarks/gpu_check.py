@@ -106,7 +106,7 @@ STEPS = (
 )
 
 
-def chosen(text: str) -> tuple[list[Step], list[str]]:
+def select(text: str) -> tuple[list[Step], list[str]]:
     """(steps by name or by the letter of their group, in the order of the list; words that are neither)."""
     words = {word.strip() for word in text.split(",") if word.strip()}
     unknown = sorted(words - {word for step in STEPS for word in (step.name, step.group)})
@@ -127,11 +127,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def take(check: Runner, step: Step, a: argparse.Namespace) -> None:
+def run_step(check: Runner, step: Step, a: argparse.Namespace) -> None:
     """One step, whatever happens in it."""
     check.begin(step.name, step.seconds)
-    if check.left() < step.least and not check.tiny:
-        check.record("step", skipped=f"{max(check.left(), 0):.0f} s left")
+    if check.seconds_left() < step.least and not check.tiny:
+        check.record("step", skipped=f"{max(check.seconds_left(), 0):.0f} s left")
         return
     try:
         step.run(check, a)
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
         for step in STEPS:
             print(f"{step.group}  {step.name:12} {step.seconds:4.0f} s at most  {step.says}")
         return 0
-    (steps, unknown), (skipped, more) = chosen(a.steps), chosen(a.skip)
+    (steps, unknown), (skipped, more) = select(a.steps), select(a.skip)
     for name in unknown + more:
         print(f"no such step: {name}; --list shows all", flush=True)
     steps = [step for step in (steps if a.steps.strip(", ") else STEPS) if step not in skipped]
@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, functools.partial(stop, check))
     check.record("check", command=shlex.join(sys.argv[1:] if argv is None else argv), unknown=unknown + more)
     for step in steps:
-        take(check, step, a)
+        run_step(check, step, a)
     print(f"\n== results; all of them are in {check.results}\n{table(read(check.results)[before:])}", flush=True)
     return 2 if not steps else 0
 

@@ -23,22 +23,26 @@ def profile(a: argparse.Namespace, records: Records) -> None:
     text = step.program.as_text()
     if a.results:
         (a.results.parent / f"step_{a.resolution}.hlo.txt.gz").write_bytes(gzip.compress(text.encode(), 6))
-    run, card = hlo.kernels(text), trace.own_chip(jax.devices()[0].device_kind)
-    kernels = sum("fusion" in kernel.kind or "custom" in kernel.kind or kernel.is_convolution for kernel in run)
+    kernels, card = hlo.kernels(text), trace.own_chip(jax.devices()[0].device_kind)
+    num_kernels = sum("fusion" in kernel.kind or "custom" in kernel.kind or kernel.is_convolution for kernel in kernels)
     size = {"resolution": a.resolution, "batch": a.batch}
     records.add(
-        "program", **size, kernels=len(run), convolutions=sum(k.is_convolution for k in run),
-        odd_convolutions=hlo.odd_convolutions(text), tflop=sum(k.flop for k in run) / 1e12,
-        gb=sum(k.bytes for k in run) / 1e9, memory_gib=common.program_gib(step.program), compile_s=step.compile_s,
+        "program", **size, kernels=len(kernels), convolutions=sum(k.is_convolution for k in kernels),
+        odd_convolutions=hlo.odd_convolutions(text), tflop=sum(k.flop for k in kernels) / 1e12,
+        gb=sum(k.bytes for k in kernels) / 1e9, memory_gib=common.program_gib(step.program), compile_s=step.compile_s,
     )  # fmt: skip
     step.start()
     ms = step_times(step)
     rate = step.batch / ms["step_ms"] * 1e3
-    done = rate * flops.training_step(config, a.resolution) / 1e12
-    records.add("step", **size, **ms, img_per_s=rate, tflop_per_s=done, peak_gib=common.peak_device_gib())
-    seen = traced(step, text, card, records)
-    if jax.default_backend() == "gpu" and seen < 0.6 * kernels and not records.skips("trace", step.compile_s + 20):
-        # What runs as a CUDA graph may be one event. Without graphs every kernel is seen.
+    tflop_per_s = rate * flops.training_step(config, a.resolution) / 1e12
+    records.add("step", **size, **ms, img_per_s=rate, tflop_per_s=tflop_per_s, peak_gib=common.peak_device_gib())
+    num_traced = traced(step, text, card, records)
+    if (
+        jax.default_backend() == "gpu"
+        and num_traced < 0.6 * num_kernels
+        and not records.skips("trace", step.compile_s + 20)
+    ):
+        # A CUDA graph may be one event. Without graphs every kernel is in the trace.
         step.stop()
         with records.guarded("trace"), changed(options={"xla_gpu_graph_min_graph_size": 100_000}):
             step = workload.Training(config, a.resolution, 0.5)
@@ -67,12 +71,12 @@ def traced(step: Any, text: str, card: Any, records: Records, **fields: Any) -> 
             for _ in range(3):
                 result = step()
             jax.block_until_ready(result)
-        found = trace.events(Path(folder), jax.default_backend())
-        if not found:
+        events = trace.events(Path(folder), jax.default_backend())
+        if not events:
             raise RuntimeError("the trace has no kernels")
         chip = card[1] if card else None
         rate = (chip.bfloat16 if step.config.compute_dtype == "bfloat16" else chip.float32) if chip else 1.0
-        report = trace.report(found, text, 3, chip, rate)
+        report = trace.report(events, text, 3, chip, rate)
         records.add("trace", **fields, **report)
         return report["kernels"]
     return 0.0

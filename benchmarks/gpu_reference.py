@@ -1,10 +1,10 @@
-"""How far networks are from the numbers of the original implementation (``tests/references/networks``)."""
+"""Differences of networks from the numbers of the original implementation (``tests/references/networks``)."""
 
 import argparse
 import time
 
 from benchmarks.gpu_runner import Records
-from benchmarks.precision import Way, agreement
+from benchmarks.precision import Numerics, agreement
 from stylegen.runtime.compilation import at_precision
 
 # Largest difference that is a matter of rounding: ten times what a CPU has, or by emulation would have
@@ -28,7 +28,7 @@ def reference(a: argparse.Namespace, records: Records) -> None:
             continue
         begin = time.monotonic()
         with records.guarded("reference", **fields):
-            found = agreement(Way(precision, at_precision(precision), dtype), network, lod)
-            largest = max(found.values())
-            records.add("reference", **fields, ok=largest < LIMITS[dtype, precision], largest=largest, **found)
+            differences = agreement(Numerics(precision, at_precision(precision), dtype), network, lod)
+            largest = max(differences.values())
+            records.add("reference", **fields, ok=largest < LIMITS[dtype, precision], largest=largest, **differences)
         longest = max(longest, time.monotonic() - begin)

@@ -32,7 +32,7 @@ class Records:
         self.path, self.step = path, step
         self._end = time.monotonic() + seconds
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until this process is stopped."""
         return self._end - time.monotonic()
 
@@ -53,7 +53,7 @@ class Records:
 
     def skips(self, kind: str, needed: float, **fields: Any) -> bool:
         """Whether less time is left than is needed; a record then says so."""
-        if late := self.left() < needed:
+        if late := self.seconds_left() < needed:
             self.add(kind, skipped="no time left", **fields)
         return late
 
@@ -69,8 +69,8 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.5g}") if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Ended:
         """The last JSON object that was printed; {} if there is none."""
         for line in reversed(self.output.splitlines()):
             with contextlib.suppress(ValueError):
-                if line.startswith("{") and isinstance(found := json.loads(line), dict):
-                    return found
+                if line.startswith("{") and isinstance(result := json.loads(line), dict):
+                    return result
         return {}
 
 
@@ -127,7 +127,7 @@ class Runner:
         """Folder of compiled programs."""
         return os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(self.work / "programs")
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds that the step has."""
         return self._step_end - time.monotonic()
 
@@ -140,11 +140,11 @@ class Runner:
         print(f"[{time.monotonic() - self._begin:5.0f} s] {text}", flush=True)
 
     def environment(self) -> dict[str, str]:
-        """What every command gets."""
-        found = dict(os.environ)
-        found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), found.get("PYTHONPATH", "")]))
-        found |= {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "1"}
-        return found | ({"JAX_PLATFORMS": "cpu"} if self.tiny else {})
+        """Environment variables of every command."""
+        variables = dict(os.environ)
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), variables.get("PYTHONPATH", "")]))
+        variables |= {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "1"}
+        return variables | ({"JAX_PLATFORMS": "cpu"} if self.tiny else {})
 
     def run(
         self,
@@ -166,7 +166,7 @@ class Runner:
             stop_after: seconds after which it gets SIGTERM, and may end by itself.
             kill_when: asked all the time; it is killed once this is true.
         """
-        limit = min(limit * self.patience, self.left())
+        limit = min(limit * self.patience, self.seconds_left())
         if limit < LEAST:
             self.record("command", name=name, skipped="no time left")
             return Ended("skipped")
@@ -227,9 +227,9 @@ class Runner:
         return child.returncode
 
     def _report(self, name: str, command: Sequence[str], ended: Ended, code: int | None, seconds: float) -> None:
-        shown = f"===== {self.step}: {name}: {ended.status} ({code}) after {seconds:.1f} s"
+        heading = f"===== {self.step}: {name}: {ended.status} ({code}) after {seconds:.1f} s"
         with self.log.open("a") as file:
-            file.write(f"\n{shown}\n$ {' '.join(command)}\n{tail(ended.output, 12_000)}\n")
+            file.write(f"\n{heading}\n$ {' '.join(command)}\n{tail(ended.output, 12_000)}\n")
         bad = ended.status in ("failed", "timeout")
         fields = {"code": code, "error": tail(ended.output, 1200)} if bad else {}
         self.record("command", name=name, status=ended.status, seconds=seconds, **fields)
@@ -238,7 +238,7 @@ class Runner:
 
     def measure(self, verb: str, limit: float, *arguments: str) -> Ended:
         """Run a measurement of ``gpu_steps.py``, which writes its own records."""
-        seconds = min(limit * self.patience, self.left()) - 2
+        seconds = min(limit * self.patience, self.seconds_left()) - 2
         command = [sys.executable, str(ROOT / "benchmarks" / "gpu_steps.py"), verb, *arguments]
         command += ["--step", self.step, "--results", str(self.results), "--seconds", f"{max(seconds, 1):.0f}"]
         command += ["--cache", self.cache, *(["--tiny"] if self.tiny else [])]

@@ -46,13 +46,13 @@ TOY = [*NARROW, *SMALL, "--data.batch", "4", "--run.tick_kimg", "0.02", "--sched
 # --- speed ----------------------------------------------------------------------------------------------------------
 
 
-def other_program(given: str | None) -> str | None:
+def other_program(command: str | None) -> str | None:
     """The command of the program to compare with, with places for the options' values; None if there is none."""
-    if given is None:
-        given = str(TORCH) if TORCH.is_file() else None
-    if given is None or not given.endswith(".py") or not Path(given).is_file():
-        return given
-    return f"{sys.executable} {Path(given).resolve()} {SIZE} --warmup {{warmup}} --amp"
+    if command is None:
+        command = str(TORCH) if TORCH.is_file() else None
+    if command is None or not command.endswith(".py") or not Path(command).is_file():
+        return command
+    return f"{sys.executable} {Path(command).resolve()} {SIZE} --warmup {{warmup}} --amp"
 
 
 def speed(check: Runner, resolution: int, batches: tuple[int, ...], torch: str | None) -> None:
@@ -65,12 +65,12 @@ def speed(check: Runner, resolution: int, batches: tuple[int, ...], torch: str |
         check.say("no program to compare with; --torch names one")
     forms = ["", " --channels-last", " --compile"] if command and command.endswith(" --amp") else [""]
     for i, batch in enumerate(batches):
-        if i and check.left() < 60 and not check.tiny:
+        if i and check.seconds_left() < 60 and not check.tiny:
             check.record("speed", batch=batch, skipped="no time left")
             continue
         works = ours(check, resolution, batch)
         for form in forms if i == 0 else forms[:1]:
-            if works and command and check.left() > 20:
+            if works and command and check.seconds_left() > 20:
                 pairs = 2 if form == "" and i == 0 and not check.tiny else 1
                 against(check, resolution, batch, command + form, pairs)
 
@@ -85,13 +85,13 @@ def options(check: Runner, resolution: int, batch: int) -> list[str]:
 
 def ours(check: Runner, resolution: int, batch: int) -> bool:
     """Our speed alone; if the step fails, in the ways of ``TRIES``. Whether it worked as it is."""
-    for way, amp, environment in TRIES:
+    for attempt, amp, environment in TRIES:
         command = script("train_step", *options(check, resolution, batch), *amp)
-        ended = check.run(f"ours {resolution} {batch} {way}".strip(), command, 240, environment=environment)
+        ended = check.run(f"ours {resolution} {batch} {attempt}".strip(), command, 240, environment=environment)
         if ended.ok:
-            check.record("speed", way=way or "as it is", **{key: ended.result.get(key) for key in SPEED})
+            check.record("speed", way=attempt or "as it is", **{key: ended.result.get(key) for key in SPEED})
         if ended.status != "failed":
-            return ended.ok and way == ""
+            return ended.ok and attempt == ""
     return False
 
 
@@ -106,13 +106,13 @@ def against(check: Runner, resolution: int, batch: int, command: str, pairs: int
     )
     size = {"resolution": resolution, "batch": batch, "form": form}
     if not ended.ok:
-        seen = [line for line in ended.output.splitlines() if line.startswith("pair ")]
-        check.record("comparison", **size, error=ended.status, pairs=seen)
+        finished_pairs = [line for line in ended.output.splitlines() if line.startswith("pair ")]
+        check.record("comparison", **size, error=ended.status, pairs=finished_pairs)
         return
-    found, runs = ended.result["against"], json.loads(path.read_text())["sizes"][0]["runs"]
-    ratios = {key: [ratio[name] for name in ("median", "min", "max")] for key, ratio in found["ratios"].items()}
+    comparison, runs = ended.result["against"], json.loads(path.read_text())["sizes"][0]["runs"]
+    ratios = {key: [ratio[name] for name in ("median", "min", "max")] for key, ratio in comparison["ratios"].items()}
     peaks = [max(run.get("peak_gpu_gib") or 0 for run in runs[name]) for name in ("ours", "theirs")]
-    check.record("comparison", **size, ratio=ratios, theirs={key: found[key] for key in ratios}, peak_gib=peaks)
+    check.record("comparison", **size, ratio=ratios, theirs={key: comparison[key] for key in ratios}, peak_gib=peaks)
     check.say(f"{resolution} pixels, batch {batch}, ours over {form}: {json.dumps(rounded(ratios))}")
 
 
@@ -182,7 +182,7 @@ def train64(check: Runner, data: str | None) -> None:
     """Training at 64 pixels with ADA in bfloat16 for up to three minutes, then SIGTERM, which saves it."""
     run = check.work / "train64"
     shutil.rmtree(run, ignore_errors=True)
-    seconds = 200 if check.tiny else min(180, check.left() - 45)
+    seconds = 200 if check.tiny else min(180, check.seconds_left() - 45)
     if seconds < 20:
         check.record("training", skipped="no time left")
         return
@@ -203,25 +203,25 @@ def train64(check: Runner, data: str | None) -> None:
     check.say(f"training: {fields}")
 
 
-def data_options(check: Runner, given: str | None) -> list[str]:
+def data_options(check: Runner, option: str | None) -> list[str]:
     """Where training finds images: an LSUN archive, prepared data, a folder or archive of images; else drawn rooms."""
-    found = Path(given) if given else None
-    if found is None and DATA.is_dir():
+    source_path = Path(option) if option else None
+    if source_path is None and DATA.is_dir():
         paths = sorted(DATA.iterdir(), key=lambda path: (not path.is_dir(), path.name))  # prepared data first
-        found = next((path for path in paths if path.is_dir() or path.suffix == ".zip"), None)
-    if found is None or not found.exists():
-        check.say(f"training on drawn rooms{f', because {given} is not there' if given else ''}")
+        source_path = next((path for path in paths if path.is_dir() or path.suffix == ".zip"), None)
+    if source_path is None or not source_path.exists():
+        check.say(f"training on drawn rooms{f', because {option} is not there' if option else ''}")
         return ["--data.source", "toy_bedrooms"]
-    manifest = found / "prepared.json"
-    is_lsun = '"origin": "lsun"' in manifest.read_text() if manifest.is_file() else "lmdb" in found.name
+    manifest = source_path / "prepared.json"
+    is_lsun = '"origin": "lsun"' in manifest.read_text() if manifest.is_file() else "lmdb" in source_path.name
     source = "lsun" if is_lsun else "images"
     return [
         "--data.source",
         source,
         "--data.path",
-        str(found.resolve()),
+        str(source_path.resolve()),
         "--data.prepared",
-        str(check.work / f"data-{found.stem}"),
+        str(check.work / f"data-{source_path.stem}"),
     ]
 
 
@@ -252,7 +252,7 @@ def growing(check: Runner) -> None:
 
 def plan(check: Runner, resolution: int, batch: int, target: str) -> None:
     """The same step compiled as for a machine without the card: do kernels, bytes and memory agree."""
-    if check.left() < 90 and not check.tiny:
+    if check.seconds_left() < 90 and not check.tiny:
         check.record("plan", skipped="no time left")
         return
     widths = TINY_WIDTHS if check.tiny else WIDTHS

@@ -83,16 +83,16 @@ def sampling(a: argparse.Namespace, records: Records) -> None:
     G = workload.Sampling(make_config(a)).G
     default = default_batch(a.resolution)
     for batch in (None, 2 * default, 4 * default):
-        size, shown = (
+        size, fields = (
             batch or default,
             {"resolution": a.resolution, "batch": batch or default, "default": batch is None},
         )
-        if records.skips("sampling", 12, **shown):
+        if records.skips("sampling", 12, **fields):
             continue
-        with records.guarded("sampling", **shown):
+        with records.guarded("sampling", **fields):
             draw = partial(sample, G, range(2 * size), noise="random", batch=batch)
             times = common.timed(draw, 3, 1)
-            records.add("sampling", **shown, img_per_s=2 * size / statistics.median(times), spread=float(draw().std()))
+            records.add("sampling", **fields, img_per_s=2 * size / statistics.median(times), spread=float(draw().std()))
 
 
 def memory(a: argparse.Namespace, records: Records) -> None:

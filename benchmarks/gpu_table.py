@@ -1,4 +1,4 @@
-"""What a check of a GPU has found, read from its records: a line each, and what is wrong."""
+"""The results of a check of a GPU, read from its records: a line each, and a verdict."""
 
 import contextlib
 import json
@@ -17,11 +17,11 @@ DETAILS = (
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The records of a file; a line that was cut off is left out."""
-    found = []
+    records = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+            records.append(json.loads(line))
+    return records
 
 
 def table(records: list[dict[str, Any]], length: int = 11_000) -> str:
@@ -32,15 +32,15 @@ def table(records: list[dict[str, Any]], length: int = 11_000) -> str:
         if kind in DETAILS and not (record.get("error") or record.get("skipped")):
             continue
         left_out = ("step", "kind", "code", "places", "slowest", "by_kind")
-        shown = {key: value for key, value in record.items() if key not in left_out and value is not None}
-        text = ", ".join(f"{key} {_brief(value)}" for key, value in shown.items())
+        fields = {key: value for key, value in record.items() if key not in left_out and value is not None}
+        text = ", ".join(f"{key} {_brief(value)}" for key, value in fields.items())
         lines.append(f"{record.get('step', '')}: {kind}: {text}"[:420])
         lines += [f"    {' | '.join(map(str, place))}" for place in record.get("places", [])[:14]]
     return "\n".join(lines)[-length:] + "\n" + verdict(records)
 
 
 def verdict(records: list[dict[str, Any]]) -> str:
-    """What is wrong, by step: wrong numbers, errors, commands that failed or took too long."""
+    """All faults, by step: wrong numbers, errors, commands that failed or took too long."""
     wrong = [
         f"{record.get('step', '')}: {record.get('kind', '?')} {record.get('name', record.get('what', ''))}".strip()
         for record in records

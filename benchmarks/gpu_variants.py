@@ -31,8 +31,8 @@ def undonated(step: Callable[..., Any], static: Any, replicated: Any, split: Any
     """``step.jit_step`` whose state is kept."""
     shardings = (replicated, split, split, replicated, replicated)
     function = functools.partial(step, static=static)
-    made = train_step.compiler_options()
-    return jax.jit(function, in_shardings=shardings, out_shardings=(replicated, replicated), compiler_options=made)
+    options = train_step.compiler_options()
+    return jax.jit(function, in_shardings=shardings, out_shardings=(replicated, replicated), compiler_options=options)
 
 
 # By name, what is other: arguments of ``changed``, and ``loss`` and ``dtype`` of the configuration. In order of worth.

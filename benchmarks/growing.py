@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What growing and the loop cost beside the steps: the gap where the resolution grows, and the host's time per step.
+"""The cost of growing and of the loop: the gap where the resolution grows, and the host's time per step.
 
     python benchmarks/growing.py                       # the quickstart, each of its phases cut short
     python benchmarks/growing.py --steps 100 --json growing.json
@@ -64,12 +64,12 @@ class Clock:
         """Something that the loop did since the last step."""
         self._parts[name] = self._parts.get(name, 0.0) + seconds
 
-    def step(self, resolution: int, called: float, done: float) -> None:
+    def step(self, resolution: int, called: float, ended: float) -> None:
         """A step, and the gap that ends with it."""
         if self._last is not None:
-            self.gaps.append(Gap(resolution, done - self._last, done - called, self._parts))
+            self.gaps.append(Gap(resolution, ended - self._last, ended - called, self._parts))
         self._parts = {}
-        self._last = done
+        self._last = ended
 
     def resume(self) -> None:
         """Leave out what has passed since the last step."""
@@ -91,7 +91,7 @@ def measured(clock: Clock) -> Any:
 
         def on_stage(self, stage: Any, steps: dict[str, Any], programs: Any) -> dict[str, Any]:
             def step(*arguments: Any) -> Any:
-                # What is compiled in the background is waited for, so that the steps have the machine alone.
+                # Wait for background compilation, so that the steps have the machine alone.
                 if not programs.idle():
                     seconds = programs.wait()
                     clock.compile_s = {
@@ -163,8 +163,8 @@ def boundaries(clock: Clock) -> list[dict[str, Any]]:
 
 def _describe(name: str, gap: Gap, step: float) -> dict[str, Any]:
     parts = {"step": gap.call, **gap.parts}
-    shown = ", ".join(f"{part} {1000 * seconds:.0f}" for part, seconds in parts.items() if seconds > 0.05 * gap.total)
-    return {f"{name}_ms": 1000 * gap.total, f"{name}_steps": gap.total / step, f"{name}_parts": shown}
+    listed = ", ".join(f"{part} {1000 * seconds:.0f}" for part, seconds in parts.items() if seconds > 0.05 * gap.total)
+    return {f"{name}_ms": 1000 * gap.total, f"{name}_steps": gap.total / step, f"{name}_parts": listed}
 
 
 def dispatch(config: Any, steps: int) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def loop_cost(clock: Clock, dispatch_ms: float) -> dict[str, Any]:
     gaps = [gap for gap in clock.gaps if gap.resolution == smallest]
     host = 1000 * statistics.median(gap.total - gap.call for gap in gaps) + dispatch_ms
     batch = 1000 * statistics.median(gap.parts.get("next_batch", 0.0) for gap in gaps)
-    whole = 1000 * statistics.median(gap.total for gap in gaps)
-    return {"loop_step_ms": whole, "loop_host_ms": host, "loop_batch_ms": batch, "loop_host_fraction": host / whole}
+    step_ms = 1000 * statistics.median(gap.total for gap in gaps)
+    return {"loop_step_ms": step_ms, "loop_host_ms": host, "loop_batch_ms": batch, "loop_host_fraction": host / step_ms}
 
 
 def run(a: argparse.Namespace) -> dict[str, Any]:

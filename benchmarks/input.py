@@ -5,7 +5,7 @@
     python benchmarks/input.py --lsun DIR/bedroom_train_lmdb.zip  # with the real archive's first images
     python benchmarks/input.py --speed lsun_bedroom_256:256=70    # with a speed of the step that was measured elsewhere
 
-Data is made of drawn rooms and prepared in a temporary directory. Speeds are images per second of processor time of the
+Data is made of drawn rooms and prepared in a temporary directory. Speeds are images per second of CPU time of the
 pipeline that training uses, so one core's, whatever else the machine does; beside them what was delivered by the clock.
 Then, for every stage of every config, how many times as many images as the step takes the pipeline would deliver on all
 cores. What the step takes is measured for the quickstart, given with --speed, or else no more than the machine's matrix
@@ -55,7 +55,7 @@ STAGE_COLUMNS = {
 
 @dataclasses.dataclass
 class Reading:
-    """What a source delivered."""
+    """The speed of a source."""
 
     source: str
     encoding: str
@@ -65,14 +65,14 @@ class Reading:
 
 
 def consume(batches: Iterator[Any], batch: int, seconds: float, most: int | None = None) -> tuple[float, float]:
-    """Images per second of processor time and by the clock, over ``seconds`` of the processor or ``most`` batches."""
-    clock, processor, count = time.perf_counter(), time.process_time(), 0
-    while count < most * batch if most else time.process_time() - processor < seconds:
+    """Images per second of CPU time and by the clock, over ``seconds`` of CPU time or ``most`` batches."""
+    clock, cpu_start, count = time.perf_counter(), time.process_time(), 0
+    while count < most * batch if most else time.process_time() - cpu_start < seconds:
         next(batches)
         count += batch
         if time.perf_counter() - clock > 10 * seconds and most is None:
-            break  # the processor has little to do: it waits for a disk
-    return count / max(time.process_time() - processor, 1e-9), count / (time.perf_counter() - clock)
+            break  # the CPU has little to do: it waits for a disk
+    return count / max(time.process_time() - cpu_start, 1e-9), count / (time.perf_counter() - clock)
 
 
 def read(name: str, encoding: str, source: Any, resolution: int, a: argparse.Namespace) -> Reading:
@@ -96,10 +96,10 @@ def read_toy(resolution: int, a: argparse.Namespace) -> list[Reading]:
         return [read("toy_bedrooms", "drawn", source, resolution, a)]
     batches = make_pipeline(source, resolution, a.batch, workers=a.workers, prefetch=PREFETCH)
     # All of the first epoch: rooms are drawn ahead of need, so that a part of it would not show what it costs.
-    drawn = consume(batches, a.batch, a.seconds, -(-a.images // a.batch))
+    first_epoch = consume(batches, a.batch, a.seconds, -(-a.images // a.batch))
     batches.close()
     return [
-        Reading("toy_bedrooms", "drawn", resolution, *drawn),
+        Reading("toy_bedrooms", "drawn", resolution, *first_epoch),
         read("toy_bedrooms", "kept", source, resolution, a),
     ]
 
@@ -139,13 +139,13 @@ def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a:
 
 def measure(folder: Path, a: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Reading]]:
     """Prepare and read everything: rows of preparing, and readings."""
-    from benchmarks import pictures
+    from benchmarks import archives
     from stylegen.data.prepared.source import PreparedSource
 
-    print("making pictures", file=sys.stderr)
-    lsun = a.lsun or pictures.write_lsun(folder, a.images)
-    large = pictures.write_images(folder, max(a.images // 8, 8), a.resolution)
-    cifar10 = pictures.write_cifar10(folder, a.images)
+    print("making images", file=sys.stderr)
+    lsun = a.lsun or archives.write_lsun(folder, a.images)
+    large = archives.write_images(folder, max(a.images // 8, 8), a.resolution)
+    cifar10 = archives.write_cifar10(folder, a.images)
     most = min(256, a.resolution)
     jobs = [("lsun", lsun, most, encoding) for encoding in ("auto", "raw", "jpeg", "lossless")]
     jobs += [("images", large, a.resolution, "auto"), ("cifar10", cifar10, 32, "auto")]
@@ -166,7 +166,7 @@ def measure(folder: Path, a: argparse.Namespace) -> tuple[list[dict[str, Any]], 
 
 
 def read_tfds(prepared: Path, folder: Path, resolution: int, a: argparse.Namespace) -> list[Reading]:
-    """A TFDS data set of pictures of ``resolution`` pixels, which are decoded and resized whenever they are read."""
+    """A TFDS data set of images of ``resolution`` pixels, which are decoded and resized whenever they are read."""
     from stylegen.data.prepared.manifest import resolution_folder
     from stylegen.data.tfds_source import TfdsSource
 
@@ -193,14 +193,14 @@ def supply(config: Any, resolution: int, readings: list[Reading]) -> Reading | N
     """The reading that a stage of a config has: of its source, or of files like those of its source."""
     source = config.data.source
     if source == "toy_bedrooms":
-        wanted = [x for x in readings if x.source == source and x.encoding == "drawn"]  # the first epoch is slowest
+        matches = [x for x in readings if x.source == source and x.encoding == "drawn"]  # the first epoch is slowest
     elif source == "tfds":
-        wanted = [x for x in readings if x.source.startswith("tfds")]
+        matches = [x for x in readings if x.source.startswith("tfds")]
     else:  # raw below 256 pixels and JPEG from there up, as prepare stores by default; all are read alike
         stored = "raw" if resolution < 256 else "jpeg"
         kinds = (source, "images", "lsun")
-        wanted = [x for kind in kinds for x in readings if x.source == kind and x.encoding == stored]
-    return next((x for x in wanted if x.resolution == resolution), None)
+        matches = [x for kind in kinds for x in readings if x.source == kind and x.encoding == stored]
+    return next((x for x in matches if x.resolution == resolution), None)
 
 
 def stages(readings: list[Reading], a: argparse.Namespace) -> list[dict[str, Any]]:
@@ -215,20 +215,20 @@ def stages(readings: list[Reading], a: argparse.Namespace) -> list[dict[str, Any
             continue
         config = load_config(str(path))
         for resolution in config.stage_resolutions:
-            given = a.speed.get((path.stem, resolution))
-            if given is not None:
-                demand, basis = given, "given"
+            speed = a.speed.get((path.stem, resolution))
+            if speed is not None:
+                demand, basis = speed, "given"
             elif path.stem == "quickstart" and a.steps:
                 demand, basis = quickstart_speed(config, resolution, a.steps), "measured"
             else:
                 demand, basis = peak / flops.training_step(config, resolution), "at most"
-            found = supply(config, resolution, readings)
-            delivers = found.img_per_core_s * common.cores() if found else None
+            reading = supply(config, resolution, readings)
+            delivers = reading.img_per_core_s * common.cores() if reading else None
             rows.append(
                 {
                     "config": path.stem,
                     "resolution": resolution,
-                    "input": f"{found.source} {found.encoding}" if found else "not measured",
+                    "input": f"{reading.source} {reading.encoding}" if reading else "not measured",
                     "supply": delivers,
                     "demand": demand,
                     "basis": basis,
@@ -257,16 +257,16 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         prepared, readings = measure(Path(folder), a)
     rows = [dataclasses.asdict(x) for x in readings]
-    found = stages(readings, a)
+    stage_rows = stages(readings, a)
     machine = common.machine()
-    for each, columns in ((rows, READ_COLUMNS), (prepared, PREPARE_COLUMNS), (found, STAGE_COLUMNS)):
-        print("\n" + common.table(each, columns))
+    for table_rows, columns in ((rows, READ_COLUMNS), (prepared, PREPARE_COLUMNS), (stage_rows, STAGE_COLUMNS)):
+        print("\n" + common.table(table_rows, columns))
     print(
         "\nHours are predictions, from the speed per core. 'at most': the step takes less, for that would be the peak"
     )
     print("of the machine's matrix products over the step's operations.")
     print(common.describe(machine))
-    result = {"reading": rows, "preparing": prepared, "stages": found, "machine": machine}
+    result = {"reading": rows, "preparing": prepared, "stages": stage_rows, "machine": machine}
     common.write_json(a.json, {"command": sys.argv, **result})
     return result
 
@@ -278,7 +278,7 @@ def main() -> dict[str, Any]:
     p.add_argument("--lsun", type=Path, help="an LSUN archive to prepare the first images of; default: a drawn one")
     p.add_argument("--batch", type=int, default=32, help="images a batch")
     p.add_argument("--workers", type=int, default=2, help="reader threads")
-    p.add_argument("--seconds", type=float, default=1.0, help="processor time that each source is read for")
+    p.add_argument("--seconds", type=float, default=1.0, help="CPU time that each source is read for")
     p.add_argument("--steps", type=int, default=10, help="steps of the quickstart that are timed; 0 for none")
     p.add_argument("--speed", type=parse_speed, action="append", default=[], help="CONFIG:PIXELS=IMG_PER_S of the step")
     return run(p.parse_args())

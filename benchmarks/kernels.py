@@ -52,13 +52,13 @@ class Product:
     attributes: tuple[tuple[str, str], ...]  # window, dim_labels and so on, in XLA's own words
 
     def attribute(self, name: str, default: str = "") -> str:
-        """What XLA says of it under this name."""
+        """Its attribute of this name, in XLA's words."""
         return dict(self.attributes).get(name, default)
 
     def numbers(self, name: str, default: int | str, ndim: int = 2) -> list[tuple[int, ...]]:
         """A part of the window, such as ``pad=1_1x0_1``, by spatial axis."""
-        found = re.search(rf"\b{name}=([-\dx_]+)", self.attribute("window"))
-        parts = found[1].split("x") if found else [str(default)] * ndim
+        match = re.search(rf"\b{name}=([-\dx_]+)", self.attribute("window"))
+        parts = match[1].split("x") if match else [str(default)] * ndim
         return [tuple(map(int, part.split("_"))) for part in parts]
 
     @property
@@ -89,7 +89,7 @@ def products(hlo: str) -> collections.Counter[Product]:
         if result := _RESULT.match(line):
             name, dtype, dims = result.groups()
             types[name] = dtype, tuple(int(d) for d in dims.split(",") if d)
-    found: collections.Counter[Product] = collections.Counter()
+    counts: collections.Counter[Product] = collections.Counter()
     for line in hlo.splitlines():
         if product := _PRODUCT.search(line):
             kind, left, right, rest = product.groups()
@@ -98,8 +98,8 @@ def products(hlo: str) -> collections.Counter[Product]:
             keep += tuple(f"{side}_{what}_dims" for side in ("lhs", "rhs") for what in ("contracting", "batch"))
             attributes = [(k, v.strip("{}")) for k, v in re.findall(r"(\w+)=(\{[^}]*\}|[^,\s]+)", rest) if k in keep]
             dtype, shape = types[name]
-            found[Product(kind, dtype, types[left][1], types[right][1], shape, tuple(attributes))] += 1
-    return found
+            counts[Product(kind, dtype, types[left][1], types[right][1], shape, tuple(attributes))] += 1
+    return counts
 
 
 def compute(product: Product, left: Any, right: Any) -> Any:

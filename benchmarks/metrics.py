@@ -1,4 +1,4 @@
-"""How fast features are extracted, and how long a whole FID takes.
+"""The speed of feature extraction, and the time of a whole FID.
 
     python benchmarks/metrics.py                       # ours: Inception and random_vgg, random weights
     ENV/bin/python benchmarks/metrics.py --other       # torch-fidelity's Inception, in an environment that has it
@@ -6,7 +6,7 @@
 
 Weights are random, which makes no difference to the speed. The two are to be run one after the other on an otherwise
 idle machine; each prints images a second, the best of several rounds. Where others use the machine too, put
-``taskset -c 0`` before both commands and compare the processor time an image, which is printed as well.
+``taskset -c 0`` before both commands and compare the CPU time an image, which is printed as well.
 """
 
 import argparse
@@ -23,15 +23,15 @@ sys.path.insert(0, str(ROOT))
 
 
 def best_rate(run: Callable[[np.ndarray], object], images: np.ndarray, rounds: int) -> tuple[float, float]:
-    """Images a second, and processor seconds an image, of the best of some rounds; one before them is not counted."""
+    """Images a second, and CPU seconds an image, of the best of some rounds; one before them is not counted."""
     run(images)
     times = []
     for _ in range(rounds):
         started = time.perf_counter(), time.process_time()
         run(images)
         times.append((time.perf_counter() - started[0], time.process_time() - started[1]))
-    wall, processor = (min(column) for column in zip(*times, strict=True))
-    return len(images) / wall, processor / len(images)
+    wall, cpu_seconds = (min(column) for column in zip(*times, strict=True))
+    return len(images) / wall, cpu_seconds / len(images)
 
 
 def ours() -> dict[str, Callable[[np.ndarray], object]]:
@@ -49,11 +49,11 @@ def ours() -> dict[str, Callable[[np.ndarray], object]]:
     }
 
 
-def others() -> dict[str, Callable[[np.ndarray], object]]:
+def torch_fidelity() -> dict[str, Callable[[np.ndarray], object]]:
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    torch.nn.Module.load_state_dict = lambda *_: None  # it stays as it was initialised
+    torch.nn.Module.load_state_dict = lambda *_: None  # it stays as it was initialized
     torch.load = lambda *_, **__: {}
     network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path="none")
 
@@ -93,9 +93,9 @@ def main() -> None:
         return
     shape = (options.batch, options.resolution, options.resolution, 3)
     images = np.random.RandomState(0).randint(0, 256, shape, np.uint8)
-    for name, run in (others() if options.other else ours()).items():
-        rate, processor = best_rate(run, images, options.rounds)
-        print(f"{name:<26} {rate:8.2f} images/s, {processor:.3f} processor seconds an image", flush=True)
+    for name, run in (torch_fidelity() if options.other else ours()).items():
+        rate, cpu_seconds = best_rate(run, images, options.rounds)
+        print(f"{name:<26} {rate:8.2f} images/s, {cpu_seconds:.3f} CPU seconds an image", flush=True)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,10 @@ def configs(a: argparse.Namespace) -> list[tuple[Any, int, int]]:
     from stylegen.cli.experiments import load_config
 
     rows = []
-    given = load_config(a.config) if a.config else None
-    for resolution in a.resolutions or [given.resolution if given else 256]:
-        if given:
-            config = given
+    base_config = load_config(a.config) if a.config else None
+    for resolution in a.resolutions or [base_config.resolution if base_config else 256]:
+        if base_config:
+            config = base_config
         else:
             size = argparse.Namespace(
                 resolution=resolution, batch=(a.batches or [32])[0], base=a.base, max=a.max, block=a.block, amp=True

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What TF32 and bfloat16 do to numbers, images and path lengths, compared with float32 at highest precision.
+"""The effect of TF32 and bfloat16 on numbers, images and path lengths, compared with float32 at highest precision.
 
     python benchmarks/precision.py
     python benchmarks/precision.py --block demod --json out/precision.json
@@ -10,7 +10,7 @@ which is its own fast choice (precision = default). "compute_dtype" is bfloat16 
 
 The first table has the largest differences from the numbers of StyleGAN's published code (tests/support/reference.py),
 relative to the largest of them; of gradients, those of the norms by layer relative to the norm of the whole. The
-second one has the samples of the generator that comes with the package, in grey levels, and its perceptual path
+second one has the samples of the generator that comes with the package, in gray levels, and its perceptual path
 lengths. The third one has gradients of a network of 64 pixels with random weights: the difference from float32
 relative to the norm, and the cosine. The last line is one JSON object.
 """
@@ -37,7 +37,7 @@ AGREEMENT = {
     "d_gradient": ("D gradient", ".1e"),
     "g_gradient": ("G gradient", ".1e"),
 }
-DRAWN = {
+SAMPLES = {
     "way": ("", ""),
     "levels_mean": ("mean difference", ".3f"),
     "levels_largest": ("largest", ""),
@@ -54,15 +54,15 @@ GRADIENTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """How networks are computed: the dtype that they are built with, and what is done to a function of them."""
+class Numerics:
+    """The numerics of networks: the dtype that they are built with, and a transformation of functions of them."""
 
     name: str
     change: Callable[[Callable[..., Any]], Callable[..., Any]]
     dtype: str = "float32"
 
     def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, computed in this way and compiled."""
+        """The function with these numerics, compiled."""
         import jax
 
         from stylegen.runtime.compilation import compiler_options
@@ -70,25 +70,25 @@ class Way:
         return jax.jit(self.change(function), compiler_options=compiler_options())
 
 
-def all_ways() -> list[Way]:
+def all_numerics() -> list[Numerics]:
     """Float32 at highest precision, which the others are compared with, and the others."""
     import jax
 
     from stylegen.runtime.compilation import at_precision
 
     exact = at_precision("highest")
-    found = [
-        Way("float32", exact),
-        Way("TF32, emulated", functools.partial(rounded, mantissa_bits=10)),
-        Way("bfloat16 products, emulated", functools.partial(rounded, mantissa_bits=7)),
-        Way("compute_dtype bfloat16", exact, "bfloat16"),
+    variants = [
+        Numerics("float32", exact),
+        Numerics("TF32, emulated", functools.partial(rounded, mantissa_bits=10)),
+        Numerics("bfloat16 products, emulated", functools.partial(rounded, mantissa_bits=7)),
+        Numerics("compute_dtype bfloat16", exact, "bfloat16"),
     ]
     if jax.default_backend() != "cpu":
-        found.insert(1, Way(f"default of {common.device_name()}", at_precision("default")))
-    return found
+        variants.insert(1, Numerics(f"default of {common.device_name()}", at_precision("default")))
+    return variants
 
 
-def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, float]:
+def agreement(numerics: Numerics, network: str = NETWORK, lod: str = LOD) -> dict[str, float]:
     """Largest relative differences from the stored numbers of the published code."""
     import jax
     import jax.numpy as jnp
@@ -103,7 +103,7 @@ def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, flo
 
     ref = Reference(network)
     resolution, alpha = ref.stage(lod)
-    networks = build_networks(dataclasses.replace(ref.config, compute_dtype=way.dtype))
+    networks = build_networks(dataclasses.replace(ref.config, compute_dtype=numerics.dtype))
     noise, g, d = ref.noise_const(), ref.params(ref.generator_paths()), ref.params(ref.discriminator_paths())
     order = np.array(ops.minibatch_std_order(len(ref["in/z"]), ref.config.discriminator.mbstd_group_size))
     c = None if ref.labels is None else ref.labels[order]
@@ -136,20 +136,20 @@ def agreement(way: Way, network: str = NETWORK, lod: str = LOD) -> dict[str, flo
         largest = max(abs(ours[name] - stored[name]) for name in paths)
         return float(largest / np.linalg.norm([*stored.values()]))
 
-    d_gradient, (real, penalty) = way.jit(jax.grad(d_loss, has_aux=True))(d)
+    d_gradient, (real, penalty) = numerics.jit(jax.grad(d_loss, has_aux=True))(d)
     expected = (ref[f"out/lod{lod}/d_loss"].mean() - ref[f"out/lod{lod}/d_loss_without_r1"].mean()) / (GAMMA / 2)
     return {
         "images": relative(
-            way.jit(draw)(g, ref["out/dlatents"]), ref.images(f"out/lod{lod}/images")[:, ::factor, ::factor]
+            numerics.jit(draw)(g, ref["out/dlatents"]), ref.images(f"out/lod{lod}/images")[:, ::factor, ::factor]
         ),
         "scores": relative(real, ref[f"out/lod{lod}/real_scores"][order][:, 0]),
         "r1": relative(penalty, expected),
         "d_gradient": norms("d", d_gradient, ref.discriminator_paths(prefix="")),
-        "g_gradient": norms("g", way.jit(jax.grad(g_loss))(g), ref.generator_paths(prefix="")),
+        "g_gradient": norms("g", numerics.jit(jax.grad(g_loss))(g), ref.generator_paths(prefix="")),
     }
 
 
-def drawn(way: Way, G: Any, samples: int, pairs: int) -> dict[str, Any]:
+def samples_and_lengths(numerics: Numerics, G: Any, samples: int, pairs: int) -> dict[str, Any]:
     """Samples of a generator, uint8 [samples, r, r, C], and its path lengths by ``pairs`` pairs of latents."""
     import numpy as np
 
@@ -159,26 +159,28 @@ def drawn(way: Way, G: Any, samples: int, pairs: int) -> dict[str, Any]:
     from stylegen.networks.build import build_networks
     from stylegen.networks.mapping import broadcast_styles
 
-    config = dataclasses.replace(G.config, compute_dtype=way.dtype)
+    config = dataclasses.replace(G.config, compute_dtype=numerics.dtype)
     network = build_networks(config).generator(G.params, G.noise_const)
-    mapping = way.jit(lambda z: network.mapping(z))
-    draw = way.jit(lambda w: network.synthesis(broadcast_styles(w, G.num_ws), resolution=G.resolution, noise="const"))
+    mapping = numerics.jit(lambda z: network.mapping(z))
+    draw = numerics.jit(
+        lambda w: network.synthesis(broadcast_styles(w, G.num_ws), resolution=G.resolution, noise="const")
+    )
     size = max(1, min(8, pairs))
 
     def images(z: np.ndarray) -> np.ndarray:
         return np.asarray(ops.to_uint8(draw(mapping(z))))
 
     z = sampling.latents(range(samples), G.z_dim)
-    found: dict[str, Any] = {"samples": np.concatenate([images(z[i : i + size]) for i in range(0, samples, size)])}
+    result: dict[str, Any] = {"samples": np.concatenate([images(z[i : i + size]) for i in range(0, samples, size)])}
     distance = open_distance("random_vgg")
     for space in ("z", "w"):
         ends = path_ends(pairs, G.z_dim, sampling="end", batch=size)
         length = path_length(lambda z: np.asarray(mapping(z.astype(np.float32))), draw, distance, ends, space=space)
-        found[f"ppl_{space}end"] = length.mean
-    return found
+        result[f"ppl_{space}end"] = length.mean
+    return result
 
 
-def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4) -> dict[str, Any]:
+def gradients(numerics: Numerics, block: str, resolution: int, width: int, batch: int = 4) -> dict[str, Any]:
     """Gradients [n] of the discriminator's loss with R1 and of the generator's, of new networks."""
     import jax
     import jax.numpy as jnp
@@ -199,7 +201,7 @@ def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4)
         schedule=ScheduleConfig(start_resolution=resolution),
     )
     state = init_state(config)
-    networks = build_networks(dataclasses.replace(config, compute_dtype=way.dtype))  # type: ignore[arg-type]
+    networks = build_networks(dataclasses.replace(config, compute_dtype=numerics.dtype))  # type: ignore[arg-type]
     reals = ops.to_float(bedrooms.render(range(2 * batch), resolution))
     reals, fakes = reals[:batch], reals[batch:, ::-1]  # other images, upside down
     z = np.random.default_rng(0).standard_normal((batch, config.generator.z_dim), np.float32)
@@ -214,26 +216,26 @@ def gradients(way: Way, block: str, resolution: int, width: int, batch: int = 4)
         images = network.synthesis(broadcast_styles(network.mapping(z), num_styles(resolution)), resolution=resolution)
         return jnp.mean(losses.logistic_generator(networks.discriminator(state.d)(images)))
 
-    found = {"d": way.jit(jax.grad(d_loss))(state.d), "g": way.jit(jax.grad(g_loss))(state.g)}
+    by_side = {"d": numerics.jit(jax.grad(d_loss))(state.d), "g": numerics.jit(jax.grad(g_loss))(state.g)}
     return {
         side: np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(gradient)])
-        for side, gradient in found.items()
+        for side, gradient in by_side.items()
     }
 
 
 def compared(results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the second and third table: samples and gradients of each way against those of float32."""
+    """Rows of the second and third table: samples and gradients of all numerics against those of float32."""
     import numpy as np
 
     first = next(iter(results.values()))
     rows = []
-    for name, found in results.items():
-        row: dict[str, Any] = {"way": name} | {key: x for key, x in found.items() if key.startswith("ppl")}
-        if "samples" in found:
-            levels = np.abs(found["samples"].astype(int) - first["samples"])
+    for name, result in results.items():
+        row: dict[str, Any] = {"way": name} | {key: x for key, x in result.items() if key.startswith("ppl")}
+        if "samples" in result:
+            levels = np.abs(result["samples"].astype(int) - first["samples"])
             row |= {"levels_mean": float(levels.mean()), "levels_largest": int(levels.max())}
-        for side in ("d", "g") if "d" in found else ():
-            a, b = found[side], first[side]
+        for side in ("d", "g") if "d" in result else ():
+            a, b = result[side], first[side]
             norm = float(np.linalg.norm(b))
             row[f"{side}_difference"] = float(np.linalg.norm(a - b)) / norm
             row[f"{side}_cosine"] = float(a @ b) / (float(np.linalg.norm(a)) * norm)
@@ -256,20 +258,20 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     """All three tables, printed; written where ``a.json`` says, and returned."""
     import stylegen
 
-    ways = all_ways()
+    variants = all_numerics()
     machine = common.machine()
     print(common.describe(machine))
-    found = [{"way": way.name} | agreement(way) for way in ways]
+    differences = [{"way": x.name} | agreement(x) for x in variants]
     print(f"\ndifferences from the published code's numbers, {NETWORK}, lod {LOD}")
-    print(common.table(found, AGREEMENT), flush=True)
+    print(common.table(differences, AGREEMENT), flush=True)
     G = stylegen.load(a.run)
-    images = compared({way.name: drawn(way, G, a.samples, a.pairs) for way in ways})
+    sample_rows = compared({x.name: samples_and_lengths(x, G, a.samples, a.pairs) for x in variants})
     print(f"\n{a.samples} samples and path lengths ({a.pairs} pairs, random_vgg), {G}")
-    print(common.table(images, DRAWN), flush=True)
-    rows = compared({way.name: gradients(way, a.block, a.resolution, a.width) for way in ways})
+    print(common.table(sample_rows, SAMPLES), flush=True)
+    gradient_rows = compared({x.name: gradients(x, a.block, a.resolution, a.width) for x in variants})
     print(f"\ngradients, {a.block} at {a.resolution} pixels, width {a.width}: differences from float32")
-    print(common.table(rows, GRADIENTS), flush=True)
-    result = {"machine": machine, "agreement": found, "drawn": images, "gradients": rows}
+    print(common.table(gradient_rows, GRADIENTS), flush=True)
+    result = {"machine": machine, "agreement": differences, "drawn": sample_rows, "gradients": gradient_rows}
     common.write_json(a.json, result)
     return result
 

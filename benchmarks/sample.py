@@ -6,8 +6,8 @@
     python benchmarks/sample.py --resolution 32 --against 'python other.py --resolution {resolution}'
 
 Timed is what ``stylegen.sample`` computes: latents from seeds, mapping, synthesis with random noise at alpha 1; each
-batch from an idle device to pictures that are ready there. The column "library" is ``stylegen.sample`` itself, with
-uint8 pictures in the host's memory. The last line is one JSON object.
+batch from an idle device to images that are ready there. The column "library" is ``stylegen.sample`` itself, with
+uint8 images in the host's memory. The last line is one JSON object.
 """
 
 import argparse

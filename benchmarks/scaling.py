@@ -1,9 +1,9 @@
-"""What it costs to spread a training step over devices and processes, measured on this machine.
+"""The cost of spreading a training step over devices and processes, measured on this machine.
 
     python benchmarks/scaling.py --out scaling.json
 
 Times the same steps, of the same whole batch, on one device, on two virtual devices of one process, and on two
-processes of one device each that talk over loopback. On the processor of one machine the devices share the same cores:
+processes of one device each that talk over loopback. On the CPU of one machine the devices share the same cores:
 the table shows overheads, not a speed-up. Beside the step stands the vote on stopping that several processes hold at
 every step, alone and a hundred times in a row.
 """
@@ -117,8 +117,8 @@ def run(processes: int, devices: int, options: argparse.Namespace) -> dict[str, 
         return {"processes": processes, "devices_each": devices, **json.loads(out.read_text())}
 
 
-def processor() -> str:
-    """What the machine calls its processor."""
+def cpu_name() -> str:
+    """The CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -143,7 +143,7 @@ def main() -> None:
     import jax
 
     report = {
-        "processor": processor(),
+        "processor": cpu_name(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "jax": jax.__version__,

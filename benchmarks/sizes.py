@@ -1,4 +1,4 @@
-"""What train_step.py and sample.py share: options, one size in this process, a table of sizes in others."""
+"""Shared by train_step.py and sample.py: options, one size in this process, a table of sizes in others."""
 
 import argparse
 import os
@@ -79,7 +79,7 @@ def main(benchmark: Benchmark, a: argparse.Namespace) -> dict[str, Any]:
     """Measure what the options ask for; the result is for the last line."""
     _check(a)
     if a.resolution and not a.against:
-        return _here(benchmark, a)
+        return _measure_size(benchmark, a)
     sizes = [(a.resolution, a.batch, a.base, a.max)] if a.resolution else SIZES
     rows = []
     for size in sizes:
@@ -106,7 +106,7 @@ def _check(a: argparse.Namespace) -> None:
         raise common.BenchmarkError("--against a table of sizes needs {resolution} (and {batch}, ...) in the command.")
 
 
-def _here(benchmark: Benchmark, a: argparse.Namespace) -> dict[str, Any]:
+def _measure_size(benchmark: Benchmark, a: argparse.Namespace) -> dict[str, Any]:
     """One size, in this process."""
     import jax
 

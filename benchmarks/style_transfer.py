@@ -8,7 +8,7 @@
 
 Timed is a transfer of uint8 contents to uint8 results with the style's statistics at hand: encoding, AdaIN, decoding.
 Weights are random, which makes no difference to the speed. ``--torch`` runs the other program, in an environment that
-has torch. Where others use the machine too, compare the processor seconds an image. The last line is one JSON object.
+has torch. Where others use the machine too, compare the CPU seconds an image. The last line is one JSON object.
 """
 
 import argparse
@@ -115,13 +115,13 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
     run = (theirs if a.torch else ours)(a)
     shape = (a.batch, a.resolution, a.resolution, 3)
     images = np.random.RandomState(0).randint(0, 256, shape, np.uint8)
-    walls, processor = [], []
+    walls, cpu_seconds = [], []
     for i in range(a.warmup + a.steps):
         start = time.perf_counter(), time.process_time()
         run(images)
         if i >= a.warmup:
             walls.append(time.perf_counter() - start[0])
-            processor.append(time.process_time() - start[1])
+            cpu_seconds.append(time.process_time() - start[1])
     speed = a.batch / statistics.median(walls)
     result = {
         "framework": "torch" if a.torch else "stylegen",
@@ -130,7 +130,7 @@ def measure(a: argparse.Namespace) -> dict[str, Any]:
         "batch": a.batch,
         "stylize_img_per_s": speed,
         "stylize_img_per_s_best": a.batch / min(walls),
-        "stylize_img_per_processor_s": a.batch / statistics.median(processor),
+        "stylize_img_per_processor_s": a.batch / statistics.median(cpu_seconds),
         "gflop_per_img": gflop(a.network, a.resolution),
         "gflop_per_s": speed * gflop(a.network, a.resolution),
     }

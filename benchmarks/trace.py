@@ -30,7 +30,7 @@ def events(folder: Path, platform: str) -> list[Event]:
     """All kernels in the trace that ``jax.profiler.trace`` left in a folder."""
     import jax
 
-    found = []
+    kernel_events = []
     for path in folder.rglob("*.xplane.pb"):
         for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
             if (platform == "gpu") != ("GPU" in plane.name.upper()):
@@ -43,8 +43,8 @@ def events(folder: Path, platform: str) -> list[Event]:
                         warnings.simplefilter("ignore")
                         op = next((str(value) for key, value in event.stats if key == "hlo_op"), "")
                     if op or platform == "gpu":
-                        found.append(Event(line.name, event.name, event.start_ns, event.duration_ns, op))
-    return found
+                        kernel_events.append(Event(line.name, event.name, event.start_ns, event.duration_ns, op))
+    return kernel_events
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
@@ -61,11 +61,11 @@ def own_chip(device: str) -> tuple[str, chips.Chip] | None:
     return next(((name, chip) for name, chip in chips.GPUS.items() if chip.name == device), None)
 
 
-def report(found: Sequence[Event], text: str, steps: int, chip: chips.Chip | None, rate: float) -> dict[str, Any]:
-    """What the kernels of some steps say of one step, in ms.
+def report(events: Sequence[Event], text: str, steps: int, chip: chips.Chip | None, rate: float) -> dict[str, Any]:
+    """A summary of the kernels of some steps: times of one step in ms.
 
     Args:
-        found: the events.
+        events: the events.
         text: of the compiled program, by whose stack frames kernels are attributed.
         steps: that were traced.
         chip: for least times; None gives none.
@@ -79,17 +79,17 @@ def report(found: Sequence[Event], text: str, steps: int, chip: chips.Chip | Non
     """
     kernels = {kernel.name: kernel for kernel in hlo.kernels(text)}
     times: collections.Counter[str] = collections.Counter()
-    for event in found:
+    for event in events:
         times[_instruction(event, kernels)] += event.duration / 1e6 / steps
     rows = _rows(times, kernels, hlo.Frames(text), chip, rate)
     kinds, parts = (_sums(rows, lambda row, i=i: row.place[i]) for i in (0, 1))
     places, least = _sums(rows, lambda row: row.place), _sums(rows, lambda row: row.place, lambda row: row.least)
-    span = (max(e.start + e.duration for e in found) - min(e.start for e in found)) / 1e6 / steps
-    total, busy = sum(times.values()), covered((e.start, e.start + e.duration) for e in found) / 1e6 / steps
+    span = (max(e.start + e.duration for e in events) - min(e.start for e in events)) / 1e6 / steps
+    total, busy = sum(times.values()), covered((e.start, e.start + e.duration) for e in events) / 1e6 / steps
     return {
         "span_ms": span,
         "kernels_ms": total,
-        "kernels": len(found) / steps,
+        "kernels": len(events) / steps,
         "least_ms": sum(least.values()) if chip else None,
         "idle": 1 - busy / span,
         "convolutions": kinds["convolution"] / span,
@@ -157,7 +157,7 @@ def _kind(kernel: hlo.Kernel) -> str:
 
 
 def library_kind(name: str) -> str:
-    """A word for a kernel that no instruction is known of."""
+    """A word for a kernel without a known instruction."""
     lower = name.lower()
-    found = next((kind for word, kind in WORDS.items() if word in lower), None)
-    return found or f"library {re.sub(r'[<(].*', '', name)[:40]}"
+    kind = next((kind for word, kind in WORDS.items() if word in lower), None)
+    return kind or f"library {re.sub(r'[<(].*', '', name)[:40]}"

@@ -77,10 +77,10 @@ class Training:
         return self.batch, self.resolution, self.resolution, self.config.image_channels
 
     def start(self) -> None:
-        """Put a state and a batch of random pictures on the device."""
+        """Put a state and a batch of random images on the device."""
         self.state = sharding.put_replicated(self.mesh, init_state(self.config))
-        pictures = np.random.default_rng(0).integers(0, 256, self._image_shape(), np.uint8)
-        batch = {"image": pictures, "label": np.zeros(self.batch, np.int32)}
+        images = np.random.default_rng(0).integers(0, 256, self._image_shape(), np.uint8)
+        batch = {"image": images, "label": np.zeros(self.batch, np.int32)}
         placed = sharding.put_batch(self.mesh, batch)
         self.images, self.labels = placed["image"], placed["label"]
 
@@ -96,7 +96,7 @@ class Training:
 class Sampling:
     """Mapping and synthesis of a batch at alpha 1 with random noise, by the programs that ``stylegen.sample`` runs.
 
-    A call draws latents from seeds and leaves the pictures on the device.
+    A call draws latents from seeds and leaves the images on the device.
     """
 
     def __init__(self, config: Config):
@@ -118,5 +118,5 @@ class Sampling:
         return draw(self.G, map_latents(self.G, np.float32(1), z), self.seeds)
 
     def call_library(self) -> np.ndarray:
-        """The same pictures as ``stylegen.sample`` gives them: uint8, in the host's memory."""
+        """The same images as ``stylegen.sample`` gives them: uint8, in the host's memory."""
         return sampling.sample(self.G, self.seeds.tolist(), noise="random", batch=self.batch)

@@ -24,19 +24,19 @@ class ConfigError(StylegenError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from and how they are fed."""
+    """The source of the images and how they are fed."""
 
-    # What the pictures are: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10;
-    # or a TFDS data set prepared as array_record.
+    # The kind of data: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10; or a
+    # TFDS data set prepared as array_record.
     source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
-    # Where they lie: what prepare.py wrote, or the raw archive (or its folder), which is then prepared first.
-    # For tfds: its data_dir. Not used by toy_bedrooms.
+    # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
+    # data_dir. Not used by toy_bedrooms.
     path: str | None = None
     prepared: str | None = None  # where raw data is prepared to; default: beside it, stylegen-<...>-<resolution>.
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
-    # Square centre crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
+    # Square center crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
     mirror: bool = False  # show half of the images flipped; off for bedrooms in the original, on for faces.
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
@@ -51,7 +51,7 @@ class DataConfig:
 class GeneratorConfig:
     """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
 
-    # What both networks are built of. adain: the original's, growing. demod: StyleGAN2's (Karras et al. 2020): weight
+    # Blocks of both networks. adain: the original's, growing. demod: StyleGAN2's (Karras et al. 2020): weight
     # demodulation, a sum of images of all resolutions, and a residual discriminator; it does not grow.
     block: Literal["adain", "demod"] = "adain"
     z_dim: int = 512  # size of the latent z.
@@ -102,9 +102,9 @@ class LossConfig:
 class AugmentConfig:
     """Augmentation of reals and fakes for small data sets (ADA: Karras et al. 2020, limited data; numbers are its)."""
 
-    # Off; a fixed strength, after a rise from 0; or adapted to how well the discriminator knows the reals.
+    # Off; a fixed strength, after a rise from 0; or adapted to how far the discriminator overfits.
     mode: Literal["none", "fixed", "ada"] = "none"
-    p: float = 0.0  # chance of each transformation: fixed, that which is kept; with ada, that at the beginning.
+    p: float = 0.0  # chance of each transformation: with fixed, at all times after the rise; with ada, at the start.
     target: float = 0.6  # mean of sign(D(real)) that ada keeps: more is overfitting.
     speed_kimg: float = 500.0  # thousands of images in which p can rise from 0 to 1; less for a short run.
     interval: int = 4  # steps from one adjustment of p to the next.
@@ -114,8 +114,8 @@ class AugmentConfig:
     color: bool = True  # brightness, contrast, luma flip, hue, saturation.
     noise: bool = False  # Gaussian noise in every pixel.
     cutout: bool = False  # a square of zeros, half as wide as the image.
-    # A real and the fake of its place in the batch are transformed alike, which is less noise for the discriminator
-    # (docs/quality.md); off draws for each image anew, as the paper's authors.
+    # Transform a real and the fake of its place in the batch alike, which is less noise for the discriminator
+    # (docs/quality.md); off draws for each image anew, as the paper's authors do.
     paired: bool = True
 
 
@@ -195,7 +195,7 @@ class Config:
     """One experiment. Raises ConfigError if a value, or a combination of values, cannot work."""
 
     resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
-    image_channels: int = 3  # 1 grey, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
+    image_channels: int = 3  # 1 gray, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
     # Number format of convolutions and activations. bfloat16 is faster and takes half the memory on GPUs and TPUs.
     # Parameters, optimizer, mapping network, statistics, losses and metrics stay float32.

@@ -89,14 +89,13 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
     return kind(value)
 
 
-# What may change between two sessions of one run: where things lie, how often it reports, how long it goes on, and with
-# which precision it computes.
+# Settings that may change between two sessions of one run: paths, frequency of reports, length and precision.
 RESUMABLE = ("run.", "distributed.", "data.path", "data.prepared", "data.workers", "schedule.total_kimg", "precision")
-# Of these, what makes another run nevertheless.
+# Settings among these that make another run nevertheless.
 DECISIVE = ("run.seed", "run.init_from", "run.freeze")
 
 
-# What processes that train one run may have each for itself.
+# Settings that may differ between the processes of one run.
 LOCAL = ("distributed.", "data.path", "data.prepared", "data.workers", "run.dir", "run.compilation_cache")
 
 

@@ -1,4 +1,4 @@
-"""Pure array functions that the networks are made of. Images are NHWC; weights are HWIO; nothing here has state.
+"""Pure array functions, the building blocks of the networks. Images are NHWC; weights are HWIO; nothing has state.
 
 Sources: Karras, Laine and Aila 2019 ("StyleGAN"), Karras et al. 2018 ("progressive growing"), Huang and Belongie 2017
 (AdaIN), Karras et al. 2020 ("StyleGAN2").
@@ -54,9 +54,9 @@ def scaled_leaky_relu(x: Array) -> Array:
 
 
 def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
-    """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], zero-padded to the same size unless told otherwise.
+    """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], by default zero-padded to the same size.
 
-    In the dtype of x, whatever that of the weight is.
+    The dtype is that of x, whatever that of the weight is.
     """
     if weight.shape[:2] == (1, 1) and min(weight.shape[2:]) <= FEW_CHANNELS and target_platform() != "cpu":
         return _mix_channels(x, weight[0, 0])
@@ -83,13 +83,13 @@ def _mix_gradient(x: Array, y: Array) -> Array:
     return jnp.einsum("nhwc,nhwd->cd", x, y, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _mix_backward(kept: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
-    x, weight = kept
+def _mix_backward(residuals: tuple[Array, Array], y: Array) -> tuple[Array, Array]:
+    x, weight = residuals
     return _mix_channels(y, weight.T), _mix_gradient(x, y).astype(weight.dtype)
 
 
-def _mix_gradient_backward(kept: tuple[Array, Array], weight: Array) -> tuple[Array, Array]:
-    x, y = kept
+def _mix_gradient_backward(residuals: tuple[Array, Array], weight: Array) -> tuple[Array, Array]:
+    x, y = residuals
     return _mix_channels(y, weight.T), _mix_channels(x, weight)
 
 
@@ -98,7 +98,7 @@ _mix_gradient.defvjp(lambda x, y: (_mix_gradient(x, y), (x, y)), _mix_gradient_b
 
 
 def upsample(x: Array) -> Array:
-    """Nearest neighbour, twice the size: [N, H, W, C] to [N, 2H, 2W, C]."""
+    """Nearest neighbor, twice the size: [N, H, W, C] to [N, 2H, 2W, C]."""
     n, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c))
     return x.reshape(n, 2 * h, 2 * w, c)
@@ -231,22 +231,22 @@ def _wide(x: Array) -> Array:
 def _moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per image and channel of [N, H, W, C]: two of [N, 1, 1, C], float32 at least.
 
-    Those of bfloat16 come from one pass, as mean of squares less square of the mean. What this loses where the mean is
-    large against the deviation, about 1e-7 of its square, is less than what bfloat16 numbers lose by their rounding.
+    Those of bfloat16 come from one pass, as mean of squares less square of the mean. Where the mean is large against
+    the std, this loses about 1e-7 of its square, which is less than the rounding of bfloat16 numbers.
     """
     y = _wide(x)
-    mean = _kept_apart(jnp.mean(y, axis=(1, 2), keepdims=True))
+    mean = _fusion_barrier(jnp.mean(y, axis=(1, 2), keepdims=True))
     if x.dtype == jnp.bfloat16:
         square = jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True)
         return mean, jnp.maximum(square - jnp.square(mean), 0)
-    return mean, _kept_apart(jnp.mean(jnp.square(y - mean), axis=(1, 2), keepdims=True))
+    return mean, _fusion_barrier(jnp.mean(jnp.square(y - mean), axis=(1, 2), keepdims=True))
 
 
-def _kept_apart(statistic: Array) -> Array:
+def _fusion_barrier(statistic: Array) -> Array:
     """The same finite numbers, by an operation that ends the kernel of the statistics on a CPU.
 
-    Without it XLA takes the convolution that follows an instance norm into that kernel, where it is a fifth slower: 390
-    ms instead of 310 for [8, 32, 32, 512] on two EPYC cores.
+    Without it XLA fuses the convolution after an instance norm into that kernel, where it is a fifth slower: 390 ms
+    instead of 310 for [8, 32, 32, 512] on two EPYC cores.
     """
     if target_platform() != "cpu":
         return statistic
@@ -255,12 +255,12 @@ def _kept_apart(statistic: Array) -> Array:
 
 
 def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = NORM_EPSILON) -> Array:
-    """Adaptive instance normalisation: sigma(y) * (x - mu(x)) / sigma(x) + mu(y) (Huang and Belongie 2017, Eq. 8).
+    """Adaptive instance normalization: sigma(y) * (x - mu(x)) / sigma(x) + mu(y) (Huang and Belongie 2017, Eq. 8).
 
     Args:
         content: x, [N, H, W, C].
         style_mean: mu(y), [N, C].
-        style_std: sigma(y), [N, C]. StyleGAN's layers give 1 + s, so that a zero affine leaves the normalised content.
+        style_std: sigma(y), [N, C]. StyleGAN's layers give 1 + s, so that a zero affine leaves the normalized content.
         epsilon: added to the variance of x; 1e-8 in StyleGAN, 1e-5 in style transfer.
 
     Returns:
@@ -269,13 +269,13 @@ def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = 
     Raises:
         ValueError: the styles are not one number per image and channel.
     """
-    wanted = (content.shape[0], content.shape[-1])
+    expected = (content.shape[0], content.shape[-1])
     for name, style in (("style_mean", style_mean), ("style_std", style_std)):
-        if style.shape != wanted:
-            raise ValueError(f"{name} has shape {style.shape}; content {content.shape} needs {wanted}.")
-    normalised = instance_norm(content, epsilon)
-    std, mean = (spread(style[:, None, None, :], normalised) for style in (style_std, style_mean))
-    return normalised * std + mean
+        if style.shape != expected:
+            raise ValueError(f"{name} has shape {style.shape}; content {content.shape} needs {expected}.")
+    normalized = instance_norm(content, epsilon)
+    std, mean = (spread(style[:, None, None, :], normalized) for style in (style_std, style_mean))
+    return normalized * std + mean
 
 
 def noisy_leaky_relu(x: Array, noise: Array | None, strength: Array | None, bias: Array) -> Array:
@@ -292,7 +292,7 @@ def noisy_leaky_relu(x: Array, noise: Array | None, strength: Array | None, bias
 def styled_activation(
     x: Array, noise: Array | None, strength: Array | None, bias: Array, scale: Array, shift: Array
 ) -> Array:
-    """``adain(noisy_leaky_relu(x, noise, strength, bias), shift, scale)``: all that follows a convolution in StyleGAN.
+    """``adain(noisy_leaky_relu(x, noise, strength, bias), shift, scale)``: StyleGAN's layers after a convolution.
 
     Only the memory that this reads and writes costs time on an accelerator, so its backward pass is written out: it
     keeps x and the statistics, computes the activation again, and needs two sums over each channel, which are at the
@@ -318,9 +318,9 @@ def _styled_forward(x, noise, strength, bias, scale, shift):
     return result, (x, noise, strength, bias, scale, shift, mean, inverse)
 
 
-def _styled_backward(kept, gradient):
-    x, noise, strength, bias, scale, shift, mean, inverse = kept
-    # Computed again; XLA would find that the activation was computed before, and write and read it instead.
+def _styled_backward(residuals, gradient):
+    x, noise, strength, bias, scale, shift, mean, inverse = residuals
+    # Computed again behind a barrier: otherwise XLA would reuse the activation, and write and read it.
     activation = noisy_leaky_relu(_written(x), noise, strength, bias)
     normalized = (_wide(activation) - mean) * inverse
     gradient = _wide(gradient)
@@ -363,7 +363,7 @@ def spread(y: Array, x: Array) -> Array:
 def minibatch_std(x: Array, group_size: int) -> Array:
     """Average standard deviation within groups of images (progressive growing, Sec. 3).
 
-    Groups are runs of ``group_size`` neighbours (0-3, 4-7, ...), so that a batch split over devices keeps each group on
+    Groups are runs of ``group_size`` neighbors (0-3, 4-7, ...), so that a batch split over devices keeps each group on
     one device. The original groups i, i + N/G, i + 2N/G, ...: ``minibatch_std_order`` brings a batch into its order.
 
     Args:
@@ -387,7 +387,7 @@ def minibatch_std(x: Array, group_size: int) -> Array:
 
 
 def minibatch_std_order(n: int, group_size: int) -> list[int]:
-    """Permutation p such that ``batch[p]`` has the original's strided groups as neighbours."""
+    """Permutation p such that ``batch[p]`` has the original's strided groups as neighbors."""
     group = min(group_size, n)
     return [member * (n // group) + g for g in range(n // group) for member in range(group)]
 
@@ -405,7 +405,7 @@ def to_uint8(images: Array) -> Array:
 def fade(images: Array, alpha: Array | float) -> Array:
     """Blend [N, r, r, C] with its own half-resolution version: alpha 0 is all blocks of 2x2, alpha 1 the images.
 
-    What real images undergo while the discriminator's newest block fades in (progressive growing, appendix A).
+    Real images are blended so while the discriminator's newest block fades in (progressive growing, appendix A).
     """
     return lerp(upsample(downsample(images)), images, alpha)
 

@@ -1,4 +1,4 @@
-"""The training loop: schedule, data, step, and what happens at a tick. ``train(config)`` starts a run or resumes it."""
+"""The training loop: schedule, data, step, tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-# Here and not where batches are read first: for a moment its import puts another ``builtins.__import__`` in place (that
-# of etils' lazy imports), and what a compiling thread imports just then, as JAX does while it traces, fails.
+# Imported here, before threads exist: for a moment the import replaces ``builtins.__import__`` (by that of etils' lazy
+# imports). Anything that a compiling thread imports at that moment, as JAX does while it traces, fails.
 import grain  # noqa: F401
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
 from stylegen.runs import directory, init_from, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
-from stylegen.runs.pictures import Pictures
+from stylegen.runs.grids import SampleGrids
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
@@ -44,18 +44,18 @@ class TrainingError(StylegenError):
 
 
 class Hooks:
-    """What may be done beside the loop: for measuring, for tests, for notebooks. The methods here do nothing.
+    """Callbacks of the loop, for benchmarks, tests and notebooks. The methods here do nothing.
 
-    Subclass it and override some: ``train(config, hooks=MyHooks())``. Hooks see the state on the devices, where the
-    next step uses it up: fetch what is to be kept.
+    Subclass it and override some: ``train(config, hooks=MyHooks())``. Hooks see the state on the devices, and the next
+    step donates its buffers: fetch the arrays to keep.
     """
 
     def on_stage(self, stage: Stage, steps: dict[str, Step], programs: StagePrograms) -> dict[str, Step]:
-        """A stage begins, its programs compiled; what is returned takes its steps, by name."""
+        """A stage begins, its programs compiled; returns the steps to use, by name."""
         return steps
 
     def on_step(self, state: TrainState, metrics: Metrics, nimg: int) -> None:
-        """A step has been taken, and what regularization was due; ``nimg`` images have been shown."""
+        """A step has been taken, and the regularization steps due after it; ``nimg`` images have been shown."""
 
     def on_tick(self, state: TrainState, scalars: dict[str, float], nimg: int) -> None:
         """A tick was reported; the scalars are those of the log, none but in process 0."""
@@ -68,12 +68,11 @@ class Hooks:
 def train(config: Config, hooks: Hooks | None = None) -> Path:
     """Train, from the beginning or from the newest good checkpoint in ``run.dir``, to the end of the schedule.
 
-    SIGTERM and Ctrl-C save and return; the same call goes on from there, and computes what an uninterrupted run would
-    have.
+    SIGTERM and Ctrl-C save and return; the same call goes on from there, with the same result as an uninterrupted run.
 
     Args:
         config: the run.
-        hooks: what to do beside the loop.
+        hooks: callbacks of the loop.
 
     Returns:
         The run directory.
@@ -84,7 +83,7 @@ def train(config: Config, hooks: Hooks | None = None) -> Path:
         ConfigError: the devices do not fit the configuration.
         CheckpointError: no checkpoint of the run is good, or saving failed.
         TrainingError: the losses are not finite again and again; what was saved before is still there.
-        TransferError: ``run.init_from`` names nothing to start from, or what does not fit.
+        TransferError: ``run.init_from`` names nothing to start from, or weights that do not fit.
         EvaluationError, WeightsError: ``run.metrics`` cannot be measured.
         ProcessError: there are several processes, which do not fit together.
     """
@@ -109,13 +108,13 @@ def _train(config: Config, hooks: Hooks) -> Path:
         freeze.frozen(config)
     resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
-    with _held(folder) if main else nullcontext():
+    with _locked(folder) if main else nullcontext():
         if main and config.run.overwrite:
             directory.clear_run(folder)
         processes.check_shared(folder, directory.SHARED)
         keep_every = config.run.keep_every_kimg
-        every = round(keep_every * 1000) if keep_every else None
-        with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=every) as checkpointer:
+        keep_nimg = round(keep_every * 1000) if keep_every else None
+        with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=keep_nimg) as checkpointer:
             notes = [cache_trouble] if cache_trouble else []
             restored = checkpointer.restore(sharding.replicated(mesh), log=notes.append)
             if restored and restored.meta.extra.get("data") != source.fingerprint:
@@ -126,7 +125,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, stop_requested() as asked:
+            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, stop_requested() as stop:
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
@@ -135,15 +134,15 @@ def _train(config: Config, hooks: Hooks) -> Path:
                     log.line(transfer.text)
                 if metrics is not None:
                     metrics.forget_after(nimg)
-                stop = sharding.StopVote(mesh, asked.is_set)
-                loop = _Loop(config, mesh, source, checkpointer, log, stop, metrics, transfer, hooks)
+                vote = sharding.StopVote(mesh, stop.is_set)
+                loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks)
                 with processes.computing():
                     loop.run(restored)
     return folder
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, directory.RunError(f"{folder} is in use: another process trains there.")):
         yield
@@ -171,8 +170,8 @@ class _Loop:
         self.checkpoint_every = _interval(config.run.checkpoint_kimg, default)
         self.programs = StagePrograms(config, mesh)
         self.batches = Batches(config, source, mesh)
-        self.pictures = Pictures(config, self.programs.static.networks, mesh, source, log)
-        self.reporter = Reporter(config, mesh, log, self.pictures, source.num_images)
+        self.grids = SampleGrids(config, self.programs.static.networks, mesh, source, log)
+        self.reporter = Reporter(config, mesh, log, self.grids, source.num_images)
         self.rollbacks = rollback.read(log.folder)
         self.means = Means()
 
@@ -215,7 +214,7 @@ class _Loop:
         self.finish(state, stage, nimg)
 
     def account(self, state: TrainState, stage: Stage, before: int, nimg: int, clock: Clock) -> bool:
-        """What is due after a step that led from ``before`` to ``nimg`` images: report, metrics, checkpoint.
+        """Carry out what is due after a step from ``before`` to ``nimg`` images: report, metrics, checkpoint.
 
         Returns:
             Whether to go on; False where so many updates were skipped in a row that the run must go back.
@@ -240,7 +239,7 @@ class _Loop:
         return True
 
     def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
-        """Where to go on, at a checkpoint or at the beginning: (state, nimg, phase of the last step taken)."""
+        """The state to go on from, a checkpoint's or the initial one: (state, nimg, phase of the last step taken)."""
         extra = restored.meta.extra if restored else {}
         state = restored.state if restored else None
         if state is None:
@@ -254,14 +253,14 @@ class _Loop:
         return state, nimg, phase
 
     def prepare(self, state: TrainState, nimg: int) -> None:
-        """Begin to compile the first stage, and draw what a run begins with."""
+        """Begin to compile the first stage, and draw a run's first grids."""
         if nimg < self.total:
             self.programs.start(schedule.at(self.config, nimg))
         if not self.programs.compiles_ahead and self.config.run.compile_ahead is None:
             self.log.line("Each stage is compiled when it begins: on a GPU, compiling times kernels on the card.")
         if nimg == 0 and processes.is_main():
-            self.pictures.save_reals()
-            self.pictures.save_fakes(state, schedule.at(self.config, 0), 0)
+            self.grids.save_reals()
+            self.grids.save_fakes(state, schedule.at(self.config, 0), 0)
 
     def reset(self, state: TrainState) -> TrainState:
         """The state with Adam's moments forgotten, on the devices."""
@@ -271,7 +270,7 @@ class _Loop:
             return dataclasses.replace(state, **sharding.put_replicated(self.mesh, moments))
 
     def begin_stage(self, stage: Stage, nimg: int) -> dict[str, Step]:
-        """Read for a stage, and its compiled steps by name."""
+        """Begin to read for a stage; returns its compiled steps by name."""
         with self.hooks.part("open data"):
             seed = rollback.order_seed(self.config.data.seed, len(self.rollbacks))
             self.batches.begin(stage, nimg, seed)
@@ -288,10 +287,10 @@ class _Loop:
         return self.hooks.on_stage(stage, steps, self.programs)
 
     def roll_back(self, nimg: int) -> tuple[TrainState, int, int]:
-        """Go back to the last checkpoint that training got on from, and take another way; results as of ``load``.
+        """Go back to the last checkpoint that training advanced from, with other randomness; returns as ``load``.
 
         Raises:
-            TrainingError: that has been done often enough.
+            TrainingError: ``run.max_rollbacks`` is reached.
         """
         self.checkpointer.wait()
         newest = self.checkpointer.latest or 0
@@ -324,7 +323,7 @@ class _Loop:
     def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """The metrics that ``run.metrics`` names, of the moving average."""
         assert self.metrics is not None
-        scalars, text = self.metrics.measure(self.pictures.generator(state, stage), nimg)
+        scalars, text = self.metrics.measure(self.grids.generator(state, stage), nimg)
         self.log.board_scalars(nimg, scalars)
         self.log.line(text)
         clock.restart(nimg)
@@ -336,14 +335,14 @@ class _Loop:
 
     def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """Save where the run is, unless that is saved, and say so."""
-        # Where updates are being skipped, the state may be past help: a resumed run comes here again and can go back.
+        # While updates are being skipped, the state may be lost: a resumed run gets here again and can go back.
         astray = self.means.in_a_row > 0 and nimg < self.total
         if self.checkpointer.latest != nimg and nimg > 0 and not astray:
             self.save(state, stage)
         self.checkpointer.wait()
         place = f"{(self.checkpointer.latest or 0) / 1000:g} kimg, before updates were skipped" if astray else "here"
-        done = "Finished" if nimg >= self.total else f"Stopped; the same command goes on from {place}"
-        self.log.line(f"{done}: {nimg / 1000:g} kimg in {self.log.folder}, newest pictures in fakes.png")
+        outcome = "Finished" if nimg >= self.total else f"Stopped; the same command goes on from {place}"
+        self.log.line(f"{outcome}: {nimg / 1000:g} kimg in {self.log.folder}, newest samples in fakes.png")
         if self.programs.running():
             self.log.line("Everything is saved. Waiting for a compilation to end, which cannot be interrupted.")
 

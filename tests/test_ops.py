@@ -262,7 +262,7 @@ minibatch_std = jax.jit(ops.minibatch_std, static_argnums=1)
 
 
 @pytest.mark.parametrize("n, group_size", [(8, 4), (3, 4), (2, 1)])
-def test_minibatch_std_groups_neighbours(n, group_size):
+def test_minibatch_std_groups_neighbors(n, group_size):
     x = random(n, 2, 3, 2)
     result = np.asarray(minibatch_std(x, group_size))
     assert result.shape == (n, 2, 3, 1) and result.dtype == np.float32
@@ -431,9 +431,9 @@ def test_leaky_relu_has_derivatives_of_every_order_in_both_modes():
 
 
 def test_noise_is_standard_normal():
-    drawn = np.asarray(ops.noise(jax.random.key(0), (100, 100)))
-    assert drawn.dtype == np.float32
-    assert abs(drawn.mean()) < 0.03 and abs(drawn.std() - 1) < 0.03
+    numbers = np.asarray(ops.noise(jax.random.key(0), (100, 100)))
+    assert numbers.dtype == np.float32
+    assert abs(numbers.mean()) < 0.03 and abs(numbers.std() - 1) < 0.03
 
 
 @pytest.mark.parametrize(

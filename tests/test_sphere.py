@@ -7,8 +7,8 @@ from stylegen.sphere import slerp, unit
 
 def test_orthogonal_vectors_of_any_length():
     a, b = np.array([[3.0, 0]]), np.array([[0, 0.1]])
-    found = slerp(a, b, np.array([[0.0]])), slerp(a, b, 1 / 3), slerp(a, b, np.array([[1.0]]))
-    np.testing.assert_allclose(np.concatenate(found), [[1, 0], [np.sqrt(3) / 2, 0.5], [0, 1]], atol=1e-12)
+    points = slerp(a, b, np.array([[0.0]])), slerp(a, b, 1 / 3), slerp(a, b, np.array([[1.0]]))
+    np.testing.assert_allclose(np.concatenate(points), [[1, 0], [np.sqrt(3) / 2, 0.5], [0, 1]], atol=1e-12)
 
 
 def test_each_row_has_its_place():

@@ -99,13 +99,13 @@ def test_a_killed_run_resumes_bit_for_bit(at, finished, tmp_path, cache, monkeyp
     assert max(available(tmp_path / "run")) <= at
     train(config)
     assert_same_run(finished, tmp_path / "run")
-    ours, whole = stats(tmp_path / "run"), stats(finished)
-    assert [line["nimg"] for line in ours] == [line["nimg"] for line in whole]
-    assert ours[-1]["Loss/G/loss"] == whole[-1]["Loss/G/loss"]
+    ours, uninterrupted = stats(tmp_path / "run"), stats(finished)
+    assert [line["nimg"] for line in ours] == [line["nimg"] for line in uninterrupted]
+    assert ours[-1]["Loss/G/loss"] == uninterrupted[-1]["Loss/G/loss"]
 
 
 def test_without_compiling_ahead_a_stage_is_compiled_when_it_begins(finished, tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(compilation, "compiles_ahead", lambda asked: False)
+    monkeypatch.setattr(compilation, "compiles_ahead", lambda configured: False)
     events = []
     for owner, name in ((CompileAhead, "start"), (CompileAhead, "run"), (StagePrograms, "begin")):
         monkeypatch.setattr(owner, name, spied(getattr(owner, name), events))
@@ -135,7 +135,7 @@ def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch)
         shorter = ScheduleConfig(start_resolution=8, total_kimg=0.048)
         return dataclasses.replace(tiny(tmp_path / name, cache), augment=strong, schedule=shorter)
 
-    whole = train(config("whole"))
+    uninterrupted = train(config("whole"))
     with pytest.raises(Killed):
         train(config("run"), Interrupt(24))
     assert available(tmp_path / "run") == [20]
@@ -144,12 +144,12 @@ def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch)
     assert abs(halfway.p - 0.4) == pytest.approx(12 / 60, rel=1e-5)
     assert halfway.images == 8 and -8 <= halfway.signs <= 8
     train(config("run"))
-    assert_same_run(whole, tmp_path / "run")
-    ours, theirs = stats(tmp_path / "run")[-1], stats(whole)[-1]
+    assert_same_run(uninterrupted, tmp_path / "run")
+    ours, theirs = stats(tmp_path / "run")[-1], stats(uninterrupted)[-1]
     assert ours["Loss/signs/real"] == theirs["Loss/signs/real"]
     assert ours["Progress/augment"] == theirs["Progress/augment"] and 0 <= ours["Progress/augment"] <= 0.8
-    assert re.search(r"augment 0\.\d{3}$", (whole / "log.txt").read_text(), re.MULTILINE)
-    assert Image.open(whole / "augmented.png").size == Image.open(whole / "reals.png").size
+    assert re.search(r"augment 0\.\d{3}$", (uninterrupted / "log.txt").read_text(), re.MULTILINE)
+    assert Image.open(uninterrupted / "augmented.png").size == Image.open(uninterrupted / "reals.png").size
 
 
 def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys):
@@ -233,10 +233,10 @@ def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_pat
     G = stylegen.load(tmp_path / "run")
     assert G.resolution == 8 and 0 < G.alpha < 1 and G.kimg == 0.08
     grid = np.asarray(Image.open(tmp_path / "run" / "fakes.png"))
-    seen = grid.reshape(2, 8, 3, 8, 3).transpose(0, 2, 1, 3, 4).reshape(6, 8, 8, 3)
-    assert np.array_equal(stylegen.sample(G, seeds=range(6)), seen)
-    # With alpha 1 it would be another picture.
-    assert not np.array_equal(stylegen.sample(dataclasses.replace(G, alpha=1.0), seeds=range(6)), seen)
+    fakes = grid.reshape(2, 8, 3, 8, 3).transpose(0, 2, 1, 3, 4).reshape(6, 8, 8, 3)
+    assert np.array_equal(stylegen.sample(G, seeds=range(6)), fakes)
+    # With alpha 1 it would be another image.
+    assert not np.array_equal(stylegen.sample(dataclasses.replace(G, alpha=1.0), seeds=range(6)), fakes)
 
 
 @pytest.mark.slow

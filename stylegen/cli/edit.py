@@ -189,7 +189,7 @@ def _earlier(options: Options, path: Path, G: Any, names: list[str]) -> Any:
     if not path.is_file():
         return None
     earlier = directions.load(path, G)
-    if (shared := {direction.name for direction in earlier.found} & set(names)) and not options.overwrite:
+    if (shared := {direction.name for direction in earlier.entries} & set(names)) and not options.overwrite:
         raise common.UsageError(
             f"{path} has a direction {min(shared)} already; --rename it, give another --out, or --overwrite."
         )
@@ -213,7 +213,7 @@ def _rename(options: Options) -> None:
     for source, target in renamed_files:
         if source.is_file() and not target.exists():
             source.rename(target)
-    print(f"{path}: {', '.join(direction.name for direction in table.found)}")
+    print(f"{path}: {', '.join(direction.name for direction in table.entries)}")
 
 
 def _apply(options: Options, name: str, strengths: list[float]) -> None:

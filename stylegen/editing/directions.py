@@ -1,4 +1,4 @@
-"""Directions in the space of styles as things to keep: named vectors with the layers that they act on, on disk."""
+"""Directions in the space of styles: named vectors with the layers that they act on, and their file."""
 
 import json
 import os
@@ -34,13 +34,13 @@ class Direction:
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """All that were found for one generator."""
+    """All directions found for one generator."""
 
-    found: tuple[Direction, ...]
+    entries: tuple[Direction, ...]
     generator: str  # its fingerprint
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.entries)
 
     def get(self, name: str) -> Direction:
         """A direction by its name, or by its number from 0.
@@ -48,31 +48,31 @@ class Directions:
         Raises:
             EditError: there is none; the message lists what there is.
         """
-        for direction in self.found:
+        for direction in self.entries:
             if direction.name == name:
                 return direction
-        if re.fullmatch(r"\d+", name) and int(name) < len(self.found):
-            return self.found[int(name)]
-        names = ", ".join(f"{i} {direction.name}" for i, direction in enumerate(self.found))
+        if re.fullmatch(r"\d+", name) and int(name) < len(self.entries):
+            return self.entries[int(name)]
+        names = ", ".join(f"{i} {direction.name}" for i, direction in enumerate(self.entries))
         raise EditError(f"direction {name!r}: there is none of this name or number; there are {names}.")
 
     def renamed(self, old: str, new: str) -> "Directions":
-        """The same with one under another name.
+        """The same directions, one of them renamed.
 
         Raises:
             EditError: there is none of the old name, or the new one is empty, a number or taken.
         """
-        chosen = self.get(old)
+        target = self.get(old)
         if not re.fullmatch(r"[^\s,=/]+", new) or new.isdigit():
             raise EditError(f"{new!r} is no name for a direction: use letters, no spaces, commas, = or /.")
-        if any(d.name == new and d is not chosen for d in self.found):
+        if any(d.name == new and d is not target for d in self.entries):
             raise EditError(f"there is a direction {new!r} already.")
-        return replace(self, found=tuple(replace(d, name=new) if d is chosen else d for d in self.found))
+        return replace(self, entries=tuple(replace(d, name=new) if d is target else d for d in self.entries))
 
-    def joined(self, others: Sequence[Direction]) -> "Directions":
-        """These and others, which take the place of those of the same name."""
-        names = {direction.name for direction in others}
-        return replace(self, found=(*(d for d in self.found if d.name not in names), *others))
+    def joined(self, added: Sequence[Direction]) -> "Directions":
+        """These directions and the added ones, which replace those of the same name."""
+        names = {direction.name for direction in added}
+        return replace(self, entries=(*(d for d in self.entries if d.name not in names), *added))
 
 
 def move(ws: np.ndarray, direction: Direction, strength: float, layers: Sequence[int] | None = None) -> np.ndarray:
@@ -89,19 +89,19 @@ def move(ws: np.ndarray, direction: Direction, strength: float, layers: Sequence
     """
     if ws.shape[-1] != len(direction.vector):
         raise EditError(f"direction {direction.name}: it has {len(direction.vector)} numbers, w has {ws.shape[-1]}.")
-    chosen = list(direction.layers if layers is None else layers)
-    if outside := [layer for layer in chosen if not 0 <= layer < ws.shape[-2]]:
+    moved_layers = list(direction.layers if layers is None else layers)
+    if outside := [layer for layer in moved_layers if not 0 <= layer < ws.shape[-2]]:
         raise EditError(f"layer {outside[0]} does not exist: there are {ws.shape[-2]}, 0 to {ws.shape[-2] - 1}.")
     moved = np.array(ws)
-    moved[..., chosen, :] += np.float32(strength) * direction.vector
+    moved[..., moved_layers, :] += np.float32(strength) * direction.vector
     return moved
 
 
 def save(directions: Directions, path: str | os.PathLike[str]) -> None:
     """Write directions as .npz; atomic."""
-    listed = [{"name": d.name, "layers": d.layers, "about": d.about} for d in directions.found]
-    header = {"format": FORMAT, "generator": directions.generator, "directions": listed}
-    vectors = np.stack([d.vector for d in directions.found]).astype(np.float32)
+    entries = [{"name": d.name, "layers": d.layers, "about": d.about} for d in directions.entries]
+    header = {"format": FORMAT, "generator": directions.generator, "directions": entries}
+    vectors = np.stack([d.vector for d in directions.entries]).astype(np.float32)
     with replacing(path) as partial:
         np.savez_compressed(partial, header=np.array(json.dumps(header)), vectors=vectors)
 
@@ -121,7 +121,7 @@ def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions
             header, vectors = json.loads(str(file["header"])), file["vectors"]
         if header["format"] != FORMAT:
             raise KeyError(header["format"])
-        found = [
+        entries = [
             Direction(d["name"], vector, tuple(d["layers"]), d["about"])
             for d, vector in zip(header["directions"], vectors, strict=True)
         ]
@@ -131,7 +131,7 @@ def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise EditError(f"{path} holds no directions that edit wrote, or it is damaged.") from error
-    directions = Directions(tuple(found), header["generator"])
+    directions = Directions(tuple(entries), header["generator"])
     if G is not None and (vectors.shape[1:] != (G.w_dim,) or directions.generator != fingerprint(G)):
         raise EditError(
             f"{path} has directions of another generator; its weights are not those of {G.source}. Find new ones with "

@@ -1,6 +1,6 @@
 """Find directions in the space of styles, without labels or with them.
 
-Principal components of w: Härkönen et al. 2020 (GANSpace), Sec. 3. Closed-form factorisation of the layers' affines:
+Principal components of w: Härkönen et al. 2020 (GANSpace), Sec. 3. Closed-form factorization of the layers' affines:
 Shen and Zhou 2021 (SeFa), Eq. 5 to 8. A linear probe: Shen et al. 2020 (InterFaceGAN), Sec. 3.
 """
 
@@ -22,7 +22,7 @@ from stylegen.networks.generator import Generator
 
 SAMPLES = 10_000  # of w, for its spread and its principal components
 RIDGE = 1e-2  # weight of the squared length of a ridge regression's slope, for w of unit variance
-HELD_OUT = 5  # every fifth sample judges the probe
+TEST_EVERY = 5  # every fifth sample judges the probe
 
 
 def sample_w(G: Generator, n: int = SAMPLES, seed: int = 0, labels: sampling.Labels = None) -> np.ndarray:
@@ -62,7 +62,7 @@ def factorized(G: Generator, w: np.ndarray, count: int, layers: Sequence[int], n
         G: the generator.
         w: random ones, for their spread along each direction.
         count: of directions.
-        layers: whose affines are factorised, and that the directions act on.
+        layers: whose affines are factorized, and that the directions act on.
         name: of the directions, with {} for their numbers.
 
     Raises:
@@ -98,8 +98,8 @@ class Probe:
     """A linear probe of w."""
 
     direction: Direction
-    quality: float  # on samples that it was not fitted to: share told right (yes or no), or R² (numbers)
-    baseline: float  # of always saying the more frequent one, or the mean
+    quality: float  # on held-out samples: accuracy (yes or no), or R² (numbers)
+    baseline: float  # quality of always predicting the more frequent class, or the mean
     kind: str  # accuracy or R²
 
 
@@ -119,11 +119,11 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
         EditError: too few scores, one that is not finite, or all alike.
     """
     scores = np.asarray(scores, np.float64)
-    if scores.shape != (len(w),) or len(w) < 4 * HELD_OUT:
+    if scores.shape != (len(w),) or len(w) < 4 * TEST_EVERY:
         raise EditError(f"attribute {name}: {scores.size} scores for {len(w)} styles; give one each, at least 20.")
     if not np.isfinite(scores).all():
         raise EditError(f"attribute {name}: some scores are not finite numbers.")
-    test = np.arange(len(w)) % HELD_OUT == 0
+    test = np.arange(len(w)) % TEST_EVERY == 0
     values = np.unique(scores)
     if len(values) == 1 or len(np.unique(scores[~test])) == 1:
         raise EditError(f"attribute {name}: all scores are {values[0]:g}, so there is nothing to tell apart.")
@@ -132,20 +132,20 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
     binary = len(values) == 2
     y = (scores == values[1]).astype(np.float64) if binary else scores
     slope, offset = (fit_logistic if binary else _fit_ridge)(x[~test], y[~test])
-    told, kind = x[test] @ slope + offset, "accuracy" if binary else "R²"
+    predicted, kind = x[test] @ slope + offset, "accuracy" if binary else "R²"
     if binary:
-        quality = float(np.mean((told > 0) == (y[test] > 0.5)))
+        quality = float(np.mean((predicted > 0) == (y[test] > 0.5)))
         baseline = float(max(np.mean(y[test]), 1 - np.mean(y[test])))
     else:
-        quality = 1 - float(np.mean(np.square(told - y[test])) / max(np.var(y[test]), 1e-300))
+        quality = 1 - float(np.mean(np.square(predicted - y[test])) / max(np.var(y[test]), 1e-300))
         baseline = 0.0
     about = {"method": "probe", kind: quality, "baseline": baseline, "samples": len(w)}
     return Probe(_direction(name, slope / spread, w, layers, about, keep_sign=True), quality, baseline, kind)
 
 
 def _fit_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    centred = y - y.mean()
-    slope = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ centred)
+    centered = y - y.mean()
+    slope = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ centered)
     return slope, float(y.mean() - x.mean(axis=0) @ slope)
 
 
@@ -156,8 +156,8 @@ def _direction(
     unit = vector / np.linalg.norm(vector)
     if not keep_sign and unit[np.argmax(np.abs(unit))] < 0:
         unit = -unit  # an eigenvector has no sign of its own
-    deviation = float((w.astype(np.float64) @ unit).std())
-    return Direction(name, (unit * deviation).astype(np.float32), tuple(layers), {**about, "deviation": deviation})
+    std = float((w.astype(np.float64) @ unit).std())
+    return Direction(name, (unit * std).astype(np.float32), tuple(layers), {**about, "deviation": std})
 
 
 def _check_count(count: int, most: int) -> None:

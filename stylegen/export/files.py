@@ -31,7 +31,7 @@ REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def without_paths(G: Generator) -> Generator:
-    """The generator without what its configuration says of places on this machine, to give to others."""
+    """The generator without the paths of this machine in its configuration, to give to others."""
     data, run = DataConfig(), RunConfig()
     config = dataclasses.replace(
         G.config,
@@ -93,20 +93,22 @@ def names_beside(path: Path) -> list[str]:
 
 
 def save_grid(G: Generator, path: Path) -> None:
-    """The pictures of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
+    """The images of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
     labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
-    pictures = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
-    images.save_grid(pictures, path, scale=images.comfortable_scale(G.resolution))
+    samples = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
+    images.save_grid(samples, path, scale=images.comfortable_scale(G.resolution))
 
 
 def config_json(G: Generator) -> str:
-    """``config.json`` of an exported folder: for people and the hub; ``load`` reads what is in the weights' file."""
-    kept: dict[str, Any] = {"library_name": "stylegen", **load.metadata(G)}
-    return json.dumps({**kept, "config": json.loads(kept["config"]), "stage": json.loads(kept["stage"])}, indent=2)
+    """``config.json`` of an exported folder, for people and the hub; ``load`` reads the copy in the weights' file."""
+    fields: dict[str, Any] = {"library_name": "stylegen", **load.metadata(G)}
+    return json.dumps(
+        {**fields, "config": json.loads(fields["config"]), "stage": json.loads(fields["stage"])}, indent=2
+    )
 
 
 def check_license(license: str | None) -> None:
-    """Raise ExportError if this is no identifier of a licence as the hub has them."""
+    """Raise ExportError if this is no identifier of a license of the hub."""
     if license is not None and not LICENSE.fullmatch(license):
         raise ExportError(f"--license {license!r}: must be an identifier such as apache-2.0, cc-by-nc-4.0 or other.")
 
@@ -115,7 +117,7 @@ def check_hub(name: str, license: str | None) -> Any:
     """The module huggingface_hub, if a repository of this name can be filled.
 
     Raises:
-        ExportError: it is not installed, the name is none, or there is no licence.
+        ExportError: it is not installed, the name is none, or there is no license.
     """
     if not REPOSITORY.fullmatch(name):
         raise ExportError(f"--push-to-hub {name!r}: must be the name of a repository, such as someone/bedrooms.")
@@ -130,7 +132,7 @@ def check_hub(name: str, license: str | None) -> Any:
 
 
 def push(hub: Any, folder: Path, name: str, files: Sequence[str]) -> str:
-    """Upload these files of an exported folder to a repository, which is made if need be; its address."""
+    """Upload these files of an exported folder to a repository, created if need be; returns its address."""
     api = hub.HfApi()
     url = api.create_repo(repo_id=name, repo_type="model", exist_ok=True)
     api.upload_folder(
@@ -144,7 +146,7 @@ def push(hub: Any, folder: Path, name: str, files: Sequence[str]) -> str:
 
 
 def facts_of(source: str, G: Generator, license: str | None) -> model_card.Facts:
-    """What is known of a generator besides itself: of a run directory its metrics and where it was imported from."""
+    """Facts about a generator besides itself: of a run directory its metrics and where it was imported from."""
     if license is None and source in load.shipped():
         license = "apache-2.0"
     folder = Path(source) if Path(source).is_dir() and not load.is_exported(source) else None

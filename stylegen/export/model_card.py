@@ -26,7 +26,7 @@ _DATA = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a generator besides itself."""
+    """Facts about a generator besides itself."""
 
     license: str | None  # an identifier of the hub's
     metrics: tuple[dict[str, Any], ...] = ()  # lines of metric-*.jsonl, with the metric's name as ``name``
@@ -34,7 +34,7 @@ class Facts:
 
 
 def facts(run: Path | None, G: Generator, license: str | None) -> Facts:
-    """What a run directory says of one of its generators; without one, the licence alone."""
+    """Facts in a run directory about one of its generators; without a directory, the license alone."""
     if run is None:
         return Facts(license)
     metrics = []
@@ -53,17 +53,17 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
     if G.alpha < 1:
         stage += f" (in the middle of growing: the newest block has the weight {G.alpha:.3g})"
     classes = f", {G.c_dim} classes" if G.c_dim else ""
-    shown = "in class 0, 1, ... in turn" if G.c_dim else "none left out"
+    selection = "in class 0, 1, ... in turn" if G.c_dim else "none left out"
     parts = [
         _front_matter(G, facts),
         f"# A {_kind(G.config)} of {G.resolution} pixels",
         f"![Samples]({grid})",
-        f"*Seeds 0 to 15, {shown}, truncated to psi {PSI}, constant noise.*",
+        f"*Seeds 0 to 15, {selection}, truncated to psi {PSI}, constant noise.*",
         "## What it is",
-        f"- Pictures: {stage}, {G.image_channels} channels{classes}.",
+        f"- Images: {stage}, {G.image_channels} channels{classes}.",
         f"- Data: {data_line(G.config)}.",
         f"- Training: {_training(G, facts)}",
-        f"- Licence: {facts.license or 'not stated by who exported it'}.",
+        f"- License: {facts.license or 'not stated by who exported it'}.",
         f"- Written by stylegen {version()}, jax {importlib.metadata.version('jax')}.",
         "## Metrics",
         _metrics(facts),
@@ -76,7 +76,7 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
 
 
 def data_line(config: Config) -> str:
-    """What the training data was, without where it lay."""
+    """The training data, without its path."""
     data = config.data
     line = _DATA[data.source]
     if data.source == "lsun":
@@ -102,11 +102,11 @@ def _front_matter(G: Generator, facts: Facts) -> str:
 
 
 def _training(G: Generator, facts: Facts) -> str:
-    seen = f"{G.kimg:g} kimg (thousands of real images shown); moving average of the weights."
+    shown = f"{G.kimg:g} kimg (thousands of real images shown); moving average of the weights."
     if facts.imported is not None:
-        after = "before the import is not known" if G.kimg == 0 else f"since then, {seen}"
-        return f"imported from {facts.imported}, whose licence goes on to apply; training {after}."
-    return seen
+        after = "before the import is not known" if G.kimg == 0 else f"since then, {shown}"
+        return f"imported from {facts.imported}, whose license goes on to apply; training {after}."
+    return shown
 
 
 def _metrics(facts: Facts) -> str:
@@ -114,14 +114,14 @@ def _metrics(facts: Facts) -> str:
         return "No measurement of this snapshot is on record."
     rows = ["| metric | value | kimg | by | fakes | reals |", "|---|---|---|---|---|---|"]
     for line in facts.metrics:
-        made = line.get("provenance", {})
-        counts = [made.get(side, {}).get("count", "") for side in ("fakes", "reals")]
+        provenance = line.get("provenance", {})
+        counts = [provenance.get(side, {}).get("count", "") for side in ("fakes", "reals")]
         rows.append(
             f"| {line['name']} | {line['value']:.4g} | {line['kimg']:g} | {line.get('measured_by', '')} "
             f"| {counts[0]} | {counts[1]} |"
         )
-    whole = {line["name"]: line.get("provenance", {}) for line in facts.metrics}
-    rows += ["", "Where these numbers come from:", "", f"```json\n{json.dumps(whole, indent=2)}\n```"]
+    provenance_by_metric = {line["name"]: line.get("provenance", {}) for line in facts.metrics}
+    rows += ["", "Where these numbers come from:", "", f"```json\n{json.dumps(provenance_by_metric, indent=2)}\n```"]
     return "\n".join(rows)
 
 
@@ -157,7 +157,7 @@ def _loading(G: Generator, names: list[str]) -> list[str]:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """What the networks are, and what they were trained with, in short; all of it is in the weights' file."""
+    """The settings of networks and training in short; the whole configuration is in the weights' file."""
     tree = to_dict(config)
     parts = ("generator", "discriminator", "loss", "optimizer", "schedule", "augment")
     own = {name: value for name, value in tree.items() if not isinstance(value, dict)}

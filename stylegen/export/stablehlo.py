@@ -19,7 +19,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def sampler(G: Generator, cutoff: int | None = None) -> jax.export.Exported:
-    """The function from latents to pictures, weights and all, for CPU, CUDA and TPU in one.
+    """The function from latents to images, weights included, for CPU, CUDA and TPU in one program.
 
     It is called as ``f(z, psi)``, or ``f(z, c, psi)`` for a generator with classes: z [N, z_dim] and one-hot c
     [N, c_dim], float32, for any N; psi a float32 number, not a Python one. It gives uint8 [N, r, r, C] with constant

@@ -63,7 +63,7 @@ class Discriminator(nnx.Module):
         """Score images at a stage's resolution.
 
         Args:
-            images: [N, r, r, C] in [-1, 1]; r is the stage's resolution. Neighbours share a minibatch-std group.
+            images: [N, r, r, C] in [-1, 1]; r is the stage's resolution. Neighbors share a minibatch-std group.
             c: one-hot labels [N, c_dim] of a class-conditional discriminator: each image gets its class's score.
             alpha: weight of the newest block in [0, 1]; 0 is the previous resolution's score of the images' 2x2 means.
                 Without meaning for StyleGAN2's blocks, which do not grow.
@@ -75,9 +75,9 @@ class Discriminator(nnx.Module):
             ValueError: unknown resolution, or labels missing.
         """
         resolution = images.shape[1]
-        taken = self.resolutions if self.grows else self.resolutions[-1:]
-        if resolution not in taken or images.shape[2] != resolution:
-            raise ValueError(f"images have shape {images.shape}; this network takes squares of {taken} pixels.")
+        accepted = self.resolutions if self.grows else self.resolutions[-1:]
+        if resolution not in accepted or images.shape[2] != resolution:
+            raise ValueError(f"images have shape {images.shape}; this network takes squares of {accepted} pixels.")
         if self.num_classes and c is None:
             raise ValueError("A class-conditional discriminator needs labels.")
         fades = self.grows and not (isinstance(alpha, int | float) and alpha == 1)

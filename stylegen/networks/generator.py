@@ -128,7 +128,7 @@ class GeneratorNetwork(nnx.Module):
 
 
 class Structure:
-    """What a network is, apart from its arrays: a static part of compiled programs.
+    """A network without its arrays: a static part of compiled programs.
 
     Equal structures are the same object (``structure``), so that they are compared and hashed by identity. Flax's own
     hash goes through the whole network, at every call of a jitted function: 0.3 ms for a network of 32 pixels.
@@ -153,7 +153,7 @@ def structure(config: Config) -> Structure:
 
 @dataclasses.dataclass(frozen=True)
 class _Static:
-    """What a Generator is besides its leaves. Programs are compiled anew for other values of what is compared."""
+    """A Generator without its leaves. Programs are compiled anew for other values of the compared fields."""
 
     structure: Structure
     resolution: int
@@ -193,8 +193,8 @@ class Generator:
 
     def __post_init__(self) -> None:
         if self.resolution not in self.config.resolutions:
-            known = ", ".join(map(str, self.config.resolutions))
-            raise ValueError(f"resolution = {self.resolution}: this network has {known}.")
+            available = ", ".join(map(str, self.config.resolutions))
+            raise ValueError(f"resolution = {self.resolution}: this network has {available}.")
         if _is_number(self.alpha) and not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha = {self.alpha}: must be in [0, 1].")
 
@@ -372,10 +372,10 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, int | float | np.generic)
 
 
-def _check_shape(name: str, x: Array, wanted: tuple[int | None, ...]) -> None:
+def _check_shape(name: str, x: Array, expected: tuple[int | None, ...]) -> None:
     """Raise ValueError unless an array has this shape; None is any number, called N."""
-    if x.ndim != len(wanted) or any(size not in (None, found) for size, found in zip(wanted, x.shape, strict=True)):
-        sizes = ", ".join("N" if size is None else str(size) for size in wanted)
+    if x.ndim != len(expected) or any(n not in (None, size) for n, size in zip(expected, x.shape, strict=True)):
+        sizes = ", ".join("N" if size is None else str(size) for size in expected)
         raise ValueError(f"{name} has shape {x.shape}; this generator needs [{sizes}].")
 
 

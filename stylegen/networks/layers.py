@@ -3,7 +3,7 @@
 Equalized learning rate (progressive growing, Sec. 4.1): weights are N(0, 1) and are scaled at run time by
 gain/sqrt(fan_in). The gain sqrt(2) of a layer before a leaky ReLU is therefore in the weight, not in the activation;
 StyleGAN2 has it after the activation (``ACTIVATIONS``).
-``dtype`` is what a layer computes in; its parameters are always float32.
+A layer computes in ``dtype``; its parameters are always float32.
 """
 
 import math
@@ -29,12 +29,12 @@ class Activation(NamedTuple):
     function: Callable[[Array], Array]
 
 
-# By generator.block. Both compute the same of the same weights but for biases, which the second kind makes larger too.
+# By generator.block. For the same weights both give the same result, except that the second kind scales biases too.
 ACTIVATIONS = {"adain": Activation(RELU_GAIN, ops.leaky_relu), "demod": Activation(1.0, ops.scaled_leaky_relu)}
 
 
 class Initializer:
-    """Draws initial weights, on the host: milliseconds where compiling jax's generator for every shape takes seconds.
+    """Draws initial weights on the host, in milliseconds; compiling jax's generator for every shape takes seconds.
 
     With ``seed=None`` it gives zeros, for building the structure of a network alone (under ``nnx.eval_shape``).
     """
@@ -50,7 +50,7 @@ class Initializer:
 
 
 class NoiseConst(nnx.Variable):
-    """Noise of a layer that stays the same: not trained, saved with the network."""
+    """Constant noise of a layer: not trained, saved with the network."""
 
 
 class EqualDense(nnx.Module):
@@ -127,36 +127,32 @@ class NoiseInjection(nnx.Module):
         return x + ops.spread(noise * self.noise_strength[...], x)
 
 
-class AdaIN(nnx.Module):
-    """Instance norm, then the scale and shift that an affine of w gives (StyleGAN, Eq. 1).
+class AdaINStyle(nnx.Module):
+    """The scale and shift of AdaIN [N, C] each, by an affine of w [N, w_dim] (StyleGAN, Eq. 1).
 
-    The scale is 1 + s, with the affine's bias at 0 and its gain 1, as in the original's code.
+    The scale is 1 + s, with the affine's bias at 0 and its gain 1, as in the original's code. ``StyledActivation``
+    applies them.
     """
 
     def __init__(self, w_dim: int, channels: int, *, dtype: DTypeLike = jnp.float32, init: Initializer):
         self.affine = EqualDense(w_dim, 2 * channels, gain=1.0, dtype=dtype, init=init)
 
-    def style(self, w: Array) -> tuple[Array, Array]:
-        """The scale and the shift of each image and channel, [N, C], of w [N, w_dim]."""
+    def __call__(self, w: Array) -> tuple[Array, Array]:
         scale, shift = jnp.split(self.affine(w), 2, axis=-1)
         return scale + 1, shift
 
-    def __call__(self, x: Array, w: Array) -> Array:
-        scale, shift = self.style(w)
-        return ops.adain(x, shift, scale)
-
 
 class StyledActivation(nnx.Module):
-    """What follows each convolution of the generator: noise, bias, leaky ReLU, AdaIN, in this order."""
+    """The layers after each convolution of the generator: noise, bias, leaky ReLU, AdaIN, in this order."""
 
     def __init__(self, w_dim: int, channels: int, resolution: int, *, dtype: DTypeLike, init: Initializer):
         self.noise = NoiseInjection(channels, resolution, init=init)
         self.bias = nnx.Param(jnp.zeros(channels))
-        self.adain = AdaIN(w_dim, channels, dtype=dtype, init=init)
+        self.adain = AdaINStyle(w_dim, channels, dtype=dtype, init=init)
 
     def __call__(self, x: Array, w: Array, noise: Array | None) -> Array:
         strength = None if noise is None else self.noise.noise_strength[...]
-        return ops.styled_activation(x, noise, strength, self.bias[...], *self.adain.style(w))
+        return ops.styled_activation(x, noise, strength, self.bias[...], *self.adain(w))
 
 
 class MinibatchStd(nnx.Module):
@@ -190,6 +186,6 @@ def width(resolution: int, channel_base: int, channel_max: int, channel_decay: f
 def num_noise(resolution: int) -> int:
     """Noise inputs of one image, all layers together: 2 r^2 for each block.
 
-    StyleGAN2 has no use for the first 16: its block of 4 pixels has one layer. Noise is laid out alike nevertheless.
+    StyleGAN2 does not use the first 16, because its block of 4 pixels has one layer; the layout is the same.
     """
     return sum(2 * 4**i for i in range(2, int(math.log2(resolution)) + 1))

@@ -1,4 +1,4 @@
-"""The mapping network, and what becomes of its styles: one a layer, truncated."""
+"""The mapping network, and its styles: one a layer, truncated."""
 
 import math
 
@@ -19,7 +19,7 @@ def num_styles(resolution: int) -> int:
 class MappingNetwork(nnx.Module):
     """z [N, z_dim] (and one-hot labels c [N, c_dim]) to w [N, w_dim], float32 whatever ``config.compute_dtype`` says.
 
-    Labels are embedded and concatenated to z *before* the normalisation, as in the original, or after it with the
+    Labels are embedded and concatenated to z *before* the normalization, as in the original, or after it with the
     blocks of StyleGAN2. The latter's discriminator has one too, of labels alone (``z_dim`` 0).
     """
 

@@ -17,7 +17,7 @@ from stylegen.config import Config
 from stylegen.networks import fir
 from stylegen.networks.layers import EqualConv, EqualDense, Initializer, NoiseInjection, from_rgb
 
-EPSILON = 1e-8  # added to the sum of squares that is divided by
+EPSILON = 1e-8  # added to the sum of squares in the denominator
 HALF = math.sqrt(0.5)  # of two summands of equal variance, so that their sum has it too
 
 
@@ -58,7 +58,7 @@ class ModulatedConv(nnx.Module):
 
 
 def demodulation(weight: Array, style: Array) -> Array:
-    """What makes the weight of each image and output channel of unit length (StyleGAN2, Eq. 3).
+    """The factor that brings the weight of each image and output channel to unit length (StyleGAN2, Eq. 3).
 
     Args:
         weight: [k, k, in, out].
@@ -71,7 +71,7 @@ def demodulation(weight: Array, style: Array) -> Array:
 
 
 class NoisyActivation(nnx.Module):
-    """What follows a modulated convolution: noise with one strength, bias, leaky ReLU with gain sqrt(2)."""
+    """The layers after a modulated convolution: noise with one strength, bias, leaky ReLU with gain sqrt(2)."""
 
     def __init__(self, channels: int, resolution: int, *, init: Initializer):
         self.noise = NoiseInjection(None, resolution, init=init)
@@ -100,8 +100,8 @@ class DemodulatedBlock(nnx.Module):
             self.act0 = NoisyActivation(channels, resolution, init=init)
         self.conv1 = ModulatedConv(channels, channels, w_dim=w_dim, dtype=dtype, init=init)
         self.act1 = NoisyActivation(channels, resolution, init=init)
-        colours = config.image_channels
-        self.torgb = ModulatedConv(channels, colours, 1, w_dim=w_dim, demodulate=False, dtype=dtype, init=init)
+        image_channels = config.image_channels
+        self.torgb = ModulatedConv(channels, image_channels, 1, w_dim=w_dim, demodulate=False, dtype=dtype, init=init)
         self.dtype = dtype
 
     def __call__(self, x: Array | None, ws: Array, noise: tuple[Array | None, Array | None]) -> Array:

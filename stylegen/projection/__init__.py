@@ -1,1 +1,1 @@
-"""Find the styles with which a generator draws a picture."""
+"""Find the styles with which a generator draws an image."""

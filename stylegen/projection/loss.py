@@ -1,4 +1,4 @@
-"""What a projection makes small: differences of pixels and of a network's maps, and order in noise."""
+"""The loss of a projection: differences of pixels and of feature maps, and the correlation of noise maps."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from stylegen.pretrained import vgg16, weights
 
 PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]
 MAX_SIDE = 256  # pixels that the network sees (StyleGAN2)
-# Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost and, being
-# random, tell no more of what a picture shows.
+# Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost; being
+# random, they add no information about an image.
 RANDOM_LAYERS = sum(map(len, vgg16.STAGES[:3]))
 RANDOM = "random_vgg (its first three stages, all channels alike; not LPIPS)"
 NOISE_SIDE = 8  # noise maps are averaged down to this (StyleGAN2, appendix D)
@@ -23,12 +23,12 @@ NOISE_SIDE = 8  # noise maps are averaged down to this (StyleGAN2, appendix D)
 
 @dataclass(frozen=True)
 class Weights:
-    """How the parts of the loss are added up."""
+    """Weights of the parts of the loss."""
 
     pixel: float = 1.0  # mean squared difference of pixels in [-1, 1], the mean over the scales
-    perceptual: float = 1.0  # LPIPS, or what stands for it
+    perceptual: float = 1.0  # LPIPS, or the distance of random_vgg
     noise: float = 1e5  # correlation of noise maps (StyleGAN2, appendix D)
-    scales: int = 2  # the picture itself, and averaged down by 2, 4, ...
+    scales: int = 2  # the image itself, and averaged down by 2, 4, ...
 
 
 def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any = None) -> Distance | None:
@@ -56,12 +56,12 @@ def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any
 
 
 def to_target(images: np.ndarray) -> np.ndarray:
-    """uint8 to float32 in [-1, 1]: the middle of what ``ops.to_uint8`` brings to each number, 0 and 255 the ends."""
+    """uint8 to float32 in [-1, 1]: the center of the interval that ``ops.to_uint8`` rounds to each number."""
     return ((images.astype(np.float32) + 0.5 - 128) / 127.5).astype(np.float32)
 
 
 def make_goal(params: Any, targets: Array) -> dict[str, Any]:
-    """What the loss needs of targets [N, r, r, C] in [-1, 1]; ``params`` are those of a ``Distance``, or None."""
+    """The goal of ``image_loss`` for targets [N, r, r, C] in [-1, 1]; ``params`` are a ``Distance``'s, or None."""
     return {
         "pixels": targets,
         "maps": None if params is None else vgg16.unit_maps(params["vgg"], _as_network_sees(targets)),
@@ -69,7 +69,7 @@ def make_goal(params: Any, targets: Array) -> dict[str, Any]:
 
 
 def image_loss(params: Any, goal: dict[str, Any], images: Array, w: Weights) -> Array:
-    """How far images [N, r, r, C], floats that may leave [-1, 1], are from the goal: [N]."""
+    """Distance [N] of images [N, r, r, C], floats that may leave [-1, 1], from the goal."""
     images = _saturated(images, goal["pixels"])
     loss = w.pixel * pixel_loss(images, goal["pixels"], w.scales)
     if params is not None and w.perceptual:
@@ -81,21 +81,21 @@ def image_loss(params: Any, goal: dict[str, Any], images: Array, w: Weights) -> 
 def pixel_loss(a: Array, b: Array, scales: int) -> Array:
     """Mean squared difference of [N, r, r, C], the mean over ``scales`` halvings (as many as there can be): [N]."""
     difference = a - b
-    found = [jnp.mean(jnp.square(difference), axis=(1, 2, 3))]
-    while len(found) < scales and difference.shape[1] > 1:
+    losses = [jnp.mean(jnp.square(difference), axis=(1, 2, 3))]
+    while len(losses) < scales and difference.shape[1] > 1:
         difference = ops.downsample(difference)
-        found.append(jnp.mean(jnp.square(difference), axis=(1, 2, 3)))
-    return sum(found[1:], found[0]) / len(found)
+        losses.append(jnp.mean(jnp.square(difference), axis=(1, 2, 3)))
+    return sum(losses[1:], losses[0]) / len(losses)
 
 
 def _saturated(images: Array, targets: Array) -> Array:
-    """Where the target is black or white, what is beyond it is no error: the picture is clipped there."""
+    """Where the target is black or white, a value beyond it is no error: the image is clipped there."""
     images = jnp.where(targets >= 1, jnp.minimum(images, 1), images)
     return jnp.where(targets <= -1, jnp.maximum(images, -1), images)
 
 
 def _as_network_sees(images: Array) -> Array:
-    """RGB of between 16 and 256 pixels; alpha is left out."""
+    """RGB of 16 to 256 pixels; alpha is left out."""
     images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     if images.shape[-1] == 1:
         images = jnp.repeat(images, 3, axis=-1)
@@ -117,9 +117,9 @@ def noise_maps(noise: Array, resolution: int) -> list[Array]:
 
 
 def noise_penalty(noise: Array, resolution: int) -> Array:
-    """How much noise correlates with itself one pixel further, at all scales: [N] (StyleGAN2, appendix D).
+    """Autocorrelation of noise maps at a shift of one pixel, over all scales: [N] (StyleGAN2, appendix D).
 
-    White noise gives next to nothing; a picture hidden in the noise does not.
+    White noise gives almost 0; an image hidden in the noise does not.
     """
     total = jnp.zeros(len(noise))
     for maps in noise_maps(noise, resolution):
@@ -137,9 +137,9 @@ def noise_penalty(noise: Array, resolution: int) -> Array:
 
 def normalized_noise(noise: Array, resolution: int) -> Array:
     """Every noise map brought to mean 0 and variance 1, as after each step (StyleGAN2, appendix D)."""
-    found = []
+    normalized = []
     for maps in noise_maps(noise, resolution):
-        centred = maps - jnp.mean(maps, axis=(2, 3), keepdims=True)
-        scaled = centred / jnp.sqrt(jnp.mean(jnp.square(centred), axis=(2, 3), keepdims=True) + 1e-12)
-        found.append(scaled.reshape(len(noise), -1))
-    return jnp.concatenate(found, axis=1)
+        centered = maps - jnp.mean(maps, axis=(2, 3), keepdims=True)
+        scaled = centered / jnp.sqrt(jnp.mean(jnp.square(centered), axis=(2, 3), keepdims=True) + 1e-12)
+        normalized.append(scaled.reshape(len(noise), -1))
+    return jnp.concatenate(normalized, axis=1)

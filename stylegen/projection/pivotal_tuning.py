@@ -1,6 +1,6 @@
-"""Bend a generator a little so that it draws a projected picture exactly (Roich et al. 2021, "Pivotal Tuning").
+"""Fine-tune a generator so that it draws a projected image exactly (Roich et al. 2021, "Pivotal Tuning").
 
-The styles that projection found stay what they are, the pivot; the weights of the synthesis network move.
+The projected styles, the pivot, stay fixed; the weights of the synthesis network are trained.
 """
 
 import dataclasses
@@ -60,16 +60,15 @@ def tune(
         progress: as in ``projection.project``.
 
     Returns:
-        the tuned generator, which computes in float32 as the tuning did, and the projection, which goes with it now as
-        well.
+        the tuned generator, which computes in float32 as the tuning did, and the projection, which now names it too.
 
     Raises:
-        ProjectionError: what is given does not fit together.
+        ProjectionError: the arguments do not fit together.
     """
     options = options or Options()
     check_targets(G, targets)
     if len(targets) != len(projection.ws):
-        raise ProjectionError(f"{len(targets)} targets for a projection of {len(projection.ws)} pictures.")
+        raise ProjectionError(f"{len(targets)} targets for a projection of {len(projection.ws)} images.")
     for name, low in (("steps", 1), ("learning_rate", 0), ("locality", 0), ("reach", 0)):
         if not getattr(options, name) >= low:
             raise ProjectionError(f"{name} = {getattr(options, name)}: must be at least {low}.")
@@ -78,9 +77,9 @@ def tune(
     losses = _descend(G, projection, targets, options, distance, labels, tuned)
     for _ in losses if progress is None else progress(losses, options.steps, "steps"):
         pass
-    bent = dataclasses.replace(_with_synthesis(G, tuned["weights"]), source=f"{G.source}, tuned")
-    generators = (*projection.generators, fingerprint(bent))
-    return bent, dataclasses.replace(projection, generators=generators)
+    tuned_generator = dataclasses.replace(_with_synthesis(G, tuned["weights"]), source=f"{G.source}, tuned")
+    generators = (*projection.generators, fingerprint(tuned_generator))
+    return tuned_generator, dataclasses.replace(projection, generators=generators)
 
 
 def _descend(
@@ -92,7 +91,7 @@ def _descend(
     labels: int | None,
     tuned: dict[str, Any],
 ) -> Iterator[list[float]]:
-    """Take all steps; the loss of each. ``tuned`` has the synthesis network's weights at the end."""
+    """Take all steps and yield the loss of each. At the end ``tuned`` has the synthesis network's weights."""
     perceptual = None if distance is None or not options.weights.perceptual else distance.params
     noise = None if projection.noise is None else jnp.asarray(projection.noise)
     fixed = {
@@ -109,17 +108,17 @@ def _descend(
     w = sampling.styles(G, z, labels=labels if G.c_dim else None)
     reach = options.reach * float(np.square(w[:, 0] - w[:, 0].mean(axis=0)).sum(axis=1).mean() ** 0.5)
     for step in range(options.steps):
-        others = _other_styles(projection.ws[step % len(targets)], w[rng.integers(len(w))], reach)
+        nearby_ws = _nearby_styles(projection.ws[step % len(targets)], w[rng.integers(len(w))], reach)
         rates = (np.float32(options.learning_rate), np.float32(options.locality))
         weights, moments, loss = _step(
-            weights, moments, rates, others, G, fixed, parts=options.weights, local=options.locality > 0
+            weights, moments, rates, nearby_ws, G, fixed, parts=options.weights, local=options.locality > 0
         )
         tuned["weights"] = weights
         yield [float(loss)]
 
 
-def _other_styles(pivot: np.ndarray, toward: np.ndarray, reach: float) -> np.ndarray:
-    """Styles [1, num_ws, w_dim] at a distance from the pivot, towards random ones (Roich et al., Eq. 3)."""
+def _nearby_styles(pivot: np.ndarray, toward: np.ndarray, reach: float) -> np.ndarray:
+    """Styles [1, num_ws, w_dim] at a distance from the pivot, toward random ones (Roich et al., Eq. 3)."""
     direction = toward - pivot
     length = np.linalg.norm(direction, axis=-1, keepdims=True)
     return (pivot + np.float32(reach) * direction / np.maximum(length, np.float32(1e-8)))[None]
@@ -135,25 +134,25 @@ def _step(
     weights: Any,
     moments: Any,
     rates: tuple[Array, Array],
-    others: Array,
+    nearby_ws: Array,
     G: Generator,
     fixed: Any,
     *,
     parts: Weights,
     local: bool,
 ) -> tuple[Any, Any, Array]:
-    """One step of Adam on the weights of the synthesis network: they, Adam's moments, the loss."""
+    """One step of Adam on the weights of the synthesis network: (weights, Adam's moments, loss)."""
     rate, locality = rates
     perceptual = fixed["perceptual"]
 
     def loss(weights: Any) -> Array:
-        bent = _with_synthesis(G, weights)
-        pictures = bent.synthesis(fixed["ws"], noise="const" if fixed["noise"] is None else fixed["noise"])
-        total = jnp.mean(projection_loss.image_loss(perceptual, fixed["goal"], pictures, parts))
+        candidate = _with_synthesis(G, weights)
+        images = candidate.synthesis(fixed["ws"], noise="const" if fixed["noise"] is None else fixed["noise"])
+        total = jnp.mean(projection_loss.image_loss(perceptual, fixed["goal"], images, parts))
         if local:
-            goal = projection_loss.make_goal(perceptual, G.synthesis(others))
-            now = projection_loss.image_loss(perceptual, goal, bent.synthesis(others), parts)
-            total = total + locality * jnp.mean(now)
+            goal = projection_loss.make_goal(perceptual, G.synthesis(nearby_ws))
+            drift = projection_loss.image_loss(perceptual, goal, candidate.synthesis(nearby_ws), parts)
+            total = total + locality * jnp.mean(drift)
         return total
 
     value, gradient = jax.value_and_grad(loss)(weights)

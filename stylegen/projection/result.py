@@ -1,4 +1,4 @@
-"""A projection as a thing to keep: the styles found for some pictures, on disk, and drawn again."""
+"""Projections: the styles found for images, their file, and the images drawn from them."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ FORMAT = "stylegen-projection-1"
 
 
 class ProjectionError(StylegenError):
-    """A picture cannot be projected, or a projection not used; the message says why."""
+    """An image cannot be projected, or a projection not used; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """What was found for N pictures."""
+    """The styles found for N images."""
 
     ws: np.ndarray  # [N, num_ws, w_dim]
-    names: tuple[str, ...]  # of the pictures
+    names: tuple[str, ...]  # of the images
     generators: tuple[str, ...]  # fingerprints of the generators that it goes with
     noise: np.ndarray | None = None  # [N, num_noise] where noise was sought too; None is the generator's own
     z: np.ndarray | None = None  # [N, z_dim] in space z
@@ -53,25 +53,25 @@ def check(projection: Projection, G: Generator, source: str) -> None:
             f"{G.num_ws} of {G.w_dim}."
         )
     if fingerprint(G) not in projection.generators:
-        made = projection.about.get("generator", "one that it does not name")
+        generator = projection.about.get("generator", "one that it does not name")
         raise ProjectionError(
-            f"{source} is a projection of another generator (of {made}); the weights of this one ({G.source}) differ. "
-            "Give that one with --run and --kimg, or project again."
+            f"{source} is a projection of another generator (of {generator}); the weights of this one ({G.source}) "
+            "differ. Give that one with --run and --kimg, or project again."
         )
 
 
 def draw(G: Generator, projection: Projection, ws: np.ndarray | None = None) -> np.ndarray:
-    """The pictures of a projection, uint8 [N, r, r, C], or of others ws [N, ..., num_ws, w_dim] with its noise."""
-    G = in_float32(G)  # as ``projection`` computes
+    """The images of a projection, uint8 [N, r, r, C], or of other ws [N, ..., num_ws, w_dim] with its noise."""
+    G = in_float32(G)  # as ``project`` computes
     ws = projection.ws if ws is None else ws
     if projection.noise is None:
         return sampling.synthesize(G, ws)
-    each = int(np.prod(ws.shape[1:-2]))
-    return sampling.synthesize(G, ws, noise=np.repeat(projection.noise, each, axis=0))
+    images_per_row = int(np.prod(ws.shape[1:-2]))
+    return sampling.synthesize(G, ws, noise=np.repeat(projection.noise, images_per_row, axis=0))
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of uint8 pictures [N, h, w, C] in dB, [N]; infinite where they are equal."""
+    """Peak signal-to-noise ratio of uint8 images [N, h, w, C] in dB, [N]; infinite where they are equal."""
     error = np.square(a.astype(np.float64) - b).mean(axis=(1, 2, 3))
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / error)

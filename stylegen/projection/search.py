@@ -1,4 +1,4 @@
-"""Find the styles with which a generator draws a given picture.
+"""Find the styles with which a generator draws a given image.
 
 Gradient descent on the styles, as in Abdal, Qin and Wonka 2019 (Image2StyleGAN: w+, pixels and a perceptual distance)
 and Karras et al. 2020 (StyleGAN2, appendix D: w, the ramps of the learning rate, exploration, noise).
@@ -28,9 +28,9 @@ Space = Literal["z", "w", "w+", "w+noise"]
 Start = Literal["nearest", "mean"]
 Progress = Callable[[Iterable[list[float]], int, str], Iterator[list[float]]]
 ADAM = {"b1": 0.9, "b2": 0.999}
-COMPARED_SIDE = 16  # pixels to which pictures are averaged down to find the nearest one to start from
+COMPARED_SIDE = 16  # pixels to which images are averaged down to find the nearest one to start from
 MAX_BATCH = 16  # targets at once where the options do not say
-CANDIDATES, CANDIDATE_PIXELS, FEWEST_CANDIDATES = 2000, 2000 * 64**2, 64  # fewer of larger pictures
+CANDIDATES, CANDIDATE_PIXELS, FEWEST_CANDIDATES = 2000, 2000 * 64**2, 64  # fewer of larger images
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Options:
     # of w from its mean. StyleGAN2 has 0.05 for each component; from the nearest start 0 finds more (docs/quality.md).
     exploration: float = 0.0
     exploration_share: float = 0.75
-    start: Start = "nearest"  # of random pictures the one most like the target; or w_avg
+    start: Start = "nearest"  # the random image most like the target; or w_avg
     starts: int = 1  # so many of the nearest are descended from; the one that ends with the smallest loss is kept
-    candidates: int | None = None  # pictures among which the nearest is sought; None: by resolution
+    candidates: int | None = None  # random images to choose the nearest from; None: by resolution
     seed: int = 0  # of candidates and exploration
     batch: int | None = None  # targets at once; None: by resolution
     weights: Weights = Weights()
@@ -56,12 +56,12 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A projection and how it came about."""
+    """A projection and the course of its search."""
 
     projection: Projection
     frames: list[np.ndarray]  # uint8 [N, r, r, C] each, from the start to the end
     frame_steps: list[int]  # steps taken before each of them
-    started: np.ndarray  # uint8 [N, r, r, C], what the search started from
+    started: np.ndarray  # uint8 [N, r, r, C], the images that the search started from
 
 
 def project(
@@ -75,7 +75,7 @@ def project(
     frames: int = 0,
     progress: Progress | None = None,
 ) -> Result:
-    """Find the styles of pictures.
+    """Find the styles of images.
 
     A result does not depend on the other targets, and is the same for the same seed (on a CPU, to the last bit). The
     generator computes in float32 at highest precision, whatever it was trained in.
@@ -85,10 +85,10 @@ def project(
         targets: uint8 [N, r, r, C], of the generator's size and channels.
         options: how.
         distance: of the perceptual loss (``projection_loss.open_perceptual``); None for pixels alone.
-        labels: class of each picture, or one for all, of a class-conditional generator.
-        names: of the pictures; their numbers if None.
-        frames: pictures of the way that are kept, at most.
-        progress: passes losses on as the steps are done and shows how far they are; called with their number.
+        labels: class of each image, or one for all, of a class-conditional generator.
+        names: of the images; their numbers if None.
+        frames: number of intermediate images to keep, at most.
+        progress: passes losses on as steps are taken and shows how far they are; called with their number.
 
     Raises:
         ProjectionError: targets or options that do not fit.
@@ -107,28 +107,26 @@ def project(
 
     def steps() -> Iterator[list[float]]:
         for group in groups:
-            yield from search.apply_gradients(
-                targets[group // options.starts], {name: x[group] for name, x in starts.items()}
-            )
+            yield from search.optimize(targets[group // options.starts], {name: x[group] for name, x in starts.items()})
 
     total = options.steps * len(groups)
     for _ in steps() if progress is None else progress(steps(), total, "steps"):
         pass
     loss = np.concatenate(search.losses, axis=1)[:, :rows]
     best = np.arange(0, rows, options.starts) + loss[-1].reshape(-1, options.starts).argmin(axis=1)
-    found = {name: np.concatenate([part[name] for part in search.found])[best] for name in search.found[0]}
-    listed = tuple(names) if names is not None else tuple(str(i) for i in range(len(targets)))
+    best_latents = {name: np.concatenate([part[name] for part in search.latents])[best] for name in search.latents[0]}
+    all_names = tuple(names) if names is not None else tuple(str(i) for i in range(len(targets)))
     projection = Projection(
-        ws=found["ws"],
-        names=listed,
+        ws=best_latents["ws"],
+        names=all_names,
         generators=(fingerprint(G),),
-        noise=found.get("noise"),
-        z=found.get("z"),
+        noise=best_latents.get("noise"),
+        z=best_latents.get("z"),
         loss=loss[:, best],
         about=_about(G, options, distance),
     )
-    shown = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
-    return Result(projection, shown, search.frame_steps(), np.concatenate(search.started)[best])
+    frame_images = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
+    return Result(projection, frame_images, search.frame_steps(), np.concatenate(search.started)[best])
 
 
 def check_targets(G: Generator, targets: np.ndarray) -> None:
@@ -141,7 +139,7 @@ def check_targets(G: Generator, targets: np.ndarray) -> None:
 
 
 def check_options(G: Generator, options: Options) -> None:
-    """Raise ProjectionError, naming field, value and fix, for what cannot be done with this generator."""
+    """Raise ProjectionError, naming field, value and fix, for options that this generator does not allow."""
 
     def check(ok: bool, name: str, value: object, fix: str) -> None:
         if not ok:
@@ -177,38 +175,38 @@ def check_options(G: Generator, options: Options) -> None:
 
 def learning_rate(options: Options, step: int) -> float:
     """Adam's rate at a step: a line up, a plateau and a cosine down (StyleGAN2, appendix D)."""
-    done, left = (step + 1) / options.steps, 1 - step / options.steps
-    up = min(1.0, done / options.ramp_up) if options.ramp_up else 1.0
-    down = min(1.0, left / options.ramp_down) if options.ramp_down else 1.0
+    elapsed, remaining = (step + 1) / options.steps, 1 - step / options.steps
+    up = min(1.0, elapsed / options.ramp_up) if options.ramp_up else 1.0
+    down = min(1.0, remaining / options.ramp_down) if options.ramp_down else 1.0
     return options.learning_rate * up * (0.5 - 0.5 * math.cos(math.pi * down))
 
 
 def exploration(options: Options, step: int) -> float:
-    """Deviation of the noise on the styles at a step, in units of the spread of w (StyleGAN2, appendix D)."""
+    """Standard deviation of the noise on the styles, in units of the spread of w (StyleGAN2, appendix D)."""
     share = options.exploration_share
     return options.exploration * max(0.0, 1 - step / (options.steps * share)) ** 2 if share else 0.0
 
 
 def default_candidates(resolution: int) -> int:
-    """Random pictures among which the nearest is sought, where the caller does not say: 2000 up to 64 pixels."""
+    """Default number of random images to choose the nearest from: 2000 up to 64 pixels."""
     return max(FEWEST_CANDIDATES, min(CANDIDATES, CANDIDATE_PIXELS // resolution**2))
 
 
 class _Search:
-    """The descent of all targets, group by group, and what it leaves."""
+    """The descent of all targets, group by group, and its results."""
 
     def __init__(self, G: Generator, options: Options, distance: Distance | None, frames: int) -> None:
         self._G, self._options = G, options
         self._network = None if distance is None or not options.weights.perceptual else distance.params
         self._every = max(1, math.ceil(options.steps / frames)) if frames else 0
         self._spread = 1.0
-        self.found: list[dict[str, np.ndarray]] = []
+        self.latents: list[dict[str, np.ndarray]] = []
         self.losses: list[np.ndarray] = []
         self.frames: list[list[np.ndarray]] = []
         self.started: list[np.ndarray] = []
 
     def starts(self, targets: np.ndarray, labels: sampling.Labels) -> dict[str, np.ndarray]:
-        """Where the search for each target begins: z or w or ws, noise, and one-hot classes c if there are any."""
+        """The start of the search for each target: z or w or ws, noise, and one-hot classes c if there are any."""
         G, o = self._G, self._options
         classes = sampling.one_hot(G, labels, len(targets))
         z = _latents(o.seed, o.candidates or default_candidates(G.resolution), G.z_dim)
@@ -220,31 +218,31 @@ class _Search:
             w = sampling.styles(G, z, labels=None if classes is None else number)[:, 0]
             spread = np.square(w - w.mean(axis=0)).sum(axis=1).mean() ** 0.5
             self._spread = float(G.z_dim**0.5 if o.space == "z" else spread)
-            places = (rows[:, None] * o.starts + np.arange(o.starts)).ravel()
+            slots = (rows[:, None] * o.starts + np.arange(o.starts)).ravel()
             if o.start == "nearest":
-                chosen = _nearest(G, w, targets[rows], o.starts).ravel()
-                begin["z"][places], begin["w"][places] = z[chosen], w[chosen]
+                nearest = _nearest(G, w, targets[rows], o.starts).ravel()
+                begin["z"][slots], begin["w"][slots] = z[nearest], w[nearest]
             else:
-                begin["w"][places] = np.asarray(G.w_avg)
-        found: dict[str, np.ndarray] = {"ws": _repeated(begin["w"], G.num_ws)}
+                begin["w"][slots] = np.asarray(G.w_avg)
+        latents: dict[str, np.ndarray] = {"ws": _repeated(begin["w"], G.num_ws)}
         if o.space in ("z", "w"):
-            found = {o.space: begin[o.space]}
+            latents = {o.space: begin[o.space]}
         if o.space == "w+noise":
-            found["noise"] = np.repeat(np.asarray(G.constant_noise())[None], total, axis=0)
-        return found if classes is None else found | {"c": np.repeat(classes, o.starts, axis=0)}
+            latents["noise"] = np.repeat(np.asarray(G.constant_noise())[None], total, axis=0)
+        return latents if classes is None else latents | {"c": np.repeat(classes, o.starts, axis=0)}
 
-    def apply_gradients(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
-        """Take all steps for one group of targets, and keep what they end with; the mean loss of each step."""
+    def optimize(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
+        """Take all steps for one group of targets, keep the results, and yield the mean loss of each step."""
         G, o = self._G, self._options
         c = start.pop("c", None)
-        # The descent gives the buffers of its arguments away; what the caller holds must be no part of them.
+        # The descent donates the buffers of its arguments, so they must not be the caller's.
         latent = {name: jnp.array(x) for name, x in start.items()}
         goal = _goal(self._network, jnp.asarray(projection_loss.to_target(targets)))
         moments = optax.scale_by_adam(**ADAM).init(latent)
         fixed = (self._network, goal, c)
         rng = np.random.default_rng(o.seed)
         losses: list[Array] = []
-        kept: list[np.ndarray] = []
+        frames: list[np.ndarray] = []
         for step in range(o.steps):
             # The same for all targets, so that none depends on another.
             shift = rng.standard_normal((G.num_ws if o.space.startswith("w+") else 1, self._width()), np.float32)
@@ -254,20 +252,20 @@ class _Search:
             if step == 0:
                 self.started.append(np.asarray(images))
             if self._every and step % self._every == 0:
-                kept.append(np.asarray(images))
+                frames.append(np.asarray(images))
             losses.append(loss)
             # One step late, so that the next one is under way while this one is looked at.
             yield [float(np.mean(losses[max(0, step - 1)]))]
         styles = np.asarray(_styles_of(latent, G, c))
-        self.found.append({name: np.asarray(x) for name, x in latent.items()} | {"ws": styles})
+        self.latents.append({name: np.asarray(x) for name, x in latent.items()} | {"ws": styles})
         self.losses.append(np.stack([np.asarray(loss) for loss in losses]))
         if self._every:
-            noise: Any = self.found[-1].get("noise", "const")
-            kept.append(sampling.synthesize(G, styles, noise=noise, batch=len(styles)))
-        self.frames.append(kept)
+            noise: Any = self.latents[-1].get("noise", "const")
+            frames.append(sampling.synthesize(G, styles, noise=noise, batch=len(styles)))
+        self.frames.append(frames)
 
     def frame_steps(self) -> list[int]:
-        """Steps taken before each picture that is kept of the way."""
+        """Steps taken before each intermediate image."""
         return [*range(0, self._options.steps, self._every), self._options.steps] if self._every else []
 
     def _width(self) -> int:
@@ -279,17 +277,17 @@ def _latents(seed: int, n: int, z_dim: int) -> np.ndarray:
 
 
 def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
-    """For each target the candidates w [K, w_dim] whose pictures, averaged down, differ least: indices [N, count]."""
-    batch, parts = 4 * sampling.default_batch(G.resolution), []
+    """For each target the candidates w [K, w_dim] whose images, averaged down, differ least: indices [N, count]."""
+    batch, thumbnails = 4 * sampling.default_batch(G.resolution), []
     for start in range(0, len(w), batch):
         ws = _repeated(w[start : start + batch], G.num_ws)
-        parts.append(_small(sampling.synthesize(G, ws)))
-    pictures, wanted = np.concatenate(parts), _small(targets)
-    differences = np.square(pictures).sum(axis=1)[None] - 2 * wanted @ pictures.T
+        thumbnails.append(_thumbnails(sampling.synthesize(G, ws)))
+    candidates, compared = np.concatenate(thumbnails), _thumbnails(targets)
+    differences = np.square(candidates).sum(axis=1)[None] - 2 * compared @ candidates.T
     return np.argsort(differences, axis=1, kind="stable")[:, :count]
 
 
-def _small(images: np.ndarray) -> np.ndarray:
+def _thumbnails(images: np.ndarray) -> np.ndarray:
     """uint8 [N, r, r, C] averaged down to at most 16 pixels, as float rows [N, ...]."""
     n, r, _, c = images.shape
     factor = max(1, r // COMPARED_SIDE)
@@ -308,7 +306,7 @@ def _goal(network: Any, targets: Array) -> dict[str, Any]:
 
 
 def _styles(latent: dict[str, Array], G: Generator, c: Array | None, shift: Array | float = 0.0) -> Array:
-    """ws [N, num_ws, w_dim] of what is sought, with ``shift`` [1 or num_ws, dim] added to it."""
+    """ws [N, num_ws, w_dim] of the latents, with ``shift`` [1 or num_ws, dim] added to them."""
     if "ws" in latent:
         return latent["ws"] + shift
     return G.broadcast(latent["w"] + shift if "w" in latent else G.mapping(latent["z"] + shift, c))
@@ -323,27 +321,27 @@ def _styles_of(latent: dict[str, Array], G: Generator, c: Array | None) -> Array
 def _step(
     latent: dict[str, Array], moments: Any, rate: Array, shift: Array, G: Generator, fixed: Any, *, weights: Weights
 ) -> tuple[dict[str, Array], Any, Array, Array]:
-    """One step of Adam for all targets: what is sought, Adam's moments, losses [N] and pictures before the step."""
+    """One step of Adam for all targets: (latents, Adam's moments, losses [N], images before the step)."""
     perceptual, goal, c = fixed
 
     def loss(latent: dict[str, Array]) -> tuple[Array, tuple[Array, Array]]:
         noise: NoiseMode | Array = latent.get("noise", "const")
         images = G.synthesis(_styles(latent, G, c, shift), noise=noise)
-        each = projection_loss.image_loss(perceptual, goal, images, weights)
+        losses = projection_loss.image_loss(perceptual, goal, images, weights)
         if "noise" in latent:
-            each = each + weights.noise * projection_loss.noise_penalty(latent["noise"], G.resolution)
-        return jnp.sum(each), (each, images)
+            losses = losses + weights.noise * projection_loss.noise_penalty(latent["noise"], G.resolution)
+        return jnp.sum(losses), (losses, images)
 
-    gradient, (each, images) = jax.grad(loss, has_aux=True)(latent)
+    gradient, (losses, images) = jax.grad(loss, has_aux=True)(latent)
     updates, moments = optax.scale_by_adam(**ADAM).update(gradient, moments)
     latent = jax.tree.map(lambda x, update: x - rate * update, latent, updates)
     if "noise" in latent:
         latent["noise"] = projection_loss.normalized_noise(latent["noise"], G.resolution)
-    return latent, moments, each, ops.to_uint8(images)
+    return latent, moments, losses, ops.to_uint8(images)
 
 
 def _about(G: Generator, options: Options, distance: Distance | None) -> dict[str, Any]:
-    """How a projection was made, as JSON takes it."""
+    """The origin of a projection, for JSON."""
     perceptual = distance is not None and options.weights.perceptual > 0
     return {
         "generator": f"{G.source or 'a generator'} at {G.kimg:g} kimg",

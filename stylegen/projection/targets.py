@@ -1,4 +1,4 @@
-"""Photographs as targets of a projection: any file of any size to a square picture of the generator's size."""
+"""Photographs as targets of a projection: any file of any size to a square image of the generator's size."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from stylegen.data import imaging
 from stylegen.errors import StylegenError
 from stylegen.io.images import NoImagesError, list_images
 
-MAX_TARGETS = 256  # in one folder; each takes as long as a picture of its own
+MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
 
 
 class TargetError(StylegenError):
@@ -20,7 +20,7 @@ class TargetError(StylegenError):
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A picture to project."""
+    """An image to project."""
 
     name: str  # of its file, without the extension
     image: np.ndarray  # uint8 [r, r, C]
@@ -37,30 +37,31 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
     Raises:
         TargetError: one is not there, holds no images or too many.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     for part in text.split(","):
         path = Path(part.strip())
         if not part.strip() or not path.exists():
             raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
         if path.is_file():
-            found.append(path)
+            paths.append(path)
             continue
         try:
             listing = list_images(path)
         except NoImagesError as error:
             raise TargetError(f"--target {error}") from error
-        found.extend(listing.files)
+        paths.extend(listing.files)
         if say is not None and listing.note:
             say(listing.note)
-    if len(found) > MAX_TARGETS:
-        raise TargetError(f"--target {text}: {len(found)} images are too many at once; give up to {MAX_TARGETS}.")
-    return found
+    if len(paths) > MAX_TARGETS:
+        raise TargetError(f"--target {text}: {len(paths)} images are too many at once; give up to {MAX_TARGETS}.")
+    return paths
 
 
 def load_target(path: str | os.PathLike[str], resolution: int, channels: int) -> Target:
-    """Read a picture, crop its centre to a square and resize it with Pillow's Lanczos filter, as training data is.
+    """Read an image, crop its center to a square and resize it with Pillow's Lanczos filter, as for training data.
 
-    Grey becomes RGB and colour grey where the generator needs it; transparency is laid on white if it has no alpha.
+    Gray becomes RGB and color becomes gray where the generator needs it. Transparency is laid on white if the generator
+    has no alpha.
 
     Args:
         path: of any format that Pillow reads.
@@ -84,7 +85,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int) ->
 
 
 def crop_note(size: tuple[int, int], resolution: int) -> str:
-    """What becomes of a picture of ``size`` = (width, height)."""
+    """A sentence on how an image of ``size`` = (width, height) is cropped and resized."""
     width, height = size
     side = min(size)
     text = f"{width}x{height} pixels"

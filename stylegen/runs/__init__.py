@@ -1,1 +1,1 @@
-"""What lies in a run directory: configuration, log, pictures, checkpoints."""
+"""Run directories: configuration, log, image grids, checkpoints."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the training state saved and restored, and the generator loaded that is sampled from.
+"""Checkpoints of a run: save and restore the training state, load the generator to sample from.
 
 The only file that imports orbax. A run directory holds ``config.json`` and ``checkpoints/NNNNNNNNN/``, a directory for
 each checkpoint, named by its nimg. It has three orbax items, written side by side and made visible by one rename:
@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Restored:
-    """A training state, and what its checkpoint says of it."""
+    """A training state and its checkpoint's metadata."""
 
     state: TrainState
     meta: Meta
@@ -108,7 +108,7 @@ def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log =
 
 
 def load_state(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> tuple[Config, Meta, TrainState]:
-    """What a run's newest good checkpoint holds, as host arrays, to start something else from; see ``load_generator``.
+    """The state in a run's newest good checkpoint, as host arrays, to start another run from; see ``load_generator``.
 
     Raises:
         CheckpointError: as ``load_generator`` does.
@@ -127,26 +127,26 @@ def _load(
         raise CheckpointError(f"{run_dir} has no checkpoint yet.")
     if kimg is not None:
         steps = [checkpoint_files.nearest(steps, kimg, run_dir)]
-    wanted = checkpoint_layout.split(abstract_state(config))
+    templates = checkpoint_layout.split(abstract_state(config))
 
     def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
         meta = _read_meta(folder, nimg)
         fields: dict[str, Any] = {}
         for item in items:
-            fields |= checkpoint_layout.rebuild(wanted[item], _read_tree(folder, meta, item, wanted[item]))
+            fields |= checkpoint_layout.rebuild(templates[item], _read_tree(folder, meta, item, templates[item]))
         return meta, fields
 
     (meta, fields), bad = checkpoint_files.newest_good(folder, steps, read)
     for nimg, why in bad.items():
-        used = f"using the one at {in_kimg(meta.nimg)} kimg"
-        log(f"The checkpoint at {in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {used}.")
+        fallback = f"using the one at {in_kimg(meta.nimg)} kimg"
+        log(f"The checkpoint at {in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {fallback}.")
     return config, meta, fields
 
 
 class Checkpointer:
     """Saves and restores one run's training state; a context manager that waits for the last save when it is left.
 
-    It is the only writer of ``<run>/checkpoints``, and takes away what a killed process left there unfinished.
+    It is the only writer of ``<run>/checkpoints``, and deletes unfinished checkpoints that a killed process left there.
     """
 
     def __init__(self, run_dir: str | Path, config: Config, *, keep_last: int, keep_every_nimg: int | None = None):
@@ -197,7 +197,7 @@ class Checkpointer:
     def save(self, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None = None) -> None:
         """Start writing a checkpoint and return; the state's buffers may be donated at once.
 
-        Blocks for the copy to the host, the CRCs, and what is left of the save before.
+        Blocks for the copy to the host, the CRCs, and the rest of the previous save.
 
         Args:
             state: to be saved; replicated, if on several devices.
@@ -205,13 +205,13 @@ class Checkpointer:
             extra: anything else that JSON can hold; ``restore`` gives it back in ``meta.extra``.
 
         Raises:
-            CheckpointError: the save before failed, or this one did not start. The older checkpoints stay.
+            CheckpointError: the previous save failed, or this one did not start. The older checkpoints stay.
         """
         self.wait()
         nimg = int(state.nimg)
         if self.latest is not None and self.latest >= nimg:
-            there = f"{self._folder} already has one at {in_kimg(self.latest)} kimg"
-            raise CheckpointError(f"The checkpoint at {in_kimg(nimg)} kimg was not saved: {there}.")
+            existing = f"{self._folder} already has one at {in_kimg(self.latest)} kimg"
+            raise CheckpointError(f"The checkpoint at {in_kimg(nimg)} kimg was not saved: {existing}.")
         self._check_space(nimg, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         items: dict[str, Any] = {
             "meta": ocp.args.JsonSave(checkpoint_layout.seal(_describe(self._config, state, stage, extra)))
@@ -246,10 +246,10 @@ class Checkpointer:
     def restore(self, placement: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
         """The newest good checkpoint, or None where there is none at all.
 
-        Those that are newer are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, for orbax does not save at or
-        before the newest directory that it sees; nothing is deleted.
+        Newer checkpoints are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, because orbax does not save at
+        or before the newest directory that it sees; nothing is deleted.
 
-        Of several processes, the first chooses, and each reads and verifies what it chose.
+        Of several processes, the first chooses the checkpoint, and each reads and verifies it.
 
         Args:
             placement: where the leaves go, all alike, whatever devices they were saved from; None: the default device.
@@ -259,26 +259,26 @@ class Checkpointer:
             CheckpointError: no checkpoint is good (and none is renamed), or it does not fit the configuration.
         """
         self.wait()
-        wanted = checkpoint_layout.split(abstract_state(self._config))
+        templates = checkpoint_layout.split(abstract_state(self._config))
 
         def read(nimg: int) -> tuple[Meta, dict[str, dict[str, np.ndarray]]]:
             meta = _read_meta(self._folder, nimg)
-            return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in wanted.items()}
+            return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in templates.items()}
 
-        found = self._find(read, log) if processes.is_main() else None
-        chosen = processes.broadcast(found[0].nimg if found else None)
+        result = self._find(read, log) if processes.is_main() else None
+        chosen = processes.broadcast(result[0].nimg if result else None)
         if chosen is None:
             return None
         self._manager.reload()  # what was set aside
-        if found is None:
+        if result is None:
             try:
-                found = read(chosen)
+                result = read(chosen)
             except Damaged as error:
                 name = f"The checkpoint at {in_kimg(chosen)} kimg in {self._folder}"
                 raise CheckpointError(f"{name} is good where process 0 reads it, but not here: {error}.") from error
-        meta, host = found
+        meta, host = result
         fields: dict[str, Any] = {}
-        for item, tree in wanted.items():
+        for item, tree in templates.items():
             fields |= checkpoint_layout.rebuild(tree, sharding.copies(host[item], placement))
         return Restored(TrainState(**fields), meta)
 
@@ -289,28 +289,28 @@ class Checkpointer:
             Whether it was renamed.
         """
         self.wait()
-        others = processes.broadcast(processes.is_main() and len(available(self._folder.parent)) > 1)
-        if others:
+        has_others = processes.broadcast(processes.is_main() and len(available(self._folder.parent)) > 1)
+        if has_others:
             if processes.is_main():
                 checkpoint_files.set_aside(self._folder, nimg, "diverged")
             processes.barrier()
             self._manager.reload()
-        return others
+        return has_others
 
     def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
-        """What ``read`` makes of the newest good checkpoint; newer ones are set aside."""
+        """The result of ``read`` for the newest good checkpoint; newer ones are set aside."""
         steps = available(self._folder.parent)
         if not steps:
             return None
-        found, bad = checkpoint_files.newest_good(self._folder, steps, read)
+        result, bad = checkpoint_files.newest_good(self._folder, steps, read)
         for nimg, why in bad.items():
             name = checkpoint_files.set_aside(self._folder, nimg, "damaged")
-            bad_at, used_at = in_kimg(nimg), in_kimg(found[0].nimg)
+            bad_at, used_at = in_kimg(nimg), in_kimg(result[0].nimg)
             log(
                 f"The checkpoint at {bad_at} kimg is damaged ({why}) and now called {name}; "
                 f"going on from the one at {used_at} kimg."
             )
-        return found
+        return result
 
     def _check_space(self, nimg: int, needed: int) -> None:
         # Before writing: a disk that fills up in the middle costs others their writes, and orbax a page of tracebacks.
@@ -323,7 +323,7 @@ class Checkpointer:
 
     @contextmanager
     def _cleanup(self, nimg: int) -> Iterator[None]:
-        """Make a sentence of orbax's error, and leave neither half a checkpoint on disk nor a wrong list in orbax."""
+        """Turn orbax's error into a sentence; leave neither half a checkpoint on disk nor a wrong list in orbax."""
         try:
             yield
         except Exception as error:
@@ -357,8 +357,8 @@ def _describe(config: Config, state: TrainState, stage: Stage, extra: Mapping[st
 class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
     """Keeps the first checkpoint at or after each positive multiple of ``nimg``.
 
-    Orbax's own EveryNSteps wants exact multiples, which steps of a batch miss, or drifts off them. What is kept stays
-    the first of its stretch, so the rule needs no memory and says the same after a restart.
+    Orbax's own EveryNSteps wants exact multiples, which steps of a batch miss, or drifts off them. A checkpoint that is
+    kept stays the first of its stretch, so the rule needs no memory and gives the same answer after a restart.
     """
 
     nimg: int
@@ -414,15 +414,15 @@ def _read_meta(folder: Path, nimg: int) -> Meta:
     return meta
 
 
-def _read_tree(folder: Path, meta: Meta, item: str, wanted: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The leaves of an item by path, verified to be those of ``wanted``, a tree of shapes and dtypes.
+def _read_tree(folder: Path, meta: Meta, item: str, template: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The leaves of an item by path, verified to be those of ``template``, a tree of shapes and dtypes.
 
     Raises:
         Damaged: something is missing, or not what was written.
         CheckpointError: the item was written with other leaves, shapes or dtypes.
     """
     step = checkpoint_files.step_dir(folder, meta.nimg)
-    leaves = by_path(wanted)
+    leaves = by_path(template)
     if problems := checkpoint_layout.misfits(meta, item, leaves):
         raise CheckpointError(f"{step} does not fit the configuration: {checkpoint_layout.summary(problems)}.")
     # As host arrays: the CRCs need them there, and from there they go to any devices, whatever those they came from.

@@ -1,4 +1,4 @@
-"""Where checkpoints lie in a run directory, and which of them is meant. Knows nothing of what is in them, nor of orbax.
+"""Where checkpoints lie in a run directory, and which one is meant. Knows neither their contents nor orbax.
 
 ``checkpoint.py`` is its only user.
 """
@@ -25,7 +25,7 @@ def available(run_dir: str | Path) -> list[int]:
 
 
 def folder(run_dir: str | Path) -> Path:
-    """Where a run keeps its checkpoints."""
+    """The folder of a run's checkpoints."""
     return Path(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
 
 
@@ -36,15 +36,15 @@ def step_dir(folder: Path, nimg: int) -> Path:
 
 def nearest(steps: list[int], kimg: float, run_dir: str | Path) -> int:
     """The checkpoint that is meant by so many kimg; raises CheckpointError if none is near."""
-    found = min(steps, key=lambda nimg: abs(nimg - kimg * 1000))
-    if abs(found - kimg * 1000) > NEAR:
+    step = min(steps, key=lambda nimg: abs(nimg - kimg * 1000))
+    if abs(step - kimg * 1000) > NEAR:
         have = ", ".join(in_kimg(nimg) for nimg in steps)
         raise CheckpointError(f"{run_dir} has no checkpoint at {kimg:g} kimg; it has {have}.")
-    return found
+    return step
 
 
 def newest_good(folder: Path, steps: list[int], read: Callable[[int], _T]) -> tuple[_T, dict[int, str]]:
-    """What ``read`` makes of the newest good checkpoint, and what is wrong with every newer one."""
+    """The result of ``read`` for the newest good checkpoint, and the fault of every newer one by nimg."""
     bad: dict[int, str] = {}
     for nimg in reversed(steps):
         try:
@@ -56,7 +56,7 @@ def newest_good(folder: Path, steps: list[int], read: Callable[[int], _T]) -> tu
 
 
 def set_aside(folder: Path, nimg: int, why: str) -> str:
-    """Rename a checkpoint to ``<why>-NNNNNNNNN``, so that it is none any more; its new name."""
+    """Rename a checkpoint to ``<why>-NNNNNNNNN``, so that it no longer counts as one; returns the new name."""
     path = step_dir(folder, nimg)
     aside = path.with_name(f"{why}-{path.name}")
     shutil.rmtree(aside, ignore_errors=True)

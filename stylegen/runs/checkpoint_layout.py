@@ -1,4 +1,4 @@
-"""What is in a checkpoint: which leaf goes into which item, and the ``meta`` item that says what each was when written.
+"""The contents of a checkpoint: which leaf goes into which item, and the ``meta`` item that describes each leaf.
 
 Leaves are stored by path (``g_ema.synthesis.blocks.b8.conv0.weight``): the files do not depend on container classes.
 Their CRC-32 is recorded because orbax restores a flipped bit without complaint, their dtype because it casts silently.
@@ -31,12 +31,12 @@ class CheckpointError(StylegenError):
 
 
 class Damaged(StylegenError):
-    """A checkpoint is not what was written; another one may be."""
+    """A checkpoint is damaged; another one may be good."""
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says of itself."""
+    """A checkpoint's description of itself."""
 
     nimg: int  # real images shown
     kimg: float  # the same in thousands
@@ -125,19 +125,19 @@ def crc32(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def misfits(meta: Meta, item: str, wanted: Mapping[str, Any]) -> list[str]:
-    """How an item's leaves, as recorded, differ from those wanted (shapes and dtypes by path); empty if they fit."""
-    found = {
+def misfits(meta: Meta, item: str, expected: Mapping[str, Any]) -> list[str]:
+    """How an item's leaves, as recorded, differ from those expected (shapes and dtypes by path); empty if they fit."""
+    recorded = {
         path: leaf for path, leaf in meta.leaves.items() if (path.partition(".")[0] in EMA_FIELDS) == (item == "ema")
     }
-    problems = [f"it has no {path}" for path in wanted if path not in found]
-    problems += [f"it has {path}, which this configuration has not" for path in found if path not in wanted]
-    for path in (path for path in wanted if path in found):
-        shape, dtype = list(wanted[path].shape), str(wanted[path].dtype)
-        if found[path]["shape"] != shape:
-            problems.append(f"{path} has shape {found[path]['shape']} where {shape} is expected")
-        elif found[path]["dtype"] != dtype:
-            problems.append(f"{path} is {found[path]['dtype']} where {dtype} is expected")
+    problems = [f"it has no {path}" for path in expected if path not in recorded]
+    problems += [f"it has {path}, which this configuration has not" for path in recorded if path not in expected]
+    for path in (path for path in expected if path in recorded):
+        shape, dtype = list(expected[path].shape), str(expected[path].dtype)
+        if recorded[path]["shape"] != shape:
+            problems.append(f"{path} has shape {recorded[path]['shape']} where {shape} is expected")
+        elif recorded[path]["dtype"] != dtype:
+            problems.append(f"{path} is {recorded[path]['dtype']} where {dtype} is expected")
     return problems
 
 

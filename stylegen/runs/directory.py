@@ -1,9 +1,10 @@
-"""The run directory: its configuration, log, scalars and pictures.
+"""The run directory: its configuration, log, scalars and image grids.
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
 ``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
-``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see ``evaluation.training``).
+``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
+``evaluation.during_training``).
 """
 
 import json
@@ -23,9 +24,9 @@ from stylegen.io import files, images, json_lines
 
 CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
-LEFT = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
-OURS = (
-    *(*LEFT, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json", "tensorboard", "checkpoints", "reals.png"),
+LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
+RUN_FILES = (  # patterns of all that a run writes
+    *(*LEFTOVERS, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json", "tensorboard", "checkpoints", "reals.png"),
     *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
@@ -49,7 +50,7 @@ def check_run(config: Config) -> Path:
     if (folder / CONFIG_NAME).exists():
         if not config.run.overwrite:
             _check_same(folder, config)
-    elif folder.exists() and any(not any(map(path.match, LEFT)) for path in folder.iterdir()):
+    elif folder.exists() and any(not any(map(path.match, LEFTOVERS)) for path in folder.iterdir()):
         raise RunError(
             f"run.dir = {config.run.dir!r}: holds files, but no run (no {CONFIG_NAME}); give an empty directory."
         )
@@ -58,13 +59,13 @@ def check_run(config: Config) -> Path:
 
 def clear_run(folder: Path) -> None:
     """Delete what a run has written, and nothing else."""
-    for pattern in OURS:
+    for pattern in RUN_FILES:
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Write ``config.json``, whole or not at all."""
+    """Write ``config.json`` atomically."""
     files.write_text(folder / CONFIG_NAME, to_json(config))
 
 
@@ -116,8 +117,8 @@ class Log:
     def rewind(self, nimg: int) -> None:
         """Forget the scalars beyond ``nimg``, where the run goes on."""
 
-    def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
-        """Save uint8 pictures [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
+    def grid(self, name: str, samples: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
+        """Save uint8 images [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
         return self.folder / f"{name}.png"
 
 
@@ -165,11 +166,11 @@ class RunLog(Log):
     def board_text(self, nimg: int, name: str, text: str) -> None:
         self._board.add_text(name, text, nimg)
 
-    def grid(self, name: str, pictures: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
+    def grid(self, name: str, samples: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
         path = self.folder / f"{name}.png"
-        picture = images.grid(pictures, columns, scale)
-        images.save_image(picture, path)
-        if picture.shape[-1] in (1, 3):
-            every = math.ceil(max(picture.shape[:2]) / MAX_BOARD_SIDE)
-            self._board.add_image(name.rstrip("0123456789"), picture[::every, ::every], nimg, dataformats="HWC")
+        sheet = images.grid(samples, columns, scale)
+        images.save_image(sheet, path)
+        if sheet.shape[-1] in (1, 3):
+            stride = math.ceil(max(sheet.shape[:2]) / MAX_BOARD_SIDE)
+            self._board.add_image(name.rstrip("0123456789"), sheet[::stride, ::stride], nimg, dataformats="HWC")
         return path

@@ -1,8 +1,8 @@
-"""Starting a run from what another one has learnt: ``run.init_from`` and ``run.freeze``.
+"""Transfer learning: starting a run from the weights of another one (``run.init_from``, ``run.freeze``).
 
-From a run directory come the generator, its moving average, the mean of w and the discriminator; from a generator's
-file all but the discriminator. Weights are matched by name and shape. Clock, Adam's moments and random key are those of
-a new run, and so is the schedule: with ``schedule.start_resolution`` at the full resolution nothing grows again.
+A run directory gives the generator, its moving average, the mean of w and the discriminator; a generator's file gives
+all but the discriminator. Weights are matched by name and shape. The clock, Adam's moments and the random key start
+anew, and so does the schedule: with ``schedule.start_resolution`` at the full resolution nothing grows again.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class TransferError(StylegenError):
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a run takes from another one."""
+    """Weights that a run takes from another one."""
 
     weights: dict[str, np.ndarray]  # by path in the state, such as g_ema.synthesis.blocks.b8.conv0.weight
     text: str  # what is taken and what is not, for the log
@@ -51,7 +51,7 @@ class _Source:
 
 
 def read(config: Config) -> Transfer:
-    """What ``run.init_from`` names, as far as a run of this configuration has a place for it.
+    """The weights that ``run.init_from`` names, as far as a run of this configuration has a place for them.
 
     Blocks of a resolution that the source does not reach start fresh; all else must fit.
 
@@ -61,34 +61,34 @@ def read(config: Config) -> Transfer:
     source = _open(str(config.run.init_from))
     _check_settings(config, source)
     state = abstract_state(config)
-    wanted = by_path({name: getattr(state, name) for name in FIELDS if name in source.fields})
-    found = by_path(source.fields)
-    fresh = {path for path in wanted if path not in found and _block(path) > source.config.resolution}
+    expected = by_path({name: getattr(state, name) for name in FIELDS if name in source.fields})
+    source_leaves = by_path(source.fields)
+    fresh = {path for path in expected if path not in source_leaves and _block(path) > source.config.resolution}
     rows = [
-        (path, _shape(wanted.get(path)), _shape(found.get(path)))
-        for path in [*wanted, *(path for path in found if path not in wanted)]
-        if path not in fresh and _shape(wanted.get(path)) != _shape(found.get(path))
+        (path, _shape(expected.get(path)), _shape(source_leaves.get(path)))
+        for path in [*expected, *(path for path in source_leaves if path not in expected)]
+        if path not in fresh and _shape(expected.get(path)) != _shape(source_leaves.get(path))
     ]
     if rows:
         raise TransferError(_misfit(config, source, [row for row in rows if not row[0].startswith("g_ema.")]))
-    weights = {path: np.asarray(found[path]) for path in wanted if path not in fresh}
+    weights = {path: np.asarray(source_leaves[path]) for path in expected if path not in fresh}
     return Transfer(weights, _text(config, source, fresh))
 
 
-def apply(state: TrainState, taken: Transfer | None) -> TrainState:
-    """An initial state with what is taken in its places; its arrays are then the host's."""
-    if taken is None:
+def apply(state: TrainState, transfer: Transfer | None) -> TrainState:
+    """An initial state with the weights of a transfer in their places; its arrays are then the host's."""
+    if transfer is None:
         return state
 
     def choose(path: Any, leaf: Any) -> Any:
-        return taken.weights.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        return transfer.weights.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf)
 
     fields = {name: getattr(state, name) for name in FIELDS}
     return dataclasses.replace(state, **jax.tree_util.tree_map_with_path(choose, fields))
 
 
 def describe(config: Config) -> str:
-    """What the first start of a run takes, for ``--dry-run``; raises as ``read`` does."""
+    """A sentence on what the first start of a run takes over, for ``--dry-run``; raises as ``read`` does."""
     if config.run.dir and not config.run.overwrite and available(config.run.dir):
         return f"{config.run.dir} holds a run, which goes on: nothing is taken from {config.run.init_from} again."
     return read(config).text
@@ -112,11 +112,11 @@ def _open(name: str) -> _Source:
 
 def _check_settings(config: Config, source: _Source) -> None:
     for name in SAME:
-        there, here = getattr(source.config.generator, name), getattr(config.generator, name)
-        if there != here:
+        theirs, ours = getattr(source.config.generator, name), getattr(config.generator, name)
+        if theirs != ours:
             raise TransferError(
-                f"run.init_from = {config.run.init_from!r}: generator.{name} is {there!r} there and {here!r} here, "
-                f"which makes another function of the same weights; give {option(f'generator.{name}', there)}."
+                f"run.init_from = {config.run.init_from!r}: generator.{name} is {theirs!r} there and {ours!r} here, "
+                f"which makes another function of the same weights; give {option(f'generator.{name}', theirs)}."
             )
 
 

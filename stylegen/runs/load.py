@@ -33,7 +33,7 @@ FORMAT = "stylegen-generator-1"
 
 
 class LoadError(StylegenError):
-    """There is no generator to load; the message says what there is."""
+    """There is no generator to load; the message lists those that exist."""
 
 
 def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator:
@@ -61,8 +61,8 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
 
         return load_generator(path, kimg)
     if not path.is_file():
-        known = f" With the package comes {', '.join(names)}." if names else ""
-        raise LoadError(f"{source}: no such run directory or file.{_runs_in(path.parent)}{known}")
+        hint = f" With the package comes {', '.join(names)}." if names else ""
+        raise LoadError(f"{source}: no such run directory or file.{_runs_in(path.parent)}{hint}")
     if kimg is not None:
         raise LoadError(f"kimg = {kimg:g}: {source} is a single generator; only a run directory has several.")
     if path.suffix == NPZ_SUFFIX:
@@ -100,7 +100,7 @@ def save_npz(G: Generator, path: str | os.PathLike[str]) -> None:
 
 
 def metadata(G: Generator) -> dict[str, str]:
-    """What a file of a generator holds besides the weights: format, and configuration and stage as JSON."""
+    """The metadata of a generator's file: format, and configuration and stage as JSON."""
     stage = {"resolution": G.resolution, "alpha": float(G.alpha), "kimg": float(G.kimg)}
     return {"format": FORMAT, "config": to_json(G.config), "stage": json.dumps(stage)}
 
@@ -114,11 +114,11 @@ def load_safetensors(path: str | os.PathLike[str]) -> Generator:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            found = file.metadata() or {}
+            meta = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
     except (SafetensorError, OSError) as error:
         raise LoadError(f"{path}: cannot be read as safetensors: {error}.") from error
-    return _generator(path, found, lambda wanted: tensors)
+    return _generator(path, meta, lambda expected: tensors)
 
 
 def load_npz(path: str | os.PathLike[str]) -> Generator:
@@ -131,13 +131,13 @@ def load_npz(path: str | os.PathLike[str]) -> Generator:
         with zipfile.ZipFile(path) as file:
             names = {member.removesuffix(".npy") for member in file.namelist()}
             text = _read_member(path, file, METADATA_NAME, (MAX_METADATA,)) if METADATA_NAME in names else None
-            found = json.loads(text.tobytes()) if text is not None else {}
+            meta = json.loads(text.tobytes()) if text is not None else {}
 
-            def read(wanted: dict[str, Any]) -> dict[str, np.ndarray]:
-                _check_names(path, names - {METADATA_NAME}, set(wanted))
-                return {name: _read_member(path, file, name, leaf.shape) for name, leaf in wanted.items()}
+            def read(expected: dict[str, Any]) -> dict[str, np.ndarray]:
+                _check_names(path, names - {METADATA_NAME}, set(expected))
+                return {name: _read_member(path, file, name, leaf.shape) for name, leaf in expected.items()}
 
-            return _generator(path, found if isinstance(found, dict) else {}, read)
+            return _generator(path, meta if isinstance(meta, dict) else {}, read)
     except (zipfile.BadZipFile, OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise LoadError(f"{path}: cannot be read as npz: {error}.") from error
 
@@ -150,43 +150,43 @@ def _read_member(path: Any, file: zipfile.ZipFile, name: str, shape: tuple[int, 
             header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in header:
                 raise ValueError(f"version {version} of the npy format is not known")
-            found, fortran, dtype = header[version](member)
+            stored_shape, fortran, dtype = header[version](member)
         except ValueError as error:
             raise LoadError(f"{path}: {name} cannot be read: {error}.") from error
-        is_text = name == METADATA_NAME and dtype == np.uint8 and len(found) == 1 and found[0] <= shape[0]
-        if fortran or not (is_text or (found == shape and dtype == np.float32)):
-            raise LoadError(f"{path}: {name} is {dtype} {found}; wanted float32 {shape}.")
-        count = math.prod(found)
+        is_text = name == METADATA_NAME and dtype == np.uint8 and len(stored_shape) == 1 and stored_shape[0] <= shape[0]
+        if fortran or not (is_text or (stored_shape == shape and dtype == np.float32)):
+            raise LoadError(f"{path}: {name} is {dtype} {stored_shape}; wanted float32 {shape}.")
+        count = math.prod(stored_shape)
         data = member.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise LoadError(f"{path}: {name} is cut off.")
-    return np.frombuffer(data, dtype).reshape(found)
+    return np.frombuffer(data, dtype).reshape(stored_shape)
 
 
-def _generator(path: Any, found: dict[str, Any], read: Callable[[dict[str, Any]], dict[str, np.ndarray]]) -> Generator:
-    """The generator of a file's metadata, and of the tensors that ``read`` gives when told which are wanted."""
-    if found.get("format") != FORMAT:
+def _generator(path: Any, meta: dict[str, Any], read: Callable[[dict[str, Any]], dict[str, np.ndarray]]) -> Generator:
+    """The generator of a file's metadata and of the tensors that ``read`` returns for the expected leaves."""
+    if meta.get("format") != FORMAT:
         raise LoadError(f"{path}: not of a stylegen generator (its format is not {FORMAT}).")
-    config, stage = _described(path, found)
-    wanted = by_path(abstract_arrays(config))
-    tensors = read(wanted)
-    _check_tensors(path, tensors, wanted)
+    config, stage = _config_and_stage(path, meta)
+    expected = by_path(abstract_arrays(config))
+    tensors = read(expected)
+    _check_tensors(path, tensors, expected)
     arrays = _unflatten({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
     return Generator(config=config, **arrays, **stage, source=str(path))
 
 
-def _described(path: Any, found: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+def _config_and_stage(path: Any, meta: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
     """Configuration and stage of a file's metadata."""
-    if not all(isinstance(found.get(name), str) for name in ("config", "stage")):
+    if not all(isinstance(meta.get(name), str) for name in ("config", "stage")):
         raise LoadError(f"{path}: its metadata has no configuration, or no stage of growing.")
-    config = from_json(found["config"])
+    config = from_json(meta["config"])
     try:
-        tree = json.loads(found["stage"])
+        tree = json.loads(meta["stage"])
         stage = {"resolution": int(tree["resolution"]), "alpha": float(tree["alpha"]), "kimg": float(tree["kimg"])}
     except (ValueError, TypeError, KeyError) as error:
-        raise LoadError(f"{path}: its stage of growing cannot be read: {found['stage'][:80]}.") from error
+        raise LoadError(f"{path}: its stage of growing cannot be read: {meta['stage'][:80]}.") from error
     if stage["resolution"] not in config.resolutions or not 0 <= stage["alpha"] <= 1:
-        raise LoadError(f"{path}: its configuration has no such stage of growing: {found['stage'][:80]}.")
+        raise LoadError(f"{path}: its configuration has no such stage of growing: {meta['stage'][:80]}.")
     return config, stage
 
 
@@ -195,26 +195,26 @@ def _tensors(G: Generator) -> dict[str, np.ndarray]:
     return {name: np.asarray(leaf, order="C") for name, leaf in arrays.items()}
 
 
-def _check_tensors(path: Any, tensors: dict[str, np.ndarray], wanted: dict[str, Any]) -> None:
-    _check_names(path, set(tensors), set(wanted))
-    for name, leaf in wanted.items():
-        found = tensors[name]
-        if found.shape != leaf.shape or found.dtype != leaf.dtype:
-            raise LoadError(f"{path}: {name} is {found.dtype} {found.shape}; wanted {leaf.dtype} {leaf.shape}.")
-        if not math.isfinite(float(np.sum(np.abs(found)))):
+def _check_tensors(path: Any, tensors: dict[str, np.ndarray], expected: dict[str, Any]) -> None:
+    _check_names(path, set(tensors), set(expected))
+    for name, leaf in expected.items():
+        tensor = tensors[name]
+        if tensor.shape != leaf.shape or tensor.dtype != leaf.dtype:
+            raise LoadError(f"{path}: {name} is {tensor.dtype} {tensor.shape}; wanted {leaf.dtype} {leaf.shape}.")
+        if not math.isfinite(float(np.sum(np.abs(tensor)))):
             raise LoadError(f"{path}: {name} holds numbers that are not finite.")
 
 
-def _check_names(path: Any, found: set[str], wanted: set[str]) -> None:
-    if different := sorted(found ^ wanted):
-        state = "is missing" if different[0] in wanted else "is unknown"
+def _check_names(path: Any, names: set[str], expected: set[str]) -> None:
+    if different := sorted(names ^ expected):
+        state = "is missing" if different[0] in expected else "is unknown"
         raise LoadError(f"{path}: the weight {different[0]} {state}.")
 
 
 def _runs_in(folder: Path) -> str:
     """A sentence that names the run directories in a folder."""
-    found = sorted(str(path.parent) for path in folder.glob("*/config.json"))
-    return f" Runs in {folder}: {', '.join(found[-8:])}." if found else ""
+    runs = sorted(str(path.parent) for path in folder.glob("*/config.json"))
+    return f" Runs in {folder}: {', '.join(runs[-8:])}." if runs else ""
 
 
 def _unflatten(flat: dict[str, Any]) -> dict[str, Any]:

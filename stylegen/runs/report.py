@@ -1,4 +1,4 @@
-"""What a run says at a tick: scalars, a progress line, a grid of samples, and the doctor's advice."""
+"""The report of a run at a tick: scalars, a progress line, a grid of samples, and the doctor's advice."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from stylegen.config import Config
 from stylegen.io.progress import duration
 from stylegen.runs.directory import Log
-from stylegen.runs.pictures import NUM_STYLES, Pictures
+from stylegen.runs.grids import NUM_STYLES, SampleGrids
 from stylegen.runtime import processes, sharding
 from stylegen.training import doctor
 from stylegen.training.meters import Clock, Means
@@ -17,7 +17,7 @@ from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState, blank_state
 from stylegen.training.summary import seconds_left
 
-# What the progress line has of the means, where they are there: key, how it is written.
+# Means in the progress line, where a run has them: key, format.
 SHOWN = {
     "Loss/r1_penalty": "R1 {:.3g}",
     "Loss/path_length": "path {:.3g}",
@@ -28,17 +28,17 @@ SHOWN = {
 class Reporter:
     """Reports to the log of a run; only process 0 has something to say."""
 
-    def __init__(self, config: Config, mesh: Mesh, log: Log, pictures: Pictures, num_images: int):
+    def __init__(self, config: Config, mesh: Mesh, log: Log, grids: SampleGrids, num_images: int):
         """Prepare; ``restart`` comes before the first tick.
 
         Args:
             config: of the run.
             mesh: where its state is.
             log: of the run.
-            pictures: draws its grids.
+            grids: draws its grids.
             num_images: of the data.
         """
-        self._config, self._mesh, self._log, self._pictures = config, mesh, log, pictures
+        self._config, self._mesh, self._log, self._grids = config, mesh, log, grids
         self._num_images = num_images
 
     def restart(self) -> None:
@@ -52,7 +52,7 @@ class Reporter:
             return {}
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
-        styles = self._pictures.styles(state, stage)
+        styles = self._grids.styles(state, stage)
         values |= doctor.vitals(values, self._config, sharding.local(state), styles, stage.resolution)
         scalars = values | {
             "Progress/skipped": means.skipped,
@@ -70,13 +70,13 @@ class Reporter:
         for sentence in self._doctor.look(scalars):
             self._log.line(f"Doctor: {sentence}")
             self._log.board_text(nimg, "Doctor", sentence)
-        self._pictures.save_fakes(state, stage, nimg)
+        self._grids.save_fakes(state, stage, nimg)
         clock.restart(nimg)
         return scalars
 
     def rehearse(self, resolution: int) -> None:
         """Compute what a tick does at a resolution, on zeros, so that a tick has nothing to compile."""
-        self._pictures.rehearse(resolution)
+        self._grids.rehearse(resolution)
         if jax.default_backend() != "cpu":  # where the doctor compiles nothing
             g = sharding.local(sharding.put_replicated(self._mesh, blank_state(self._config).g))
             w = np.zeros((NUM_STYLES, self._config.generator.w_dim), np.float32)

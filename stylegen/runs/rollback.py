@@ -1,9 +1,9 @@
-"""What a run does where its losses are not finite: it goes back to a checkpoint, and from there another way.
+"""Rollbacks: a run whose losses are not finite returns to a checkpoint and goes on with other randomness.
 
 A single step whose losses or gradients are not finite is skipped (see ``train_step``). After ``run.max_skipped`` in a
-row the run goes back, with another order of the images and another random key, both of which follow from the number of
-times that it has gone back. That number is in ``rollbacks.json``, written before training goes on: a run that is killed
-and resumed is the run that was not.
+row the run goes back, with another order of the images and another random key. Both follow from the number of
+rollbacks, which ``rollbacks.json`` keeps. It is written before training goes on, so a run that is killed and resumed
+gives the same result as one that is not.
 """
 
 import json
@@ -31,17 +31,17 @@ class Rollback:
 def read(folder: Path) -> list[Rollback]:
     """All rollbacks of a run, oldest first, as process 0 finds them."""
     path = folder / NAME
-    found = json.loads(path.read_text()) if processes.is_main() and path.exists() else []
-    return [Rollback(**entry) for entry in processes.broadcast(found)]
+    entries = json.loads(path.read_text()) if processes.is_main() and path.exists() else []
+    return [Rollback(**entry) for entry in processes.broadcast(entries)]
 
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:
-    """Write the list, whole or not at all, and to the disk; to be called by process 0."""
-    write_json(folder / NAME, [asdict(each) for each in rollbacks], indent=1)
+    """Write the list atomically and to the disk; to be called by process 0."""
+    write_json(folder / NAME, [asdict(entry) for entry in rollbacks], indent=1)
 
 
 def in_vain(rollbacks: list[Rollback]) -> int:
-    """How many rollbacks there were since the run last got a checkpoint beyond the place where it had diverged."""
+    """Number of rollbacks since the run last saved a checkpoint beyond the place where it had diverged."""
     count = 0
     for number in reversed(range(len(rollbacks))):
         count += 1
@@ -61,7 +61,7 @@ def other_key(key: jax.Array, rollbacks: int) -> jax.Array:
 
 
 def advice(why: str, rollbacks: list[Rollback], folder: Path) -> str:
-    """What to say where going back does not help any more; the last of the rollbacks is the one that is not made."""
+    """The message of a run that rollbacks do not help any more; the last of ``rollbacks`` is not carried out."""
     at, to, tried = rollbacks[-1].at, rollbacks[-1].to, in_vain(rollbacks) - 1
     start = f" --run.init-from {folder}" if to else ""
     saved = f"The last checkpoint is of {in_kimg(to)} kimg. " if to else "Nothing was saved. "

@@ -1,1 +1,1 @@
-"""How programs run on this machine and others: compiling, memory, devices, processes."""
+"""Running programs on this machine and others: compilation, memory, devices, processes."""

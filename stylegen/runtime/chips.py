@@ -39,7 +39,7 @@ class TargetError(StylegenError):
 
 @dataclass(frozen=True)
 class Chip:
-    """What bounds the speed of a device, and its memory."""
+    """The rates that bound a device's speed, and its memory."""
 
     name: str
     memory: float  # bytes
@@ -146,7 +146,7 @@ def compilers(platform: str) -> list[str]:
 
 
 def how_to_install(platform: str) -> str:
-    """How to get a compiler."""
+    """A sentence on how to install a compiler."""
     packages = " ".join(f"'{package}'" for package in compilers(platform))
     return (
         "It needs no device and no driver. In a checkout, 'make compilers' puts it into .compilers, where it is found; "

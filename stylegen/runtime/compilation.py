@@ -1,4 +1,4 @@
-"""How programs are compiled: precision, options by platform, the cache on disk, compiling ahead in the background."""
+"""Compiling programs: precision, options by platform, the cache on disk, compiling ahead in the background."""
 
 import functools
 import os
@@ -32,20 +32,20 @@ _OPTIONS = {
 def compiler_options() -> dict[str, str] | None:
     """XLA options for the platform that is traced for, for ``jax.jit(compiler_options=...)``; None is the defaults."""
     platform = target_platform()
-    return _known(platform) if platform in _OPTIONS else None
+    return _supported_options(platform) if platform in _OPTIONS else None
 
 
 @functools.cache
-def _known(platform: str) -> dict[str, str] | None:
-    """Those that this version of XLA knows: options come and go, and are never needed to be right."""
-    known: dict[str, str] = {}
+def _supported_options(platform: str) -> dict[str, str] | None:
+    """The options that this version of XLA knows: options come and go, and results are right without them."""
+    supported: dict[str, str] = {}
     for name, value in _OPTIONS[platform].items():
         try:
             jax.jit(lambda x: x + 1, compiler_options={name: value})(jnp.zeros(()))
         except jax.errors.JaxRuntimeError:
             continue
-        known[name] = value
-    return known or None
+        supported[name] = value
+    return supported or None
 
 
 def at_precision(precision: str) -> Callable[[Function], Function]:
@@ -80,26 +80,26 @@ class Jitted(Generic[Result]):
         self._function = function
         self._precision = precision
         self._options = options
-        self._made: dict[str | None, Any] = {}
+        self._compiled: dict[str | None, Any] = {}
 
     @property
     def jitted(self) -> Any:
-        """What ``jax.jit`` gives."""
+        """The result of ``jax.jit``."""
         return self.at(self._precision)
 
     def at(self, precision: str | None) -> Any:
         """The same function at another precision; None is that of JAX's own settings."""
-        if precision not in self._made:
+        if precision not in self._compiled:
             function = self._function if precision is None else at_precision(precision)(self._function)
-            self._made[precision] = jax.jit(function, compiler_options=compiler_options(), **self._options)
-        return self._made[precision]
+            self._compiled[precision] = jax.jit(function, compiler_options=compiler_options(), **self._options)
+        return self._compiled[precision]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         return self.jitted(*args, **kwargs)
 
 
 def jit(*, precision: str | None = "highest", **options: Any) -> Callable[[Callable[..., Result]], Jitted[Result]]:
-    """Decorator: ``jax.jit`` with these options of its own, a precision and the compiler options of the platform.
+    """Decorator: ``jax.jit`` with these options, a precision and the compiler options of the platform.
 
     The precision is that of ``at_precision``; with None, JAX's own settings decide.
     """
@@ -107,7 +107,7 @@ def jit(*, precision: str | None = "highest", **options: Any) -> Callable[[Calla
 
 
 def default_cache_dir() -> Path:
-    """Where compiled programs are kept between runs."""
+    """The default folder of compiled programs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stylegen" / "xla"
 
 
@@ -131,14 +131,14 @@ def use_cache(folder: str | None) -> str | None:
     return None
 
 
-def compiles_ahead(asked: bool | None) -> bool:
+def compiles_ahead(configured: bool | None) -> bool:
     """Whether to compile in the background while a program runs on the device; None is by platform.
 
     Not on a GPU: XLA chooses kernels there by timing candidates on the card. Beside a training step both would be slow,
-    candidates that find no memory left would not be tried, and what is chosen stays for the whole stage and in the
-    caches on disk. The same compilation before the stage begins takes as long, once, on a card that is idle.
+    candidates that find no memory left would not be tried, and the chosen kernels stay for the whole stage and in the
+    caches on disk. The same compilation before the stage begins takes as long, once, on an idle card.
     """
-    return jax.default_backend() != "gpu" if asked is None else asked
+    return jax.default_backend() != "gpu" if configured is None else configured
 
 
 class CompileAhead(Generic[Key]):
@@ -153,7 +153,7 @@ class CompileAhead(Generic[Key]):
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._programs: dict[Key, Future[Any]] = {}
         self._seconds: dict[Key, float] = {}
-        self._others: list[Future[Any]] = []
+        self._jobs: list[Future[Any]] = []
 
     def start(self, key: Key) -> None:
         """Begin compiling, unless that has begun."""
@@ -181,13 +181,13 @@ class CompileAhead(Generic[Key]):
 
         Should it fail, ``trouble`` says so.
         """
-        self._others.append(self._pool.submit(function))
+        self._jobs.append(self._pool.submit(function))
 
     def trouble(self, wait: bool = False) -> list[str]:
-        """What the functions given to ``run`` have raised, those that have ended; each is said once."""
-        done = [job for job in self._others if wait or job.done()]
-        self._others = [job for job in self._others if job not in done]
-        raised = [job.exception() for job in done if not job.cancelled()]
+        """Errors of the functions given to ``run`` that have ended; each is reported once."""
+        finished = [job for job in self._jobs if wait or job.done()]
+        self._jobs = [job for job in self._jobs if job not in finished]
+        raised = [job.exception() for job in finished if not job.cancelled()]
         return [f"{type(error).__name__}: {error}" for error in raised if error is not None]
 
     def wait(self) -> dict[Key, float]:
@@ -196,13 +196,13 @@ class CompileAhead(Generic[Key]):
         Raises:
             Exception: the first that a program or a function raised.
         """
-        for job in [*self._programs.values(), *self._others]:
+        for job in [*self._programs.values(), *self._jobs]:
             job.result()
         return dict(self._seconds)
 
     def idle(self) -> bool:
         """Whether all that was started has ended."""
-        return all(job.done() for job in [*self._programs.values(), *self._others])
+        return all(job.done() for job in [*self._programs.values(), *self._jobs])
 
     def forget_all_but(self, keys: set[Key]) -> None:
         """Free all compiled programs but these."""
@@ -210,7 +210,7 @@ class CompileAhead(Generic[Key]):
 
     def running(self) -> bool:
         """Whether something is being compiled just now; Python then ends no sooner than that has ended."""
-        return any(job.running() for job in [*self._programs.values(), *self._others])
+        return any(job.running() for job in [*self._programs.values(), *self._jobs])
 
     def close(self) -> None:
         """Start no further compilation; one that runs is waited for when Python ends, or XLA would abort."""

@@ -1,7 +1,7 @@
-"""Reading a compiled program's text: the kernels that run, what they compute and move, and where they come from.
+"""Reading a compiled program's text: the kernels that run, their arithmetic, memory traffic and source functions.
 
-XLA prints an optimized program as text (HLO). The instructions of its entry computation are what a device runs, one
-after another: fusions, cuDNN's convolutions, copies, sums over devices.
+XLA prints an optimized program as text (HLO). A device runs the instructions of its entry computation one after
+another: fusions, cuDNN's convolutions, copies, collectives.
 """
 
 import collections
@@ -17,7 +17,7 @@ BYTES = {
 FREE = {"parameter", "get-tuple-element", "tuple", "bitcast", "constant", "after-all", "partition-id", "replica-id"}
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 CONVOLUTION = "__cudnn$conv"  # beginning of the names of cuDNN's convolutions
-ODD_WINDOW = 8  # a weight of more pixels a side than this is none that a network of ours has
+ODD_WINDOW = 8  # pixels a side; no weight of our networks is larger
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Kernel:
 
 def shapes(text: str) -> list[Shape]:
     """Arrays of a type as XLA writes it, of all members of a tuple."""
-    known = "|".join(BYTES)
+    dtypes = "|".join(BYTES)
     return [
         Shape(dtype, tuple(int(size) for size in sizes.split(",") if size))
-        for dtype, sizes in re.findall(rf"\b({known})\[([\d,]*)\]", text)
+        for dtype, sizes in re.findall(rf"\b({dtypes})\[([\d,]*)\]", text)
     ]
 
 
@@ -70,7 +70,7 @@ def kernels(text: str) -> list[Kernel]:
     # XLA numbers the members of a long tuple in comments.
     entry = re.sub(r"/\*index=\d+\*/", "", text[text.rfind("\nENTRY ") :])
     results: dict[str, list[Shape]] = {}
-    found = []
+    instructions = []
     for line in entry.splitlines():
         match = re.match(r"\s+(?:ROOT )?%?([\w.-]+) = (\([^=]*?\)|\S+) ([\w-]+)\((.*)", line)
         if match is None:
@@ -81,11 +81,11 @@ def kernels(text: str) -> list[Kernel]:
             continue
         operands = [results.get(operand, []) for operand in re.findall(r"%([\w.-]+)", rest.split("), ")[0])]
         kind = _kind(operation, rest)
-        moved = sum(shape.bytes for arrays in [results[name], *operands] for shape in arrays)
+        moved_bytes = sum(shape.bytes for arrays in [results[name], *operands] for shape in arrays)
         frame = re.search(r"stack_frame_id=(\d+)", rest)
         flop = _flop(kind, results[name], operands, rest)
-        found.append(Kernel(name, kind, moved, flop, int(frame[1]) if frame else 0, _size(results[name])))
-    return found
+        instructions.append(Kernel(name, kind, moved_bytes, flop, int(frame[1]) if frame else 0, _size(results[name])))
+    return instructions
 
 
 def _kind(operation: str, rest: str) -> str:
@@ -121,9 +121,9 @@ def _size(result: list[Shape]) -> str:
 
 
 def odd_convolutions(text: str) -> int:
-    """Convolutions that cuDNN is not made for, and would be slow: those whose window is as large as an image.
+    """Number of convolutions that cuDNN computes slowly, those whose window is as large as an image, or not at all.
 
-    A weight gradient that XLA does not know as one becomes such a convolution; so does one that is not cuDNN's at all.
+    A weight gradient that XLA does not recognize as one becomes such a convolution.
     """
     odd = text.count(" convolution(") if CONVOLUTION in text else 0
     for window, target in re.findall(r'window=\{([^}]*)\}.*?custom_call_target="(__cudnn\$[^"]+)"', text):
@@ -133,17 +133,17 @@ def odd_convolutions(text: str) -> int:
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:
-    """(number, bytes of one device's results) of what devices exchange, by kind, of the kinds that occur."""
-    found = {}
+    """(number, bytes of one device's results) of the collectives, by kind, of the kinds that occur."""
+    counts = {}
     for kind in COLLECTIVES:
         results = re.findall(rf"= (.+?) {kind}(?:-start)?\(", text)
         if results:
-            found[kind] = len(results), sum(shape.bytes for result in results for shape in shapes(result))
-    return found
+            counts[kind] = len(results), sum(shape.bytes for result in results for shape in shapes(result))
+    return counts
 
 
 class Frames:
-    """From which functions the instructions of a program come, by the stack frames in its text."""
+    """The source functions of a program's instructions, by the stack frames in its text."""
 
     def __init__(self, text: str):
         functions = {number: name.strip('"') for number, name in _section(text, "FunctionNames").items()}
@@ -175,7 +175,7 @@ def _number(name: str, text: str) -> int:
     return int(match[1]) if match else 0
 
 
-# Functions on the way from a network to an operation that do not say what is computed.
+# Functions between a network and an operation whose names do not tell what is computed.
 DULL = {
     "convolve", "_keep", "EqualConv.__call__", "_convolve_backward", "_transposed_backward", "_by_weight_backward",
     "__call__", "conv", "trilinear_convolve", "_transposed", "_by_weight", "<module>", "main", "upsampling_convolve",
@@ -195,11 +195,11 @@ def place(calls: list[str]) -> tuple[str, str]:
     return half, telling[-1] if telling else "?"
 
 
-def totals(run: list[Kernel], text: str, bandwidth: float, rate: float) -> Mapping[tuple[str, str, str], float]:
+def totals(kernels: list[Kernel], text: str, bandwidth: float, rate: float) -> Mapping[tuple[str, str, str], float]:
     """Least seconds by (kind, part of the step, function), largest first."""
     frames = Frames(text)
     sums: collections.defaultdict[tuple[str, str, str], float] = collections.defaultdict(float)
-    for kernel in run:
+    for kernel in kernels:
         kind = "convolution" if kernel.is_convolution else kernel.kind
         sums[(kind, *place(frames.calls(kernel.frame)))] += kernel.seconds(bandwidth, rate)
     return dict(sorted(sums.items(), key=lambda item: -item[1]))

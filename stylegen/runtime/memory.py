@@ -1,4 +1,4 @@
-"""What the process does with the memory that it frees."""
+"""The process's treatment of memory that it frees."""
 
 import ctypes
 import platform

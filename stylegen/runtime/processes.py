@@ -1,8 +1,8 @@
 """Several processes that train one run: how they find each other, wait for each other, and end together.
 
-``jax.distributed`` brings them together; sums over devices are the compiled programs' own. What else they say to each
-other goes through the key-value store of its coordinator, which works while a device waits for one that is gone. With a
-single process, all of this does nothing.
+``jax.distributed`` brings them together; collectives are in the compiled programs. All other messages go through the
+key-value store of its coordinator, which works while a device waits for one that is gone. With a single process, all
+of this does nothing.
 """
 
 import atexit
@@ -29,18 +29,18 @@ from stylegen.config_json import LOCAL, differences, from_json, to_json
 from stylegen.errors import StylegenError
 
 POLL = 1.0  # seconds between two signs of life
-LINGER = 2 * POLL  # that process 0, which holds what was said, stays for the others to read why it ends
-SUSPICION = 3 * POLL  # without a sign of life that are enough where a sum has failed
+LINGER = 2 * POLL  # seconds that process 0, which holds the messages, stays for the others to read why it ends
+SUSPICION = 3 * POLL  # seconds without a sign of life that are enough where a collective has failed
 LATER = 30.0  # seconds by which JAX's own watch, which ends processes with a page of C++, is slower than ours
 SHARED_TIMEOUT = 60.0  # seconds that a file may take to appear on other hosts; file systems cache for 30
 ENDED_BY_OTHERS, USER_ERROR = 1, 2  # exit statuses
 FOREVER = 24 * 3600 * 1000  # milliseconds: the watch notices who does not come
 
-# Clusters that JAX recognises, as it calls them. Kubernetes is not among them: asking it takes a package and rights.
+# Clusters that JAX recognizes, as it calls them. Kubernetes is not among them: asking it takes a package and rights.
 CLUSTERS = {"slurm": "SLURM", "ompi": "Open MPI", "gcetpu": "a TPU pod", "gketpu": "a TPU pod"}
 
 _OMPI_ALONE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "1")  # of one process a node
-_numbers = itertools.count()  # of what is said: the same in all processes, for all say the same things in turn
+_message_numbers = itertools.count()  # the same in all processes, because all send the same messages in turn
 
 
 Value = TypeVar("Value")
@@ -54,7 +54,7 @@ class ProcessError(StylegenError):
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those of a run, and who says so."""
+    """This process among those of a run, and the source of this information."""
 
     coordinator: str  # host:port
     count: int
@@ -99,9 +99,9 @@ def running(config: DistributedConfig) -> Iterator[None]:
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """A block of sums over devices: an error there that is none of ours may be the end of another process.
+    """A block of collectives: an error there that is none of ours may mean the end of another process.
 
-    Then this process ends here: what is around the block may wait for the other one for ever.
+    Then this process ends here, because the code around the block may wait for the other one for ever.
     """
     try:
         yield
@@ -115,7 +115,7 @@ def computing() -> Iterator[None]:
 
 
 def find_place(config: DistributedConfig) -> Place | None:
-    """Where this process stands, as configured or as the cluster says; None if it trains alone."""
+    """This process's place, from the configuration or the cluster; None if it trains alone."""
     if config.coordinator is not None:
         assert config.num_processes is not None and config.process_id is not None  # checked by Config
         if config.num_processes == 1:
@@ -156,19 +156,19 @@ def _detect(timeout: float) -> Place | None:
 
 def _initialize(place: Place, config: DistributedConfig) -> None:
     """Join the others; end with a sentence if they do not come."""
-    who = f"Process {place.index} of {place.count}, by {place.source}; process 0 is at {place.coordinator}"
-    _say(f"{who}.")
+    identity = f"Process {place.index} of {place.count}, by {place.source}; process 0 is at {place.coordinator}"
+    _say(f"{identity}.")
     if place.index == 0:
         try:  # jaxlib would end with a segmentation fault
             socket.create_server(("", int(place.coordinator.rpartition(":")[2]))).close()
         except OSError as error:
-            raise ProcessError(f"{who}, but it cannot listen there: {error}. Give another port.") from error
+            raise ProcessError(f"{identity}, but it cannot listen there: {error}. Give another port.") from error
 
     def give_up() -> None:
         # JAX itself would abort, with a page of C++.
         _say(
-            f"error: not all of {place.count} processes came within {config.start_timeout:g} s. {who}: start all of "
-            "them, with the same coordinator, which all can reach at that port, and each its own process_id."
+            f"error: not all of {place.count} processes came within {config.start_timeout:g} s. {identity}: start "
+            "all of them, with the same coordinator, which all can reach at that port, and each its own process_id."
         )
         os._exit(USER_ERROR)
 
@@ -189,7 +189,7 @@ def _initialize(place: Place, config: DistributedConfig) -> None:
             heartbeat_timeout_seconds=math.ceil(config.timeout + LATER),
         )
     except RuntimeError as error:
-        raise ProcessError(f"{who}, but they cannot be joined: {str(error).splitlines()[0]}") from error
+        raise ProcessError(f"{identity}, but they cannot be joined: {str(error).splitlines()[0]}") from error
     finally:
         deadline.cancel()
 
@@ -197,19 +197,19 @@ def _initialize(place: Place, config: DistributedConfig) -> None:
 def barrier() -> None:
     """Wait until all processes are here."""
     if jax.process_count() > 1:
-        _client().wait_at_barrier(f"stylegen/barrier/{next(_numbers)}", FOREVER)
+        _client().wait_at_barrier(f"stylegen/barrier/{next(_message_numbers)}", FOREVER)
 
 
 def broadcast(value: Value) -> Value:
-    """What process 0 gives, anything that JSON keeps, in all processes; what the others give does not matter."""
+    """The value of process 0, anything that JSON keeps, in all processes; the others' values do not matter."""
     if jax.process_count() == 1:
         return value
-    key = f"stylegen/said/{next(_numbers)}"
+    key = f"stylegen/broadcast/{next(_message_numbers)}"
     if is_main():
         _client().key_value_set(key, json.dumps(value))
         return value
-    found: Value = json.loads(_client().blocking_key_value_get(key, FOREVER))
-    return found
+    received: Value = json.loads(_client().blocking_key_value_get(key, FOREVER))
+    return received
 
 
 @contextmanager
@@ -257,12 +257,13 @@ def check_shared(folder: Path, prefix: str) -> None:
 class _Watch:
     """Ends this process, with a sentence, when another one has failed or gives no sign of life.
 
-    In a thread, because the main one may be waiting in a sum over devices that will never come.
+    It runs in a thread of its own and does not use a collective, because a collective is exactly what the main thread
+    may be stuck in.
     """
 
     def __init__(self, timeout: float):
         self._timeout = timeout
-        self._topic = f"stylegen/watch/{next(_numbers)}"
+        self._topic = f"stylegen/watch/{next(_message_numbers)}"
         # Process 0 watches the others: the last sign of life of each, and when it came.
         self._last = {index: ("", time.monotonic()) for index in range(1, jax.process_count())}
         self._polled = time.monotonic()
@@ -301,15 +302,15 @@ class _Watch:
             try:
                 if not is_main():
                     _client().key_value_set(f"{self._topic}/alive/{jax.process_index()}", str(polls), True)
-                said = _client().key_value_dir_get(f"{self._topic}/failed/")
-                why = sorted(text for _, text in said) or (self._dead() if is_main() else [])
+                failures = _client().key_value_dir_get(f"{self._topic}/failed/")
+                why = sorted(text for _, text in failures) or (self._dead() if is_main() else [])
             except RuntimeError as error:
                 why = [f"Process 0 is gone ({str(error).splitlines()[0]}); see what it wrote last."]
             if why and not self._closed.is_set():
                 self._end(why[0])
 
     def _dead(self) -> list[str]:
-        """What there is to say of processes that give no sign of life."""
+        """The message about processes that give no sign of life, if any."""
         alive = {
             int(key.rpartition("/")[2]): sign for key, sign in _client().key_value_dir_get(f"{self._topic}/alive/")
         }

@@ -1,8 +1,7 @@
-"""Where arrays live: the mesh of devices, the one sharding rule, and what all processes decide together.
+"""Placement of arrays: the mesh of devices, the one sharding rule, and the vote to stop.
 
 The state is on every device, a batch is split along its first axis. Networks and losses know nothing of it: they are
-written for the whole batch, and the compiler inserts the sums over devices. How processes find each other is in
-``processes``.
+written for the whole batch, and the compiler inserts the collectives. ``processes`` makes processes find each other.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,12 +26,12 @@ def make_mesh(config: Config) -> Mesh:
     for device in jax.devices():
         by_process.setdefault(device.process_index, []).append(device)
     fewest, most = (f(map(len, by_process.values())) for f in (min, max))
-    each = config.run.devices or most
-    if each > fewest:
-        here = f"this machine has {fewest}" if len(by_process) == 1 else f"a process has {fewest}, another {most}"
+    per_process = config.run.devices or most
+    if per_process > fewest:
+        available = f"this machine has {fewest}" if len(by_process) == 1 else f"a process has {fewest}, another {most}"
         fix = "; set run.devices to the smaller number" if fewest < most else ""
-        raise ConfigError(f"run.devices = {config.run.devices}: {here} ({jax.devices()[0].platform}){fix}.")
-    devices = [device for index in sorted(by_process) for device in by_process[index][:each]]
+        raise ConfigError(f"run.devices = {config.run.devices}: {available} ({jax.devices()[0].platform}){fix}.")
+    devices = [device for index in sorted(by_process) for device in by_process[index][:per_process]]
     check_splits(config, len(devices), config.stage_resolutions)
     return Mesh(np.array(devices), ("data",))
 
@@ -72,7 +71,7 @@ def split_latents(mesh: Mesh) -> NamedSharding:
 
 
 def share(batch: np.ndarray) -> np.ndarray:
-    """This process's part of something that is as long as a batch, as the mesh splits it."""
+    """This process's part of an array as long as a batch, as the mesh splits it."""
     return np.split(batch, jax.process_count())[jax.process_index()]
 
 
@@ -120,15 +119,15 @@ class StopVote:
         self._pending: jax.Array | None = None
         self._alone = jax.process_count() == 1
         if not self._alone:
-            split, whole = split_batch(mesh), replicated(mesh)
+            split, copied = split_batch(mesh), replicated(mesh)
             self._ballots = [
                 jax.make_array_from_process_local_data(split, np.full(len(mesh.local_devices), vote, np.int32))
                 for vote in (0, 1)
             ]
-            self._count = jax.jit(jnp.max, in_shardings=split, out_shardings=whole).lower(self._ballots[0]).compile()
+            self._count = jax.jit(jnp.max, in_shardings=split, out_shardings=copied).lower(self._ballots[0]).compile()
 
     def __call__(self) -> bool:
-        """Vote, and say what came of the vote before; all processes call this once a step."""
+        """Vote, and return the result of the previous vote; all processes call this once a step."""
         if self._alone:
             return self._requested()
         before, self._pending = self._pending, self._count(self._ballots[self._requested()])

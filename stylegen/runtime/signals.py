@@ -1,4 +1,4 @@
-"""Signals that ask a program to stop: noted, so that it stops where it can go on from."""
+"""Signals that ask a program to stop: recorded, so that it stops where it can resume."""
 
 import signal
 import threading
@@ -11,8 +11,8 @@ from typing import Any
 def stop_requested() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set; a second Ctrl-C interrupts at once.
 
-    Python lets the main thread alone handle signals: in another one the event is never set. What handled the signals
-    before does so again afterwards.
+    Python lets the main thread alone handle signals: in another one the event is never set. The previous handlers are
+    restored at the end.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

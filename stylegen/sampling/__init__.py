@@ -1,4 +1,4 @@
-"""From seeds to pictures."""
+"""Sampling: from seeds to images."""
 
 from stylegen.sampling.batches import default_batch
 from stylegen.sampling.generate import (

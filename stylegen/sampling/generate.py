@@ -2,7 +2,7 @@
 
 Everything takes and returns numpy arrays. Work goes through the network in batches, so that memory stays bounded. With
 ``batch`` every one of them has that size, the last one padded: any number of images compiles once, and an image is the
-same to the bit whatever else is asked. Without it the size is ``default_batch``, and a few images have a smaller
+same to the bit whatever else is requested. Without it the size is ``default_batch``, and a few images have a smaller
 program of their own: one image costs about one image. Programs of different sizes round differently: on a CPU the
 shipped generator's images differ by 1.3e-6 at most, and 4 in 100,000 values of uint8 by one level.
 Truncation, mixing and paths: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 3 and appendix B.
@@ -30,7 +30,7 @@ MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
 
 
 class SamplingError(StylegenError):
-    """What was asked of a generator cannot be drawn; the message says what can."""
+    """A request to a generator cannot be met; the message says what can be drawn."""
 
 
 def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
@@ -163,10 +163,10 @@ def stream(
     mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float)
 
     def run(part: Batch) -> Array:
-        here = numbers[part.rows]
-        c = None if classes is None else one_hot(G, classes[part.rows], len(here))
-        ws = mapping(*part.padded(latents(here, G.z_dim), c))  # stays on the device
-        return synthesis(ws, *part.padded(np.asarray(here, np.uint32)))
+        batch_seeds = numbers[part.rows]
+        c = None if classes is None else one_hot(G, classes[part.rows], len(batch_seeds))
+        ws = mapping(*part.padded(latents(batch_seeds, G.z_dim), c))  # stays on the device
+        return synthesis(ws, *part.padded(np.asarray(batch_seeds, np.uint32)))
 
     return fetched(run, _parts(G, len(numbers), batch))
 
@@ -189,11 +189,11 @@ def mix(ws_rows: np.ndarray, ws_cols: np.ndarray, layers: Iterable[int]) -> np.n
     if ws_rows.ndim != 3 or ws_cols.ndim != 3 or ws_rows.shape[1:] != ws_cols.shape[1:]:
         raise SamplingError(f"styles to mix are {ws_rows.shape} and {ws_cols.shape}; both must be [N, num_ws, w_dim].")
     num_ws = ws_rows.shape[1]
-    chosen = sorted(set(layers))
-    if outside := [layer for layer in chosen if not 0 <= layer < num_ws]:
+    column_layers = sorted(set(layers))
+    if outside := [layer for layer in column_layers if not 0 <= layer < num_ws]:
         raise SamplingError(f"layer {outside[0]} does not exist: these styles have {num_ws}, 0 to {num_ws - 1}.")
     mixed = np.repeat(ws_rows[:, None], len(ws_cols), axis=1)
-    mixed[:, :, chosen] = ws_cols[None][:, :, chosen]
+    mixed[:, :, column_layers] = ws_cols[None][:, :, column_layers]
     return mixed
 
 
@@ -246,8 +246,9 @@ def walk(
 
     def run(part: Batch) -> Array:
         (points,) = part.padded(np.stack(list(itertools.islice(path, part.count))))
-        here = points if space == "w" else mapping(points, *([] if c is None else [np.repeat(c, part.size, axis=0)]))
-        return synthesis(here, np.full(part.size, numbers[0], np.uint32))
+        classes = [] if c is None else [np.repeat(c, part.size, axis=0)]
+        batch_ws = points if space == "w" else mapping(points, *classes)
+        return synthesis(batch_ws, np.full(part.size, numbers[0], np.uint32))
 
     return itertools.chain.from_iterable(fetched(run, _parts(G, total, batch)))
 
@@ -282,7 +283,7 @@ def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Arra
     if cutoff is not None and cutoff < 0:
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
     if G.fading:
-        G = dataclasses.replace(G, alpha=1.0)  # it is of no concern here, and so a stage has one such program
+        G = dataclasses.replace(G, alpha=1.0)  # the mapping network does not use it, so a stage has one such program
     return functools.partial(programs.map_latents, G, np.float32(psi), cutoff=cutoff)
 
 

@@ -1,1 +1,1 @@
-"""What a training step is made of, and what judges it; writes no file."""
+"""The parts of a training step, its schedule, and the doctor; writes no file."""

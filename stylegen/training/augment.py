@@ -1,12 +1,12 @@
-"""Augmentation of all that the discriminator sees, differentiable, and the controller of its strength.
+"""Differentiable augmentation of all images that the discriminator sees, and the controller of its strength.
 
 Adaptive discriminator augmentation (ADA: Karras et al. 2020, "Training Generative Adversarial Networks with Limited
-Data"). Reals and fakes alike are transformed at random, each transformation with the chance p, before the discriminator
-sees them: it cannot learn few photographs by heart, and the generator learns the pictures without the transformations
-as long as p is below about 0.8 (Sec. 2). Which transformations there are, their order and ranges are the paper's
-(appendix B); of its groups the image-space filters are left out, which gained nothing there (Sec. 3).
+Data"). Reals and fakes alike are transformed at random, each transformation with probability p, before the
+discriminator sees them: it cannot memorize a small data set, and the generator learns the images without the
+transformations as long as p is below about 0.8 (Sec. 2). The transformations, their order and their ranges are the
+paper's (appendix B), without its image-space filters, which gained nothing there (Sec. 3).
 
-All images are [N, r, r, C], around [-1, 1], with any C from 1 to 4 (the last of 2 or 4 is alpha, whose colour stays),
+All images are [N, r, r, C], around [-1, 1], with any C from 1 to 4 (the last of 2 or 4 is alpha, which stays as it is),
 and any r from 4. Lengths are relative to r, so that every stage of growing sees the same.
 """
 
@@ -35,7 +35,7 @@ CUTOUT = 0.5  # side of the square that is cut out, in sides
 _DRAWS = {"blit": 7, "geometric": 11, "color": 10, "noise": 2, "cutout": 3}
 
 # The low-pass pair of the biorthogonal wavelets CDF 9/7 (Cohen, Daubechies and Feauveau 1992; those of JPEG 2000), from
-# the middle outwards. Up with one and down with the other is exactly the image, and both are symmetric.
+# the middle outward. Up with one and down with the other is exactly the image, and both are symmetric.
 _UP = (1.115087052456994, 0.591271763114247, -0.057543526228500, -0.091271763114247)
 _DOWN = (0.602949018236358, 0.266864118442872, -0.078223266528988, -0.016864118442875, 0.026748757410810)
 
@@ -50,7 +50,7 @@ class Draws(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Controller:
-    """What adaptive strength remembers from step to step; float32 scalars."""
+    """The state of adaptive strength; float32 scalars."""
 
     p: Array  # chance of each transformation
     signs: Array  # sum over images of sign(D(real)) since p was last adjusted
@@ -67,9 +67,9 @@ def init_controller(config: AugmentConfig) -> Controller | None:
 def strength(controller: Controller | None, nimg: Array, config: AugmentConfig) -> Array | None:
     """p of the step at nimg images, a float32 scalar; None where nothing is augmented.
 
-    A fixed strength too rises from 0, at the speed of an adaptive one at its fastest. Strong from the first image, it
-    lets a generator begin with rooms upside down, which are as good as others while the discriminator is new, and keep
-    to them (docs/architecture.md has what was seen).
+    A fixed strength rises from 0 as well, at the greatest speed of an adaptive one. Strong from the first image, it
+    would let a generator begin with rooms upside down, which are as good as others while the discriminator is new, and
+    keep drawing them (observed: docs/architecture.md).
     """
     if controller is not None:
         return controller.p
@@ -80,8 +80,8 @@ def strength(controller: Controller | None, nimg: Array, config: AugmentConfig) 
 def adjust(controller: Controller, mean_sign: Array, n: int, config: AugmentConfig) -> Controller:
     """Take in a step of n images; every ``interval`` steps move p by the sign of r_t - target (Sec. 2.2).
 
-    r_t is the mean of sign(D(real)) since p was last moved: 0 where the discriminator cannot tell, 1 where it knows all
-    reals by heart. The size of a move is what brings p from 0 to 1 in ``speed_kimg``. The paper bounds p from below
+    r_t is the mean of sign(D(real)) since p was last moved: 0 where the discriminator is at chance level, 1 where it
+    has memorized all reals. The size of a move brings p from 0 to 1 in ``speed_kimg``. The paper bounds p from below
     only; ``max_p`` keeps it where nothing leaks.
 
     Args:
@@ -98,11 +98,11 @@ def adjust(controller: Controller, mean_sign: Array, n: int, config: AugmentConf
 
 
 def draw(key: Array, shape: tuple[int, ...], config: AugmentConfig) -> Draws:
-    """What ``transform`` needs for images of a shape [..., N, r, r, C]: one array of random numbers for everything.
+    """The randomness of ``transform`` for images of a shape [..., N, r, r, C].
 
-    A second one for the noise, where that is on.
+    One array of random numbers serves everything; the noise, where it is on, has a second one.
     """
-    # Not 0, of which the normal distribution's quantile is infinite; for p = 0 none is below p.
+    # Above 0: the normal distribution's quantile of 0 is infinite. For p = 0 no number is below p.
     low, total = 2.0**-24, sum(_DRAWS.values())
     uniform_key, noise_key = random.split(key) if config.noise else (key, None)
     uniform = random.uniform(uniform_key, (*shape[:-3], total), minval=low)
@@ -146,7 +146,7 @@ def _augmented_bytes(images: Array, p: Array, key: Array, config: AugmentConfig)
 
 
 def sheet(images: np.ndarray, config: AugmentConfig) -> np.ndarray:
-    """Uint8 images [N, r, r, C] as a discriminator may see them at the run's greatest strength: to be looked at."""
+    """Uint8 images [N, r, r, C] augmented at the run's greatest strength, to look at."""
     p = jnp.float32(config.p if config.mode == "fixed" else config.max_p)
     return np.asarray(_augmented_bytes(images, p, random.key(0), config))
 
@@ -190,17 +190,17 @@ def geometric_matrices(uniform: Array, p: Array | float, r: int) -> list[Array]:
 
 
 def warp(images: Array, inverse: Array) -> Array:
-    """Resample images once, by one affine map each; where a map is the identity, the image is exactly what it was.
+    """Resample images once, by one affine map each; where a map is the identity, the image is exactly unchanged.
 
-    Properly antialiased, as in the paper: to twice the resolution with a wavelet's low-pass, bilinear there, and down
-    again with the low-pass that belongs to it. The pair is CDF 9/7 instead of the paper's sym6: being symmetric, it
-    also gives flips, quarter turns and whole translations exactly, up to rounding, so that pixel blits need no pass of
-    their own. What lies outside is the image reflected at the middle of its border pixels, however far: since the
+    Resampling is antialiased as in the paper: to twice the resolution with a wavelet's low-pass, bilinear there, and
+    down again with the low-pass that belongs to it. The pair is CDF 9/7 instead of the paper's sym6: it is symmetric,
+    so it also gives flips, quarter turns and whole translations exactly, up to rounding, and pixel blits need no pass
+    of their own. Outside its borders the image is reflected at the middle of its border pixels, however far: since the
     reflected image's low-pass is the reflected low-pass, positions are reflected, and nothing is padded.
 
     Args:
         images: [N, r, r, C].
-        inverse: [N, 3, 3], float32, from output to input positions (x, y, 1): in pixels from the centre, y down.
+        inverse: [N, 3, 3], float32, from output to input positions (x, y, 1): in pixels from the center, y down.
     """
     r, dtype = images.shape[1], images.dtype
     fine = images
@@ -222,22 +222,22 @@ def warp(images: Array, inverse: Array) -> Array:
 
 
 def _reflected(position: Array, r: int) -> Array:
-    """Where in [0, r - 1] a pixel position lies after reflections at 0 and r - 1."""
+    """A pixel position after reflections at 0 and r - 1, in [0, r - 1]."""
     return (r - 1) - jnp.abs(jnp.mod(position, 2 * (r - 1)) - (r - 1))
 
 
 def _upsampled(x: Array, axis: int) -> Array:
-    """Twice as many samples along an axis; 2i is where i was. The last, beyond the border, is reflected too."""
+    """Twice as many samples along an axis; sample i becomes 2i. The last, beyond the border, is reflected too."""
     size = x.shape[axis]
     padded = jnp.pad(x, [(1, 2) if a == axis else (0, 0) for a in range(x.ndim)], mode="reflect")
-    before, here, after, second = (lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(4))
-    whole = here * _UP[0] + (before + after) * _UP[2]
-    half = (here + after) * _UP[1] + (before + second) * _UP[3]
-    return jnp.stack([whole, half], axis=axis + 1).reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    before, center, after, second = (lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(4))
+    even = center * _UP[0] + (before + after) * _UP[2]
+    odd = (center + after) * _UP[1] + (before + second) * _UP[3]
+    return jnp.stack([even, odd], axis=axis + 1).reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
 
 
 def _downsampled(x: Array, axis: int) -> Array:
-    """Half as many samples along an axis, the first and last few being used up by the low-pass."""
+    """Half as many samples along an axis; the low-pass uses up the first and last few."""
     reach = len(_DOWN) - 1
     size = (x.shape[axis] - 2 * reach + 1) // 2
 
@@ -255,13 +255,13 @@ def _bilinear(image: Array, y: Array, x: Array) -> Array:
     numbers = lax.GatherDimensionNumbers(offset_dims=(2, 3, 4), collapsed_slice_dims=(), start_index_map=(0, 1))
     sizes = (2, 2, image.shape[-1])
     squares = lax.gather(image, corners, numbers, sizes, mode="promise_in_bounds")
-    down, right = ((v - whole).astype(image.dtype)[..., None] for v, whole in ((y, top), (x, left)))
+    down, right = ((v - corner).astype(image.dtype)[..., None] for v, corner in ((y, top), (x, left)))
     rows = ops.lerp(squares[:, :, 0], squares[:, :, 1], down[..., None])
     return ops.lerp(rows[:, :, 0], rows[:, :, 1], right)
 
 
 def color_matrix(uniform: Array, p: Array | float) -> Array:
-    """Colour transformations (appendix B): brightness, contrast, luma flip, hue, saturation.
+    """Color transformations (appendix B): brightness, contrast, luma flip, hue, saturation.
 
     Returns:
         [N, 4, 4], float32: of (red, green, blue, 1), in the order of application.
@@ -269,8 +269,8 @@ def color_matrix(uniform: Array, p: Array | float) -> Array:
     shift_on, shift, contrast_on, contrast, flip_on, flip, hue_on, hue, saturation_on, saturation = jnp.moveaxis(
         uniform, -1, 0
     )
-    grey = np.full((3, 3), 1 / 3, np.float32)  # projection on the luma axis (1, 1, 1)/sqrt(3)
-    chroma = np.eye(3, dtype=np.float32) - grey
+    gray = np.full((3, 3), 1 / 3, np.float32)  # projection on the luma axis (1, 1, 1)/sqrt(3)
+    chroma = np.eye(3, dtype=np.float32) - gray
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / math.sqrt(3)  # product with that axis
     b, c = _normal(shift) * BRIGHTNESS, jnp.exp2(_normal(contrast) * CONTRAST_OCTAVES)
     sign, angle = jnp.where(flip < 0.5, 1.0, -1.0), (hue * 2 - 1) * math.pi
@@ -279,28 +279,28 @@ def color_matrix(uniform: Array, p: Array | float) -> Array:
     matrices = [
         _with_chance(shift_on, p, _color(jnp.broadcast_to(np.eye(3, dtype=np.float32), (len(b), 3, 3)), b)),
         _with_chance(contrast_on, p, _color(np.eye(3, dtype=np.float32) * c)),
-        _with_chance(flip_on, p, _color(sign * grey + chroma)),
-        _with_chance(hue_on, p, _color(grey + chroma * cosine + cross * sine)),
-        _with_chance(saturation_on, p, _color(grey + chroma * s)),
+        _with_chance(flip_on, p, _color(sign * gray + chroma)),
+        _with_chance(hue_on, p, _color(gray + chroma * cosine + cross * sine)),
+        _with_chance(saturation_on, p, _color(gray + chroma * s)),
     ]
     return _compose(matrices[::-1])
 
 
 def recolor(images: Array, matrix: Array) -> Array:
-    """Images [N, r, r, C] with the colours that [N, 4, 4] makes of theirs.
+    """Images [N, r, r, C] with their colors mapped by [N, 4, 4].
 
-    One channel (or the first of two) is taken as red, green and blue alike, and becomes their mean; alpha stays.
+    One channel (or the first of two) counts as red, green and blue alike, and becomes their mean; alpha stays.
     """
     channels = images.shape[-1]
     if channels < 3:
         linear, shift = (jnp.mean(v, axis=1) for v in (jnp.sum(matrix[:, :3, :3], axis=2), matrix[:, :3, 3]))
         colors = images[..., :1] * linear[:, None, None, None] + shift[:, None, None, None]
     else:
-        # Not a product of matrices: that of such small ones is slow, and inexact on some devices.
+        # Not a product of matrices: products of such small ones are slow, and inexact on some devices.
         columns = [images[..., i : i + 1] * matrix[:, None, None, :3, i] for i in range(3)]
         colors = sum(columns, matrix[:, None, None, :3, 3])
-    kept = images[..., 1:] if channels < 3 else images[..., 3:]
-    return jnp.concatenate([colors.astype(images.dtype), kept], axis=-1)
+    unchanged = images[..., 1:] if channels < 3 else images[..., 3:]
+    return jnp.concatenate([colors.astype(images.dtype), unchanged], axis=-1)
 
 
 def _noise_sigma(uniform: Array, p: Array | float) -> Array:
@@ -310,7 +310,7 @@ def _noise_sigma(uniform: Array, p: Array | float) -> Array:
 
 
 def cut_out(images: Array, uniform: Array, p: Array | float) -> Array:
-    """With chance p zeros in a square of half the side, anywhere (appendix B)."""
+    """Zeros in a square of half the side, anywhere, with chance p (appendix B)."""
     on, x, y = jnp.moveaxis(uniform, -1, 0)
     r = images.shape[1]
     place = (jnp.arange(r) + 0.5) / r
@@ -356,7 +356,7 @@ def _translation(x: Array, y: Array) -> Array:
 
 
 def _color(linear: Array | np.ndarray, shift: Array | float = 0.0) -> Array:
-    """[N, 3, 3] and [N, 1, 1], the same for all colours, as [N, 4, 4]."""
+    """[N, 3, 3] and [N, 1, 1], the same for all colors, as [N, 4, 4]."""
     n = linear.shape[0]
     top = jnp.concatenate([linear, jnp.broadcast_to(jnp.asarray(shift, jnp.float32), (n, 3, 1))], axis=2)
     return jnp.concatenate([top, jnp.broadcast_to(jnp.array([0.0, 0, 0, 1]), (n, 1, 4))], axis=1)

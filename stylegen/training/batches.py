@@ -30,7 +30,7 @@ class Batches:
     def begin(self, stage: Stage, nimg: int, seed: int) -> None:
         """Read for a stage, from image number ``nimg`` of the run on, in the order that the seed gives.
 
-        The original's minibatch-std groups are neighbours: in the whole batch, whatever the number of processes.
+        The original's minibatch-std groups are neighbors in the whole batch, whatever the number of processes.
         """
         self.close()
         order = ops.minibatch_std_order(stage.batch_size, self._config.discriminator.mbstd_group_size)

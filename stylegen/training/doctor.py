@@ -1,7 +1,7 @@
-"""The training doctor: what the numbers of a run say of its health, and what to try.
+"""The training doctor: it judges the health of a run by a few numbers, and advises.
 
-Once a tick, ``vitals`` makes a few telling numbers of what training measures anyway, and ``Doctor.look`` says in a
-sentence which of them have left their healthy range for several ticks, once until they are back.
+Once a tick, ``vitals`` computes a few numbers from the scalars that training measures anyway. ``Doctor.look`` reports
+in a sentence which of them have left their healthy range for several ticks, once until they are back.
 """
 
 import math
@@ -21,7 +21,7 @@ from stylegen.runtime import compilation
 from stylegen.training.state import TrainState
 
 PATIENCE = 3  # ticks in a row that make a finding, or end one: a single tick may be noise, or the start of a fade
-DEAD = 0.01  # standard deviation below which a style is dead, where the normalised features that it scales have 1
+DEAD = 0.01  # standard deviation below which a style is dead, where the normalized features that it scales have 1
 
 Line = dict[str, float]  # the scalars of a tick, by log key
 Weights = dict[str, Any]  # arrays by path
@@ -31,23 +31,23 @@ def vitals(means: Line, config: Config, state: TrainState, w: np.ndarray, resolu
     """The doctor's numbers at a tick, by log key.
 
     Args:
-        means: of what the steps since the last tick measured.
+        means: of the metrics of the steps since the last tick.
         config: of the run.
         state: at the tick, on this process's device or on the host.
         w: styles of the moving average, [n, w_dim].
         resolution: of the stage: blocks beyond it are not counted.
     """
     distance, dead = of_weights(state.g, state.g_ema, w, resolution)
-    found = {"Doctor/ema_distance": distance, "Doctor/dead_styles": dead}
+    numbers = {"Doctor/ema_distance": distance, "Doctor/dead_styles": dead}
     if "Loss/signs/real" in means:
-        found["Doctor/r_t"] = means["Loss/signs/real"]
+        numbers["Doctor/r_t"] = means["Loss/signs/real"]
     if "Loss/scores/real" in means:
-        found["Doctor/score_gap"] = means["Loss/scores/real"] - means["Loss/scores/fake"]
+        numbers["Doctor/score_gap"] = means["Loss/scores/real"] - means["Loss/scores/fake"]
     if config.loss.name != "wgan_gp" and config.loss.r1_gamma == 0:
-        found["Doctor/r1_size"] = 0.0
+        numbers["Doctor/r1_size"] = 0.0
     elif "Loss/r1_penalty" in means:
-        found["Doctor/r1_size"] = config.loss.r1_gamma / 2 * means["Loss/r1_penalty"]
-    return found
+        numbers["Doctor/r1_size"] = config.loss.r1_gamma / 2 * means["Loss/r1_penalty"]
+    return numbers
 
 
 def of_weights(g: Params, g_ema: Params, w: np.ndarray, resolution: int) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def _of_weights(g: Weights, g_ema: Weights, w: Array) -> tuple[Array, Array]:
 
 
 def ema_distance(g: Params, g_ema: Params, resolution: int) -> float:
-    """How far the generator is from its average: |g - g_ema| / |g_ema| of each weight array in use, averaged.
+    """Distance of the generator from its average: |g - g_ema| / |g_ema| of each weight array in use, averaged.
 
     By array, because their sizes differ by a hundred: the mapping network's weights are stored that much larger.
     """
@@ -87,8 +87,8 @@ def _ema_distance(g: Weights, g_ema: Weights, xp: Any) -> Any:
 def dead_styles(g_ema: Params, w: np.ndarray, resolution: int) -> float:
     """Share of the channels in use whose style does not depend on w [n, w_dim].
 
-    AdaIN gives each channel of a layer, which it has normalised to a standard deviation of 1, a scale and a shift, both
-    affine in w. A channel is dead if neither varies over w by more than ``DEAD``: it looks the same in all pictures.
+    AdaIN normalizes each channel of a layer to a standard deviation of 1, then gives it a scale and a shift, both
+    affine in w. A channel is dead if neither varies over w by more than ``DEAD``: it looks the same in all images.
     """
     return float(_dead_styles(_on_host(_weights(g_ema, resolution)), w, np))
 
@@ -120,7 +120,7 @@ def _weights(params: Params, resolution: int) -> Weights:
 
 @dataclass(frozen=True)
 class Patient:
-    """What a judgement goes by."""
+    """The facts that a finding is based on."""
 
     line: Line  # scalars of the present tick
     past: Sequence[Line]  # of the ticks before
@@ -135,7 +135,7 @@ class Patient:
 # Ranges. Except for r_t they are measured, 2026-11-22: in broken and healthy toy runs (studies/doctor.py), and in
 # healthy runs of the quickstart (32 pixels, r1_gamma 1.5) and of photographs of bedrooms (64 pixels, r1_gamma 10).
 R_T = 0.9  # 0 is no overfitting, 1 complete; ADA holds it at 0.6 (Karras et al. 2020, limited data, Sec. 3)
-EPOCHS = 50.0  # a healthy toy run has r_t up to 0.8 in its first kimg, long before it knows an image by heart
+EPOCHS = 50.0  # a healthy toy run has r_t up to 0.8 in its first kimg, long before it memorizes an image
 # Growth of the gap from its least, in one stage (Sec. 2 there, Fig. 1), which with 16 images is 2.7 to 7.2, and in the
 # quickstart 1.1. In healthy runs whose gap dips in their first kimg it is up to 7.1 too; their r_t is 0.52 at most
 # after the first kimg.
@@ -173,8 +173,8 @@ def _overfitting(p: Patient) -> str | None:
     drifts = f", real and fake scores drift apart, {drift:.1f} times as far as before" if apart else ""
     more = "a smaller augment.speed_kimg" if adapts else "augment.mode ada"
     return (
-        f"r_t is {r_t:.2f}{drifts}, and each image was shown {p.epochs:.0f} times: the discriminator learns them by "
-        f"heart. Try more images, data.mirror, {more}, a larger loss.r1_gamma, a smaller "
+        f"r_t is {r_t:.2f}{drifts}, and each image was shown {p.epochs:.0f} times: the discriminator memorizes them. "
+        f"Try more images, data.mirror, {more}, a larger loss.r1_gamma, a smaller "
         "discriminator.channel_max, or stop earlier (schedule.total_kimg)."
     )
 
@@ -185,7 +185,7 @@ def _share(p: Patient) -> float:
 
 
 def _r1_holds(p: Patient) -> bool:
-    """Whether R1 keeps the discriminator from telling; where next to nothing is left of either, that is not known."""
+    """Whether R1 keeps the discriminator at chance level; unknown where loss and gap are both close to 0."""
     return _share(p) > R1_HIGH and p.get("r1_size") > R1_MATTERS
 
 
@@ -217,9 +217,9 @@ def _discriminator(p: Patient) -> str | None:
     p_max = {"ada": "augment.max_p", "fixed": "augment.p"}.get(p.config.augment.mode)
     augmented = f", or weaker augmentation ({p_max}, a larger augment.speed_kimg)" if p_max else ""
     return (
-        f"real and fake scores are {gap:.2g} apart: the discriminator cannot tell, and the generator learns nothing. "
-        "Unless the pictures are perfect, try a smaller optimizer.learning_rate, a larger discriminator.channel_max, a "
-        f"smaller loss.r1_gamma (now {gamma:g}){augmented}."
+        f"real and fake scores are {gap:.2g} apart: the discriminator is at chance level, and the generator learns "
+        "nothing. Unless the samples are perfect, try a smaller optimizer.learning_rate, a larger "
+        f"discriminator.channel_max, a smaller loss.r1_gamma (now {gamma:g}){augmented}."
     )
 
 
@@ -238,7 +238,7 @@ def _collapse(p: Patient) -> str | None:
     if not share > DEAD_SHARE:
         return None
     return (
-        f"{share:.0%} of the channels have a style that is the same for all w: pictures are becoming one and the same. "
+        f"{share:.0%} of the channels have a style that is the same for all w: all samples become the same image. "
         "Go back to an earlier checkpoint (run.init_from, run.keep_every_kimg), and try a smaller "
         "optimizer.learning_rate or a larger loss.r1_gamma."
     )
@@ -256,7 +256,7 @@ def _gradients(p: Patient) -> str | None:
     return None
 
 
-# By name, in the order in which they are said. A comparison with what was not measured is false: no finding.
+# By name, in the order in which they are reported. A comparison with a number that was not measured is false.
 FINDINGS: dict[str, Callable[[Patient], str | None]] = {
     "overfitting": _overfitting,
     "R1 too weak": _r1_weak,
@@ -269,7 +269,7 @@ FINDINGS: dict[str, Callable[[Patient], str | None]] = {
 
 
 class Doctor:
-    """Says what is wrong, once until it is right again; a resumed run knows what has been said."""
+    """Reports each finding once, until it is over; a resumed run knows the findings reported before."""
 
     def __init__(self, config: Config, num_images: int, lines: Sequence[Line]):
         """Begin where a run stands.
@@ -280,14 +280,14 @@ class Doctor:
             lines: scalars of the ticks so far, oldest first.
         """
         self._config, self._num_images = config, num_images
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._streaks = dict.fromkeys(FINDINGS, 0)  # ticks with the finding, or, negative, without it
         self._past: list[Line] = []
         for line in lines:
             self.look(line)
 
     def look(self, line: Line) -> list[str]:
-        """What there is to say at a tick, given its scalars."""
+        """The sentences to report at a tick, given its scalars."""
         epochs = line["Progress/kimg"] * 1000 / self._num_images
         patient = Patient(line, tuple(self._past), self._config, epochs)
         self._past.append(line)
@@ -295,10 +295,10 @@ class Doctor:
         for name, judge in FINDINGS.items():
             sentence, streak = judge(patient), self._streaks[name]
             self._streaks[name] = max(streak, 0) + 1 if sentence else min(streak, 0) - 1
-            if sentence and self._streaks[name] >= PATIENCE and name not in self._said:
-                self._said.add(name)
+            if sentence and self._streaks[name] >= PATIENCE and name not in self._reported:
+                self._reported.add(name)
                 sentences.append(f"{name}: {sentence}")
-            elif self._streaks[name] <= -PATIENCE and name in self._said:
-                self._said.remove(name)
+            elif self._streaks[name] <= -PATIENCE and name in self._reported:
+                self._reported.remove(name)
                 sentences.append(f"{name}: over.")
         return sentences

@@ -45,7 +45,7 @@ def relativistic_generator(real_scores: Array, fake_scores: Array) -> Array:
 
 
 def relativistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
-    """softplus(-(D(x) - D(G(z)))): the other side of ``relativistic_generator``."""
+    """softplus(-(D(x) - D(G(z)))): the counterpart of ``relativistic_generator``."""
     return jax.nn.softplus(fake_scores - real_scores)
 
 
@@ -84,32 +84,17 @@ def scores_and_squared_gradient(score: Score, images: Array) -> tuple[Array, Arr
     return scores, jnp.sum(jnp.square(gradient), axis=(1, 2, 3))
 
 
-def squared_gradient(score: Score, images: Array) -> Array:
-    """The second result of ``scores_and_squared_gradient`` alone, [N]."""
-    return scores_and_squared_gradient(score, images)[1]
-
-
 def scores_and_penalty(score: Score, images: Array, full_resolution: int) -> tuple[Array, Array]:
-    """Scores [N] and the squared gradient as seen at full resolution [N], from one pass; see ``r1_penalty``."""
+    """Scores [N] and R1 or R2 [N], from one pass: the squared gradient as seen at full resolution.
+
+    It is R1 on reals and R2 on fakes (Mescheder et al. 2018, Eq. 9 and 10). The loss adds gamma/2 times it. The fakes
+    are constants: no gradient goes into the generator.
+
+    The original feeds images upsampled to full resolution, where a gradient g at the stage's resolution is spread over
+    f^2 pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2.
+    """
     scores, squared = scores_and_squared_gradient(score, images)
     return scores, squared * (images.shape[1] / full_resolution) ** 2
-
-
-def r1_penalty(score: Score, reals: Array, full_resolution: int) -> Array:
-    """R1: the squared gradient on real images (Mescheder et al. 2018, Eq. 9), as seen at full resolution, [N].
-
-    The original feeds reals upsampled to full resolution, where a gradient g at the stage's resolution is spread over
-    f^2 pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2. The loss adds gamma/2 times this.
-    """
-    return scores_and_penalty(score, reals, full_resolution)[1]
-
-
-def r2_penalty(score: Score, fakes: Array, full_resolution: int) -> Array:
-    """R2: what ``r1_penalty`` is, on fakes (Mescheder et al. 2018, Eq. 10), with the same rescaling, [N].
-
-    The fakes are given: no gradient goes into the generator.
-    """
-    return r1_penalty(score, fakes, full_resolution)
 
 
 def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_resolution: int) -> Array:
@@ -120,23 +105,23 @@ def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_
         reals: [N, r, r, C].
         fakes: [N, r, r, C].
         mix: uniform in [0, 1], [N]; the weight of the fakes.
-        full_resolution: at which the norm is taken; see ``r1_penalty``.
+        full_resolution: at which the norm is taken; see ``scores_and_penalty``.
     """
     blend = reals + (fakes - reals) * mix[:, None, None, None]
-    squared = squared_gradient(score, blend) * (reals.shape[1] / full_resolution) ** 2
+    _, squared = scores_and_penalty(score, blend, full_resolution)
     # Where the gradient is exactly zero the root has no derivative; the tiny constant changes no other value.
     return jnp.square(jnp.sqrt(squared + 1e-20) - 1)
 
 
 def path_lengths(draw: Callable[[Array], Array], ws: Array, noise: Array) -> Array:
-    """How far a picture moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
+    """How far an image moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
 
-    Of a whole picture's styles the squares are summed over the size of a style and averaged over the layers.
+    The squares of an image's styles are summed over the size of a style and averaged over the layers.
 
     Args:
         draw: styles [N, layers, w_dim] to images [N, r, r, C], one by one.
         ws: [N, layers, w_dim].
-        noise: y [N, r, r, C], normal with deviation 1/r, so that lengths do not depend on the resolution.
+        noise: y [N, r, r, C], normal with std 1/r, so that lengths do not depend on the resolution.
     """
     gradient = jax.grad(lambda ws: jnp.sum(draw(ws) * noise))(ws)
     return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1))

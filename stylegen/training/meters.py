@@ -1,4 +1,4 @@
-"""What training measures between ticks: means of its scalars, and its speed."""
+"""Measurements between ticks: means of the scalars of training, and its speed."""
 
 import time
 from collections import defaultdict
@@ -52,7 +52,7 @@ class Means:
 
 
 class Clock:
-    """Speed since the last tick, without compiling and pictures, and time since the start."""
+    """Speed since the last tick, without compiling and drawing samples, and time since the start."""
 
     def __init__(self, nimg: int) -> None:
         self._begin = time.monotonic()

@@ -1,7 +1,8 @@
-"""What a training step costs on devices that are not there: compiled for them, and read from the compiled program.
+"""The cost of a training step on devices that this machine does not have, read from the program compiled for them.
 
-XLA's compilers for GPUs and TPUs need no device. They say which kernels would run, what these read and write, how much
-memory the step takes and what the devices exchange. They do not say how fast it is: the least time is a bound.
+XLA's compilers for GPUs and TPUs need no device. Their programs show which kernels would run, how many bytes these read
+and write, how much memory the step takes and how much the devices exchange. They do not show the speed: the least time
+is a bound.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from stylegen.training.state import abstract_state
 from stylegen.training.step import StepConfig, jit_step, train_step
 
 GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
-# Machine code is not wanted, only the program.
+# Only the program is read, so its machine code need not be fast.
 CHEAP: dict[str, dict[str, str | bool]] = {
     "gpu": {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 }
@@ -38,7 +39,7 @@ CHEAP: dict[str, dict[str, str | bool]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A compiled step, as its compiler accounts for it; all numbers are one device's."""
+    """A compiled step by its compiler's account; all numbers are one device's."""
 
     name: str  # train, or a regularization step
     target: Target
@@ -76,7 +77,7 @@ class Plan:
 
     @property
     def exchange_seconds(self) -> float:
-        """What sums in a ring take at the links' rate, 2 (N - 1)/N times their bytes: an estimate."""
+        """Estimated time of all-reduces in a ring at the links' rate: 2 (N - 1)/N times their bytes."""
         n = self.target.count
         return 2 * (n - 1) / n * self.exchanged / self.target.chip.link
 
@@ -132,39 +133,41 @@ def make_plan(
     mesh = Mesh(np.array(target.devices()), ("data",))
     begin = time.monotonic()
     with tracing_for(target.platform):
-        lowered, ours = _lower(config, resolution, batch, mesh, name), compiler_options() or {}
+        lowered, platform_options = _lower(config, resolution, batch, mesh, name), compiler_options() or {}
     traced = time.monotonic()
-    compiled = lowered.compile(compiler_options={**ours, **CHEAP.get(target.platform, {}), **(options or {})})
+    compiled = lowered.compile(
+        compiler_options={**platform_options, **CHEAP.get(target.platform, {}), **(options or {})}
+    )
     ended = time.monotonic()
     text, memory = compiled.as_text(), compiled.memory_analysis()
     assert text is not None and memory is not None
-    chip, run = target.chip, hlo.kernels(text)
+    chip, kernels = target.chip, hlo.kernels(text)
     rate = target.rate(config.compute_dtype, config.precision)
     if target.platform == "gpu":
-        flop, moved = sum(kernel.flop for kernel in run), float(sum(kernel.bytes for kernel in run))
-        seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in run)
+        flop, moved_bytes = sum(kernel.flop for kernel in kernels), float(sum(kernel.bytes for kernel in kernels))
+        seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in kernels)
     else:
         cost = compiled.cost_analysis() or {}
-        flop, moved = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
-        seconds = max(flop / rate, moved / chip.bandwidth)
+        flop, moved_bytes = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
+        seconds = max(flop / rate, moved_bytes / chip.bandwidth)
     return Plan(
         name=name,
         target=target,
         resolution=resolution,
         batch=batch,
-        kernels=len(run),
-        convolutions=sum(kernel.is_convolution for kernel in run) or text.count(" convolution("),
+        kernels=len(kernels),
+        convolutions=sum(kernel.is_convolution for kernel in kernels) or text.count(" convolution("),
         odd_convolutions=hlo.odd_convolutions(text),
         flop=flop,
-        bytes=moved,
+        bytes=moved_bytes,
         seconds=seconds,
-        convolution_seconds=sum(k.seconds(chip.bandwidth, rate) for k in run if k.is_convolution),
+        convolution_seconds=sum(k.seconds(chip.bandwidth, rate) for k in kernels if k.is_convolution),
         arguments=memory.argument_size_in_bytes,
         temporary=memory.temp_size_in_bytes,
         collectives=hlo.collectives(text),
         trace_s=traced - begin,
         compile_s=ended - traced,
-        places=hlo.totals(run, text, chip.bandwidth, rate) if target.platform == "gpu" else {},
+        places=hlo.totals(kernels, text, chip.bandwidth, rate) if target.platform == "gpu" else {},
         text=text,
     )
 
@@ -185,7 +188,7 @@ def with_batch(config: Config, resolution: int, batch: int) -> Config:
 
 
 def describe(config: Config, target: Target, resolution: int | None = None, log: Callable[[str], None] = print) -> str:
-    """What a stage costs on a target, as text: does it fit, the batch that would, the least time, what is exchanged.
+    """A stage's cost on a target as text: whether it fits, the batch that would, the least time, the bytes exchanged.
 
     Args:
         config: of the run.
@@ -220,7 +223,7 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
 
 
 def _refusal(error: jax.errors.JaxRuntimeError) -> str:
-    """A TPU's compiler refuses what does not fit: its first line. Another error is raised again."""
+    """The first line of a TPU compiler's error that a program does not fit; any other error is raised again."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error
     return f"XLA: {str(error).splitlines()[0][:300]}"
@@ -233,13 +236,13 @@ def _logged(config: Config, resolution: int, batch: int, target: Target, name: s
     return plan
 
 
-def largest_batch(one: Plan, other: Plan, unit: int) -> int | None:
+def largest_batch(first: Plan, second: Plan, unit: int) -> int | None:
     """The largest multiple of ``unit`` images whose step fits, by the memory of two batches; None is no bound."""
-    image = (other.memory - one.memory) / (other.batch - one.batch)
-    fixed = one.memory - image * one.batch
-    if image <= 0 or not math.isfinite(one.usable):
+    image = (second.memory - first.memory) / (second.batch - first.batch)
+    fixed = first.memory - image * first.batch
+    if image <= 0 or not math.isfinite(first.usable):
         return None
-    return max(int((one.usable - fixed) / image / unit), 0) * unit
+    return max(int((first.usable - fixed) / image / unit), 0) * unit
 
 
 def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], second: Plan | None, unit: int) -> str:

@@ -1,4 +1,4 @@
-"""The compiled steps of a run, stage by stage: compiled when a stage begins, or before that in the background."""
+"""The compiled steps of a run, stage by stage: compiled when a stage begins, or earlier in the background."""
 
 import functools
 import time
@@ -75,7 +75,7 @@ class StagePrograms:
                 self._compiled.start((name, stage.resolution, stage.batch_size))
 
     def start_next(self, stage: Stage, nimg: int, rehearse: Callable[[int], None] | None) -> None:
-        """Begin to compile what follows a stage, and run it once on zeros, in the background.
+        """Begin to compile the next stage and run it once on zeros, in the background.
 
         Args:
             stage: the present one.
@@ -110,7 +110,7 @@ class StagePrograms:
         return self._compiled.idle()
 
     def trouble(self) -> list[str]:
-        """What went wrong in the background; each is said once."""
+        """Errors of background work; each is reported once."""
         return self._compiled.trouble()
 
     def running(self) -> bool:

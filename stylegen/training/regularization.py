@@ -47,12 +47,12 @@ KEY = 0x504C  # folded into the step's key, which the other steps split into a f
 
 def regularization_steps(config: Config) -> dict[str, tuple[Callable[..., Any], int]]:
     """The steps that follow some training steps: by name, the function and every how many steps it is due."""
-    found: dict[str, tuple[Callable[..., Any], int]] = {}
+    steps: dict[str, tuple[Callable[..., Any], int]] = {}
     if regularizes_lazily(config):
-        found["regularize"] = regularize_step, config.loss.r1_interval
+        steps["regularize"] = regularize_step, config.loss.r1_interval
     if config.loss.pl_weight > 0:
-        found["path_length"] = path_length_step, config.loss.pl_interval
-    return found
+        steps["path_length"] = path_length_step, config.loss.pl_interval
+    return steps
 
 
 def path_length_loss(
@@ -126,8 +126,8 @@ def lazy_r1_loss(
     """
     config = static.config
     score = functools.partial(static.networks.discriminator(d), c=c, alpha=alpha)
-    _, sizes = scores_and_penalties(score, images, augmentations, losses.penalties(config.loss), config)
-    means = {f"Loss/{name}_penalty": jnp.mean(size) for name, size in sizes.items()}
+    _, penalties = scores_and_penalties(score, images, augmentations, losses.penalties(config.loss), config)
+    means = {f"Loss/{name}_penalty": jnp.mean(penalty) for name, penalty in penalties.items()}
     return config.loss.r1_gamma / 2 * config.loss.r1_interval * functools.reduce(jnp.add, means.values()), means
 
 

@@ -26,7 +26,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stage:
-    """What to do at one nimg."""
+    """The schedule's values at one nimg."""
 
     phase: int  # index of the phase
     resolution: int
@@ -38,10 +38,10 @@ class Stage:
 def phases(config: Config) -> tuple[Phase, ...]:
     """All phases of growing, in order; the last one is stable at full resolution and lasts to the end of the run.
 
-    A run whose ``total_kimg`` is shorter than growing takes ends in the middle: the list is of what growing takes.
+    The list covers all of growing; a run whose ``total_kimg`` is shorter ends before its last phases.
     """
     s = config.schedule
-    found: list[Phase] = []
+    result: list[Phase] = []
     nimg = 0
     for resolution in config.stage_resolutions:
         kinds: list[tuple[Literal["fade", "stable"], float]] = []
@@ -53,9 +53,9 @@ def phases(config: Config) -> tuple[Phase, ...]:
             if kind == "stable" and resolution == config.resolution:
                 end = max(end, total_nimg(config))
             batch, rate = config.batch_at(resolution), config.learning_rate_at(resolution)
-            found.append(Phase(len(found), resolution, kind, nimg, end, batch, rate))
+            result.append(Phase(len(result), resolution, kind, nimg, end, batch, rate))
             nimg = end
-    return tuple(found)
+    return tuple(result)
 
 
 def total_nimg(config: Config) -> int:
@@ -67,7 +67,7 @@ def at(config: Config, nimg: int) -> Stage:
     """The stage of a run that has shown ``nimg`` images."""
     if nimg < 0:
         raise ValueError(f"nimg = {nimg}: must not be negative.")
-    every = phases(config)
-    phase = next((p for p in every if nimg < p.end), every[-1])
+    all_phases = phases(config)
+    phase = next((p for p in all_phases if nimg < p.end), all_phases[-1])
     alpha = (nimg - phase.start) / (phase.end - phase.start) if phase.kind == "fade" else 1.0
     return Stage(phase.index, phase.resolution, alpha, phase.batch_size, phase.learning_rate)

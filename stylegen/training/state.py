@@ -1,4 +1,4 @@
-"""What changes in a run: ``TrainState``, how it begins, and the generator that is sampled from it."""
+"""The state of a run: ``TrainState``, its initial value, and the generator to sample from."""
 
 import dataclasses
 from typing import Any
@@ -19,7 +19,7 @@ from stylegen.training.augment import Controller, init_controller
 from stylegen.training.losses import penalties
 from stylegen.training.schedule import Stage
 
-# Where the arrays of a Generator (``generator.ARRAYS``) are in the state: what is sampled from, loaded and exported.
+# Fields of the state that hold the arrays of a Generator (``generator.ARRAYS``): sampled from, loaded and exported.
 GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}
 
 
@@ -54,8 +54,8 @@ def regularizes_lazily(config: Config) -> bool:
 def lazy_correction(config: Config) -> float:
     """Factor c on the discriminator's learning rate and exponent on its betas under lazy regularization.
 
-    With R1 every k steps the optimizer takes k + 1 steps where it took k, and c = k/(k + 1) makes them come to the
-    same: rate c * lambda, betas beta1^c and beta2^c. The penalty is multiplied by k, and Adam's moments are shared by
+    With R1 every k steps the optimizer takes k + 1 steps where it took k, and c = k/(k + 1) makes them equivalent: rate
+    c * lambda, betas beta1^c and beta2^c. The penalty is multiplied by k, and Adam's moments are shared by
     both kinds of step (StyleGAN2, Karras et al. 2020, appendix B, "Lazy regularization"). Without such steps c is 1.
     """
     k = config.loss.r1_interval
@@ -108,7 +108,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
 
 
 def blank_state(config: Config) -> TrainState:
-    """A state of zeros on the host, to try programs with."""
+    """A state of zeros on the host, to warm programs up with."""
 
     def blank(x: jax.ShapeDtypeStruct) -> Any:
         is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)

@@ -1,8 +1,8 @@
 """Everything that is jitted during training: one pure function per training step.
 
 The order is the original's (StyleGAN, Karras et al. 2019, code): moving average of the generator, discriminator step,
-generator step, each with latents and noise of its own. Images are at the stage's own resolution; see
-``losses.r1_penalty`` for what that means for the gradient penalty.
+generator step, each with latents and noise of its own. Images have the stage's own resolution, for which
+``losses.scores_and_penalty`` corrects the gradient penalties.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ from stylegen.training.freeze import without_frozen
 from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
-Augmentation = Callable[[Array], Array]  # an augmentation: images to what the discriminator sees of them
+Augmentation = Callable[[Array], Array]  # images to the images that the discriminator sees
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
-    """Uint8 [N, r, r, C] to what the discriminator sees: scaled to [-1, 1], half of them mirrored if asked, faded."""
+    """Uint8 [N, r, r, C] to the discriminator's input: scaled to [-1, 1], half mirrored if ``mirror``, faded."""
     reals = ops.to_float(images)
     if mirror:
         flip = random.bernoulli(key, 0.5, (reals.shape[0], 1, 1, 1))
@@ -63,7 +63,7 @@ def mix_styles(w: Array, w_mix: Array, key: Array, layers: int, probability: flo
 
 
 def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
-    """Running mean of w [w_dim], moved towards the mean of a batch [N, w_dim]."""
+    """Running mean of w [w_dim], moved toward the mean of a batch [N, w_dim]."""
     return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
 
 
@@ -98,7 +98,7 @@ def draw_styles(
     """
     latents = random.normal(z_key, (2, n, config.generator.z_dim))
     if latent_sharding is not None:
-        # Without being told, the compiler would draw all fakes on every device.
+        # Without this constraint the compiler would draw all fakes on every device.
         latents = lax.with_sharding_constraint(latents, latent_sharding)
     z, z_mix = latents
     layers = num_styles(resolution)
@@ -141,7 +141,7 @@ def generator_loss(
 ) -> tuple[Array, Array]:
     """Mean generator loss of as many fakes as there are reals [N, r, r, C], and their w [N, w_dim].
 
-    Only a relativistic loss looks at the reals, and pairs each with the fake of the same place in the batch.
+    Only a relativistic loss uses the reals: it pairs each with the fake of the same place in the batch.
     """
     config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
     loss = losses.LOSSES[config.loss.name]
@@ -157,11 +157,11 @@ def generator_loss(
 def draw_augmentations(
     key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
 ) -> tuple[Array, list[Augmentation]]:
-    """Random augmentations of images [N, r, r, C], and the key for what else is random; with p None, identities.
+    """Random augmentations of images [N, r, r, C], and the key for all other randomness; identities where p is None.
 
-    Those of reals and fakes are independent, or the same if ``augment.paired``. What a batch's chances make of reals
-    and not of fakes is noise to a discriminator that can hardly tell them apart; the losses that see one image at a
-    time have the same expectation either way; relativistic ones and WGAN-GP's blends, which see two, have another.
+    The augmentations of reals and fakes are independent, or the same if ``augment.paired``. A difference between the
+    two is noise to a discriminator that can hardly distinguish reals and fakes. Losses that see one image at a time
+    have the same expectation either way; relativistic losses and WGAN-GP's blends, which see two, have another.
     """
     if p is None:
         return key, [lambda images: images] * count
@@ -183,23 +183,25 @@ def discriminator_loss(
     static: "StepConfig",
     p: Array | None = None,
 ) -> tuple[Array, Metrics]:
-    """Mean adversarial loss with the penalties that belong to every step; R1 is apart when it is lazy.
+    """Mean adversarial loss with the penalties of every step; lazy R1 is a step of its own.
 
-    With a strength p, reals and fakes are augmented. R1 is of the discriminator and the augmentation before it as one
-    function, by the images as they were, as in the code of ADA's authors; their paper leaves it open. WGAN-GP blends
-    augmented reals with augmented fakes.
+    With a strength p, reals and fakes are augmented. R1 differentiates augmentation and discriminator as one function,
+    by the unaugmented images, as the code of ADA's authors does; their paper leaves it open. WGAN-GP blends augmented
+    reals with augmented fakes.
     """
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
     key, augmentations = draw_augmentations(key, p, reals.shape, 2, config)
     penalized = losses.penalties(config.loss) if config.loss.r1_interval == 1 else ()
-    (real_scores, fake_scores), sizes = scores_and_penalties(score, (reals, fakes), augmentations, penalized, config)
+    (real_scores, fake_scores), penalties = scores_and_penalties(
+        score, (reals, fakes), augmentations, penalized, config
+    )
     loss = losses.LOSSES[config.loss.name].discriminator(real_scores, fake_scores)
     metrics = {"Loss/scores/real": jnp.mean(real_scores), "Loss/scores/fake": jnp.mean(fake_scores)}
-    if config.loss.name != "wgan_gp":  # whose scores have no zero; those of a pair have it between them
-        ahead = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
-        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(ahead))
+    if config.loss.name != "wgan_gp":  # its scores have no zero; a relativistic loss has it between the two of a pair
+        margin = real_scores - fake_scores if losses.LOSSES[config.loss.name].relativistic else real_scores
+        metrics["Loss/signs/real"] = jnp.mean(jnp.sign(margin))
     if p is not None:
         metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
@@ -208,9 +210,9 @@ def discriminator_loss(
         penalty = losses.gradient_penalty(score, augment_reals(reals), augment_fakes(fakes), mix, config.resolution)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
-    for name, size in sizes.items():
-        loss = loss + config.loss.r1_gamma / 2 * size
-        metrics[f"Loss/{name}_penalty"] = jnp.mean(size)
+    for name, penalty in penalties.items():
+        loss = loss + config.loss.r1_gamma / 2 * penalty
+        metrics[f"Loss/{name}_penalty"] = jnp.mean(penalty)
     metrics["Loss/D/loss"] = jnp.mean(loss)
     return metrics["Loss/D/loss"], metrics
 
@@ -222,27 +224,27 @@ def scores_and_penalties(
     penalized: Sequence[str],
     config: Config,
 ) -> tuple[list[Array], dict[str, Array]]:
-    """Scores [N] of each of ``images``, and by name the penalty [N] of the first ones, one pass for both.
+    """Scores [N] of each of ``images``, and by name the penalty [N] of the first ones, from one pass.
 
-    Reals come first, then fakes, each seen through its augmentation, as in ``discriminator_loss``.
+    Reals come first, then fakes, each with its augmentation, as in ``discriminator_loss``.
     """
-    scores, sizes = [], {}
+    scores, penalties = [], {}
     for i, (batch, transform) in enumerate(zip(images, augmentations, strict=False)):
 
-        def through(x: Array, transform: Augmentation = transform) -> Array:
+        def augmented_score(x: Array, transform: Augmentation = transform) -> Array:
             return score(transform(x))
 
         if i < len(penalized):
-            scored, sizes[penalized[i]] = losses.scores_and_penalty(through, batch, config.resolution)
+            batch_scores, penalties[penalized[i]] = losses.scores_and_penalty(augmented_score, batch, config.resolution)
         else:
-            scored = through(batch)
-        scores.append(scored)
-    return scores, sizes
+            batch_scores = augmented_score(batch)
+        scores.append(batch_scores)
+    return scores, penalties
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepConfig:
-    """What a compiled step is specialised to. Compared by identity: make one per run."""
+    """The static arguments of a compiled step. Compared by identity: make one per run."""
 
     config: Config
     networks: Networks
@@ -258,16 +260,19 @@ def apply_gradients(
 
 
 def apply_if_finite(finite: Array, after: TrainState, before: TrainState) -> tuple[TrainState, Array]:
-    """The state after an update, or as it was where losses or gradients are not finite; and 1 there, else 0.
+    """Apply the update only if all losses and gradients are finite.
 
-    A choice leaf by leaf: what XLA runs inside a conditional is slow on a CPU. Clock, key and constant noise are those
-    of ``after`` in any case.
+    The choice is made leaf by leaf, because code inside an XLA conditional is slow on a CPU. Clock, key and constant
+    noise are those of ``after`` in any case.
+
+    Returns:
+        (state, 1 if the step was skipped, else 0).
     """
     fields = {field.name: getattr(after, field.name) for field in dataclasses.fields(after)}
-    kept = {name: value for name, value in fields.items() if name not in ("nimg", "key", "noise_const")}
-    old = {name: getattr(before, name) for name in kept}
-    chosen = jax.tree.map(lambda a, b: jnp.where(finite, a, b), kept, old)
-    return dataclasses.replace(after, **chosen), 1 - finite.astype(jnp.float32)
+    updated = {name: value for name, value in fields.items() if name not in ("nimg", "key", "noise_const")}
+    previous = {name: getattr(before, name) for name in updated}
+    selected = jax.tree.map(lambda a, b: jnp.where(finite, a, b), updated, previous)
+    return dataclasses.replace(after, **selected), 1 - finite.astype(jnp.float32)
 
 
 def is_finite(metrics: Metrics) -> Array:
@@ -322,11 +327,11 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One step: moving average, discriminator, generator; the clock advances by the batch.
 
-    Where a loss or a gradient is not finite, all of it is skipped, but for the clock: the data goes on.
+    Where a loss or a gradient is not finite, the step is skipped, but the clock advances: the data goes on.
 
     Args:
         state: before the step.
-        images: uint8 [N, r, r, C], r the stage's resolution; neighbours share a minibatch-std group.
+        images: uint8 [N, r, r, C], r the stage's resolution; neighbors share a minibatch-std group.
         labels: int32 [N], class of each image; not used by an unconditional network.
         alpha: float32 scalar, weight of the newest block.
         learning_rate: float32 scalar.
@@ -338,11 +343,11 @@ def train_step(
     config, n, before = static.config, images.shape[0], state
     reals_key, d_key, g_key, _ = step_keys(state)
     reals, c = prepare_batch(images, labels, alpha, reals_key, config)
-    # The average takes in the generator as it was before this step: the original runs it with the discriminator's step.
+    # The average includes the generator before this step: the original updates it with the discriminator's step.
     beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
     state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
-    # The batch's labels serve here too: they are a draw from the data's classes, where the original makes another.
+    # The batch's labels are reused: they are a draw from the data's classes. The original makes another draw.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)
     if state.augment is not None:
         controller = augment.adjust(state.augment, d_metrics["Loss/signs/real"], n, config.augment)
@@ -358,7 +363,7 @@ def step_keys(state: TrainState) -> Array:
 
 
 def prepare_batch(images: Array, labels: Array, alpha: Array, key: Array, config: Config) -> tuple[Array, Array | None]:
-    """A batch as the networks take it: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
+    """A batch as input of the networks: (reals [N, r, r, C], one-hot labels [N, c_dim] or None)."""
     c = jax.nn.one_hot(labels, config.num_classes) if config.num_classes else None
     return prepare_reals(images, alpha, config.data.mirror, key), c
 
@@ -366,8 +371,8 @@ def prepare_batch(images: Array, labels: Array, alpha: Array, key: Array, config
 def reset_optimizers(state: TrainState) -> TrainState:
     """Forget Adam's moments, as the original does where a fade begins and where it ends.
 
-    They start as zeros, which come from the host here: a program to make them would have to be compiled, for 7 s, just
-    where training grows.
+    The zeros come from the host: a program that makes them would have to be compiled, for 7 s, just where training
+    grows.
     """
     g_opt, d_opt = jax.tree.map(lambda moment: np.zeros(moment.shape, moment.dtype), (state.g_opt, state.d_opt))
     return dataclasses.replace(state, g_opt=g_opt, d_opt=d_opt)

@@ -1,4 +1,4 @@
-"""What a configuration amounts to, as text: its schedule, its layers, the time that it takes."""
+"""A configuration as text: its schedule, its layers, the time that it takes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from stylegen.training.state import abstract_state
 def multiplications(config: Config, resolution: int) -> int:
     """Multiplications of one pass of an image through both networks' 3x3 convolutions at a stage's resolution.
 
-    What the time of a training step is roughly proportional to.
+    The time of a training step is roughly proportional to them.
     """
     total = 0
     for net in (config.generator, config.discriminator):

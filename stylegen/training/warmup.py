@@ -1,4 +1,4 @@
-"""A first run of compiled programs, before they are needed."""
+"""Warmup: the first execution of compiled programs, before training needs them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,11 +13,12 @@ from stylegen.training.state import blank_state
 
 
 def warm_up(config: Config, mesh: Mesh, programs: Iterable[Any], resolution: int, batch: int) -> None:
-    """Run a stage's programs once, on zeros: on a processor, the first run of one takes as long as three to five.
+    """Run a stage's programs once, on zeros.
 
-    Measured with the quickstart on two EPYC cores, 2026-11-22: 196 ms instead of 40 at 16 pixels, 216 for 75 at 32.
-    Not done on an accelerator, where there may be no room for another state; nor among several processes, whose sums
-    over devices must come in one order.
+    On a CPU the first execution of a compiled program takes 3 to 5 times as long as later ones. An accelerator is not
+    warmed up, because its memory may not hold another state; nor are several processes, whose collectives must come in
+    one order. Measured with the quickstart on two EPYC cores, 2026-11-22: 196 ms instead of 40 at 16 pixels, 216
+    instead of 75 at 32.
     """
     if jax.default_backend() != "cpu" or jax.process_count() > 1:
         return

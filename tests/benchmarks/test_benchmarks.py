@@ -37,9 +37,9 @@ TINY = ["--resolution", "8", "--batch", "4", "--base", "16", "--max", "4", "--st
 def run(name: str, *arguments: str) -> tuple[str, dict]:
     """What a benchmark prints, and the JSON object of its last line."""
     command = common.script(name, *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout, json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout, json.loads(process.stdout.splitlines()[-1])
 
 
 def printing(**result) -> str:
@@ -56,9 +56,9 @@ def printing(**result) -> str:
     ],
 )
 def test_help_says_how_to_run_it(name):
-    done = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
-    assert done.returncode == 0
-    assert f"python {name if '/' in name else 'benchmarks/' + name}.py" in done.stdout and "--json" in done.stdout
+    process = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
+    assert process.returncode == 0
+    assert f"python {name if '/' in name else 'benchmarks/' + name}.py" in process.stdout and "--json" in process.stdout
 
 
 def test_the_step_is_timed_and_compared(tmp_path):
@@ -139,19 +139,20 @@ def test_operands_are_rounded_in_derivatives_too():
 
 
 def test_what_rounding_does_is_measured(make_generator):
-    exact, tf32, *_, low = precision.all_ways()
-    drawn = precision.compared({way.name: precision.drawn(way, make_generator(), 3, 3) for way in (exact, tf32)})
-    gradients = precision.compared({way.name: precision.gradients(way, "demod", 8, 4) for way in (exact, low)})
-    for rows, columns in ((drawn, precision.DRAWN), (gradients, precision.GRADIENTS)):
+    exact, tf32, *_, low = precision.all_numerics()
+    G = make_generator()
+    samples = precision.compared({x.name: precision.samples_and_lengths(x, G, 3, 3) for x in (exact, tf32)})
+    gradients = precision.compared({x.name: precision.gradients(x, "demod", 8, 4) for x in (exact, low)})
+    for rows, columns in ((samples, precision.SAMPLES), (gradients, precision.GRADIENTS)):
         assert [set(row) for row in rows] == [set(columns)] * 2
-    assert drawn[0]["levels_largest"] == 0 and drawn[0]["ppl_zend"] != drawn[1]["ppl_zend"]
+    assert samples[0]["levels_largest"] == 0 and samples[0]["ppl_zend"] != samples[1]["ppl_zend"]
     assert gradients[0]["d_difference"] == 0 < gradients[1]["d_difference"] < 0.1 and gradients[1]["d_cosine"] > 0.99
 
 
 @pytest.mark.slow
 def test_agreement_is_measured():
-    exact, *others = [precision.agreement(way, "stylegan1_16_labels", "0.6") for way in precision.all_ways()]
-    assert max(exact.values()) < 1e-4 < min(max(found.values()) for found in others)
+    exact, *rounded = [precision.agreement(x, "stylegan1_16_labels", "0.6") for x in precision.all_numerics()]
+    assert max(exact.values()) < 1e-4 < min(max(differences.values()) for differences in rounded)
 
 
 @pytest.mark.slow
@@ -159,10 +160,10 @@ def test_all_costs_are_measured(monkeypatch):
     monkeypatch.setattr(common, "matmul_peak", lambda dtype: 1e12)
     a = sizes.parse(None, TINY)
     result = train_benchmark.measure(a)
-    shown = set(train_benchmark.COLUMNS) - {"compile_cached_s"}  # of other processes
-    assert set(result) | set(sizes.work(a)) >= shown
-    used = result["train_img_per_s"] * result["train_gflop_per_img"] / 1000
-    assert result["train_peak_fraction"] == pytest.approx(used)
+    columns = set(train_benchmark.COLUMNS) - {"compile_cached_s"}  # of other processes
+    assert set(result) | set(sizes.work(a)) >= columns
+    tflop_per_s = result["train_img_per_s"] * result["train_gflop_per_img"] / 1000
+    assert result["train_peak_fraction"] == pytest.approx(tflop_per_s)
     assert result["compile_s"] > result["lower_s"] > 0 and result["program_gib"] > 0
 
 
@@ -274,8 +275,8 @@ def test_operations_of_stylegan2_are_counted_by_its_definition_too():
 
     affines = layers(*[(8, 8, 1, 1)] * 6, *[(8, 4, 1, 1)] * 2)
     convolutions = layers((8, 8, 3, 4), (8, 8, 3, 4), (8, 8, 3, 8), (8, 4, 3, 8), (4, 4, 3, 16))
-    colours = layers((8, 3, 1, 4), (8, 3, 1, 8), (4, 3, 1, 16))
-    assert flops.synthesis(config, 16, fading=False) == affines + convolutions + colours
+    torgb = layers((8, 3, 1, 4), (8, 3, 1, 8), (4, 3, 1, 16))
+    assert flops.synthesis(config, 16, fading=False) == affines + convolutions + torgb
     blocks = layers((4, 4, 3, 16), (4, 8, 3, 8), (4, 8, 1, 8), (8, 8, 3, 8), (8, 8, 3, 4), (8, 8, 1, 4))
     end = layers((9, 8, 3, 4), (8, 8, 4, 1), (8, 1, 1, 1))
     assert flops.discriminator(config, 16, fading=False) == blocks + end + layers((3, 4, 1, 16))
@@ -304,12 +305,12 @@ def test_the_timed_work_is_the_originals():
 def test_gaps_are_told_apart():
     clock = growing.Clock()
     times = [(8, 0.0, 0.9), (8, 1.0, 1.9), (16, 4.0, 6.9), (16, 7.0, 8.9), (16, 9.0, 10.9), (16, 14.0, 15.9)]
-    for resolution, called, done in times:
+    for resolution, called, ended in times:
         if called == 4.0:
             clock.part("begin_stage", 1.5)
         if called == 14.0:
             clock.part("report", 3.0)
-        clock.step(resolution, called, done)
+        clock.step(resolution, called, ended)
     (row,) = growing.boundaries(clock)
     assert row["resolution"] == 16
     assert row["step_ms"] == pytest.approx(2000)  # the median of 2, 2 and 5
@@ -354,18 +355,18 @@ def test_a_stage_is_compared_with_what_it_reads():
         for encoding in ("raw", "jpeg", "drawn", "kept")
         for r in (8, 256)
     ]
-    for config, resolution, wanted in (
+    for config, resolution, expected in (
         (lsun_bedroom_256.get_config(), 8, ("lsun", "raw")),
         (lsun_bedroom_256.get_config(), 256, ("lsun", "jpeg")),
         (quickstart.get_config(), 8, ("toy_bedrooms", "drawn")),
     ):
-        found = input_benchmark.supply(config, resolution, readings)
-        assert (found.source, found.encoding, found.resolution) == (*wanted, resolution)
+        reading = input_benchmark.supply(config, resolution, readings)
+        assert (reading.source, reading.encoding, reading.resolution) == (*expected, resolution)
     assert input_benchmark.supply(lsun_bedroom_256.get_config(), 512, readings) is None
 
 
 def test_leaks_are_seen():
-    """Turned, shifted, recoloured rooms, each by the measure that is for it and no other."""
+    """Turned, shifted, recolored rooms, each by the measure that is for it and no other."""
     measure = augmentation_leaks.Reader(bedrooms.render(range(1000), 16)).measure
     rooms = bedrooms.render(range(5000, 5300), 16)
     plain = measure(rooms)
@@ -373,15 +374,16 @@ def test_leaks_are_seen():
     assert plain["upright"] > 0.99 and plain["top - bottom"] > 40
     assert plain["x"] == pytest.approx(0, abs=0.2) and plain["y"] == pytest.approx(0, abs=0.2)
     for turned in (rooms[:, ::-1], np.rot90(rooms, 1, (1, 2))):
-        found = measure(turned)
-        assert found["upright"] < 0.01 and found["top - bottom"] < 5 and found["red"] == pytest.approx(plain["red"])
+        measures = measure(turned)
+        assert measures["upright"] < 0.01 and measures["top - bottom"] < 5
+        assert measures["red"] == pytest.approx(plain["red"])
     straight, mirrored = augmentation_leaks.facing(rooms)
     assert plain["mirrored"] == mirrored.mean()
     for right, down in ((2, 0), (0, 2), (-1, 1)):
         by = [np.full(len(rooms), v) for v in (right, down)]
-        found = measure(augmentation_leaks.shifted(straight, *by))
-        assert found["x"] - plain["x"] == pytest.approx(0.85 * right, abs=0.3)
-        assert found["y"] - plain["y"] == pytest.approx(0.9 * down, abs=0.3)
+        measures = measure(augmentation_leaks.shifted(straight, *by))
+        assert measures["x"] - plain["x"] == pytest.approx(0.85 * right, abs=0.3)
+        assert measures["y"] - plain["y"] == pytest.approx(0.9 * down, abs=0.3)
     dark = measure(rooms // 2)
     assert dark["red"] == pytest.approx(plain["red"] / 2, abs=0.5) and dark["tint spread"] < plain["tint spread"]
     assert dark["upright"] == pytest.approx(plain["upright"], abs=0.02)
@@ -390,10 +392,10 @@ def test_leaks_are_seen():
     assert [other[name] for name in "xy"] == pytest.approx([plain[name] for name in "xy"], abs=0.05)
 
 
-def test_pictures_are_shifted_and_reflected():
-    picture = np.arange(16).reshape(1, 4, 4, 1)
-    moved = augmentation_leaks.shifted(picture, np.array([1]), np.array([-2]))
-    np.testing.assert_array_equal(moved[0, :, :, 0], picture[0][[2, 3, 2, 1]][:, [1, 0, 1, 2], 0])
+def test_images_are_shifted_and_reflected():
+    image = np.arange(16).reshape(1, 4, 4, 1)
+    moved = augmentation_leaks.shifted(image, np.array([1]), np.array([-2]))
+    np.testing.assert_array_equal(moved[0, :, :, 0], image[0][[2, 3, 2, 1]][:, [1, 0, 1, 2], 0])
 
 
 def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypatch, capsys):

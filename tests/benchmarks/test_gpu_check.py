@@ -53,11 +53,11 @@ ENTRY %main (a: bf16[4,64,64,32], w: bf16[3,3,32,32]) -> bf16[4,64,64,32] {
 def run(tmp_path, *arguments: str) -> tuple[str, list[dict]]:
     """What a whole check with toy sizes prints, and its records."""
     command = common.script("gpu_check", "--tiny", "--out", str(tmp_path / "out"), *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=common.ROOT)
+    assert process.returncode == 0, process.stderr[-3000:]
     lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
-    assert "== results" in done.stdout
-    return done.stdout, [json.loads(line) for line in lines]
+    assert "== results" in process.stdout
+    return process.stdout, [json.loads(line) for line in lines]
 
 
 def of(records: list[dict], kind: str) -> list[dict]:
@@ -69,8 +69,8 @@ def python(code: str) -> list[str]:
 
 
 def steps(monkeypatch, *functions, seconds: float = 60.0) -> None:
-    made = [gpu_check.Step(f"step{i}", "z", seconds, 1, f, "") for i, f in enumerate(functions)]
-    monkeypatch.setattr(gpu_check, "STEPS", tuple(made))
+    fake_steps = [gpu_check.Step(f"step{i}", "z", seconds, 1, f, "") for i, f in enumerate(functions)]
+    monkeypatch.setattr(gpu_check, "STEPS", tuple(fake_steps))
 
 
 # --- the program itself ---------------------------------------------------------------------------------------------
@@ -85,8 +85,8 @@ def test_all_steps_are_listed(capsys):
 
 
 def test_steps_are_chosen_by_name_and_by_group(tmp_path, capsys):
-    chosen, unknown = gpu_check.chosen("tests, a,speed65")
-    assert [step.name for step in chosen] == ["environment", "smoke", "reference", "tests"] and unknown == ["speed65"]
+    selected, unknown = gpu_check.select("tests, a,speed65")
+    assert [step.name for step in selected] == ["environment", "smoke", "reference", "tests"] and unknown == ["speed65"]
     assert gpu_check.main(["--steps", "nosuch", "--skip", "neither", "--out", str(tmp_path)]) == 2
     text = capsys.readouterr().out
     assert "no such step: nosuch" in text and "no such step: neither" in text
@@ -99,8 +99,8 @@ def test_it_needs_the_standard_library_alone():
         "import sys; from benchmarks import gpu_check; gpu_check.main(['--list']); "
         "print(sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
     )
-    done = subprocess.run(python(code), capture_output=True, text=True, cwd=common.ROOT, check=True)
-    loaded = set(re.findall(r"'([\w.]+)'", done.stdout.splitlines()[-1]))
+    process = subprocess.run(python(code), capture_output=True, text=True, cwd=common.ROOT, check=True)
+    loaded = set(re.findall(r"'([\w.]+)'", process.stdout.splitlines()[-1]))
     assert "benchmarks" in loaded and not loaded & {"jax", "jaxlib", "numpy", "flax", "stylegen"}
 
 
@@ -237,12 +237,12 @@ def test_the_other_program_and_the_images_are_found(tmp_path, monkeypatch):
 
 def test_a_trace_is_read_by_the_program():
     """Two steps on a stream: a convolution of 3 ms under cuDNN's own name, a fusion of 1, a copy of 1, 1 of nothing."""
-    ms, found = 1e6, []
+    ms, events = 1e6, []
     for begin in (0, 6):
-        found.append(trace.Event("Stream #1", "sm90_xmma_fprop", begin * ms, 3 * ms, "cudnn-conv.1"))
-        found.append(trace.Event("Stream #1", "loop_fusion_2", (begin + 3) * ms, ms))
-        found.append(trace.Event("Stream #1", "MemcpyD2D", (begin + 4) * ms, ms))
-    report = trace.report(found, PROGRAM, 2, chips.GPUS["h100"], 790e12)
+        events.append(trace.Event("Stream #1", "sm90_xmma_fprop", begin * ms, 3 * ms, "cudnn-conv.1"))
+        events.append(trace.Event("Stream #1", "loop_fusion_2", (begin + 3) * ms, ms))
+        events.append(trace.Event("Stream #1", "MemcpyD2D", (begin + 4) * ms, ms))
+    report = trace.report(events, PROGRAM, 2, chips.GPUS["h100"], 790e12)
     assert report["span_ms"] == pytest.approx(11 / 2) and report["kernels_ms"] == pytest.approx(5)
     assert report["idle"] == pytest.approx(1 / 11) and report["kernels"] == 3
     assert report["convolutions"] == pytest.approx(6 / 11) and report["memory_bound"] == pytest.approx(4 / 11)
@@ -290,13 +290,13 @@ def test_forms_of_an_operation_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(
         gpu_forms,
         "operations",
-        lambda n, tiny, made=gpu_forms.operations: [o for o in made(n, tiny) if o.kind in kinds],
+        lambda n, tiny, operations=gpu_forms.operations: [o for o in operations(n, tiny) if o.kind in kinds],
     )
     records = Records(tmp_path / "results.jsonl", "micro", 600)
     gpu_forms.micro(argparse.Namespace(tiny=True), records)
-    found = read(records.path)
-    assert {record["kind"] for record in found} == kinds
-    assert all(record["difference"] < 1e-4 and record["ms"] > 0 for record in found)
+    results = read(records.path)
+    assert {record["kind"] for record in results} == kinds
+    assert all(record["difference"] < 1e-4 and record["ms"] > 0 for record in results)
 
 
 def fine(records: list[dict], *kinds: str) -> None:

@@ -48,13 +48,13 @@ def _the_precision_of_jax_itself():
 
 def precisions(text, dtype="f32"):
     """The precisions of all products and convolutions of a dtype in a lowered program."""
-    found = set()
+    result = set()
     for line in OPERATION.findall(text):
         operands = re.search(r": \(tensor<([\w?]+)>, tensor<([\w?]+)>\) ->", line)
         assert operands, line
         if dtype in [operand.split("x")[-1] for operand in operands.groups()]:
-            found.add(tuple(re.findall(r"\b(DEFAULT|HIGH|HIGHEST)\b", line)) or ("DEFAULT", "DEFAULT"))
-    return found
+            result.add(tuple(re.findall(r"\b(DEFAULT|HIGH|HIGHEST)\b", line)) or ("DEFAULT", "DEFAULT"))
+    return result
 
 
 def lowered_steps(config):
@@ -107,8 +107,8 @@ def test_rules_of_the_convolution_keep_the_precision_in_second_order():
 
 def test_a_jitted_function_has_a_program_for_each_precision():
     product = compilation.jit()(lambda x: x @ x)
-    asked = {"highest": "HIGHEST", "default": "DEFAULT", None: "DEFAULT"}
-    for precision, name in asked.items():
+    names = {"highest": "HIGHEST", "default": "DEFAULT", None: "DEFAULT"}
+    for precision, name in names.items():
         assert precisions(product.at(precision).lower(jnp.ones((2, 2))).as_text()) == {(name, name)}
     assert product.jitted is product.at("highest")
     with jax.default_matmul_precision("highest"):  # None leaves it to JAX's own settings
@@ -122,24 +122,24 @@ def of_precision(G, precision):
 @pytest.fixture
 def lowered(monkeypatch):
     """Precisions of the programs that are called meanwhile."""
-    found, jit = set(), jax.jit
+    result, jit = set(), jax.jit
 
     def recording(function, **options):
         jitted = jit(function, **options)
 
         def call(*args, **kwargs):
-            found.update(precisions(jitted.lower(*args, **kwargs).as_text()))
+            result.update(precisions(jitted.lower(*args, **kwargs).as_text()))
             return jitted(*args, **kwargs)
 
         return call
 
     monkeypatch.setattr(jax, "jit", recording)
-    return found
+    return result
 
 
 def test_sampling_has_the_precision_of_the_generator(make_generator, lowered, monkeypatch):
     for program in (programs.map_latents, programs.draw):
-        monkeypatch.setattr(program, "_made", {})
+        monkeypatch.setattr(program, "_compiled", {})
     for precision, name in (("default", "DEFAULT"), ("highest", "HIGHEST")):
         lowered.clear()
         sampling.sample(of_precision(make_generator(), precision), [1])
@@ -154,7 +154,7 @@ def test_projection_is_exact(make_generator, lowered, monkeypatch):
         programs.map_latents,
         programs.draw,
     ):
-        monkeypatch.setattr(program, "_made", {})
+        monkeypatch.setattr(program, "_compiled", {})
     G = of_precision(make_generator(block="demod"), "default")
     options = search.Options(space="z", steps=1, candidates=2)
     distance = extractors.open_distance("random_vgg")
@@ -183,7 +183,7 @@ def test_bfloat16_gradients_are_those_of_float32_to_its_resolution():
     """The gradient of a bias is a sum over images and pixels; bfloat16 numbers must not be summed in bfloat16."""
     ref = Reference("stylegan1_32")
     reals, fakes = ops.to_float(ref.images("in/lod0/reals_uint8")), jnp.asarray(ref.images("out/lod0/images"))
-    found = {}
+    gradients = {}
     for dtype in ("float32", "bfloat16"):
         networks = build_networks(dataclasses.replace(ref.config, compute_dtype=dtype))
 
@@ -192,8 +192,8 @@ def test_bfloat16_gradients_are_those_of_float32_to_its_resolution():
             return jnp.mean(losses.logistic_discriminator(score(reals), score(fakes)))
 
         leaves = jax.tree.leaves(jax.jit(jax.grad(loss))(ref.params(ref.discriminator_paths())))
-        found[dtype] = np.concatenate([np.ravel(leaf) for leaf in leaves])
-    difference = np.linalg.norm(found["bfloat16"] - found["float32"]) / np.linalg.norm(found["float32"])
+        gradients[dtype] = np.concatenate([np.ravel(leaf) for leaf in leaves])
+    difference = np.linalg.norm(gradients["bfloat16"] - gradients["float32"]) / np.linalg.norm(gradients["float32"])
     assert 1e-3 < difference < 0.08
 
 
@@ -233,10 +233,10 @@ def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_g
     assert (sampling.sample(low, range(4)) != sampling.sample(G, range(4))).any()
     restored = in_float32(low)
     assert restored.config == G.config and restored.params is low.params
-    drawn = [generated_set.GeneratedSet(x, generated_set.Drawing()) for x in (G, low)]
-    images = [np.asarray(each.read(np.arange(4))) for each in drawn]
+    sets = [generated_set.GeneratedSet(x, generated_set.Drawing()) for x in (G, low)]
+    images = [np.asarray(generated.read(np.arange(4))) for generated in sets]
     np.testing.assert_array_equal(*images)
-    assert {"compute_dtype": "float32", "precision": "highest"}.items() <= drawn[1].provenance.items()
+    assert {"compute_dtype": "float32", "precision": "highest"}.items() <= sets[1].provenance.items()
     # A step of 1e-4 is below bfloat16's resolution: drawn in bfloat16 these lengths are hundreds of times as great.
     distance = extractors.open_distance("random_vgg")
     for metric in metric_names.parse_list("ppl16_zfull,ppl16_wend"):

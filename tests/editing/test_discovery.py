@@ -29,9 +29,9 @@ def stretched(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
 def test_principal_components_are_found_in_order_and_to_scale():
     w, rotation = stretched()
     first, second = discovery.principal_components(w, 2, LAYERS)
-    for direction, axis, deviation in ((first, rotation[:, 0], 5), (second, rotation[:, 1], 3)):
-        assert np.linalg.norm(direction.vector) == pytest.approx(deviation, rel=0.05)
-        assert abs(direction.vector @ axis) == pytest.approx(deviation, rel=0.05)
+    for direction, axis, std in ((first, rotation[:, 0], 5), (second, rotation[:, 1], 3)):
+        assert np.linalg.norm(direction.vector) == pytest.approx(std, rel=0.05)
+        assert abs(direction.vector @ axis) == pytest.approx(std, rel=0.05)
         assert direction.vector[np.argmax(np.abs(direction.vector))] > 0, "the sign is fixed"
     assert [d.name for d in (first, second)] == ["pca0", "pca1"] and first.layers == LAYERS
     assert first.about["share_of_variance"] == pytest.approx(25 / 38, rel=0.1)
@@ -61,23 +61,23 @@ def test_the_affines_of_stylegan2_are_those_that_a_layer_feeds(make_generator):
         np.testing.assert_allclose(applied, np.concatenate(styles, axis=1), rtol=1e-4, atol=1e-5)
 
 
-def test_factorised_directions_change_the_styles_most(G):
+def test_factorized_directions_change_the_styles_most(G):
     w = discovery.sample_w(G, 500)
-    found = discovery.factorized(G, w, 3, LAYERS)
+    factors = discovery.factorized(G, w, 3, LAYERS)
     affine = np.concatenate([discovery.style_affine(G, layer) for layer in LAYERS], axis=1)
 
     def change(vector: np.ndarray) -> float:
         return float(np.linalg.norm(vector / np.linalg.norm(vector) @ affine))
 
-    changes = [change(direction.vector) for direction in found]
+    changes = [change(direction.vector) for direction in factors]
     assert changes == sorted(changes, reverse=True)
-    others = np.random.default_rng(1).standard_normal((200, G.w_dim))
-    assert changes[0] > max(map(change, others))
+    random = np.random.default_rng(1).standard_normal((200, G.w_dim))
+    assert changes[0] > max(map(change, random))
     assert changes[0] == pytest.approx(np.linalg.svd(affine, compute_uv=False)[0], rel=1e-4)
-    assert found[0].about["eigenvalue"] == pytest.approx(changes[0] ** 2, rel=1e-4)
+    assert factors[0].about["eigenvalue"] == pytest.approx(changes[0] ** 2, rel=1e-4)
     other = discovery.factorized(G, w, 1, (4, 5))[0]
-    assert abs(np.dot(other.vector, found[0].vector)) < 0.9 * np.linalg.norm(other.vector) * np.linalg.norm(
-        found[0].vector
+    assert abs(np.dot(other.vector, factors[0].vector)) < 0.9 * np.linalg.norm(other.vector) * np.linalg.norm(
+        factors[0].vector
     )
 
 
@@ -117,7 +117,7 @@ def test_more_directions_than_there_are(G):
                 find(count)
 
 
-def test_moving_adds_deviations_to_the_layers_named(G):
+def test_moving_adds_standard_deviations_to_the_layers_named(G):
     ws = stylegen.styles(G, stylegen.latents([1, 2], G.z_dim))
     direction = Direction("d", np.arange(16, dtype=np.float32), (1, 2))
     moved = directions.move(ws, direction, -1.5)
@@ -135,13 +135,15 @@ def test_moving_adds_deviations_to_the_layers_named(G):
 
 def test_directions_are_kept_and_named(G, tmp_path):
     w = discovery.sample_w(G, 50)
-    found = Directions(tuple(discovery.principal_components(w, 3, LAYERS)), stylegen.projection.result.fingerprint(G))
-    named = found.renamed("pca1", "light").renamed("2", "wall")
+    original = Directions(
+        tuple(discovery.principal_components(w, 3, LAYERS)), stylegen.projection.result.fingerprint(G)
+    )
+    named = original.renamed("pca1", "light").renamed("2", "wall")
     directions.save(named, tmp_path / "d.npz")
     read = directions.load(tmp_path / "d.npz", G)
-    assert [d.name for d in read.found] == ["pca0", "light", "wall"]
+    assert [d.name for d in read.entries] == ["pca0", "light", "wall"]
     assert read.get("light").name == read.get("1").name == "light"
-    np.testing.assert_array_equal(read.get("light").vector, found.found[1].vector)
+    np.testing.assert_array_equal(read.get("light").vector, original.entries[1].vector)
     assert read.get("wall").layers == LAYERS and read.get("wall").about["method"] == "pca"
     with pytest.raises(EditError, match=r"direction 'lamp': .* 0 pca0, 1 light, 2 wall"):
         read.get("lamp")
@@ -150,7 +152,7 @@ def test_directions_are_kept_and_named(G, tmp_path):
     for wrong in ("", "7", "a b", "a/b"):
         with pytest.raises(EditError, match="is no name"):
             read.renamed("light", wrong)
-    replaced = read.joined([dataclasses.replace(read.found[1], layers=(5,))])
+    replaced = read.joined([dataclasses.replace(read.entries[1], layers=(5,))])
     assert len(replaced) == 3 and replaced.get("light").layers == (5,)
 
 
@@ -186,7 +188,7 @@ def test_tables_of_scores(tmp_path, name, text):
     "name, text, words",
     [
         ("a.csv", "seed,bed\n3,1\n4,much\n", "row 2 is"),
-        ("a.csv", "picture,bed\n3,1\n", "needs a column seed or image"),
+        ("a.csv", "photo,bed\n3,1\n", "needs a column seed or image"),
         ("a.csv", "seed\n3\n", "needs a column seed or image, and one of scores"),
         ("a.csv", "", "has no rows"),
         ("a.csv", "image,bed\nroom.png,1\n", "row 1 is"),

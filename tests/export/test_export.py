@@ -37,15 +37,15 @@ needs_flatbuffers = pytest.mark.skipif(
 )
 
 
-def close_to_the_last_bit(found, expected):
+def close_to_the_last_bit(actual, expected):
     """Equal, but for roundings at the border between two of the 256 levels."""
-    assert found.dtype == expected.dtype == np.uint8 and found.shape == expected.shape
-    different = np.abs(found.astype(int) - expected)
+    assert actual.dtype == expected.dtype == np.uint8 and actual.shape == expected.shape
+    different = np.abs(actual.astype(int) - expected)
     assert different.max() <= 1 and np.mean(different > 0) < 0.01
     assert np.std(expected) > 10
 
 
-def drawn(G, seeds, psi, cutoff=None, labels=None):
+def inputs_and_images(G, seeds, psi, cutoff=None, labels=None):
     z = stylegen.latents(seeds, G.z_dim)
     c = [] if labels is None else [np.eye(G.c_dim, dtype=np.float32)[labels]]
     ws = stylegen.styles(G, z, labels=labels, psi=psi, cutoff=cutoff)
@@ -91,35 +91,35 @@ def test_the_program_needs_jax_alone(changes, bare, make_generator, tmp_path):
     G = make_generator(**changes)
     labels = [1, 0, 1] if G.c_dim else None
     stablehlo.save_sampler(G, tmp_path / "s.stablehlo", cutoff=2)
-    (z, *c, _), _ = drawn(G, [5, 6, 7], 1, labels=labels)
+    (z, *c, _), _ = inputs_and_images(G, [5, 6, 7], 1, labels=labels)
     np.savez(tmp_path / "in.npz", z=z, **({"c": c[0]} if c else {}))
     # -I -S: neither the environment's packages nor this folder can be imported from.
     command = [sys.executable, "-I", "-S", "-c", BARE, str(bare)]
     paths = [str(tmp_path / name) for name in ("s.stablehlo", "in.npz", "out.npz")]
-    done = subprocess.run([*command, *paths], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = np.load(tmp_path / "out.npz")
+    process = subprocess.run([*command, *paths], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    actual = np.load(tmp_path / "out.npz")
     for batch in (1, 3):
         for psi in (0.5, 1.0):
-            _, expected = drawn(G, [5, 6, 7][:batch], psi, 2, labels[:batch] if labels else None)
-            close_to_the_last_bit(found[f"{batch} {psi}"], expected)
-    assert np.mean(found["3 0.5"] != found["3 1.0"]) > 0.1
+            _, expected = inputs_and_images(G, [5, 6, 7][:batch], psi, 2, labels[:batch] if labels else None)
+            close_to_the_last_bit(actual[f"{batch} {psi}"], expected)
+    assert np.mean(actual["3 0.5"] != actual["3 1.0"]) > 0.1
 
 
 def test_every_platform_has_its_forms(make_generator, monkeypatch):
-    """The program for what is no CPU, run on one: with the forms exchanged, the pictures stay."""
+    """The program of other platforms, run on a CPU: with the forms exchanged, the images stay the same."""
     G = make_generator(resolution=8, block="demod")
-    inputs, expected = drawn(G, [1, 2], 0.7)
-    asked = []
+    inputs, expected = inputs_and_images(G, [1, 2], 0.7)
+    platforms = []
 
     def exchanged(platform):
-        asked.append(platform)
+        platforms.append(platform)
         return convolution.tracing_for("cpu" if platform == "gpu" else "gpu")
 
     usual = stablehlo.sampler(G)
     monkeypatch.setattr(stablehlo, "tracing_for", exchanged)
     other = stablehlo.sampler(G)
-    assert sorted(asked) == ["cpu", "gpu"] and usual.platforms == ("cpu", "cuda", "tpu")
+    assert sorted(platforms) == ["cpu", "gpu"] and usual.platforms == ("cpu", "cuda", "tpu")
     count = [jax.jit(e.call).lower(*inputs).compile().as_text().count(" convolution(") for e in (usual, other)]
     assert "conditional(" not in jax.jit(usual.call).lower(*inputs).compile().as_text()
     assert count[0] > count[1] > 0, "a CPU has several convolutions where the others have one"
@@ -192,9 +192,9 @@ def run_with_metrics(G, folder):
     """A run directory as far as a card reads it, and the generator where it is loaded from."""
     folder.mkdir(parents=True)
     for nimg, value in ((4000, 9.5), (5000, 7.25)):
-        made = {"extractor": {"extractor": "random_vgg", "sha256": "abc"}, "fakes": {"count": 1000}}
+        provenance = {"extractor": {"extractor": "random_vgg", "sha256": "abc"}, "fakes": {"count": 1000}}
         evaluate_run.record(
-            folder, nimg, [Result("fid1k", value, {**made, "reals": {"count": 50, "fingerprint": "f00d"}})]
+            folder, nimg, [Result("fid1k", value, {**provenance, "reals": {"count": 50, "fingerprint": "f00d"}})]
         )
     return folder
 
@@ -225,8 +225,8 @@ def test_a_folder_for_the_hub(a_run, capsys):
     assert "- unconditional-image-generation" in lines[lines.index("tags:") :]
     assert "| fid1k | 7.25 | 5 | random_vgg | 1000 | 50 |" in card and "f00d" in card and "9.5" not in card
     assert "![Samples](grid.png)" in card and "5 kimg" in card and "Data: a folder of images" in card
-    with Image.open(folder / "grid.png") as picture:
-        assert picture.size == (4 * 128, 4 * 128)
+    with Image.open(folder / "grid.png") as grid:
+        assert grid.size == (4 * 128, 4 * 128)
     assert not [path for path in folder.iterdir() if b"/home/me" in path.read_bytes()]
     config = json.loads((folder / "config.json").read_text())
     assert config["stage"]["resolution"] == config["config"]["resolution"] == 16
@@ -242,12 +242,12 @@ def test_a_folder_for_the_hub(a_run, capsys):
 def run_snippets(card, folder, monkeypatch):
     """Run the card's Python beside the files that it names."""
     monkeypatch.chdir(folder)
-    found = []
+    outputs = []
     for snippet in re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL):
         names: dict = {}
         exec(snippet, names)
-        found.append(np.asarray(names["images"]))
-    return found
+        outputs.append(np.asarray(names["images"]))
+    return outputs
 
 
 @needs_flatbuffers
@@ -259,8 +259,8 @@ def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     assert "weights in `generator.safetensors` last" in card
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "2 classes" in card and "No measurement" in card
-    found = run_snippets(card, tmp_path / "hub", monkeypatch)
-    assert [(x.shape, x.dtype) for x in found] == [((3, 8, 8, 3), np.uint8)] * 2
+    outputs = run_snippets(card, tmp_path / "hub", monkeypatch)
+    assert [(x.shape, x.dtype) for x in outputs] == [((3, 8, 8, 3), np.uint8)] * 2
 
 
 def test_a_single_file_has_its_card_beside_it(a_run, tmp_path, monkeypatch):
@@ -280,9 +280,9 @@ REFUSED = {
     "no out": (["run", "--to", "npz"], "--out is missing: a file such as generator.npz, or a folder"),
     "ending": (["run", "--to", "npz", "--out", "y.safetensors"], "writes a file that ends with .npz, or a folder"),
     "folder": (["run", "--to", "npz", "--out", "f.npz"], "f.npz is a folder; give the name of a file"),
-    "licence": (["run", "--to", "npz", "--out", "y", "--license", "a: b"], "--license 'a: b': must be an identifier"),
+    "license": (["run", "--to", "npz", "--out", "y", "--license", "a: b"], "--license 'a: b': must be an identifier"),
     "run": (["run", "--to", "npz", "--out", "other"], "other holds a run"),
-    "hub licence": (["run", "--to", "npz", "--out", "y", "--push-to-hub", "me/x"], "--license is missing"),
+    "hub license": (["run", "--to", "npz", "--out", "y", "--push-to-hub", "me/x"], "--license is missing"),
     "hub name": (["run", "--to", "npz", "--out", "y", "--push-to-hub", "../x y"], "must be the name of a repository"),
     "hub file": (["run", "--to", "npz", "--out", "y.npz", "--push-to-hub", "me/x"], "uploads a folder"),
     "hub": (
@@ -311,12 +311,14 @@ def test_uploading(a_run, monkeypatch, capsys):
     calls = []
 
     class HfApi:
-        def create_repo(self, **given):
-            calls.append(("create", given))
-            return f"https://example.org/{given['repo_id']}"
+        def create_repo(self, **options):
+            calls.append(("create", options))
+            return f"https://example.org/{options['repo_id']}"
 
-        def upload_folder(self, **given):
-            calls.append(("upload", {**given, "there": sorted(p.name for p in Path(given["folder_path"]).iterdir())}))
+        def upload_folder(self, **options):
+            calls.append(
+                ("upload", {**options, "uploaded": sorted(p.name for p in Path(options["folder_path"]).iterdir())})
+            )
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(HfApi=HfApi))
     Path("hub").mkdir()
@@ -326,11 +328,11 @@ def test_uploading(a_run, monkeypatch, capsys):
     assert "uploaded to https://example.org/me/rooms" in capsys.readouterr().out
     assert [kind for kind, _ in calls] == ["create", "upload"]
     upload = calls[1][1]
-    assert upload["repo_id"] == "me/rooms" and "secret.txt" in upload["there"]
-    assert set(upload["allow_patterns"]) == set(upload["there"]) - {"secret.txt"}
+    assert upload["repo_id"] == "me/rooms" and "secret.txt" in upload["uploaded"]
+    assert set(upload["allow_patterns"]) == set(upload["uploaded"]) - {"secret.txt"}
 
 
-def test_the_shipped_generator_has_the_licence_of_the_package(make_generator):
+def test_the_shipped_generator_has_the_license_of_the_package(make_generator):
     assert files.facts_of("toy_bedrooms", make_generator(), None).license == "apache-2.0"
     assert files.facts_of("toy_bedrooms", make_generator(), "mit").license == "mit"
 
@@ -345,8 +347,8 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
         save_image(rng.integers(0, 255, (16, 16, 3), np.uint8), f"photos/{i}.png")
     assert convert.main(["x.pkl", "--out", "runs/x", "--report"]) == 0
     assert sample.main(["--run", "runs/x", "--seeds", "0-3", "--psi", "0.7", "--cutoff", "3", "--out", "out"]) == 0
-    given = stylegen.load("runs/x")
-    g, d = given.config.generator, given.config.discriminator
+    imported = stylegen.load("runs/x")
+    g, d = imported.config.generator, imported.config.discriminator
     own = [f"--generator.{f.name}={getattr(g, f.name)}" for f in dataclasses.fields(g)]
     own += [f"--discriminator.{f.name}={getattr(d, f.name)}" for f in dataclasses.fields(d)]
     command = ["--config", str(ROOT / "configs/folder_256.py"), "--run.dir", "runs/fine", "--data.path", "photos"]
@@ -354,7 +356,7 @@ def test_imported_fine_tuned_sampled_and_exported(tmp_path, monkeypatch, capsys)
     assert train.main([*command, "--resolution", "8", "--data.batch", "4", "--schedule.batch", "8:4", *own]) == 0
     assert "Taken from runs/x" in Path("runs/fine/log.txt").read_text()
     fine = stylegen.load("runs/fine")
-    assert fine.kimg == pytest.approx(0.1) and not np.array_equal(fine.w_avg, given.w_avg)
+    assert fine.kimg == pytest.approx(0.1) and not np.array_equal(fine.w_avg, imported.w_avg)
     assert sample.main(["--run", "runs/fine", "--seeds", "0-3", "--psi", "0.7", "--out", "out/fine"]) == 0
     command = ["--to", "safetensors", "--out", "exported", "--license", "cc-by-nc-4.0"]
     assert convert.main(["runs/fine", *command]) == 0
@@ -372,6 +374,6 @@ def test_an_exported_folder_starts_a_run(make_generator, tmp_path):
     G = make_generator(resolution=8)
     files.save_folder(G, "safetensors", tmp_path / "hub", model_card.facts(None, G, None))
     run = dataclasses.replace(G.config.run, init_from=str(tmp_path / "hub"))
-    taken = init_from.read(dataclasses.replace(G.config, run=run))
-    np.testing.assert_array_equal(taken.weights["w_avg"], G.w_avg)
-    assert "no discriminator" in taken.text
+    transfer = init_from.read(dataclasses.replace(G.config, run=run))
+    np.testing.assert_array_equal(transfer.weights["w_avg"], G.w_avg)
+    assert "no discriminator" in transfer.text

@@ -1,4 +1,4 @@
-"""The discriminator: what growing, labels and neighbours may change in a score, and the original's fused layer."""
+"""The discriminator: what growing, labels and neighbors may change in a score, and the original's fused layer."""
 
 import functools
 
@@ -111,8 +111,8 @@ def test_without_groups_a_score_is_of_its_image_alone():
     np.testing.assert_allclose(scores(HALF[order], group=1), before[order], rtol=1e-5)
 
 
-def test_like_images_have_no_deviation_to_tell():
-    # As for a generator that always draws one picture: this is what gives it away.
+def test_like_images_have_no_std():
+    # As for a generator that always draws one image: this gives it away.
     copies = np.broadcast_to(HALF[:1], HALF.shape)
     np.testing.assert_allclose(scores(copies), scores(copies, group=1), rtol=1e-4)
     assert np.abs(scores(HALF) - scores(HALF, group=1)).max() > 1e-3

@@ -97,7 +97,7 @@ def test_downsample(images):
     np.testing.assert_allclose(fir.downsample(images), expected, atol=1e-5)
 
 
-def test_filters_keep_the_mean_colour(images):
+def test_filters_keep_the_mean_color(images):
     flat = jnp.ones((1, 8, 8, 1))
     for function in (fir.upsample, fir.downsample):
         inner = np.asarray(function(flat))[:, 1:-1, 1:-1]

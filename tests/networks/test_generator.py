@@ -123,7 +123,7 @@ def test_mapping_network():
     np.testing.assert_allclose(net.mapping(z), expected, rtol=1e-4)
 
 
-def test_labels_are_embedded_and_normalised_together_with_z():
+def test_labels_are_embedded_and_normalized_together_with_z():
     net = network(classes=3)
     mapping = weights(classes=3)[0]["mapping"]
     z, c = random(4, 5), np.eye(3, dtype=np.float32)[[0, 2, 2, 1]]

@@ -34,8 +34,8 @@ def test_a_round_trip_keeps_everything(make_generator, how):
     G = dataclasses.replace(make_generator(**how), source="here")
     leaves, tree = jax.tree.flatten(G)
     back = jax.tree.unflatten(tree, leaves)
-    kept = ("config", "resolution", "alpha", "kimg", "source")
-    assert [getattr(back, name) for name in kept] == [getattr(G, name) for name in kept]
+    fields = ("config", "resolution", "alpha", "kimg", "source")
+    assert [getattr(back, name) for name in fields] == [getattr(G, name) for name in fields]
     assert jax.tree.structure(back) == tree and hash(jax.tree.structure(back)) == hash(tree)
     assert all(a is b for a, b in zip(jax.tree.leaves(back), leaves, strict=True))
     assert repr(back) == repr(G)
@@ -139,8 +139,8 @@ def test_vmap_over_styles_and_over_generators(make_generator):
     np.testing.assert_allclose(jax.jit(one_by_one)(G, z), jax.jit(draw)(G, z), atol=1e-5)
     several = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), G, other)
     images = jax.jit(jax.vmap(draw, in_axes=(0, None)))(several, z)
-    for found, each in zip(images, (G, other), strict=True):
-        np.testing.assert_allclose(found, jax.jit(draw)(each, z), atol=1e-5)
+    for batch, generator in zip(images, (G, other), strict=True):
+        np.testing.assert_allclose(batch, jax.jit(draw)(generator, z), atol=1e-5)
     assert "fading" in repr(several)
 
 

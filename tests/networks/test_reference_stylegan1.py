@@ -46,7 +46,7 @@ def assert_close(actual, expected, what):
 
 
 def strided(ref, array):
-    """The reference's batch with its strided minibatch-std groups made neighbours, as our discriminator has them."""
+    """The reference's batch with its strided minibatch-std groups made neighbors, as our discriminator has them."""
     return array[np.array(ops.minibatch_std_order(len(array), ref.config.discriminator.mbstd_group_size))]
 
 
@@ -108,7 +108,7 @@ def test_images_scores_and_losses(name, lod):
     assert_close(losses.logistic_generator(fake), strided(ref, ref[f"out/lod{lod}/g_loss"])[:, 0], "generator loss")
     without = losses.logistic_discriminator(real, fake)
     assert_close(without, strided(ref, ref[f"out/lod{lod}/d_loss_without_r1"])[:, 0], "discriminator loss")
-    r1 = losses.r1_penalty(score, strided(ref, reals), ref.config.resolution)
+    _, r1 = losses.scores_and_penalty(score, strided(ref, reals), ref.config.resolution)
     expected = (ref[f"out/lod{lod}/d_loss"].mean() - ref[f"out/lod{lod}/d_loss_without_r1"].mean()) / 5
     assert_close(jnp.mean(r1), expected, "R1")
 
@@ -137,7 +137,7 @@ def test_discriminator_gradients_with_r1(name, lod):
     def gradients(params):
         score = functools.partial(networks(name).discriminator(params), c=c, alpha=alpha)
         loss = losses.logistic_discriminator(score(reals), score(fakes))
-        return jnp.mean(loss + 5 * losses.r1_penalty(score, reals, ref.config.resolution))
+        return jnp.mean(loss + 5 * losses.scores_and_penalty(score, reals, ref.config.resolution)[1])
 
     check_gradients(ref, lod, "d", paths, gradients(ref.params(ref.discriminator_paths())))
 

@@ -84,7 +84,7 @@ def test_scores_and_losses():
     assert_close(jnp.mean(losses.logistic_generator(fake)), ref["out/g_loss"], "generator loss")
     loss = jnp.mean(losses.logistic_discriminator(real, fake))
     assert_close(loss, ref["out/d_loss_without_r1"], "discriminator loss")
-    r1 = losses.r1_penalty(score, reals, 32)
+    _, r1 = losses.scores_and_penalty(score, reals, 32)
     assert_close(r1, ref["out/r1"], "R1")
     assert_close(loss + 5 * jnp.mean(r1), ref["out/d_loss"], "discriminator loss with R1")
 
@@ -102,7 +102,7 @@ def test_discriminator_gradients_with_r1():
     def gradients(params):
         score = networks().discriminator(params)
         loss = losses.logistic_discriminator(score(reals), score(fakes))
-        return jnp.mean(loss + 5 * losses.r1_penalty(score, reals, 32))
+        return jnp.mean(loss + 5 * losses.scores_and_penalty(score, reals, 32)[1])
 
     check_gradients("d", ref.discriminator_paths(prefix=""), gradients(ref.params(ref.discriminator_paths())))
 
@@ -132,6 +132,6 @@ def test_path_lengths_and_their_gradients():
         lengths = losses.path_lengths(draw, broadcast_styles(g.mapping(ref["in/z"]), WS), noise)
         return jnp.mean(jnp.square(lengths)), lengths
 
-    found, lengths = gradients(ref.params(ref.generator_paths()))
+    slopes, lengths = gradients(ref.params(ref.generator_paths()))
     assert_close(lengths, ref["out/path_lengths"], "path lengths")
-    check_gradients("path", ref.generator_paths(prefix=""), found)
+    check_gradients("path", ref.generator_paths(prefix=""), slopes)

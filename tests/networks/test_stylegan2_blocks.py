@@ -90,7 +90,7 @@ def test_which_layer_takes_which_style(network):
     synthesis = network.synthesis
     ws = np.random.default_rng(4).standard_normal((2, 6, 6), np.float32)
     x, image = None, 0
-    for r, first, second, colour in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
+    for r, first, second, torgb in ((4, None, 0, 1), (8, 1, 2, 3), (16, 3, 4, 5)):
         block = synthesis.blocks[f"b{r}"]
         if first is None:
             x = jnp.repeat(block.const[...], 2, axis=0)
@@ -98,7 +98,7 @@ def test_which_layer_takes_which_style(network):
             x = block.act0(block.conv0(x, ws[:, first], fir.upsample_conv), block.act0.noise.noise_const[...])
             image = fir.upsample(image)
         x = block.act1(block.conv1(x, ws[:, second]), block.act1.noise.noise_const[...])
-        image = image + block.torgb(x, ws[:, colour])
+        image = image + block.torgb(x, ws[:, torgb])
     np.testing.assert_allclose(synthesis(ws, resolution=16), image, rtol=1e-4, atol=1e-5)
 
 
@@ -124,7 +124,7 @@ def test_noise_is_laid_out_as_in_the_other_block(network):
     assert not np.allclose(network.synthesis(ws, resolution=16, noise=other), image)
 
 
-def test_labels_are_normalised_apart_from_z():
+def test_labels_are_normalized_apart_from_z():
     config = tiny_config(num_classes=3, generator={"block": "demod", "z_dim": 5, "w_dim": 6, "mapping_layers": 1})
     state = init_state(config, seed=0)
     mapping = build_networks(config).generator(state.g, state.noise_const).mapping

@@ -34,67 +34,67 @@ def G(make_generator):
 
 
 @pytest.fixture(scope="module")
-def pictures(G):
+def images(G):
     return stylegen.sample(G, [5, 6])
 
 
 @pytest.fixture(scope="module")
-def found(G, pictures):
-    return project(G, pictures, FAST, frames=5)
+def fast_result(G, images):
+    return project(G, images, FAST, frames=5)
 
 
 def recovered(G, seeds, options) -> tuple[np.ndarray, np.ndarray]:
     """Project what the generator draws: distance of each w from the true one, in mean distances, and PSNR."""
     truth = stylegen.styles(G, stylegen.latents(seeds, G.z_dim))
-    pictures = stylegen.synthesize(G, truth)
-    found = project(G, pictures, options).projection
+    images = stylegen.synthesize(G, truth)
+    projection = project(G, images, options).projection
     random = stylegen.styles(G, stylegen.latents(range(5000, 6000), G.z_dim))[:, 0]
     mean = np.linalg.norm(random[:500] - random[500:], axis=1).mean()
-    distance = np.linalg.norm(found.ws[:, 0] - truth[:, 0], axis=1) / mean
-    return distance, projected.psnr(projected.draw(G, found), pictures)
+    distance = np.linalg.norm(projection.ws[:, 0] - truth[:, 0], axis=1) / mean
+    return distance, projected.psnr(projected.draw(G, projection), images)
 
 
-@pytest.mark.slow  # one and a half minutes of processor time
-def test_pictures_of_the_shipped_generator_are_recovered():
+@pytest.mark.slow  # one and a half minutes of CPU time
+def test_images_of_the_shipped_generator_are_recovered():
     G = stylegen.load("toy_bedrooms")
     assert not G.config.generator.use_noise
     distance, psnr = recovered(G, range(100, 110), Options(space="w", steps=800, weights=PIXELS))
     assert np.sum((distance <= 0.2) & (psnr >= 30)) >= 9, (distance, psnr)
 
 
-def test_three_of_four_pictures_are_recovered_in_half_the_steps():
+def test_three_of_four_images_are_recovered_in_half_the_steps():
     G = stylegen.load("toy_bedrooms")
     options = Options(space="w", steps=400, candidates=500, weights=PIXELS)
     distance, psnr = recovered(G, range(100, 104), options)
     assert np.sum((distance <= 0.2) & (psnr >= 30)) >= 3, (distance, psnr)
 
 
-def test_each_target_is_found_as_if_alone_and_again(G, pictures, found):
-    alone = project(G, pictures[1:], dataclasses.replace(FAST, batch=None)).projection
-    np.testing.assert_allclose(alone.ws[0], found.projection.ws[1], atol=1e-3)
-    again = project(G, pictures, FAST).projection
-    np.testing.assert_array_equal(again.ws, found.projection.ws)
-    other = project(G, pictures, dataclasses.replace(FAST, exploration=0.1, seed=1)).projection
-    assert np.abs(other.ws - found.projection.ws).max() > 1e-3
+def test_each_target_is_found_as_if_alone_and_again(G, images, fast_result):
+    alone = project(G, images[1:], dataclasses.replace(FAST, batch=None)).projection
+    np.testing.assert_allclose(alone.ws[0], fast_result.projection.ws[1], atol=1e-3)
+    again = project(G, images, FAST).projection
+    np.testing.assert_array_equal(again.ws, fast_result.projection.ws)
+    other = project(G, images, dataclasses.replace(FAST, exploration=0.1, seed=1)).projection
+    assert np.abs(other.ws - fast_result.projection.ws).max() > 1e-3
 
 
-def test_the_loss_falls_and_the_way_is_shown(G, pictures, found):
-    loss = found.projection.loss
+def test_the_loss_falls_and_frames_are_recorded(G, images, fast_result):
+    loss = fast_result.projection.loss
     assert loss.shape == (40, 2) and (loss[-1] < 0.5 * loss[0]).all()
     assert (
-        found.frame_steps == [0, 8, 16, 24, 32, 40]
-        and len(found.frames) == 6
-        and found.frames[0].shape == pictures.shape
+        fast_result.frame_steps == [0, 8, 16, 24, 32, 40]
+        and len(fast_result.frames) == 6
+        and fast_result.frames[0].shape == images.shape
     )
-    np.testing.assert_array_equal(found.frames[0], found.started)
-    np.testing.assert_array_equal(found.frames[-1], projected.draw(G, found.projection))
-    assert (found.projection.ws == found.projection.ws[:, :1]).all(), "w is the same for all layers"
+    np.testing.assert_array_equal(fast_result.frames[0], fast_result.started)
+    np.testing.assert_array_equal(fast_result.frames[-1], projected.draw(G, fast_result.projection))
+    assert (fast_result.projection.ws == fast_result.projection.ws[:, :1]).all(), "w is the same for all layers"
 
 
 @pytest.mark.parametrize("space", ["z", "w+", "w+noise"])
-def test_the_other_spaces(G, pictures, found, space):
+def test_the_other_spaces(G, images, fast_result, space):
     options = dataclasses.replace(FAST, space=space, steps=15, weights=Weights(perceptual=0.0, noise=1.0))
-    result = project(G, pictures, options).projection
+    result = project(G, images, options).projection
     assert (result.loss[-1] < result.loss[0]).all()
     if space == "z":
         np.testing.assert_allclose(stylegen.styles(G, result.z), result.ws, atol=1e-5)
@@ -109,9 +109,9 @@ def test_the_other_spaces(G, pictures, found, space):
 
 def test_noise_is_sought_for_stylegan2_too(make_generator):
     G = make_generator(block="demod")
-    pictures = stylegen.sample(G, [5])
+    images = stylegen.sample(G, [5])
     options = dataclasses.replace(FAST, space="w+noise", steps=10, weights=Weights(perceptual=0.0, noise=1.0))
-    result = project(G, pictures, options, frames=2)
+    result = project(G, images, options, frames=2)
     own = dataclasses.replace(result.projection, noise=None)
     assert (result.projection.loss[-1] < result.projection.loss[0]).all()
     assert result.projection.noise.shape == (1, num_noise(16))
@@ -122,20 +122,20 @@ def test_the_search_for_noise_begins_with_the_generators_own(G, make_generator):
     for generator in (G, make_generator(block="demod")):
         ws = stylegen.styles(generator, stylegen.latents([3], generator.z_dim))
         own = np.asarray(generator.constant_noise())[None]
-        drawn = stylegen.synthesize(generator, ws, noise=own, as_float=True)
-        np.testing.assert_allclose(drawn, stylegen.synthesize(generator, ws, as_float=True), atol=1e-5)
+        images = stylegen.synthesize(generator, ws, noise=own, as_float=True)
+        np.testing.assert_allclose(images, stylegen.synthesize(generator, ws, as_float=True), atol=1e-5)
 
 
-def test_several_starts_are_no_worse_than_one(G, pictures, found):
-    several = project(G, pictures, dataclasses.replace(FAST, starts=3, batch=6)).projection
-    assert several.ws.shape == found.projection.ws.shape
-    assert (several.loss[-1] <= found.projection.loss[-1] * 1.001).all()
+def test_several_starts_are_no_worse_than_one(G, images, fast_result):
+    several = project(G, images, dataclasses.replace(FAST, starts=3, batch=6)).projection
+    assert several.ws.shape == fast_result.projection.ws.shape
+    assert (several.loss[-1] <= fast_result.projection.loss[-1] * 1.001).all()
 
 
 def test_classes_are_kept_apart(make_generator):
     G = make_generator(classes=3)
-    pictures = stylegen.sample(G, [1, 2], labels=[0, 2])
-    result = project(G, pictures, dataclasses.replace(FAST, space="z", steps=3), labels=[0, 2]).projection
+    images = stylegen.sample(G, [1, 2], labels=[0, 2])
+    result = project(G, images, dataclasses.replace(FAST, space="z", steps=3), labels=[0, 2]).projection
     np.testing.assert_allclose(stylegen.styles(G, result.z, labels=[0, 2]), result.ws, atol=1e-5)
 
 
@@ -172,7 +172,7 @@ def test_what_is_beyond_white_is_no_error():
     assert loss[0] == 0 and loss[1] > 2
 
 
-def test_noise_is_penalised_for_order_and_not_for_being_noise():
+def test_noise_is_penalized_for_order_and_not_for_being_noise():
     rng = np.random.default_rng(0)
     white = rng.standard_normal((2, num_noise(32))).astype(np.float32)
     maps = projection_loss.noise_maps(jnp.asarray(white), 32)
@@ -192,10 +192,10 @@ def test_noise_is_penalised_for_order_and_not_for_being_noise():
     assert penalty[0] > plain[0] + 0.5 and penalty[1] == plain[1]
 
 
-def test_the_perceptual_loss_is_a_distance_and_says_what_it_is(G, pictures):
+def test_the_perceptual_loss_is_a_distance_and_says_what_it_is(G, images):
     distance = projection_loss.open_perceptual("random_vgg")
     assert "random_vgg" in distance.provenance["distance"]
-    goal = projection_loss.make_goal(distance.params, jnp.asarray(projection_loss.to_target(pictures)))
+    goal = projection_loss.make_goal(distance.params, jnp.asarray(projection_loss.to_target(images)))
     weights = Weights(pixel=0.0)
     itself = projection_loss.image_loss(distance.params, goal, goal["pixels"], weights)
     other = projection_loss.image_loss(distance.params, goal, goal["pixels"][::-1], weights)
@@ -209,14 +209,14 @@ def test_without_weights_the_random_network_is_used(monkeypatch, tmp_path):
     assert "random_vgg" in projection_loss.open_perceptual("auto").provenance["distance"]
 
 
-def test_pivotal_tuning_brings_the_picture_closer_and_changes_nothing_else(G, pictures, found):
-    upside_down = np.ascontiguousarray(pictures[:, ::-1])
+def test_pivotal_tuning_brings_the_image_closer_and_changes_nothing_else(G, images, fast_result):
+    upside_down = np.ascontiguousarray(images[:, ::-1])
     options = pivotal_tuning.Options(steps=25, learning_rate=3e-3, weights=PIXELS)
-    tuned, pivot = pivotal_tuning.tune(G, found.projection, upside_down, options)
+    tuned, pivot = pivotal_tuning.tune(G, fast_result.projection, upside_down, options)
     before = projected.psnr(projected.draw(G, pivot), upside_down)
     after = projected.psnr(projected.draw(tuned, pivot), upside_down)
     assert (after > before + 1).all()
-    np.testing.assert_array_equal(pivot.ws, found.projection.ws)
+    np.testing.assert_array_equal(pivot.ws, fast_result.projection.ws)
     z = stylegen.latents([9], G.z_dim)
     np.testing.assert_array_equal(stylegen.styles(G, z), stylegen.styles(tuned, z))
     assert projected.fingerprint(tuned) != projected.fingerprint(G)
@@ -224,33 +224,33 @@ def test_pivotal_tuning_brings_the_picture_closer_and_changes_nothing_else(G, pi
         projected.check(pivot, generator, "p.npz")
 
 
-def test_locality_holds_the_other_pictures(G, pictures, found):
-    target, others = np.ascontiguousarray(pictures[:, ::-1]), range(20, 30)
+def test_locality_holds_the_other_images(G, images, fast_result):
+    target, seeds = np.ascontiguousarray(images[:, ::-1]), range(20, 30)
     moved = []
     for weight in (0.0, 10.0):
         options = pivotal_tuning.Options(steps=25, learning_rate=3e-3, locality=weight, weights=PIXELS)
-        tuned, _ = pivotal_tuning.tune(G, found.projection, target, options)
-        moved.append(np.abs(stylegen.sample(tuned, others).astype(int) - stylegen.sample(G, others)).mean())
+        tuned, _ = pivotal_tuning.tune(G, fast_result.projection, target, options)
+        moved.append(np.abs(stylegen.sample(tuned, seeds).astype(int) - stylegen.sample(G, seeds)).mean())
     assert moved[1] < 0.8 * moved[0]
 
 
-def test_a_projection_is_kept(G, found, tmp_path):
+def test_a_projection_is_kept(G, fast_result, tmp_path):
     path = tmp_path / "p.npz"
-    projected.save(found.projection, path)
+    projected.save(fast_result.projection, path)
     read = projected.load(path)
     for name in ("ws", "loss", "names", "generators"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(found.projection, name))
+        np.testing.assert_array_equal(getattr(read, name), getattr(fast_result.projection, name))
     assert read.about["options"]["space"] == "w" and read.about["perceptual"] is None
     assert [file.name for file in tmp_path.iterdir()] == ["p.npz"]
 
 
-def test_a_projection_of_another_generator_is_refused(G, make_generator, found):
-    projected.check(found.projection, G, "p.npz")
+def test_a_projection_of_another_generator_is_refused(G, make_generator, fast_result):
+    projected.check(fast_result.projection, G, "p.npz")
     bent = dataclasses.replace(G, params={**G.params, "mapping": {}})
     with pytest.raises(ProjectionError, match=r"p\.npz is a projection of another generator .* the weights"):
-        projected.check(found.projection, bent, "p.npz")
+        projected.check(fast_result.projection, bent, "p.npz")
     with pytest.raises(ProjectionError, match="6 styles of 16, and this one needs 4 of 16"):
-        projected.check(found.projection, make_generator(stage=8), "p.npz")
+        projected.check(fast_result.projection, make_generator(stage=8), "p.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no zip", "directions"])
@@ -280,13 +280,13 @@ def test_files_that_are_no_projections(tmp_path, content):
         ({"batch": 0}, "batch = 0"),
     ],
 )
-def test_options_that_cannot_be(G, pictures, change, words):
+def test_options_that_cannot_be(G, images, change, words):
     with pytest.raises(ProjectionError, match=words):
-        project(G, pictures, dataclasses.replace(FAST, **change))
+        project(G, images, dataclasses.replace(FAST, **change))
 
 
-def test_targets_that_do_not_fit(G, pictures):
-    for wrong in (pictures[:, :8], pictures.astype(np.float32), pictures[:0], pictures[..., :1]):
+def test_targets_that_do_not_fit(G, images):
+    for wrong in (images[:, :8], images.astype(np.float32), images[:0], images[..., :1]):
         with pytest.raises(ProjectionError, match="targets are"):
             project(G, wrong, FAST)
     toy = stylegen.load("toy_bedrooms")
@@ -304,25 +304,25 @@ def test_targets_that_do_not_fit(G, pictures):
 )
 def test_targets_of_any_size_say_how_they_were_cropped(tmp_path, size, words):
     path = tmp_path / "photo.png"
-    left = np.zeros((size[1], size[0], 3), np.uint8)
-    left[:, size[0] // 2 :] = 255
-    Image.fromarray(left).save(path)
+    half_white = np.zeros((size[1], size[0], 3), np.uint8)
+    half_white[:, size[0] // 2 :] = 255
+    Image.fromarray(half_white).save(path)
     target = targets.load_target(path, 32, 3)
     assert target.name == "photo" and target.image.shape == (32, 32, 3)
     assert target.image[:, :14].max() < 40 and target.image[:, 18:].min() > 215, "the middle stays in the middle"
     assert re.search(words, target.note)
 
 
-def test_grey_and_transparent_targets(tmp_path):
-    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(tmp_path / "grey.png")
-    assert (targets.load_target(tmp_path / "grey.png", 8, 3).image == 77).all()
+def test_gray_and_transparent_targets(tmp_path):
+    Image.fromarray(np.full((8, 8), 77, np.uint8)).save(tmp_path / "gray.png")
+    assert (targets.load_target(tmp_path / "gray.png", 8, 3).image == 77).all()
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert (targets.load_target(tmp_path / "clear.png", 8, 3).image == 255).all()
     assert targets.load_target(tmp_path / "clear.png", 8, 4).image[0, 0].tolist() == [255, 0, 0, 0]
 
 
 def test_files_that_are_no_targets(tmp_path):
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(targets.TargetError, match="cannot be used as an image"):
         targets.load_target(tmp_path / "text.jpg", 8, 3)
     with pytest.raises(targets.TargetError, match="cannot be read"):

@@ -174,15 +174,15 @@ def test_save_does_not_see_later_steps(tmp_path):
     run, update = tmp_path / "run", jax.jit(donated_update, donate_argnums=0)
     update(make_state(1))  # compiled before, so that the updates follow the save at once
     state = make_state(500)
-    want = numbers(state)
+    before = numbers(state)
     with Checkpointer(run, CONFIG, keep_last=1) as checkpointer:
         checkpointer.save(state, schedule.at(CONFIG, 500))
         for _ in range(20):
             state = update(state)
         jax.block_until_ready(state.g)
         checkpointer.wait()
-        found = checkpointer.restore().state
-    for a, b in zip(numbers(found), want, strict=True):
+        restored = checkpointer.restore().state
+    for a, b in zip(numbers(restored), before, strict=True):
         assert a.tobytes() == b.tobytes()
 
 

@@ -19,7 +19,7 @@ from stylegen.runs.directory import RunError, write_config
 from stylegen.runs.init_from import TransferError
 from stylegen.runs.load import save_generator
 from stylegen.train import train
-from stylegen.training import freeze as freezing
+from stylegen.training import freeze
 from stylegen.training.schedule import Stage
 from stylegen.training.state import abstract_state, init_state
 from tests.support.configs import tiny_config
@@ -67,12 +67,12 @@ def start(config: Config):
 
 
 def test_a_run_gives_both_networks_and_their_averages_and_nothing_else(source):
-    folder, given = source
+    folder, source_state = source
     config = tiny(init_from=str(folder))
     state, fresh = start(config), init_state(config)
     for field in FIELDS:
         for path, leaf in leaves(state, field).items():
-            np.testing.assert_array_equal(leaf, leaves(given, field)[path], err_msg=path)
+            np.testing.assert_array_equal(leaf, leaves(source_state, field)[path], err_msg=path)
     assert state.nimg == 0
     np.testing.assert_array_equal(jax.random.key_data(state.key), jax.random.key_data(fresh.key))
     for mine, theirs in zip(jax.tree.leaves(state.d_opt), jax.tree.leaves(fresh.d_opt), strict=True):
@@ -83,24 +83,24 @@ def test_a_run_gives_both_networks_and_their_averages_and_nothing_else(source):
 
 
 def test_a_file_gives_the_generator_and_says_that_the_discriminator_is_new(source, tmp_path):
-    folder, given = source
+    folder, source_state = source
     save_generator(stylegen.load(folder), tmp_path / "G.safetensors")
     config = tiny(init_from=str(tmp_path / "G.safetensors"))
     state, fresh = start(config), init_state(config)
     for field in ("g", "g_ema"):
         for path, leaf in leaves(state, field).items():
-            expected = leaves(given, "g_ema")[path.replace(f"{field}.", "g_ema.", 1)]
+            expected = leaves(source_state, "g_ema")[path.replace(f"{field}.", "g_ema.", 1)]
             np.testing.assert_array_equal(leaf, expected, err_msg=path)
-    np.testing.assert_array_equal(state.w_avg, given.w_avg)
+    np.testing.assert_array_equal(state.w_avg, source_state.w_avg)
     for path, leaf in leaves(state, "d").items():
         np.testing.assert_array_equal(leaf, leaves(fresh, "d")[path], err_msg=path)
     assert "no discriminator: that starts fresh" in init_from.read(config).text
 
 
 def test_a_smaller_run_starts_a_larger_one(source):
-    folder, given = source
+    folder, source_state = source
     config = tiny(resolution=16, init_from=str(folder))
-    state, fresh, old = start(config), init_state(config), given
+    state, fresh, old = start(config), init_state(config), source_state
     new_paths = set()
     for field in FIELDS:
         for path, leaf in leaves(state, field).items():
@@ -129,8 +129,8 @@ def test_what_does_not_fit_is_listed_side_by_side(source):
 def test_settings_that_make_another_function_of_the_same_weights_are_refused(source, name, value):
     config = tiny(init_from=str(source[0]))
     config = dataclasses.replace(config, generator=dataclasses.replace(config.generator, **{name: value}))
-    there = getattr(GeneratorConfig(), name)
-    with pytest.raises(TransferError, match=rf"generator\.{name} is {there} there and {value} here") as error:
+    default = getattr(GeneratorConfig(), name)
+    with pytest.raises(TransferError, match=rf"generator\.{name} is {default} there and {value} here") as error:
         init_from.read(config)
     fix = {"mapping_lr_multiplier": "--generator.mapping-lr-multiplier 0.01", "normalize_z": "--generator.normalize-z"}
     assert str(error.value).endswith(f"; give {fix[name]}.")
@@ -152,7 +152,7 @@ def test_nothing_to_start_from_is_a_sentence_before_anything_is_written(name, tm
 
 def test_a_run_starts_from_another_once_and_then_resumes(source, tmp_path, capsys):
     """The first checkpoint is written before a step is taken beyond it; the source is not needed any more then."""
-    folder, given = source
+    folder, source_state = source
     config = tiny(tmp_path / "run", init_from=str(folder), freeze="d.b4,g.mapping")
     short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.004))
     train(short)
@@ -168,10 +168,10 @@ def test_a_run_starts_from_another_once_and_then_resumes(source, tmp_path, capsy
     assert meta.nimg == 12
     for state in (one, two):
         for path, leaf in leaves(state, "g").items():
-            same = np.array_equal(leaf, leaves(given, "g")[path])
+            same = np.array_equal(leaf, leaves(source_state, "g")[path])
             assert same == (path.startswith("g.mapping.") or ".b8." in path), path
         for path, leaf in leaves(state, "d").items():
-            np.testing.assert_array_equal(leaf, leaves(given, "d")[path], err_msg=path)
+            np.testing.assert_array_equal(leaf, leaves(source_state, "d")[path], err_msg=path)
     with pytest.raises(RunError, match=r"run\.freeze"):
         train(dataclasses.replace(config, run=dataclasses.replace(config.run, freeze="")))
 
@@ -191,23 +191,23 @@ def test_dry_run_says_what_would_be_taken(source, tmp_path, capsys):
 
 
 def test_names_of_layers():
-    assert freezing.name("d", "blocks.b64.conv0.weight") == "d.b64.conv0.weight"
-    assert freezing.name("g", "synthesis.blocks.b8.act0.bias") == "g.b8.act0.bias"
-    assert freezing.name("g", "mapping.dense.dense0.weight") == "g.mapping.dense.dense0.weight"
-    assert freezing.prefixes(" d.b64., d.blocks.b32,,g.synthesis.blocks.b4 ") == ("d.b64", "d.b32", "g.b4")
+    assert freeze.name("d", "blocks.b64.conv0.weight") == "d.b64.conv0.weight"
+    assert freeze.name("g", "synthesis.blocks.b8.act0.bias") == "g.b8.act0.bias"
+    assert freeze.name("g", "mapping.dense.dense0.weight") == "g.mapping.dense.dense0.weight"
+    assert freeze.prefixes(" d.b64., d.blocks.b32,,g.synthesis.blocks.b4 ") == ("d.b64", "d.b32", "g.b4")
 
 
 def test_prefixes_are_of_whole_words():
-    chosen = freezing.prefixes("d.b8,g.mapping.dense.dense1")
-    assert freezing.is_frozen("d.b8.conv0.weight", chosen)
-    assert not freezing.is_frozen("d.b80.conv0.weight", chosen)
-    assert not freezing.is_frozen("g.b8.conv0.weight", chosen)
-    assert freezing.is_frozen("g.mapping.dense.dense1.bias", chosen)
-    assert not freezing.is_frozen("g.mapping.dense.dense10.bias", chosen)
+    prefixes = freeze.prefixes("d.b8,g.mapping.dense.dense1")
+    assert freeze.is_frozen("d.b8.conv0.weight", prefixes)
+    assert not freeze.is_frozen("d.b80.conv0.weight", prefixes)
+    assert not freeze.is_frozen("g.b8.conv0.weight", prefixes)
+    assert freeze.is_frozen("g.mapping.dense.dense1.bias", prefixes)
+    assert not freeze.is_frozen("g.mapping.dense.dense10.bias", prefixes)
 
 
 def test_frozen_parameters_are_listed():
-    names = freezing.frozen(tiny(init_from="x", freeze="d.b8,g.b4.torgb"))
+    names = freeze.frozen(tiny(init_from="x", freeze="d.b8,g.b4.torgb"))
     assert "d.b8.fromrgb.weight" in names and "g.b4.torgb.bias" in names
     state = abstract_state(tiny())
     b8 = [path for path in by_path(state.d) if path.startswith("blocks.b8.")]
@@ -215,16 +215,16 @@ def test_frozen_parameters_are_listed():
 
 
 @pytest.mark.parametrize(
-    "freeze, words",
+    "layers, words",
     [
         ("d.b64", r"there are no parameters d\.b64; name some of d\.b4, d\.b8, g\.b4, g\.b8, g\.mapping"),
         ("b8", "there are no parameters b8"),
         ("d", "leaves nothing of d to train"),
     ],
 )
-def test_layers_that_are_not_there_are_a_sentence(freeze, words):
+def test_layers_that_are_not_there_are_a_sentence(layers, words):
     with pytest.raises(ConfigError, match=words):
-        freezing.frozen(tiny(init_from="x", freeze=freeze))
+        freeze.frozen(tiny(init_from="x", freeze=layers))
 
 
 def test_freezing_random_layers_and_starting_from_oneself_are_refused():

@@ -48,7 +48,7 @@ def test_what_ships_are_generators():
     assert stylegen.load("toy_bedrooms").resolution == 32
 
 
-def test_a_misspelt_run_is_told_of_its_neighbours(tmp_path):
+def test_an_error_for_a_misspelled_run_lists_its_neighbors(tmp_path):
     (tmp_path / "bedroom").mkdir()
     (tmp_path / "bedroom" / "config.json").write_text("{}")
     for wrong in (tmp_path / "bedrom", tmp_path):

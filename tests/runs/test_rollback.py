@@ -60,21 +60,21 @@ class Poison(Hooks):
 
     def __init__(self, bad_reals=(), bad_weight=None, steps=None, do=None):
         self.bad_reals, self.bad_weight, self.steps, self.do = bad_reals, bad_weight or {}, steps, do
-        self.taken = 0
+        self.steps_taken = 0
 
     def on_stage(self, stage, steps, programs):
         def step(state, images, labels, alpha, learning_rate):
-            alpha = np.float32(NAN) if self.taken in self.bad_reals else alpha
+            alpha = np.float32(NAN) if self.steps_taken in self.bad_reals else alpha
             state, metrics = steps["train"](state, images, labels, alpha, learning_rate)
-            if self.taken in self.bad_weight:
-                state = dataclasses.replace(state, d=with_weight(state.d, self.bad_weight[self.taken]))
+            if self.steps_taken in self.bad_weight:
+                state = dataclasses.replace(state, d=with_weight(state.d, self.bad_weight[self.steps_taken]))
             return state, metrics
 
         return steps | {"train": step}
 
     def on_step(self, state, metrics, nimg):
-        self.taken += 1
-        if self.taken == self.steps:
+        self.steps_taken += 1
+        if self.steps_taken == self.steps:
             self.do()
 
 
@@ -93,8 +93,8 @@ def stats(folder: Path) -> list[dict]:
 
 def state(folder: Path):
     with Checkpointer(folder, tiny(folder), keep_last=10) as checkpointer:
-        found = checkpointer.restore().state
-    return dataclasses.replace(found, key=jax.random.key_data(found.key))
+        restored = checkpointer.restore().state
+    return dataclasses.replace(restored, key=jax.random.key_data(restored.key))
 
 
 def assert_same(one, other) -> None:

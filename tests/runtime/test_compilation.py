@@ -33,11 +33,11 @@ def test_the_compiler_takes_the_options():
 def options(monkeypatch):
     """Other options by platform, tried out anew."""
 
-    uncached = compilation._known.__wrapped__
+    uncached = compilation._supported_options.__wrapped__
 
     def use(**by_platform):
         monkeypatch.setattr(compilation, "_OPTIONS", by_platform)
-        monkeypatch.setattr(compilation, "_known", uncached)
+        monkeypatch.setattr(compilation, "_supported_options", uncached)
 
     return use
 
@@ -59,8 +59,8 @@ def test_options_are_those_of_the_platform(options):
 
 def test_the_compiler_takes_the_options_of_a_gpu_too():
     with tracing_for("gpu"):
-        known = compilation.compiler_options()
-    assert known == compilation._OPTIONS["gpu"]
+        options = compilation.compiler_options()
+    assert options == compilation._OPTIONS["gpu"]
 
 
 def test_programs_are_kept_in_the_cache_folder_of_the_user(monkeypatch, tmp_path):
@@ -76,9 +76,9 @@ def test_a_cache_folder_that_jax_was_given_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(jax.config, "update", lambda name, value: changed.update({name: value}))
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    for folder, kept in ((None, tmp_path / "jax"), (str(tmp_path / "own"), tmp_path / "own")):
+    for folder, expected in ((None, tmp_path / "jax"), (str(tmp_path / "own"), tmp_path / "own")):
         assert compilation.use_cache(folder) is None
-        assert changed["jax_compilation_cache_dir"] == str(kept)
+        assert changed["jax_compilation_cache_dir"] == str(expected)
 
 
 def test_no_folder_is_no_cache(monkeypatch):
@@ -104,8 +104,8 @@ print(len(hits))
     command, root = [sys.executable, "-c", code], ROOT
 
     def run():
-        done = subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True)
-        return int(done.stdout)
+        process = subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True)
+        return int(process.stdout)
 
     assert run() == 0 and any(folder.iterdir())
     assert run() > 0
@@ -206,11 +206,11 @@ def test_closing_waits_for_nothing_and_starts_nothing(ahead):
 
 
 def test_other_work_is_done_after_what_was_started():
-    done = []
+    finished = []
     ahead = CompileAhead[str](lambda key: jax.jit(lambda x: x + 1).lower(jnp.zeros(3)))
     ahead.start("a")
-    ahead.run(lambda: done.append(ahead.ready("a") is not None))
-    assert ahead.trouble(wait=True) == [] and done == [True]
+    ahead.run(lambda: finished.append(ahead.ready("a") is not None))
+    assert ahead.trouble(wait=True) == [] and finished == [True]
     ahead.close()
 
 

@@ -71,12 +71,12 @@ class Processes:
                     subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=folder)
                 )
 
-    def said(self, index: int) -> str:
+    def output(self, index: int) -> str:
         return self.files[index].read_text()
 
-    def wait_until(self, done: Callable[[], bool]) -> None:
+    def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not done():
+        while not condition():
             assert time.monotonic() < deadline, f"{self.said(0)}\n{self.said(1)}"
             assert all(p.poll() is None for p in self.started), f"{self.said(0)}\n{self.said(1)}"
             time.sleep(0.02)
@@ -132,10 +132,10 @@ def test_two_processes_are_the_run_of_one_and_stop_together(alone, tmp_path):
     with together(tmp_path, tiny(folder, total_kimg=100)) as run:
         run.wait_until(lambda: len(stats(folder)) >= 10)
         run.started[1].send_signal(signal.SIGTERM)
-        assert run.statuses() == [0, 0], run.said(0) + run.said(1)
-        assert "Process 1 of 2" in run.said(1) and "Stopping" in run.said(1)
-        assert "the same command goes on" in run.said(0)
-        assert "kimg" not in run.said(1), "only process 0 reports"
+        assert run.statuses() == [0, 0], run.output(0) + run.output(1)
+        assert "Process 1 of 2" in run.output(1) and "Stopping" in run.output(1)
+        assert "the same command goes on" in run.output(0)
+        assert "kimg" not in run.output(1), "only process 0 reports"
     stopped = max(available(folder))
     assert stopped == stats(folder)[-1]["nimg"], "the checkpoint is of the last step"
     assert (folder / "fakes.png").exists() and not list(folder.glob(".shared-*"))
@@ -157,8 +157,8 @@ def test_a_killed_process_ends_the_other_with_a_sentence(tmp_path):
         killed = time.monotonic()
         assert run.statuses() == [processes.ENDED_BY_OTHERS, -signal.SIGKILL]
         assert time.monotonic() - killed < 15
-        assert "error: Process 1 of 2 has given no sign of life" in run.said(0)
-        assert "Start all again" in run.said(0)
+        assert "error: Process 1 of 2 has given no sign of life" in run.output(0)
+        assert "Start all again" in run.output(0)
 
 
 def test_a_wrong_path_ends_both(tmp_path):
@@ -166,7 +166,7 @@ def test_a_wrong_path_ends_both(tmp_path):
     with together(tmp_path, config) as run:
         assert sorted(run.statuses()) == [processes.ENDED_BY_OTHERS, processes.USER_ERROR]
         for index in (0, 1):
-            assert "data.path = 'nowhere': there is no such file or folder." in run.said(index)
+            assert "data.path = 'nowhere': there is no such file or folder." in run.output(index)
     assert not (tmp_path / "run").exists()
 
 
@@ -180,7 +180,7 @@ def test_killing_the_first_ends_the_other(tmp_path):
         assert 0 not in run.statuses()
         assert time.monotonic() - killed < 15
         # Process 0 keeps what the others say to each other; without it, JAX itself ends them, in its own words.
-        assert "another task died" in run.said(1) or "Process 0 is gone" in run.said(1)
+        assert "another task died" in run.output(1) or "Process 0 is gone" in run.output(1)
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_two_processes_go_back_together(tmp_path):
     spoil += "poison(pytest.MonkeyPatch(), bad_weight={5: float('nan')})\n"
     folder = tmp_path / "run"
     with together(tmp_path, tiny(folder, 0.32), prelude=spoil) as run:
-        assert run.statuses() == [0, 0], run.said(0) + run.said(1)
+        assert run.statuses() == [0, 0], run.output(0) + run.output(1)
     assert json.loads((folder / "rollbacks.json").read_text()) == [{"at": 144, "to": 64}]
     assert [line["nimg"] for line in stats(folder)] == list(range(16, 321, 16))
     assert max(available(folder)) == 320
@@ -201,7 +201,7 @@ def test_a_run_of_one_process_goes_on_with_two(alone, tmp_path):
     folder = tmp_path / "run"
     train(tiny(folder, 0.064))
     with together(tmp_path, tiny(folder, 0.32)) as run:
-        assert run.statuses() == [0, 0], run.said(0) + run.said(1)
+        assert run.statuses() == [0, 0], run.output(0) + run.output(1)
     assert_same_losses(alone, stats(folder))
 
 
@@ -223,9 +223,9 @@ def test_what_is_wrong_in_one_process_ends_both(tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         with together(folder, config, differently={1: differently}) as run:
-            assert run.statuses() == [processes.ENDED_BY_OTHERS, processes.USER_ERROR], run.said(0) + run.said(1)
-            assert words in run.said(1)
-            assert words in run.said(0) and "process 1 (" in run.said(0)
+            assert run.statuses() == [processes.ENDED_BY_OTHERS, processes.USER_ERROR], run.output(0) + run.output(1)
+            assert words in run.output(1)
+            assert words in run.output(0) and "process 1 (" in run.output(0)
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_who_waits_in_vain_says_so(tmp_path):
     with together(tmp_path, config) as run:
         run.started[0].kill()
         assert run.statuses() == [-signal.SIGKILL, processes.USER_ERROR]
-        assert "not all of 2 processes came within 5 s" in run.said(1)
+        assert "not all of 2 processes came within 5 s" in run.output(1)
 
 
 STEP = {
@@ -259,7 +259,7 @@ STEP = {
         ({"SLURM_PROCID": None}, None, None),  # salloc: a shell outside any step
     ],
 )
-def test_slurm_is_recognised_where_it_has_several_tasks(monkeypatch, changes, count, local):
+def test_slurm_is_recognized_where_it_has_several_tasks(monkeypatch, changes, count, local):
     for name, value in (STEP | changes).items():
         if value is None:
             monkeypatch.delenv(name, raising=False)
@@ -277,8 +277,8 @@ def test_slurm_is_recognised_where_it_has_several_tasks(monkeypatch, changes, co
 def test_a_process_that_is_alone_joins_nobody():
     assert processes.find_place(DistributedConfig()) is None
     assert processes.find_place(DistributedConfig("host:80", 1, 0)) is None
-    given = processes.find_place(DistributedConfig("host:80", 2, 1))
-    assert given == processes.Place("host:80", 2, 1, None, "--distributed.coordinator")
+    place = processes.find_place(DistributedConfig("host:80", 2, 1))
+    assert place == processes.Place("host:80", 2, 1, None, "--distributed.coordinator")
 
 
 def test_a_cluster_that_cannot_be_asked_is_no_reason_to_stop(monkeypatch, capsys):
@@ -291,8 +291,8 @@ def test_a_cluster_that_cannot_be_asked_is_no_reason_to_stop(monkeypatch, capsys
 
 
 def test_a_port_that_is_taken_is_a_sentence():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         with (
             pytest.raises(processes.ProcessError, match="cannot listen there"),
             processes.running(DistributedConfig(address, 2, 0)),
@@ -302,18 +302,18 @@ def test_a_port_that_is_taken_is_a_sentence():
 
 @pytest.mark.parametrize("value", [True, False, None, "", "True", 7, [{"at": 3000, "to": 2000}]])
 def test_a_broadcast_is_what_process_0_gives(monkeypatch, value):
-    said: dict[str, str] = {}
+    store: dict[str, str] = {}
 
     class Store:
-        key_value_set = staticmethod(said.__setitem__)
-        blocking_key_value_get = staticmethod(lambda key, timeout: said[key])
+        key_value_set = staticmethod(store.__setitem__)
+        blocking_key_value_get = staticmethod(lambda key, timeout: store[key])
 
     monkeypatch.setattr(processes, "_client", Store)
     monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
-    for index, given in ((0, value), (1, object())):  # what the other process gives need not even be JSON
+    for index, own in ((0, value), (1, object())):  # what the other process gives need not even be JSON
         monkeypatch.setattr(processes.jax, "process_index", lambda index=index: index)
-        monkeypatch.setattr(processes, "_numbers", itertools.count())
-        assert processes.broadcast(given) == value
+        monkeypatch.setattr(processes, "_message_numbers", itertools.count())
+        assert processes.broadcast(own) == value
 
 
 def test_a_single_process_broadcasts_to_itself():

@@ -38,7 +38,7 @@ networks = build_networks(config)
 
 def start():
     state, rng = init_state(config), np.random.default_rng(1)
-    # Without noise a new network normalises a constant, which makes much of rounding; so does Adam's first step, which
+    # Without noise a new network normalizes a constant, which amplifies rounding; so does Adam's first step, which
     # divides gradients by themselves.
     shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
     used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
@@ -83,7 +83,7 @@ print(json.dumps(report))
 def report(request):
     """What the program found, without augmentation and with it."""
     environment = with_devices(2)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, request.param],
         cwd=ROOT,
         env=environment,
@@ -91,8 +91,8 @@ def report(request):
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return json.loads(process.stdout)
 
 
 def test_one_and_two_devices_take_the_same_step(report):
@@ -152,9 +152,9 @@ def test_a_mesh_has_the_devices_asked_for():
 
 
 def test_more_devices_than_there_are_is_refused():
-    wanted = len(jax.devices()) + 1
-    with pytest.raises(ConfigError, match=rf"run\.devices = {wanted}: this machine has {wanted - 1} \(cpu\)"):
-        sharding.make_mesh(make_config(devices=wanted))
+    requested = len(jax.devices()) + 1
+    with pytest.raises(ConfigError, match=rf"run\.devices = {requested}: this machine has {requested - 1} \(cpu\)"):
+        sharding.make_mesh(make_config(devices=requested))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from stylegen.runtime.signals import stop_requested
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_sets_the_event_and_does_not_interrupt(number, capsys):
-    with stop_requested() as asked:
-        assert not asked.is_set()
+    with stop_requested() as event:
+        assert not event.is_set()
         os.kill(os.getpid(), number)
-        assert asked.is_set()
+        assert event.is_set()
         os.kill(os.getpid(), signal.SIGTERM)  # a second one of these is no second Ctrl-C
     assert capsys.readouterr().out.count("Stopping after this step") == 1
 
@@ -34,13 +34,13 @@ def test_what_handled_the_signals_before_does_so_again():
 
 
 def test_other_threads_get_an_event_that_no_signal_sets():
-    found = []
+    events = []
 
     def run() -> None:
-        with stop_requested() as asked:
-            found.append(asked.is_set())
+        with stop_requested() as event:
+            events.append(event.is_set())
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert found == [False]
+    assert events == [False]

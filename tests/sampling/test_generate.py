@@ -54,7 +54,7 @@ def test_styles_are_the_mapping_truncated(make_generator, psi, cutoff):
     np.testing.assert_allclose(ws, expected, atol=1e-5)
 
 
-def test_psi_0_gives_one_picture_and_psi_1_is_no_truncation(make_generator):
+def test_psi_0_gives_one_image_and_psi_1_is_no_truncation(make_generator):
     G = make_generator()
     mean = stylegen.sample(G, range(4), psi=0)
     assert (mean == mean[0]).all()
@@ -108,13 +108,13 @@ def test_an_image_does_not_depend_on_the_others(make_generator):
         np.testing.assert_array_equal(stylegen.sample(G, seeds, psi=0.7, batch=4), together[list(seeds)])
     in_fours = stylegen.sample(G, range(21), psi=0.7, batch=4, as_float=True)
     for seeds in ([0], [13, 20], range(7, 21), range(21)):  # programs of other sizes: the same to rounding
-        here = stylegen.sample(G, seeds, psi=0.7, as_float=True)
-        np.testing.assert_allclose(here, in_fours[list(seeds)], atol=5e-6 * abs(in_fours).max())
+        images = stylegen.sample(G, seeds, psi=0.7, as_float=True)
+        np.testing.assert_allclose(images, in_fours[list(seeds)], atol=5e-6 * abs(in_fours).max())
         levels = stylegen.sample(G, seeds, psi=0.7).astype(int) - together[list(seeds)]
         assert abs(levels).max() <= 1 and (levels != 0).mean() < 1e-3
 
 
-def test_any_number_of_pictures_compiles_once(make_generator):
+def test_any_number_of_images_compiles_once(make_generator):
     G = make_generator()
     stylegen.sample(G, [0], batch=3)
     compiled = programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()
@@ -126,15 +126,15 @@ def test_any_number_of_pictures_compiles_once(make_generator):
 @pytest.fixture
 def batches(monkeypatch):
     """Inputs of the synthesis program, in the order of its calls, with a CPU's largest batch."""
-    seen, draw = [], programs.draw
+    inputs, draw = [], programs.draw
     monkeypatch.setattr(sampling.generate, "default_batch", lambda resolution: 16)
 
     def recorded(G, ws, extra, **options):
-        seen.append(ws)
+        inputs.append(ws)
         return draw(G, ws, extra, **options)
 
     monkeypatch.setattr(programs, "draw", recorded)
-    return seen
+    return inputs
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_other_channel_counts(make_generator, channels):
     assert stylegen.sample(make_generator(channels=channels), [1]).shape == (1, 16, 16, channels)
 
 
-def test_classes_change_the_picture(make_generator):
+def test_classes_change_the_image(make_generator):
     G = make_generator(classes=3)
     images = stylegen.sample(G, [5, 5, 5, 5], labels=[0, 1, 2, 1], batch=2)
     assert len({image.tobytes() for image in images}) == 3
@@ -307,9 +307,9 @@ def test_walks_in_z_and_w_are_spherical_and_straight(make_generator):
         "z": stylegen.synthesize(G, stylegen.styles(G, middle_z[None]))[0],
         "w": stylegen.synthesize(G, stylegen.styles(G, z).mean(0)),
     }
-    for space, picture in expected.items():
+    for space, image in expected.items():
         middle = list(stylegen.walk(G, [1, 2], space=space, frames=2))[1]
-        assert np.abs(middle.astype(int) - picture).max() <= 1
+        assert np.abs(middle.astype(int) - image).max() <= 1
     assert np.abs(expected["z"].astype(int) - expected["w"]).max() > 1
 
 

@@ -97,8 +97,8 @@ def test_a_path_meets_its_points_and_has_the_promised_length(kind, loop):
 def test_a_loop_closes_without_a_jump_or_a_pause():
     points = vectors(3)
     walked = list(interpolation.walk(points, frames=5, loop=True, kind="lerp"))
-    last_step, whole = walked[0] - walked[-1], points[0] - points[2]
-    np.testing.assert_allclose(last_step, whole / 5, atol=1e-5)
+    last_step, difference = walked[0] - walked[-1], points[0] - points[2]
+    np.testing.assert_allclose(last_step, difference / 5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

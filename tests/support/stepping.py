@@ -46,21 +46,21 @@ def mid_run_state(variant):
     rng = np.random.default_rng(2)
     state = init_state(make_static(variant).config, seed=1)
 
-    def shaken(tree, size=0.1):
+    def perturbed(tree, size=0.1):
         return jax.tree.map(lambda x: np.asarray(x) + size * rng.standard_normal(x.shape, np.float32), tree)
 
-    def used(opt):
-        return opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu)))
+    def advanced(opt):
+        return opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, perturbed(opt.nu)))
 
     return dataclasses.replace(
         state,
         nimg=np.int32(40),
-        g=shaken(state.g),
-        d=shaken(state.d),
-        g_ema=shaken(state.g_ema),
-        w_avg=shaken(state.w_avg),
-        g_opt=used(state.g_opt),
-        d_opt=used(state.d_opt),
+        g=perturbed(state.g),
+        d=perturbed(state.d),
+        g_ema=perturbed(state.g_ema),
+        w_avg=perturbed(state.w_avg),
+        g_opt=advanced(state.g_opt),
+        d_opt=advanced(state.d_opt),
     )
 
 

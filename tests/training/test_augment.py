@@ -1,4 +1,4 @@
-"""Augmentation against numpy, PIL and formulae; its derivatives and frequencies; the controller of its strength."""
+"""Augmentation against numpy, PIL and formulas; its derivatives and frequencies; the controller of its strength."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ OFF, ON = 0.99, 0.0  # uniform numbers of a transformation's chance, for p = 0.5
 warp = jax.jit(augment.warp)
 
 
-def pictures(n=5, r=16, channels=3, seed=0):
+def random_images(n=5, r=16, channels=3, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (n, r, r, channels)).astype(np.float32)
 
 
@@ -59,7 +59,7 @@ def compiled(config):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("r", [4, 16])
 def test_at_p_0_images_are_exactly_themselves_and_p_is_an_argument(r, channels):
-    images, function = pictures(r=r, channels=channels), jax.jit(functools.partial(augment.augment, config=ALL))
+    images, function = random_images(r=r, channels=channels), jax.jit(functools.partial(augment.augment, config=ALL))
     key = jax.random.key(1)
     with compilations() as programs:
         unchanged, changed = function(images, 0.0, key), function(images, 1.0, key)
@@ -71,7 +71,7 @@ def test_at_p_0_images_are_exactly_themselves_and_p_is_an_argument(r, channels):
 
 
 def test_images_that_nothing_happened_to_are_exact_among_others():
-    images = pictures(n=64, r=8)
+    images = random_images(n=64, r=8)
     config = AugmentConfig(color=False)
     chances = augment.draw(jax.random.key(0), images.shape, config).uniform
     result = np.asarray(compiled(config)(images, 0.05, jax.random.key(0)))
@@ -84,7 +84,7 @@ def test_images_that_nothing_happened_to_are_exact_among_others():
 
 @pytest.mark.parametrize("r", [4, 5, 16])
 def test_pixel_blits_are_flips_quarter_turns_and_shifts(r):
-    images = pictures(r=r)
+    images = random_images(r=r)
     np.testing.assert_allclose(warp(images, mapping((-1, 0, 0), (0, 1, 0))), images[:, :, ::-1], atol=2e-6)
     for k in range(4):
         cosine, sine = np.round([math.cos(k * math.pi / 2), math.sin(k * math.pi / 2)])
@@ -112,19 +112,19 @@ def test_pixel_blits_are_flips_quarter_turns_and_shifts(r):
     ],
 )
 def test_blits_from_their_random_numbers(uniform, oracle):
-    images = pictures()
+    images = random_images()
     matrices = augment.blit_matrices(jnp.array([uniform] * 5, jnp.float32), 0.5, 16)
     np.testing.assert_allclose(warp(images, composed(matrices)), oracle(images), atol=2e-6)
 
 
 def blob(x, y, r=48, width=2.0):
-    """A round spot at (x, y) pixels from the centre, y down: [1, r, r, 1]."""
+    """A round spot at (x, y) pixels from the center, y down: [1, r, r, 1]."""
     at = np.arange(r) - (r - 1) / 2
     return np.exp(-((at[None, :] - x) ** 2 + (at[:, None] - y) ** 2) / (2 * width**2))[None, :, :, None].astype("f")
 
 
-def middle(image):
-    """Centre of mass of [1, r, r, 1], in pixels from the centre, y down."""
+def center_of_mass(image):
+    """Center of mass of [1, r, r, 1], in pixels from the center, y down."""
     at = np.arange(image.shape[1]) - (image.shape[1] - 1) / 2
     mass = np.asarray(image)[0, :, :, 0]
     return np.array([(mass.sum(0) * at).sum(), (mass.sum(1) * at).sum()]) / mass.sum()
@@ -135,18 +135,20 @@ def test_a_point_goes_where_the_transformations_take_it():
     x, y = 6.0, -2.0
     # Counterclockwise on the screen, where y points down.
     expected = [x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)]
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(before=angle))), expected, atol=0.01)
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(after=angle))), expected, atol=0.01)
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(scale=1.25))), [x * 1.25, y * 1.25], atol=0.01)
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(stretch=1.25))), [x * 1.25, y * 0.8], atol=0.01)
+    np.testing.assert_allclose(center_of_mass(warp(blob(x, y), geometric(before=angle))), expected, atol=0.01)
+    np.testing.assert_allclose(center_of_mass(warp(blob(x, y), geometric(after=angle))), expected, atol=0.01)
+    np.testing.assert_allclose(center_of_mass(warp(blob(x, y), geometric(scale=1.25))), [x * 1.25, y * 1.25], atol=0.01)
+    np.testing.assert_allclose(
+        center_of_mass(warp(blob(x, y), geometric(stretch=1.25))), [x * 1.25, y * 0.8], atol=0.01
+    )
     move = (1.3, -2.6)
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(move=move))), [x + 1.3, y - 2.6], atol=0.01)
+    np.testing.assert_allclose(center_of_mass(warp(blob(x, y), geometric(move=move))), [x + 1.3, y - 2.6], atol=0.01)
     # In the order of the list: stretched, turned, moved.
     both = [expected[0] + 1.3, expected[1] - 2.6]
-    np.testing.assert_allclose(middle(warp(blob(x, y), geometric(before=angle, move=move))), both, atol=0.01)
+    np.testing.assert_allclose(center_of_mass(warp(blob(x, y), geometric(before=angle, move=move))), both, atol=0.01)
     x, y = x * 1.25, y * 0.8
     last = [x * math.cos(angle) + y * math.sin(angle) + 1.3, -x * math.sin(angle) + y * math.cos(angle) - 2.6]
-    found = middle(warp(blob(6.0, -2.0), geometric(stretch=1.25, after=angle, move=move)))
+    found = center_of_mass(warp(blob(6.0, -2.0), geometric(stretch=1.25, after=angle, move=move)))
     np.testing.assert_allclose(found, last, atol=0.01)
 
 
@@ -160,12 +162,12 @@ def test_a_rotated_wave_is_that_of_the_formula_and_of_pil():
 
     x, y = np.meshgrid(at, at)
     image, inside = wave(x, y).astype("f"), np.s_[8:24, 8:24]
-    found = np.asarray(warp(image[None, :, :, None], geometric(before=angle)))
-    found = found[0, :, :, 0][inside]
-    np.testing.assert_allclose(found, wave(cosine * x - sine * y, sine * x + cosine * y)[inside], atol=0.01)
+    rotated = np.asarray(warp(image[None, :, :, None], geometric(before=angle)))
+    rotated = rotated[0, :, :, 0][inside]
+    np.testing.assert_allclose(rotated, wave(cosine * x - sine * y, sine * x + cosine * y)[inside], atol=0.01)
     theirs = np.asarray(Image.fromarray(image).rotate(20, Image.Resampling.BICUBIC))[inside]
-    np.testing.assert_allclose(found, theirs, atol=0.08)
-    assert np.abs(found - image[inside]).max() > 0.5
+    np.testing.assert_allclose(rotated, theirs, atol=0.08)
+    assert np.abs(rotated - image[inside]).max() > 0.5
 
 
 def test_shrinking_does_not_alias_and_waves_keep_their_height():
@@ -190,7 +192,7 @@ N = 6000
 
 
 @functools.cache
-def drawn(p):
+def matrices_at(p):
     """Matrices of N images at strength p and 16 pixels, by name of the transformation."""
     images = jax.ShapeDtypeStruct((N, 16, 16, 3), jnp.float32)
     uniform = augment.draw(jax.random.key(4), images.shape, ALL).uniform
@@ -206,7 +208,7 @@ def share(matrices):
 
 @pytest.mark.parametrize("p", [0.2, 0.7])
 def test_transformations_are_as_frequent_as_p(p):
-    found = drawn(p)
+    matrices = matrices_at(p)
     # A flip that is drawn is one in half of the cases, a quarter turn in three of four; no shift at all is rare.
     still = (1 / 4) ** 2  # of [-2, 2] pixels, rounded to 0
     expected = {"flip": p / 2, "quarter": p * 3 / 4, "whole": p * (1 - still)}
@@ -214,27 +216,27 @@ def test_transformations_are_as_frequent_as_p(p):
         ("before", "after"), 1 - (1 - p) ** 0.5
     )
     for name, chance in expected.items():
-        assert abs(share(found[name]) - chance) < 4 * math.sqrt(chance * (1 - chance) / N), name
-    turned = (found["before"] != np.eye(3)).any((1, 2)) | (found["after"] != np.eye(3)).any((1, 2))
+        assert abs(share(matrices[name]) - chance) < 4 * math.sqrt(chance * (1 - chance) / N), name
+    turned = (matrices["before"] != np.eye(3)).any((1, 2)) | (matrices["after"] != np.eye(3)).any((1, 2))
     assert abs(turned.mean() - p) < 4 * math.sqrt(p * (1 - p) / N)
-    both = ((found["scale"] != np.eye(3)).any((1, 2)) & (found["stretch"] != np.eye(3)).any((1, 2))).mean()
+    both = ((matrices["scale"] != np.eye(3)).any((1, 2)) & (matrices["stretch"] != np.eye(3)).any((1, 2))).mean()
     assert abs(both - p * p) < 4 * math.sqrt(p * p / N), "transformations happen apart from each other"
 
 
 def test_transformations_are_as_large_as_the_paper_says():
-    found, error = drawn(1.0), 4 / math.sqrt(2 * N)  # relative, of a standard deviation
+    matrices, error = matrices_at(1.0), 4 / math.sqrt(2 * N)  # relative, of a standard deviation
     for name, sigma in (("scale", 0.2), ("stretch", 0.2)):
-        octaves = -np.log2(found[name][:, 0, 0])
+        octaves = -np.log2(matrices[name][:, 0, 0])
         assert octaves.std() == pytest.approx(sigma, rel=error) and abs(octaves.mean()) < 4 * sigma / math.sqrt(N)
-    np.testing.assert_allclose(found["scale"][:, 0, 0], found["scale"][:, 1, 1])
-    np.testing.assert_allclose(found["stretch"][:, 0, 0] * found["stretch"][:, 1, 1], 1, rtol=1e-5)
+    np.testing.assert_allclose(matrices["scale"][:, 0, 0], matrices["scale"][:, 1, 1])
+    np.testing.assert_allclose(matrices["stretch"][:, 0, 0] * matrices["stretch"][:, 1, 1], 1, rtol=1e-5)
     for axis in (0, 1):
-        assert found["fraction"][:, axis, 2].std() == pytest.approx(0.125 * 16, rel=error)
-        moves, counts = np.unique(found["whole"][:, axis, 2], return_counts=True)
+        assert matrices["fraction"][:, axis, 2].std() == pytest.approx(0.125 * 16, rel=error)
+        moves, counts = np.unique(matrices["whole"][:, axis, 2], return_counts=True)
         np.testing.assert_array_equal(moves, [-2, -1, 0, 1, 2])
         np.testing.assert_allclose(counts / N, [1 / 8, 1 / 4, 1 / 4, 1 / 4, 1 / 8], atol=4 * 0.43 / math.sqrt(N))
     for name in ("before", "after"):
-        angles = np.arctan2(found[name][:, 1, 0], found[name][:, 0, 0])
+        angles = np.arctan2(matrices[name][:, 1, 0], matrices[name][:, 0, 0])
         np.testing.assert_allclose(np.histogram(angles, 8, (-np.pi, np.pi))[0] / N, 1 / 8, atol=4 * 0.33 / math.sqrt(N))
 
 
@@ -242,7 +244,7 @@ COLORS = ("brightness", "contrast", "luma flip", "hue", "saturation")
 
 
 def colored(images, **values):
-    """Images [n, r, r, C] after the named colour transformations alone, given as the formulae have them."""
+    """Images [n, r, r, C] after the named color transformations alone, given as the formulas have them."""
     normal = NormalDist().cdf
     uniform = {
         "brightness": lambda b: normal(b / 0.2),
@@ -256,8 +258,8 @@ def colored(images, **values):
     return np.asarray(augment.recolor(images, matrix))
 
 
-def test_colors_follow_their_formulae():
-    images = pictures(r=4)
+def test_colors_follow_their_formulas():
+    images = random_images(r=4)
     luma = images.mean(-1, keepdims=True)
     np.testing.assert_allclose(colored(images), images)
     np.testing.assert_allclose(colored(images, brightness=0.3), images + 0.3, atol=1e-5)
@@ -276,15 +278,15 @@ def test_colors_follow_their_formulae():
     np.testing.assert_allclose(both, (images + 0.3) * 0.5 - (luma + 0.3), atol=1e-5)
 
 
-def test_grey_is_colored_like_grey_rgb_and_alpha_stays():
+def test_gray_is_colored_like_gray_rgb_and_alpha_stays():
     values = {"brightness": -0.2, "contrast": 1.3, "luma flip": -1, "hue": 2.0, "saturation": 3.0}
-    images = pictures(r=4, channels=4)
+    images = random_images(r=4, channels=4)
     np.testing.assert_array_equal(colored(images, **values)[..., 3], images[..., 3])
     np.testing.assert_allclose(colored(images, **values)[..., :3], colored(images[..., :3], **values))
-    grey = images[..., :1]
-    expected = colored(grey.repeat(3, -1), **values).mean(-1, keepdims=True)
-    np.testing.assert_allclose(colored(grey, **values), expected, atol=1e-5)
-    np.testing.assert_allclose(expected, -(grey - 0.2) * 1.3, atol=1e-5)
+    gray = images[..., :1]
+    expected = colored(gray.repeat(3, -1), **values).mean(-1, keepdims=True)
+    np.testing.assert_allclose(colored(gray, **values), expected, atol=1e-5)
+    np.testing.assert_allclose(expected, -(gray - 0.2) * 1.3, atol=1e-5)
     np.testing.assert_allclose(colored(images[..., [0, 3]], **values)[..., :1], expected, atol=1e-5)
     np.testing.assert_array_equal(colored(images[..., [0, 3]], **values)[..., 1], images[..., 3])
 
@@ -297,11 +299,11 @@ def test_colors_are_as_frequent_and_as_large_as_the_paper_says():
         chance = 0.15 if name == "luma flip" else 0.3
         changed = (np.abs(matrix - np.eye(4)) > 1e-6).any((1, 2))
         assert abs(changed.mean() - chance) < 4 * math.sqrt(chance * (1 - chance) / N), name
-        red, grey = matrix[changed][:, :3, :3] @ [1, -1, 0], matrix[changed][:, :3, :3].sum((1, 2)) / 3
+        red, gray = matrix[changed][:, :3, :3] @ [1, -1, 0], matrix[changed][:, :3, :3].sum((1, 2)) / 3
         if name == "brightness":
             assert matrix[changed][:, 0, 3].std() == pytest.approx(0.2, rel=0.1)
         if name == "contrast":
-            assert np.log2(grey).std() == pytest.approx(0.5, rel=0.1)
+            assert np.log2(gray).std() == pytest.approx(0.5, rel=0.1)
         if name == "saturation":
             assert np.log2(red[:, 0]).std() == pytest.approx(1.0, rel=0.1)
 
@@ -321,7 +323,7 @@ def test_noise_and_cutout():
 
 
 def test_groups_are_switched_on_by_name_and_do_not_disturb_each_other():
-    images, key = pictures(n=8), jax.random.key(6)
+    images, key = random_images(n=8), jax.random.key(6)
     off = {"blit": False, "geometric": False, "color": False}
     results = {
         group: np.asarray(compiled(AugmentConfig(**(off | {group: True})))(images, 1.0, key))
@@ -336,7 +338,7 @@ def test_groups_are_switched_on_by_name_and_do_not_disturb_each_other():
 def test_derivatives_of_first_and_second_order():
     """In float64, against differences, of something that is curved in the augmented images, as a discriminator is."""
     with jax.enable_x64(True):
-        images = jnp.asarray(pictures(n=3, r=8), jnp.float64)
+        images = jnp.asarray(random_images(n=3, r=8), jnp.float64)
         rng = np.random.default_rng(1)
         weights, step = (jnp.asarray(rng.standard_normal(images.shape)) for _ in range(2))
 
@@ -358,15 +360,15 @@ def controller(p=0.5, signs=0.0, images=0.0):
     return augment.Controller(*map(jnp.float32, (p, signs, images)))
 
 
-def test_controller_moves_towards_the_target_every_few_steps():
+def test_controller_moves_toward_the_target_every_few_steps():
     config = AugmentConfig("ada", p=0.5, target=0.6, interval=4, speed_kimg=2.0)
-    state, seen = augment.init_controller(config), []
+    state, strengths = augment.init_controller(config), []
     # Means 0.9, then 0.3, over four steps of 32 images; single steps may lie anywhere.
     for sign in (1.0, 0.8, 1.0, 0.8, -0.2, 0.8, 0.3, 0.3):
         state = augment.adjust(state, jnp.float32(sign), 32, config)
-        seen.append(float(state.p))
+        strengths.append(float(state.p))
     move = 4 * 32 / 2000
-    np.testing.assert_allclose(seen, [0.5] * 3 + [0.5 + move] * 4 + [0.5], rtol=1e-6)
+    np.testing.assert_allclose(strengths, [0.5] * 3 + [0.5 + move] * 4 + [0.5], rtol=1e-6)
     assert state.signs == 0 and state.images == 0
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32")}
 
@@ -407,16 +409,16 @@ def test_strength_by_mode():
 def test_a_fixed_strength_rises_first():
     fixed = AugmentConfig("fixed", p=0.3, speed_kimg=10.0)
     assert augment.init_controller(fixed) is None
-    found = [augment.strength(None, jnp.int32(nimg), fixed) for nimg in (0, 1000, 2999, 3000, 2_000_000_000)]
-    np.testing.assert_allclose(found, [0, 0.1, 0.2999, 0.3, 0.3], rtol=1e-6)
-    assert {p.dtype for p in found} == {jnp.dtype("float32")}
+    strengths = [augment.strength(None, jnp.int32(nimg), fixed) for nimg in (0, 1000, 2999, 3000, 2_000_000_000)]
+    np.testing.assert_allclose(strengths, [0, 0.1, 0.2999, 0.3, 0.3], rtol=1e-6)
+    assert {p.dtype for p in strengths} == {jnp.dtype("float32")}
 
 
 def test_the_sheet_shows_the_greatest_strength():
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
-    shown = augment.sheet(images, AugmentConfig("ada", max_p=1.0))
-    assert shown.dtype == np.uint8 and shown.shape == images.shape
-    np.testing.assert_array_equal(shown, augment.sheet(images, AugmentConfig("fixed", p=1.0)))
-    assert (shown != images).any((1, 2, 3)).all()
-    kept = augment.sheet(images, AugmentConfig("ada", max_p=0.0))
-    assert np.abs(kept.astype(int) - images).max() <= 1
+    strongest = augment.sheet(images, AugmentConfig("ada", max_p=1.0))
+    assert strongest.dtype == np.uint8 and strongest.shape == images.shape
+    np.testing.assert_array_equal(strongest, augment.sheet(images, AugmentConfig("fixed", p=1.0)))
+    assert (strongest != images).any((1, 2, 3)).all()
+    weakest = augment.sheet(images, AugmentConfig("ada", max_p=0.0))
+    assert np.abs(weakest.astype(int) - images).max() <= 1

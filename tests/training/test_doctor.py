@@ -50,7 +50,7 @@ def test_biases_and_blocks_beyond_the_stage_do_not_count(state):
 
 def test_a_style_is_dead_that_does_not_depend_on_w(state):
     assert doctor.dead_styles(state.g, W, 8) == 0
-    assert doctor.dead_styles(state.g, np.repeat(W[:1], 64, 0), 8) == 1, "one w for all pictures"
+    assert doctor.dead_styles(state.g, np.repeat(W[:1], 64, 0), 8) == 1, "one w for all images"
     g = jax.tree.map(np.copy, state.g)
     affine = blocks(g)["b4"]["act0"]["adain"]["affine"]["weight"]
     affine[:, 0] = 0  # the scale of the first of four channels; its shift still varies
@@ -65,11 +65,11 @@ def test_a_style_is_dead_that_does_not_depend_on_w(state):
         assert doctor.dead_styles(g, W, 4) == pytest.approx(dead)
 
 
-def test_vitals_come_from_what_was_measured(state):
+def test_vitals_come_from_the_metrics(state):
     means = {"Loss/signs/real": 0.5, "Loss/scores/real": 2.0, "Loss/scores/fake": -1.0, "Loss/r1_penalty": 0.25}
     config = dataclasses.replace(CONFIG, loss=LossConfig(r1_gamma=8.0))
-    found = doctor.vitals(means, config, state, W, 8)
-    assert (found["Doctor/r_t"], found["Doctor/score_gap"], found["Doctor/r1_size"]) == (0.5, 3.0, 1.0)
+    numbers = doctor.vitals(means, config, state, W, 8)
+    assert (numbers["Doctor/r_t"], numbers["Doctor/score_gap"], numbers["Doctor/r1_size"]) == (0.5, 3.0, 1.0)
     without = dataclasses.replace(CONFIG, loss=LossConfig(r1_gamma=0.0))
     del means["Loss/r1_penalty"]
     assert doctor.vitals(means, without, state, W, 8)["Doctor/r1_size"] == 0
@@ -105,21 +105,21 @@ def looks(values, patch):
     return [d.look({"Progress/kimg": 1.0, "x": x}) for x in values]
 
 
-def test_a_finding_takes_several_ticks_and_is_said_once_until_it_is_over(monkeypatch):
+def test_a_finding_takes_several_ticks_and_is_reported_once_until_it_is_over(monkeypatch):
     assert PATIENCE == 3
-    said = looks([0, 2, 2, 0, 2, 2, 2, 2, 0, 2, 0, 0, 0, 0, 2, 2, 2], monkeypatch)
-    assert [i for i, sentences in enumerate(said) if sentences] == [6, 12, 16]
-    assert said[6] == said[16] == ["test: it is high"] and said[12] == ["test: over."]
+    reports = looks([0, 2, 2, 0, 2, 2, 2, 2, 0, 2, 0, 0, 0, 0, 2, 2, 2], monkeypatch)
+    assert [i for i, sentences in enumerate(reports) if sentences] == [6, 12, 16]
+    assert reports[6] == reports[16] == ["test: it is high"] and reports[12] == ["test: over."]
 
 
-def test_a_resumed_run_knows_what_has_been_said(monkeypatch):
+def test_a_resumed_run_knows_what_has_been_reported(monkeypatch):
     monkeypatch.setattr(doctor, "FINDINGS", {"test": lambda p: "it is high" if p.line["x"] > 1 else None})
     lines = [{"Progress/kimg": 1.0, "x": x} for x in (2, 2, 2, 2, 0, 0, 0, 2, 2, 2)]
-    whole = Doctor(CONFIG, 100, [])
-    said = [whole.look(line) for line in lines]
+    uninterrupted = Doctor(CONFIG, 100, [])
+    reports = [uninterrupted.look(line) for line in lines]
     for cut in range(len(lines)):
         resumed = Doctor(CONFIG, 100, lines[:cut])
-        assert [resumed.look(line) for line in lines[cut:]] == said[cut:]
+        assert [resumed.look(line) for line in lines[cut:]] == reports[cut:]
 
 
 HEALTHY = {
@@ -143,7 +143,7 @@ SICK = {
 }
 
 
-def said(num_images, *changes, config=CONFIG):
+def findings(num_images, *changes, config=CONFIG):
     """Names of what is said at the end of ten healthy ticks and three with these changes."""
     d = Doctor(config, num_images, [HEALTHY] * 10)
     sentences = [sentence for _ in range(3) for sentence in d.look({**HEALTHY, **dict(*changes)})]
@@ -153,18 +153,18 @@ def said(num_images, *changes, config=CONFIG):
 
 
 def test_the_doctor_is_quiet_about_a_healthy_run():
-    assert said(100, {}) == []
+    assert findings(100, {}) == []
     assert Doctor(CONFIG, 100, [HEALTHY] * 3).look({"Progress/kimg": 1.0}) == [], "a tick without losses"
 
 
 @pytest.mark.parametrize("name", SICK)
 def test_each_finding_is_made_alone(name):
     assert set(SICK) == set(doctor.FINDINGS)
-    assert said(100, SICK[name]) == [name]
+    assert findings(100, SICK[name]) == [name]
 
 
 def test_overfitting_takes_many_epochs():
-    assert said(1000, SICK["overfitting"]) == []  # each image was shown ten times
+    assert findings(1000, SICK["overfitting"]) == []  # each image was shown ten times
 
 
 def drifting(num_images, gaps, r_t=0.7, config=CONFIG, **last):
@@ -181,10 +181,10 @@ def test_scores_that_drift_apart_in_one_stage_are_overfitting():
     grows = [4, 2, 1, 1, 1, 1.2, 1.4, 1.6, 1.8, 2, 2]
     assert drifting(100, grows) == ["overfitting"]
     assert drifting(1000, grows) == [], "few epochs"
-    assert drifting(100, grows, r_t=0.5) == [], "the discriminator does not know the images by heart"
+    assert drifting(100, grows, r_t=0.5) == [], "the discriminator has not memorized the images"
     adapting = dataclasses.replace(CONFIG, augment=AugmentConfig("ada"))
     assert drifting(100, grows, config=adapting) == [], "it is held there"
-    assert said(100, SICK["overfitting"], config=adapting) == ["overfitting"]
+    assert findings(100, SICK["overfitting"], config=adapting) == ["overfitting"]
     assert drifting(100, [4, 2, 1, 1, 1, 1.2, 1.2, 1.2, 1.2, 1.2]) == []
     assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2]) == ["overfitting"]
     assert drifting(100, [4, 2, 1, 1, 1, 2, 2, 2, 2, 2], **{"Progress/resolution": 16}) == []
@@ -192,27 +192,27 @@ def test_scores_that_drift_apart_in_one_stage_are_overfitting():
 
 
 def test_a_discriminator_far_ahead_is_held_too_weakly_whatever_r1_is():
-    assert said(1000, {"Doctor/score_gap": 7.0, "Doctor/r1_size": 0.7}) == ["R1 too weak"]
+    assert findings(1000, {"Doctor/score_gap": 7.0, "Doctor/r1_size": 0.7}) == ["R1 too weak"]
 
 
 def test_scores_without_r1_say_nothing_of_it():
     """wgan_gp's scores have another scale, and no R1."""
     config = dataclasses.replace(CONFIG, loss=LossConfig(name="wgan_gp"))
     for name in ("R1 too weak", "R1 too strong", "discriminator at a loss"):
-        assert said(100, SICK[name], config=config) == []
+        assert findings(100, SICK[name], config=config) == []
 
 
 def test_r1_of_next_to_nothing_is_not_too_strong():
     """Where a discriminator cannot tell, its gradients vanish with its scores, whatever the reason."""
-    assert said(100, {"Doctor/score_gap": 0.0001, "Doctor/r1_size": 0.0005}) == ["discriminator at a loss"]
-    assert said(100, {"Doctor/score_gap": 0.0001, "Doctor/r1_size": 0.05}) == ["R1 too strong"]
+    assert findings(100, {"Doctor/score_gap": 0.0001, "Doctor/r1_size": 0.0005}) == ["discriminator at a loss"]
+    assert findings(100, {"Doctor/score_gap": 0.0001, "Doctor/r1_size": 0.05}) == ["R1 too strong"]
 
 
 def test_augmentation_may_be_why_the_discriminator_cannot_tell():
     for mode, field in (("fixed", "augment.p"), ("ada", "augment.max_p")):
         config = dataclasses.replace(CONFIG, augment=AugmentConfig(mode=mode, p=0.6))
         ill = SICK["discriminator at a loss"]
-        assert said(100, ill, config=config) == ["discriminator at a loss"]
+        assert findings(100, ill, config=config) == ["discriminator at a loss"]
         d = Doctor(config, 100, [HEALTHY] * 3 + [HEALTHY | ill] * 2)
         assert f"({field}," in d.look(HEALTHY | ill)[0]
 
@@ -236,12 +236,12 @@ def test_gradients_are_judged_by_those_before():
     ],
 )
 def test_the_doctor_is_right_about_runs_that_are_broken_on_purpose(run, names):
-    found = benchmark.examine(run, kimg=16.0, seed=0)
-    assert {sentence.partition(":")[0] for sentence in found["said"]} == names
+    result = benchmark.examine(run, kimg=16.0, seed=0)
+    assert {sentence.partition(":")[0] for sentence in result["said"]} == names
 
 
 @pytest.mark.slow
 def test_a_learning_rate_far_too_high_is_noticed():
     """What follows when weights run away is not the same in all runs, but that they do is said in each."""
-    found = benchmark.examine("learning rate x20", kimg=16.0, seed=0)
-    assert "restless weights" in {sentence.partition(":")[0] for sentence in found["said"]}
+    result = benchmark.examine("learning rate x20", kimg=16.0, seed=0)
+    assert "restless weights" in {sentence.partition(":")[0] for sentence in result["said"]}

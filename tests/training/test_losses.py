@@ -82,14 +82,22 @@ def test_every_configurable_loss_exists_and_has_its_sides_the_right_way_round():
         assert by_real < 0 < by_fake
 
 
+def penalty_of(score, images, full_resolution):
+    return losses.scores_and_penalty(score, images, full_resolution)[1]
+
+
+def squared_gradient(score, images):
+    return losses.scores_and_squared_gradient(score, images)[1]
+
+
 def test_r1_of_a_linear_discriminator_is_its_squared_weight():
-    penalty = losses.r1_penalty(linear, random(2, 4, 4, 3), full_resolution=4)
+    penalty = penalty_of(linear, random(2, 4, 4, 3), full_resolution=4)
     np.testing.assert_allclose(penalty, np.full(2, np.square(WEIGHT).sum()), rtol=1e-5)
 
 
 def test_r1_is_per_example():
     reals = random(3, 4, 4, 3)
-    np.testing.assert_allclose(losses.r1_penalty(quadratic, reals, 4), np.square(reals).sum((1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(penalty_of(quadratic, reals, 4), np.square(reals).sum((1, 2, 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
@@ -108,17 +116,15 @@ def test_penalties_are_those_of_reals_upsampled_to_full_resolution(octaves):
             x = ops.downsample(x)
         return curved(x)
 
-    expected = losses.squared_gradient(score_full, enlarge(reals))
-    np.testing.assert_allclose(losses.r1_penalty(curved, reals, full), expected, rtol=1e-5)
-    expected = losses.squared_gradient(score_full, enlarge(fakes))
-    np.testing.assert_allclose(losses.r2_penalty(curved, fakes, full), expected, rtol=1e-5)
+    for images in (reals, fakes):
+        expected = squared_gradient(score_full, enlarge(images))
+        np.testing.assert_allclose(penalty_of(curved, images, full), expected, rtol=1e-5)
     expected = losses.gradient_penalty(score_full, enlarge(reals), enlarge(fakes), mix, full)
     np.testing.assert_allclose(losses.gradient_penalty(curved, reals, fakes, mix, full), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("penalty", [losses.r1_penalty, losses.r2_penalty])
 @pytest.mark.parametrize("full", [4, 16])
-def test_squared_gradients_against_finite_differences(penalty, full):
+def test_squared_gradients_against_finite_differences(full):
     images, step = random(2, 4, 4, 3).astype(np.float64), 1e-6
 
     def score(x):
@@ -129,9 +135,9 @@ def test_squared_gradients_against_finite_differences(penalty, full):
         shift = np.zeros((4, 4, 3))
         shift[index] = step
         expected += ((score(images + shift) - score(images - shift)) / (2 * step)) ** 2
-    # Of a picture of full size each pixel is spread over (full/4)^2, which each have that much less of the gradient.
+    # At full resolution a pixel is spread over (full/4)^2 pixels, each with that much less of the gradient.
     expected /= (full / 4) ** 2
-    np.testing.assert_allclose(penalty(curved, images.astype(np.float32), full), expected, rtol=1e-4)
+    np.testing.assert_allclose(penalty_of(curved, images.astype(np.float32), full), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("full", [4, 16])
@@ -157,7 +163,7 @@ def test_penalties_have_a_gradient_where_the_discriminator_is_flat():
         def score(x):
             return scale * linear(x)
 
-        r1 = losses.r1_penalty(score, images, 4)
+        r1 = penalty_of(score, images, 4)
         return jnp.mean(r1 + losses.gradient_penalty(score, images, images, mix, 4))
 
     value, slope = jax.value_and_grad(mean_penalties)(0.0)
@@ -166,10 +172,10 @@ def test_penalties_have_a_gradient_where_the_discriminator_is_flat():
 
 
 def test_gradient_sums_what_an_image_does_to_all_scores():
-    """As in the original: through minibatch standard deviation an image moves its neighbours' scores too."""
+    """As in the original: through minibatch standard deviation an image moves its neighbors' scores too."""
 
     def coupled(x):
         return linear(x) + jnp.sum(linear(x))
 
     expected = np.full(2, np.square(WEIGHT * 3).sum())
-    np.testing.assert_allclose(losses.squared_gradient(coupled, random(2, 4, 4, 3)), expected, rtol=1e-5)
+    np.testing.assert_allclose(squared_gradient(coupled, random(2, 4, 4, 3)), expected, rtol=1e-5)

@@ -13,15 +13,15 @@ from stylegen.training.meters import Clock, Means
 @pytest.fixture
 def fetched(monkeypatch):
     """What has been fetched from the device so far."""
-    seen = []
+    fetched_trees = []
     original = jax.device_get
 
     def device_get(tree):
-        seen.append(tree)
+        fetched_trees.append(tree)
         return original(tree)
 
     monkeypatch.setattr(jax, "device_get", device_get)
-    return seen
+    return fetched_trees
 
 
 def test_scalars_are_fetched_one_step_late(fetched):

@@ -185,10 +185,10 @@ def test_the_largest_batch_is_where_the_line_meets_the_memory(small):
 def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
     chip = dataclasses.replace(chips.GPUS["h100"], name="a card")
     target = dataclasses.replace(chips.parse("h100x2"), chip=chip)
-    asked = []
+    compiled = []
 
     def make_plan(config, resolution, batch, target, name="train"):
-        asked.append((name, batch))
+        compiled.append((name, batch))
         facts = {"arguments": 2**30, "temporary": batch * 2**30, "seconds": 0.1 if name == "train" else 0.2}
         facts["collectives"] = {"all-reduce": (2, 9_000_000)}
         return dataclasses.replace(small, name=name, target=target, batch=batch, **facts)
@@ -196,7 +196,7 @@ def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
     monkeypatch.setattr(plan, "make_plan", make_plan)
     lines = []
     text = plan.describe(tiny(), target, log=lines.append)
-    assert asked == [("train", 8), ("regularize", 8), ("train", 16)] and "Compiling train at 8 pixels" in lines[0]
+    assert compiled == [("train", 8), ("regularize", 8), ("train", 16)] and "Compiling train at 8 pixels" in lines[0]
     assert "2 x a card, 8x8 pixels, batch 8 (4 a device), float32 at highest precision" in text
     assert "9.00 GiB of 59.3 (75% of the card, which JAX takes): fits" in text
     assert "largest batch       56, predicted from the memory of 8 and 16" in text
@@ -255,12 +255,12 @@ def run(*arguments):
 
 def test_plans_for_devices_of_the_machine_itself(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2")
-    done = run("--target", "cpu", "cpux2", "--resolutions", "8", "--batches", "8", "--base", "32", "--max", "4")
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = json.loads(done.stdout.splitlines()[-1])["rows"]
+    process = run("--target", "cpu", "cpux2", "--resolutions", "8", "--batches", "8", "--base", "32", "--max", "4")
+    assert process.returncode == 0, process.stderr[-2000:]
+    one, two = json.loads(process.stdout.splitlines()[-1])["rows"]
     assert one["step"] == "train" and one["tflop"] > two["tflop"] > 0.4 * one["tflop"], "a device does its half"
     assert one["collectives"] == 0 < two["collectives"] and two["exchanged_mb"] > 0
-    assert "least ms" in done.stdout
+    assert "least ms" in process.stdout
 
 
 def has(module):
@@ -273,9 +273,9 @@ def has(module):
 @pytest.mark.parametrize("block", ["adain", "demod"])
 def test_the_step_compiled_for_a_gpu(block, tmp_path):
     steps = ["--steps", "all"]
-    done = run("--target", "h100", "t4", "h100x2", *SIZE, "--block", block, *steps, "--hlo", str(tmp_path))
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    process = run("--target", "h100", "t4", "h100x2", *SIZE, "--block", block, *steps, "--hlo", str(tmp_path))
+    assert process.returncode == 0, process.stderr[-2000:]
+    rows = json.loads(process.stdout.splitlines()[-1])["rows"]
     assert [row["target"] for row in rows] == ["h100", "t4", "h100x2"]
     for row in rows:
         assert row["odd_convolutions"] == 0 and row["convolutions"] > 20 and row["least_ms"] > 0
@@ -291,7 +291,7 @@ def test_the_step_compiled_for_a_gpu(block, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not has("libtpu"), reason="XLA's compiler for TPUs is not here: make compilers")
 def test_the_step_compiled_for_a_tpu():
-    done = run("--target", "tpu:v5e:2x2", *SIZE[:2], "--batches", "16", *SIZE[4:])
-    assert done.returncode == 0, done.stderr[-2000:]
-    (row,) = json.loads(done.stdout.splitlines()[-1])["rows"]
+    process = run("--target", "tpu:v5e:2x2", *SIZE[:2], "--batches", "16", *SIZE[4:])
+    assert process.returncode == 0, process.stderr[-2000:]
+    (row,) = json.loads(process.stdout.splitlines()[-1])["rows"]
     assert row["tflop"] > 0 and row["least_ms"] > 0 and row["memory_gib"] > 0 and row["collectives"] > 0

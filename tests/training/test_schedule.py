@@ -57,8 +57,8 @@ def test_faces_reach_1024_pixels_at_8400_kimg():
 
 def original_lod(nimg, octaves, stable=600_000, fade=600_000):
     """Level of detail by arithmetic on the clock alone: down one octave in each fade, flat between, never below 0."""
-    whole, within = np.divmod(np.asarray(nimg), stable + fade)
-    return np.maximum(octaves - whole - np.maximum(within - stable, 0) / fade, 0)
+    octaves_done, within = np.divmod(np.asarray(nimg), stable + fade)
+    return np.maximum(octaves - octaves_done - np.maximum(within - stable, 0) / fade, 0)
 
 
 def lod(config, stage):

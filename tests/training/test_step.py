@@ -229,11 +229,11 @@ def test_mixing_always_and_never():
 
 @pytest.mark.parametrize("resolution", [4, 8])
 def test_mixing_is_among_the_active_layers(monkeypatch, resolution):
-    seen, given = [], []
+    calls, mapped = [], []
 
     def record(w, w_mix, key, layers, probability):
-        seen.append((layers, probability))
-        given.append(w)
+        calls.append((layers, probability))
+        mapped.append(w)
         return jnp.zeros((N, layers, 8))
 
     monkeypatch.setattr(train_step, "mix_styles", record)
@@ -243,9 +243,9 @@ def test_mixing_is_among_the_active_layers(monkeypatch, resolution):
     @jax.eval_shape
     def trace():
         _, w = train_step.generate(network, static.config, jax.random.key(0), N, None, resolution, 1.0)
-        assert given[0] is w, "the running mean is fed by the first latents"
+        assert mapped[0] is w, "the running mean is fed by the first latents"
 
-    assert seen == [(num_styles(resolution), 0.9)]
+    assert calls == [(num_styles(resolution), 0.9)]
 
 
 def test_no_mixing_costs_no_second_mapping(monkeypatch):
@@ -266,9 +266,9 @@ def test_reals_are_scaled_mirrored_by_half_and_faded():
     assert plain.dtype == np.float32
     np.testing.assert_allclose(plain, scaled, atol=1e-6)
     result = np.asarray(prepare(images, jnp.float32(1), True, jax.random.key(0)))
-    kept = np.abs(result - scaled).max((1, 2, 3)) < 1e-5
+    unflipped = np.abs(result - scaled).max((1, 2, 3)) < 1e-5
     flipped = np.abs(result - scaled[:, :, ::-1]).max((1, 2, 3)) < 1e-5
-    assert (kept ^ flipped).all() and 150 < flipped.sum() < 250
+    assert (unflipped ^ flipped).all() and 150 < flipped.sum() < 250
     other = np.asarray(prepare(images, jnp.float32(1), True, jax.random.key(1)))
     assert 100 < (np.abs(other - result).max((1, 2, 3)) > 0).sum() < 300
     faded = np.asarray(prepare(images, jnp.float32(0.25), False, jax.random.key(0)))
@@ -278,7 +278,7 @@ def test_reals_are_scaled_mirrored_by_half_and_faded():
 
 def test_mirroring_is_part_of_the_step_where_asked():
     static = make_static("logistic")
-    seen = []
+    distinct = []
     for mirror in (False, True):
         data = dataclasses.replace(static.config.data, mirror=mirror)
         config = dataclasses.replace(static.config, data=data)
@@ -287,8 +287,8 @@ def test_mirroring_is_part_of_the_step_where_asked():
             return train_step.prepare_batch(IMAGES, LABELS, jnp.float32(1), key, config)[0]
 
         results = [np.asarray(prepare(jax.random.key(i))) for i in range(4)]
-        seen.append(len({result.tobytes() for result in results}))
-    assert seen[0] == 1 and seen[1] > 1
+        distinct.append(len({result.tobytes() for result in results}))
+    assert distinct[0] == 1 and distinct[1] > 1
 
 
 GOLDEN = {
@@ -310,15 +310,15 @@ GOLDEN = {
 
 def test_golden_step():
     after, metrics = after_one_step()
-    found = {name: float(value) for name, value in metrics.items()}
+    numbers = {name: float(value) for name, value in metrics.items()}
     for name in ("g", "d", "g_ema", "w_avg"):
         moved = jax.tree.map(
             lambda a, b: np.abs(a - b).sum(), getattr(after, name), getattr(mid_run_state("logistic"), name)
         )
-        found[f"{name} moved by"] = float(sum(jax.tree.leaves(moved)))
-    same = found == pytest.approx(GOLDEN, rel=1e-4, abs=1e-5)
-    digits = "\n".join(f'    "{name}": {value:.7g},' for name, value in sorted(found.items()))
+        numbers[f"{name} moved by"] = float(sum(jax.tree.leaves(moved)))
+    same = numbers == pytest.approx(GOLDEN, rel=1e-4, abs=1e-5)
+    digits = "\n".join(f'    "{name}": {value:.7g},' for name, value in sorted(numbers.items()))
     assert same, (
         "The training step computes other numbers than it did. If that is meant (another order of random draws, "
-        f"another initialisation, a change of the maths that has its own test), put these into GOLDEN:\n{digits}"
+        f"another initialization, a change of the math that has its own test), put these into GOLDEN:\n{digits}"
     )

@@ -91,14 +91,14 @@ def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
             return jax.grad(lambda x: score(x).sum())(x)
 
         network = static.networks.generator(state.g, state.noise_const)
-        drawn, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
+        own_fakes, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
         d = train_step.discriminator_loss(state.d, reals, fakes, c, alpha, key, static=static)
         g = train_step.generator_loss(state.g, state, c, alpha, key, reals, static=static)[0]
-        return d, g, score(reals), score(fakes), score(drawn), gradient(reals), gradient(fakes)
+        return d, g, score(reals), score(fakes), score(own_fakes), gradient(reals), gradient(fakes)
 
-    (value, metrics), g, real, fake, drawn, at_reals, at_fakes = jax.device_get(compute(state))
+    (value, metrics), g, real, fake, own_fake, at_reals, at_fakes = jax.device_get(compute(state))
     if side == "g":
-        np.testing.assert_allclose(g, softplus(real - drawn).mean(), rtol=1e-4)
+        np.testing.assert_allclose(g, softplus(real - own_fake).mean(), rtol=1e-4)
         return
     scale = (resolution / 8) ** 2
     r1, r2 = (np.square(gradient).sum((1, 2, 3)) * scale for gradient in (at_reals, at_fakes))
@@ -153,7 +153,7 @@ def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
 
         network = static.networks.generator(before.g, before.noise_const)
         fakes, _ = train_step.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
-        squares = [losses.squared_gradient(score, x) for x in (IMAGES / np.float32(127.5) - 1, fakes)]
+        squares = [losses.scores_and_squared_gradient(score, x)[1] for x in (IMAGES / np.float32(127.5) - 1, fakes)]
         return jnp.mean(squares[0] + squares[1]) / 4
 
     expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
@@ -304,7 +304,8 @@ def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for()
         def score(x):
             return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
 
-        return jnp.mean(losses.squared_gradient(score, IMAGES / np.float32(127.5) - 1)) / 4
+        _, squares = losses.scores_and_squared_gradient(score, IMAGES / np.float32(127.5) - 1)
+        return jnp.mean(squares) / 4
 
     expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
     assert_trees_close(after.d_opt.mu, expected, rtol=1e-3, atol=1e-4)
@@ -326,7 +327,7 @@ def poisoned(state, field, value=np.nan):
     return dataclasses.replace(state, **{field: tree})
 
 
-# 1e38 is finite, and so are the weights; what the discriminator makes of it is not. (The generator normalises it away.)
+# 1e38 is finite, and so are the weights; the scores of the discriminator are not. (The generator normalizes it away.)
 @pytest.mark.parametrize("field, value", [("g", np.nan), ("d", np.nan), ("d", 1e38)])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_clock(field, value):
     before = poisoned(mid_run_state("logistic"), field, value)

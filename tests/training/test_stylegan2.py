@@ -93,7 +93,7 @@ def after_one_step():
 
 @functools.cache
 def expected():
-    """(lengths, gradients of the weighted penalty), with the products of the Jacobian taken picture by picture."""
+    """(lengths, gradients of the weighted penalty), with the products of the Jacobian taken image by image."""
     config, state = make_config(), mid_run_state()
     z_key, mix_key, noise_key, path_key = jax.random.split(
         jax.random.fold_in(jax.random.fold_in(state.key, 40), regularization.KEY), 4
@@ -238,7 +238,7 @@ print(json.dumps(report))
 )
 def test_one_and_two_devices_take_the_same_steps(steps):
     environment = with_devices(2)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *steps],
         cwd=ROOT,
         env=environment,
@@ -246,8 +246,8 @@ def test_one_and_two_devices_take_the_same_steps(steps):
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr[-3000:]
+    report = json.loads(process.stdout)
     largest, where = report["difference"]
     assert largest < 1e-5, (where, largest)
     assert report["moved"] > 1e-3, "the step did nothing, so that agreement says nothing"
@@ -275,7 +275,7 @@ def test_bfloat16_computes_nearly_the_same():
 
 
 def tiny(folder: Path, cache: Path) -> Config:
-    """12 steps of 4 pictures of 8 pixels."""
+    """12 steps of 4 images of 8 pixels."""
     return dataclasses.replace(
         make_config(),
         data=DataConfig(batch=4, num_images=50, workers=1),
@@ -329,8 +329,8 @@ def test_perceptual_path_length_takes_it(make_generator):
             return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
     metric = parse("ppl16_wend")
-    found = measure_ppl(metric, make_generator(block="demod"), Squares({}, None))
-    assert np.isfinite(found.value) and found.value > 0
+    result = measure_ppl(metric, make_generator(block="demod"), Squares({}, None))
+    assert np.isfinite(result.value) and result.value > 0
 
 
 def test_the_parameter_table_names_the_layers():

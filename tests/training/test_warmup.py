@@ -19,15 +19,15 @@ def test_a_blank_state_has_the_shapes_of_a_state():
     assert shapes(blank_state(CONFIG)) == shapes(abstract_state(CONFIG))
 
 
-def test_programs_are_run_with_what_training_gives_them():
-    seen = []
+def test_programs_are_run_with_the_arguments_of_training():
+    calls = []
 
     def program(state, images, labels, alpha, learning_rate):
-        seen.append((images.shape, images.dtype, labels.shape, float(alpha), float(learning_rate)))
+        calls.append((images.shape, images.dtype, labels.shape, float(alpha), float(learning_rate)))
         return state, {}
 
     warm_up(CONFIG, sharding.make_mesh(CONFIG), [program, program], 4, 16)
-    assert seen == [((16, 4, 4, 3), np.uint8, (16,), 1.0, 0.0)] * 2
+    assert calls == [((16, 4, 4, 3), np.uint8, (16,), 1.0, 0.0)] * 2
 
 
 def test_accelerators_are_left_alone(monkeypatch):

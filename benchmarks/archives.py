@@ -1,4 +1,4 @@
-"""Archives to prepare and read, made of drawn rooms: no photographs, but as large in pixels and bytes."""
+"""Archives to prepare and read, made of drawn rooms that are as large as photographs in pixels and bytes."""
 
 import io
 import tarfile
@@ -10,7 +10,7 @@ from PIL import Image
 from stylegen.data.raw.cifar10 import Cifar10Dataset
 from stylegen.data.toy import bedrooms
 
-_NOISE = 14  # of 255: a picture of 341x256 pixels then has the 14 kB that one of LSUN's bedrooms has on average
+_NOISE = 14  # of 255: an image of 341x256 pixels then has the 14 kB that one of LSUN's bedrooms has on average
 
 
 def draw(index: int, width: int, height: int) -> Image.Image:
@@ -24,7 +24,7 @@ def draw(index: int, width: int, height: int) -> Image.Image:
 
 
 def encode(index: int, width: int, height: int) -> tuple[bytes, str]:
-    """A picture as a file, WebP or JPEG of quality 75 by turns, and its suffix."""
+    """An image file, WebP or JPEG of quality 75 by turns, and its suffix."""
     form = ("WEBP", "JPEG")[index % 2]
     buffer = io.BytesIO()
     draw(index, width, height).save(buffer, form, quality=75)
@@ -32,7 +32,7 @@ def encode(index: int, width: int, height: int) -> tuple[bytes, str]:
 
 
 def write_lsun(folder: Path, count: int) -> Path:
-    """An unpacked LSUN archive of pictures of 341x256 pixels; LSUN's shorter sides have 256."""
+    """An unpacked LSUN archive of images of 341x256 pixels; LSUN's shorter sides have 256."""
     import lmdb
 
     path = folder / "bedroom_train_lmdb"
@@ -44,7 +44,7 @@ def write_lsun(folder: Path, count: int) -> Path:
 
 
 def write_images(folder: Path, count: int, side: int) -> Path:
-    """A folder of square pictures."""
+    """A folder of square images."""
     path = folder / "images"
     path.mkdir(parents=True)
     for i in range(count):

@@ -5,7 +5,7 @@ from PIL import Image
 from stylegen import data
 from stylegen.networks.build import build_networks
 from stylegen.runs import directory
-from stylegen.runs.pictures import Pictures
+from stylegen.runs.grids import SampleGrids
 from stylegen.runtime import sharding
 from stylegen.training.schedule import Stage
 from stylegen.training.state import init_state
@@ -21,15 +21,15 @@ def test_grids_are_compiled_before_they_are_needed(tmp_path):
     )
     mesh = sharding.make_mesh(config)
     with directory.RunLog(tmp_path, 0) as log:
-        pictures = Pictures(config, build_networks(config), mesh, data.open_source(config), log)
+        grids = SampleGrids(config, build_networks(config), mesh, data.open_source(config), log)
         with compilations() as rehearsed:
-            pictures.rehearse(8)
+            grids.rehearse(8)
         assert rehearsed
         state = sharding.put_replicated(mesh, init_state(config))
         with compilations() as later:
             for alpha in (0.25, 1.0):
-                pictures.save_fakes(state, Stage(1, 8, alpha, 4, 0.001), 4)
-                pictures.styles(state, Stage(1, 8, alpha, 4, 0.001))
+                grids.save_fakes(state, Stage(1, 8, alpha, 4, 0.001), 4)
+                grids.styles(state, Stage(1, 8, alpha, 4, 0.001))
     assert later == []
     with Image.open(tmp_path / "fakes.png") as grid:
         assert grid.size == (24, 16)

@@ -1,4 +1,4 @@
-"""The pictures of a run: the first reals, and samples of the moving average from latents that stay the same."""
+"""The image grids of a run: the first reals, and samples of the moving average from fixed latents."""
 
 import dataclasses
 
@@ -16,12 +16,12 @@ from stylegen.training import augment
 from stylegen.training.schedule import Stage
 from stylegen.training.state import GENERATOR_FIELDS, TrainState, blank_state, ema_generator
 
-NUM_STYLES = 64  # as many as a grid has pictures by default: the same program
-DRAWN = ("nimg", *GENERATOR_FIELDS.values())  # fields of the state that a picture needs
-MAX_GRID_SIDE = 4096  # pixels; larger grids of large pictures have fewer of them
+NUM_STYLES = 64  # as many as a grid has images by default: the same program
+SAMPLED_FIELDS = ("nimg", *GENERATOR_FIELDS.values())  # fields of the state that samples need
+MAX_GRID_SIDE = 4096  # pixels; a grid of large images has fewer of them
 
 
-class Pictures:
+class SampleGrids:
     """Draws grids into a run directory, by process 0."""
 
     def __init__(self, config: Config, networks: Networks, mesh: Mesh, source: data.ImageSource, log: directory.Log):
@@ -40,8 +40,8 @@ class Pictures:
 
     def generator(self, state: TrainState, stage: Stage) -> Generator:
         """The moving average, to sample from."""
-        here = sharding.local({name: getattr(state, name) for name in DRAWN})
-        return ema_generator(self._config, dataclasses.replace(state, **here), stage)
+        local = sharding.local({name: getattr(state, name) for name in SAMPLED_FIELDS})
+        return ema_generator(self._config, dataclasses.replace(state, **local), stage)
 
     def styles(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Styles w [64, w_dim] of the moving average's mapping network, always of the same latents."""
@@ -51,16 +51,16 @@ class Pictures:
         return np.asarray(sampling.styles(G, z, labels=labels))[:, 0]
 
     def rehearse(self, resolution: int) -> None:
-        """Draw a grid of nothing at a resolution, in a fade and after it, so that a tick has nothing to compile."""
+        """Sample a grid from zeros at a resolution, in a fade and after it, so that a tick has nothing to compile."""
         blank = blank_state(self._config)
-        placed = sharding.put_replicated(self._mesh, {name: getattr(blank, name) for name in DRAWN})
+        placed = sharding.put_replicated(self._mesh, {name: getattr(blank, name) for name in SAMPLED_FIELDS})
         state = dataclasses.replace(blank, **placed)
         for alpha in (0.5, 1.0):
             self._draw(state, Stage(0, resolution, alpha, 1, 0.0))
         self.styles(state, Stage(0, resolution, 1.0, 1, 0.0))  # in larger batches than a small grid's
 
     def _grid_shape(self) -> tuple[int, int]:
-        """Columns and rows of the grids, fewer where pictures are large."""
+        """Columns and rows of the grids, fewer where images are large."""
         fit = max(MAX_GRID_SIDE // self._config.resolution, 1)
         columns, rows = self._config.run.grid
         return min(columns, fit), min(rows, fit)
@@ -75,7 +75,7 @@ class Pictures:
             self._log.grid("augmented", augment.sheet(reals, self._config.augment), columns, 0)
 
     def _draw(self, state: TrainState, stage: Stage) -> np.ndarray:
-        """Samples of the moving average for a grid, uint8, from latents that stay the same."""
+        """Samples of the moving average for a grid, uint8, from fixed latents."""
         columns, rows = self._grid_shape()
         n = columns * rows
         G = self.generator(state, stage)
@@ -83,12 +83,12 @@ class Pictures:
         return sampling.synthesize(G, sampling.styles(G, self._latents[:n], labels=labels), noise="const")
 
     def save_fakes(self, state: TrainState, stage: Stage, nimg: int) -> None:
-        """``fakes000123.png`` and ``fakes.png``: samples of the moving average from latents that stay the same.
+        """``fakes000123.png`` and ``fakes.png``: samples of the moving average from fixed latents.
 
-        Enlarged to the full resolution, so that all grids of a run are of one size.
+        Samples are enlarged to the full resolution, so that all grids of a run have one size.
         """
         scale = self._config.resolution // stage.resolution
-        pictures = self._draw(state, stage)
-        path = self._log.grid(f"fakes{nimg // 1000:06d}", pictures, self._grid_shape()[0], nimg, scale)
+        samples = self._draw(state, stage)
+        path = self._log.grid(f"fakes{nimg // 1000:06d}", samples, self._grid_shape()[0], nimg, scale)
         with replacing(path.with_name("fakes.png"), durable=False) as newest:
             newest.write_bytes(path.read_bytes())
