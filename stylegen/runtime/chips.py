@@ -127,7 +127,9 @@ class Target:
                 kinds = {"topology": f"1x1x{self.count}", "target_config": _target_config(self.chip)}
                 return topologies.get_topology_desc(platform="cuda", **kinds).devices
             slice_name = self.name.removeprefix("tpu:")
-            return topologies.get_topology_desc(platform="tpu", topology_name=slice_name).devices
+            # The two cores of a v4 chip are one device, as on the machines; by default its topology has both.
+            kinds = {"chip_config_name": "megacore"} if slice_name.startswith("v4") else {}
+            return topologies.get_topology_desc(platform="tpu", topology_name=slice_name, **kinds).devices
         except Exception as error:
             if importlib.util.find_spec("jax_plugins" if self.platform == "gpu" else "libtpu") is None:
                 raise TargetError(

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 
 import jax
 import pytest
@@ -286,6 +287,20 @@ def test_the_step_compiled_for_a_gpu(block, tmp_path):
     assert "__cudnn$convForward" in program and "convBiasActivation" not in program
     functions = {function for _, _, function, _ in rows[0]["places"]}
     assert functions & {"conv_downsample", "_styled_forward", "styled_activation"} or block == "demod"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has("libtpu"), reason="XLA's compiler for TPUs is not here: make compilers")
+def test_a_slice_has_as_many_devices_as_its_chips():
+    """In a process of its own, because loading the compiler for TPUs changes the environment."""
+    code = (
+        "from stylegen.runtime import chips\n"
+        "chips.prepare_environment()\n"
+        "for name in ('v4-8', 'v5p-8', 'v5e-8'):\n"
+        "    target = chips.parse(name)\n"
+        "    assert len(target.devices()) == target.count, name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=common.ROOT, check=True, timeout=300)
 
 
 @pytest.mark.slow
