@@ -48,6 +48,11 @@ def _slope(x: Array) -> Array:
     return jnp.where(x >= 0, jnp.asarray(1, x.dtype), jnp.asarray(LEAKY_SLOPE, x.dtype))
 
 
+def per_channel(y: Array) -> Array:
+    """Numbers [C], one for each channel, as [1, 1, 1, C], to meet images [N, H, W, C]. Scalars stay as they are."""
+    return y[None, None, None] if y.ndim else y
+
+
 def scaled_leaky_relu(x: Array) -> Array:
     """Leaky ReLU with slope 0.2 and the gain sqrt(2) after it, as StyleGAN2 has it: the gain is on biases too."""
     return leaky_relu(x) * jnp.asarray(math.sqrt(2), x.dtype)
@@ -72,8 +77,8 @@ def _mix_channels(x: Array, weight: Array) -> Array:
     """
     w = weight.astype(x.dtype)
     if w.shape[0] <= FEW_CHANNELS:
-        return functools.reduce(jnp.add, [x[..., i, None] * w[i] for i in range(w.shape[0])])
-    sums = [jnp.sum(_wide(x * w[:, i]), axis=-1) for i in range(w.shape[1])]
+        return functools.reduce(jnp.add, [x[..., i, None] * per_channel(w[i]) for i in range(w.shape[0])])
+    sums = [jnp.sum(_wide(x * per_channel(w[:, i])), axis=-1) for i in range(w.shape[1])]
     return jnp.stack(sums, axis=-1).astype(x.dtype)
 
 
@@ -284,8 +289,8 @@ def noisy_leaky_relu(x: Array, noise: Array | None, strength: Array | None, bias
     Noise is [N or 1, H, W, 1], strength and bias have a number per channel; without noise there is none.
     """
     if noise is not None and strength is not None:
-        x = x + noise.astype(x.dtype) * strength.astype(x.dtype)
-    return leaky_relu(x + bias.astype(x.dtype))
+        x = x + noise.astype(x.dtype) * per_channel(strength.astype(x.dtype))
+    return leaky_relu(x + per_channel(bias.astype(x.dtype)))
 
 
 @jax.custom_vjp
@@ -334,7 +339,7 @@ def _styled_backward(residuals, gradient):
     by_noise = by_strength = None
     if noise is not None and strength is not None:
         by_strength = jnp.sum(y * noise, axis=(0, 1, 2)).astype(strength.dtype)
-        by_noise = jnp.sum(y * strength, axis=3, keepdims=True).astype(noise.dtype)
+        by_noise = jnp.sum(y * per_channel(strength), axis=3, keepdims=True).astype(noise.dtype)
         if noise.shape[0] == 1:
             by_noise = jnp.sum(by_noise, axis=0, keepdims=True)
     by_bias = jnp.sum(y, axis=(0, 1, 2)).astype(bias.dtype)

@@ -170,7 +170,7 @@ class _Loop:
         self.checkpoint_every = _interval(config.run.checkpoint_kimg, default)
         self.programs = StagePrograms(config, mesh)
         self.batches = Batches(config, source, mesh)
-        self.grids = SampleGrids(config, self.programs.static.networks, mesh, source, log)
+        self.grids = SampleGrids(config, mesh, source, log)
         self.reporter = Reporter(config, mesh, log, self.grids, source.num_images)
         self.rollbacks = rollback.read(log.folder)
         self.means = Means()

@@ -19,6 +19,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Tests compare float32 numbers; at JAX's default precision a GPU would compute them in TF32 and a TPU in bfloat16.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
+# Shapes of unequal rank meet only where the code says so, with None or reshape: an array that lost an axis is an error.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
 # A training step of a tiny network compiles in 2 s instead of 18 like this. XLA aborts at a flag that it does not know,
 # so only where they are known to exist.
 if importlib.metadata.version("jax").startswith(("0.10.", "0.11.", "0.12.")):

@@ -333,8 +333,8 @@ def test_fade():
 def composed(x, noise, strength, bias, scale, shift):
     """What ``styled_activation`` is, from its parts and with JAX's own derivatives."""
     if noise is not None:
-        x = x + noise * strength
-    y = x + bias
+        x = x + noise * strength[None, None, None]
+    y = x + bias[None, None, None]
     y = jnp.where(y >= 0, y, 0.2 * y)
     y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
     y = y / jnp.sqrt(jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True) + ops.NORM_EPSILON)
@@ -379,7 +379,7 @@ def test_styled_activation_in_bfloat16_sums_in_float32():
 
     by_scale, by_shift = jax.grad(loss, argnums=(0, 1))(*styles)
     np.testing.assert_allclose(by_shift, v.sum((1, 2)), rtol=1e-3)
-    normalized = composed(x.astype(jnp.float32), None, None, 1, np.ones((2, 2)), np.zeros((2, 2)))
+    normalized = composed(x.astype(jnp.float32), None, None, np.ones(2), np.ones((2, 2)), np.zeros((2, 2)))
     np.testing.assert_allclose(by_scale, (v * normalized).sum((1, 2)), atol=1e-3 * v.sum() / 4)
 
 

@@ -161,9 +161,9 @@ def network(params: dict[str, Array], pixels: Array) -> Array:
     for i, (_, stride) in enumerate(CONVOLUTIONS):
         weight, dimensions = params[f"conv{i}.weight"], ("NHWC", "HWIO", "NHWC")
         x = jax.lax.conv_general_dilated(x, weight, (stride, stride), "SAME", dimension_numbers=dimensions)
-        x = jax.nn.relu(x + params[f"conv{i}.bias"])
-    x = jax.nn.relu(x.reshape(n, -1) @ params["hidden.weight"] + params["hidden.bias"])
-    return x @ params["out.weight"] + params["out.bias"]
+        x = jax.nn.relu(x + params[f"conv{i}.bias"][None, None, None])
+    x = jax.nn.relu(x.reshape(n, -1) @ params["hidden.weight"] + params["hidden.bias"][None])
+    return x @ params["out.weight"] + params["out.bias"][None]
 
 
 @compilation.jit()
@@ -171,7 +171,7 @@ def read_both_ways(params: dict[str, Array], pixels: Array) -> Array:
     """The mean of the outputs for an image and for its mirror image, whose ``flip`` has the other sign."""
     straight, mirrored = jnp.split(network(params, jnp.concatenate([pixels, pixels[:, :, ::-1]])), 2)
     sign = jnp.ones(num_outputs()).at[columns()["flip"]].set(-1.0)
-    return (straight + sign * mirrored) / 2
+    return (straight + sign[None] * mirrored) / 2
 
 
 def decode(raw: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:

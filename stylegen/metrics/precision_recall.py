@@ -62,7 +62,7 @@ def _radii(features: np.ndarray, k: int) -> np.ndarray:
 def _within(points: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Iterator[np.ndarray]:
     """Whether each point is in each center's ball, bool [block, M], a block of points at a time."""
     for _, block in _blocks(points):
-        yield np.asarray(_squared_distances(block, centers) <= radii)
+        yield np.asarray(_squared_distances(block, centers) <= radii[None])
 
 
 def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

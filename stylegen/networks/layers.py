@@ -124,7 +124,7 @@ class NoiseInjection(nnx.Module):
         """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
         if noise is None:
             return x
-        return x + ops.spread(noise * self.noise_strength[...], x)
+        return x + ops.spread(noise * ops.per_channel(self.noise_strength[...]), x)
 
 
 class AdaINStyle(nnx.Module):

@@ -79,4 +79,4 @@ def truncate(ws: Array, w_avg: Array, psi: Array | float, cutoff: int | None = N
         w_avg: [w_dim].
     """
     below = jnp.arange(ws.shape[1]) < (ws.shape[1] if cutoff is None else cutoff)
-    return jnp.where(below[None, :, None], ops.lerp(w_avg, ws, psi), ws)
+    return jnp.where(below[None, :, None], ops.lerp(w_avg[None, None], ws, psi), ws)

@@ -123,7 +123,7 @@ def _conv(params: Params, name: str, x: Array, stride: int = 1, padding: str = "
     kernel, bias = params[name]["kernel"], params[name]["bias"]
     layout = ("NHWC", "HWIO", "NHWC")
     y = lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout, precision=_EXACT)
-    return jnp.maximum(y + bias, 0)
+    return jnp.maximum(y + bias[None, None, None], 0)
 
 
 def _chain(params: Params, block: str, x: Array, *names: str) -> Array:
@@ -139,7 +139,7 @@ def _pointwise(params: Params, block: str, x: Array, names: tuple[str, ...]) -> 
     parts = jnp.split(y, np.cumsum([k.shape[1] for k in kernels])[:-1].tolist(), axis=-1)
     pooled = [_mean_pool(part) if name == "branch_pool" else part for name, part in zip(names, parts, strict=True)]
     biases = [params[f"{block}.{name}"]["bias"] for name in names]
-    return [jnp.maximum(part + bias, 0) for part, bias in zip(pooled, biases, strict=True)]
+    return [jnp.maximum(part + bias[None, None, None], 0) for part, bias in zip(pooled, biases, strict=True)]
 
 
 def _block_a(params: Params, block: str, x: Array) -> Array:

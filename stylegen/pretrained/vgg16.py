@@ -96,7 +96,7 @@ def random_params() -> tuple[Params, str]:
 
 def preprocess(images: Array) -> Array:
     """uint8 [N, h, w, 3] as torchvision's weights take them, with TensorFlow's bilinear resize as torch-fidelity."""
-    return (resize(images, SIZE, "tensorflow") / 255 - _MEAN) / _STD
+    return (resize(images, SIZE, "tensorflow") / 255 - _MEAN[None, None, None]) / _STD[None, None, None]
 
 
 def random_preprocess(images: Array) -> Array:
@@ -120,7 +120,7 @@ def maps(params: Params, x: Array) -> list[Array]:
             x = lax.conv_general_dilated(
                 x, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=_EXACT
             )
-            x = jnp.maximum(x + layer["bias"], 0)
+            x = jnp.maximum(x + layer["bias"][None, None, None], 0)
         outputs.append(x)
     return outputs
 
@@ -135,7 +135,7 @@ def features(params: Params, x: Array, relu: bool = True) -> Array:
 
 
 def _dense(layer: Params, x: Array) -> Array:
-    return jnp.matmul(x, layer["kernel"], precision=_EXACT) + layer["bias"]
+    return jnp.matmul(x, layer["kernel"], precision=_EXACT) + layer["bias"][None]
 
 
 def _max_pool(x: Array) -> Array:
@@ -169,7 +169,7 @@ def perceptual_distance(params: Params, linear: list[Array] | None, a: Array, b:
 
 def unit_maps(params: Params, images: Array) -> list[Array]:
     """What LPIPS compares of float images [N, r, r, 3] in [-1, 1]: each stage's maps, of length 1 at each pixel."""
-    shifted = (images - _LPIPS_SHIFT) / _LPIPS_SCALE
+    shifted = (images - _LPIPS_SHIFT[None, None, None]) / _LPIPS_SCALE[None, None, None]
     stages = maps(params, shifted.astype(jnp.float32))
     return [x / (jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-20) + 1e-10) for x in stages]
 
@@ -179,6 +179,6 @@ def map_distance(linear: list[Array] | None, a: list[Array], b: list[Array]) -> 
     total = jnp.zeros(a[0].shape[0])
     for i, (x, y) in enumerate(zip(a, b, strict=True)):
         difference = jnp.square(x - y)
-        weighted = difference if linear is None else difference * linear[i]
+        weighted = difference if linear is None else difference * linear[i][None, None, None]
         total = total + jnp.mean(jnp.sum(weighted, axis=-1), axis=(1, 2))
     return total

@@ -245,7 +245,8 @@ class _Search:
         frames: list[np.ndarray] = []
         for step in range(o.steps):
             # The same for all targets, so that none depends on another.
-            shift = rng.standard_normal((G.num_ws if o.space.startswith("w+") else 1, self._width()), np.float32)
+            layers = (G.num_ws,) if o.space.startswith("w+") else ()
+            shift = rng.standard_normal((1, *layers, self._width()), np.float32)
             shift *= np.float32(exploration(o, step) * self._spread)
             rate = np.float32(learning_rate(o, step))
             latent, moments, loss, images = _step(latent, moments, rate, shift, G, fixed, weights=o.weights)
@@ -306,7 +307,7 @@ def _goal(network: Any, targets: Array) -> dict[str, Any]:
 
 
 def _styles(latent: dict[str, Array], G: Generator, c: Array | None, shift: Array | float = 0.0) -> Array:
-    """ws [N, num_ws, w_dim] of the latents, with ``shift`` [1 or num_ws, dim] added to them."""
+    """ws [N, num_ws, w_dim] of the latents, with ``shift`` [1, num_ws, dim] or [1, dim] added to them."""
     if "ws" in latent:
         return latent["ws"] + shift
     return G.broadcast(latent["w"] + shift if "w" in latent else G.mapping(latent["z"] + shift, c))

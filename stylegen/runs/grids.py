@@ -8,7 +8,6 @@ from jax.sharding import Mesh
 from stylegen import data, sampling
 from stylegen.config import Config
 from stylegen.io.files import replacing
-from stylegen.networks.build import Networks
 from stylegen.networks.generator import Generator
 from stylegen.runs import directory
 from stylegen.runtime import sharding
@@ -24,17 +23,16 @@ MAX_GRID_SIDE = 4096  # pixels; a grid of large images has fewer of them
 class SampleGrids:
     """Draws grids into a run directory, by process 0."""
 
-    def __init__(self, config: Config, networks: Networks, mesh: Mesh, source: data.ImageSource, log: directory.Log):
+    def __init__(self, config: Config, mesh: Mesh, source: data.ImageSource, log: directory.Log):
         """Draw the latents.
 
         Args:
             config: of the run.
-            networks: the structure of its networks.
             mesh: where its state is.
             source: the data.
             log: where grids go.
         """
-        self._config, self._networks, self._mesh, self._source, self._log = config, networks, mesh, source, log
+        self._config, self._mesh, self._source, self._log = config, mesh, source, log
         columns, rows = config.run.grid
         self._latents = sampling.latents(range(columns * rows), config.generator.z_dim)
 

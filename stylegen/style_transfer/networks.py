@@ -91,7 +91,7 @@ def encode(params: Params, stages: Stages, x: Array) -> list[Array]:
 
 def activations(params: Params, stages: Stages, x: Array) -> list[Array]:
     """What every convolution of the encoder gives after its ReLU, in order; arguments as of ``encode``."""
-    x = _pixelwise(x, params["preprocess.kernel"]) + params["preprocess.bias"]
+    x = _pixelwise(x, params["preprocess.kernel"]) + ops.per_channel(params["preprocess.bias"])
     outputs: list[Array] = []
     for i, stage in enumerate(stages):
         x = max_pool(x) if i else x
@@ -129,8 +129,9 @@ def _pixelwise(x: Array, kernel: Array) -> Array:
 
 
 def _reflected(params: Params, layer: int, x: Array) -> Array:
-    return ops.reflected_conv(x, params[f"conv{layer}.kernel"]) + params[f"conv{layer}.bias"]
+    return ops.reflected_conv(x, params[f"conv{layer}.kernel"]) + ops.per_channel(params[f"conv{layer}.bias"])
 
 
 def _upsampled_reflected(params: Params, layer: int, x: Array) -> Array:
-    return ops.upsample_conv(x, params[f"conv{layer}.kernel"], reflect=True) + params[f"conv{layer}.bias"]
+    bias = ops.per_channel(params[f"conv{layer}.bias"])
+    return ops.upsample_conv(x, params[f"conv{layer}.kernel"], reflect=True) + bias

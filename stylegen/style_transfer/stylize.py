@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from stylegen import ops
 from stylegen.io.images import box_mean
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
@@ -138,7 +139,8 @@ def _restyle_regions(
         center = jnp.sum(features * share, axis=(1, 2), keepdims=True) / n
         square = jnp.sum(jnp.square(features - center) * share, axis=(1, 2), keepdims=True) / n
         square = square * (n / jnp.maximum(n - 1, 1)) if variance == "unbiased" else square
-        target += share * ((features - center) / jnp.sqrt(square + losses.EPSILON) * std[i] + mean[i])
+        std_i, mean_i = ops.per_channel(std[i]), ops.per_channel(mean[i])
+        target += share * ((features - center) / jnp.sqrt(square + losses.EPSILON) * std_i + mean_i)
     return features * (1 - alpha) + target * alpha
 
 

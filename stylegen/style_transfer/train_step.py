@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from stylegen import ops
 from stylegen.runtime import compilation
 from stylegen.style_transfer import losses, networks
 from stylegen.style_transfer.networks import Params, Stages
@@ -57,7 +58,7 @@ def encoder_loss(
     error = jnp.mean(jnp.square(rebuilt - x))
     pairs = [losses.statistics(features, "biased") for features in maps]
     inputs = jnp.concatenate([s / (1e-3 + jnp.mean(s, axis=1, keepdims=True)) for pair in pairs for s in pair], axis=1)
-    logits = inputs @ params["head.kernel"] + params["head.bias"]
+    logits = inputs @ params["head.kernel"] + params["head.bias"][None]
     labeled = labels >= 0
     count = jnp.maximum(jnp.sum(labeled), 1)
     entropies = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
@@ -149,8 +150,8 @@ def normalize_activations(encoder: Params, decoder: Params, means: list[Array]) 
     before = jnp.ones(encoder["conv0.kernel"].shape[2])
     for i, mean in enumerate(means):
         factor = jnp.maximum(mean, 0.05 * jnp.mean(mean))
-        encoder[f"conv{i}.kernel"] = encoder[f"conv{i}.kernel"] * before[:, None] / factor
+        encoder[f"conv{i}.kernel"] = encoder[f"conv{i}.kernel"] * before[None, None, :, None] / ops.per_channel(factor)
         encoder[f"conv{i}.bias"] = encoder[f"conv{i}.bias"] / factor
         before = factor
-    decoder["conv0.kernel"] = decoder["conv0.kernel"] * before[:, None]
+    decoder["conv0.kernel"] = decoder["conv0.kernel"] * before[None, None, :, None]
     return encoder, decoder

@@ -210,14 +210,15 @@ def warp(images: Array, inverse: Array) -> Array:
     reach = len(_DOWN) - 1
     middle = (r - 1) / 2
     position = jnp.arange(-reach, 2 * r - 1 + reach, dtype=jnp.float32) / 2 - middle
+    columns, rows = position[None, None], position[None, :, None]
     x, y = (
-        row[:, 0, None, None] * position + row[:, 1, None, None] * position[:, None] + row[:, 2, None, None] + middle
+        row[:, 0, None, None] * columns + row[:, 1, None, None] * rows + row[:, 2, None, None] + middle
         for row in (inverse[:, 0], inverse[:, 1])
     )
     warped = jax.vmap(_bilinear)(fine, *(2 * _reflected(v, r) for v in (y, x)))
     for axis in (1, 2):
         warped = _downsampled(warped, axis)
-    same = jnp.all(inverse == jnp.eye(3), axis=(1, 2))
+    same = jnp.all(inverse == jnp.eye(3)[None], axis=(1, 2))
     return jnp.where(same[:, None, None, None], images, warped.astype(dtype))
 
 
@@ -269,16 +270,17 @@ def color_matrix(uniform: Array, p: Array | float) -> Array:
     shift_on, shift, contrast_on, contrast, flip_on, flip, hue_on, hue, saturation_on, saturation = jnp.moveaxis(
         uniform, -1, 0
     )
-    gray = np.full((3, 3), 1 / 3, np.float32)  # projection on the luma axis (1, 1, 1)/sqrt(3)
-    chroma = np.eye(3, dtype=np.float32) - gray
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / math.sqrt(3)  # product with that axis
+    identity = np.eye(3, dtype=np.float32)[None]
+    gray = np.full((1, 3, 3), 1 / 3, np.float32)  # projection on the luma axis (1, 1, 1)/sqrt(3)
+    chroma = identity - gray
+    cross = np.array([[[0, -1, 1], [1, 0, -1], [-1, 1, 0]]], np.float32) / math.sqrt(3)  # product with that axis
     b, c = _normal(shift) * BRIGHTNESS, jnp.exp2(_normal(contrast) * CONTRAST_OCTAVES)
     sign, angle = jnp.where(flip < 0.5, 1.0, -1.0), (hue * 2 - 1) * math.pi
     s = jnp.exp2(_normal(saturation) * SATURATION_OCTAVES)
     b, c, sign, cosine, sine, s = (v[:, None, None] for v in (b, c, sign, jnp.cos(angle), jnp.sin(angle), s))
     matrices = [
-        _with_chance(shift_on, p, _color(jnp.broadcast_to(np.eye(3, dtype=np.float32), (len(b), 3, 3)), b)),
-        _with_chance(contrast_on, p, _color(np.eye(3, dtype=np.float32) * c)),
+        _with_chance(shift_on, p, _color(jnp.broadcast_to(identity, (len(b), 3, 3)), b)),
+        _with_chance(contrast_on, p, _color(identity * c)),
         _with_chance(flip_on, p, _color(sign * gray + chroma)),
         _with_chance(hue_on, p, _color(gray + chroma * cosine + cross * sine)),
         _with_chance(saturation_on, p, _color(gray + chroma * s)),
@@ -314,14 +316,14 @@ def cut_out(images: Array, uniform: Array, p: Array | float) -> Array:
     on, x, y = jnp.moveaxis(uniform, -1, 0)
     r = images.shape[1]
     place = (jnp.arange(r) + 0.5) / r
-    by_x, by_y = (jnp.abs(place - v[:, None]) < CUTOUT / 2 for v in (x, y))
+    by_x, by_y = (jnp.abs(place[None] - v[:, None]) < CUTOUT / 2 for v in (x, y))
     hole = (on < p)[:, None, None] & by_y[:, :, None] & by_x[:, None, :]
     return jnp.where(hole[..., None], 0, images)
 
 
 def _with_chance(uniform: Array, p: Array | float, matrix: Array) -> Array:
     """Matrices [N, k, k] where a uniform number [N] is below p, exactly the identity elsewhere."""
-    return jnp.where((uniform < p)[:, None, None], matrix, jnp.eye(matrix.shape[-1]))
+    return jnp.where((uniform < p)[:, None, None], matrix, jnp.eye(matrix.shape[-1])[None])
 
 
 def _normal(uniform: Array) -> Array:

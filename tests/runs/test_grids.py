@@ -3,7 +3,6 @@
 from PIL import Image
 
 from stylegen import data
-from stylegen.networks.build import build_networks
 from stylegen.runs import directory
 from stylegen.runs.grids import SampleGrids
 from stylegen.runtime import sharding
@@ -21,7 +20,7 @@ def test_grids_are_compiled_before_they_are_needed(tmp_path):
     )
     mesh = sharding.make_mesh(config)
     with directory.RunLog(tmp_path, 0) as log:
-        grids = SampleGrids(config, build_networks(config), mesh, data.open_source(config), log)
+        grids = SampleGrids(config, mesh, data.open_source(config), log)
         with compilations() as rehearsed:
             grids.rehearse(8)
         assert rehearsed

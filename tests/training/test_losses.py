@@ -21,7 +21,7 @@ WEIGHT = random(4, 4, 3, seed=9)
 
 def linear(x):
     """A discriminator whose gradient is WEIGHT everywhere."""
-    return jnp.sum(x * WEIGHT, axis=(1, 2, 3))
+    return jnp.sum(x * WEIGHT[None], axis=(1, 2, 3))
 
 
 def quadratic(x):
@@ -30,7 +30,7 @@ def quadratic(x):
 
 
 def curved(x):
-    return jnp.sum(jnp.tanh(x * WEIGHT) + jnp.square(x), axis=(1, 2, 3))
+    return jnp.sum(jnp.tanh(x * WEIGHT[None]) + jnp.square(x), axis=(1, 2, 3))
 
 
 def test_logistic():
