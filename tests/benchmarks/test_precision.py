@@ -227,7 +227,7 @@ def in_bfloat16(G):
 
 
 @pytest.mark.parametrize("block", ["adain", "demod"])
-def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_generator):
+def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_generator, narrow_vgg):
     G = make_generator(block=block)
     low = in_bfloat16(G)
     assert (sampling.sample(low, range(4)) != sampling.sample(G, range(4))).any()

@@ -15,7 +15,7 @@ from stylegen.cli import evaluate
 from stylegen.config import DataConfig
 from stylegen.data.toy.bedrooms import DRAWING_VERSION, render
 from stylegen.metrics import extractors
-from stylegen.pretrained import vgg16, weights
+from stylegen.pretrained import weights
 from stylegen.runs.load import save_generator
 
 SIDE, COUNT = 16, 12
@@ -29,15 +29,8 @@ def in_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def a_smaller_network(monkeypatch):
-    """VGG-16's layers with an eighth of the channels: the same code, quick."""
-    monkeypatch.setattr(vgg16, "STAGES", tuple(tuple(c // 8 for c in stage) for stage in vgg16.STAGES))
-    monkeypatch.setattr(vgg16, "FEATURES", 32)
-    monkeypatch.setattr(vgg16, "RANDOM_FEATURES", 8)
+def a_smaller_network(narrow_vgg, monkeypatch):
     monkeypatch.setattr(extractors, "BATCH", 8)
-    vgg16.random_params.cache_clear()
-    yield
-    vgg16.random_params.cache_clear()
 
 
 @pytest.fixture

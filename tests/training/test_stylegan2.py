@@ -274,26 +274,26 @@ def test_bfloat16_computes_nearly_the_same():
         assert 0 < np.abs(full - half).max() < 0.05 * np.abs(full).max()
 
 
-def tiny(folder: Path, cache: Path) -> Config:
+def tiny(folder: Path) -> Config:
     """12 steps of 4 images of 8 pixels."""
     return dataclasses.replace(
         make_config(),
         data=DataConfig(batch=4, num_images=50, workers=1),
         loss=LossConfig(r1_gamma=1.0, r1_interval=3, pl_weight=2.0, pl_interval=2),
         schedule=ScheduleConfig(start_resolution=8, total_kimg=0.048),
-        run=RunConfig(dir=str(folder), tick_kimg=0.02, checkpoint_kimg=0.02, grid=(3, 2), compilation_cache=str(cache)),
+        run=RunConfig(dir=str(folder), tick_kimg=0.02, checkpoint_kimg=0.02, grid=(3, 2)),
     )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    return train(tiny(folder / "whole", folder / "programs"))
+    return train(tiny(folder / "whole"))
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(finished):
-    config = tiny(finished.parent / "killed", finished.parent / "programs")
+    config = tiny(finished.parent / "killed")
     with pytest.raises(Killed):
         train(config, Interrupt(32))
     train(config)
