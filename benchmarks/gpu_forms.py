@@ -84,7 +84,7 @@ def conv_bias(x: Any, weight: Any, bias: Any) -> Any:
 
 def depthwise_blur(x: Any) -> Any:
     k = jnp.asarray([1, 2, 1], jnp.float32)
-    weight = jnp.broadcast_to((k[:, None] * k / 16)[:, :, None, None], (3, 3, 1, x.shape[3])).astype(x.dtype)
+    weight = jnp.broadcast_to((k[:, None] * k[None] / 16)[:, :, None, None], (3, 3, 1, x.shape[3])).astype(x.dtype)
     layout = ("NHWC", "HWIO", "NHWC")
     padding = ((1, 1), (1, 1))
     return lax.conv_general_dilated(

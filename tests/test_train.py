@@ -149,7 +149,8 @@ def test_adaptive_augmentation_resumes_bit_for_bit(tmp_path, cache, monkeypatch)
     assert ours["Loss/signs/real"] == theirs["Loss/signs/real"]
     assert ours["Progress/augment"] == theirs["Progress/augment"] and 0 <= ours["Progress/augment"] <= 0.8
     assert re.search(r"augment 0\.\d{3}$", (uninterrupted / "log.txt").read_text(), re.MULTILINE)
-    assert Image.open(uninterrupted / "augmented.png").size == Image.open(uninterrupted / "reals.png").size
+    with Image.open(uninterrupted / "augmented.png") as augmented, Image.open(uninterrupted / "reals.png") as reals:
+        assert augmented.size == reals.size
 
 
 def test_sigterm_saves_and_stops(finished, tmp_path, cache, monkeypatch, capsys):
@@ -213,7 +214,8 @@ def test_kill_9_in_the_middle_and_resume(finished, tmp_path, cache):
 def test_the_run_directory(finished):
     names = {path.name for path in finished.iterdir()}
     assert {"config.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints", "reals.png", "fakes.png"} <= names
-    assert Image.open(finished / "fakes.png").size == (3 * 8, 2 * 8)
+    with Image.open(finished / "fakes.png") as fakes:
+        assert fakes.size == (3 * 8, 2 * 8)
     lines = stats(finished)
     assert [line["nimg"] for line in lines] == list(range(20, 161, 20))
     last = lines[-1]

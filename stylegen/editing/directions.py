@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stylegen.errors import StylegenError
+from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator
 from stylegen.projection.result import fingerprint
@@ -117,7 +118,7 @@ def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions
         EditError: there is no such file, it is something else, or of another generator.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             header, vectors = json.loads(str(file["header"])), file["vectors"]
         if header["format"] != FORMAT:
             raise KeyError(header["format"])

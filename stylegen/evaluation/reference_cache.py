@@ -12,6 +12,7 @@ import numpy as np
 
 from stylegen.evaluation.collect import Collector, Progress, collect
 from stylegen.evaluation.image_sets import ImageSet
+from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.metrics.extractors import Extractor
 
@@ -75,7 +76,7 @@ def _path(folder: Path, key: dict[str, Any]) -> Path:
 def _restore(folder: Path, images: ImageSet, collector: Collector, extractor: Extractor | None) -> bool:
     key = cache_key(images, collector, extractor)
     try:
-        with np.load(_path(folder, key), allow_pickle=False) as file:
+        with open_npz(_path(folder, key)) as file:
             arrays = dict(file)
             if json.loads(str(arrays.pop("key"))) != key:
                 return False

@@ -1,5 +1,6 @@
 """Frames to a video: .mp4, .gif, .webp, or a folder of PNG files, from an iterator of uint8 images; and back."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -142,14 +144,24 @@ def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
             process.stdin.write(np.pad(frame, pad, mode="edge").tobytes())
         _, messages = process.communicate()
     except BrokenPipeError:
-        process.stdin = None  # closing it would try to flush what cannot be written
+        _close(process.stdin)
+        process.stdin = None  # or it would be flushed once more
         _, messages = process.communicate()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+        for pipe in (process.stdin, process.stderr):
+            _close(pipe)
     if process.returncode:
         raise VideoError(f"{path.name}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    """Close a pipe whose other end may be gone, with what was still to be written to it."""
+    if pipe is not None:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
 
 
 def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
@@ -222,6 +234,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     finally:
         if process.poll() is None:
             process.kill()
+            process.wait()
         process.stdout.close()
         process.stderr.close()
         process.wait()

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
+from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 
 CHUNK = 2**20  # bytes
@@ -158,7 +159,7 @@ def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple
 
 
 def _read_npz(path: Path, names: set[str]) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
+    with open_npz(path) as file:
         return {name: file[name] for name in names & set(file.files)}
 
 

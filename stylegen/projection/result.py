@@ -11,6 +11,7 @@ import numpy as np
 
 from stylegen import sampling
 from stylegen.errors import StylegenError
+from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator, in_float32
 from stylegen.networks.trees import by_path
@@ -98,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Projection:
         ProjectionError: there is no such file, or it is something else or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
         if header["format"] != FORMAT:

@@ -53,7 +53,8 @@ def test_a_run_with_metrics(tmp_path, capsys):
     best = min(lines, key=lambda line: line["value"])
     G = stylegen.load(folder / during_training.BEST_NAME)
     assert G.kimg == best["kimg"] and lines[0]["provenance"]["fakes"]["kimg"] == 0.016
-    assert Image.open(folder / during_training.PLOT_NAME).size == (plot.WIDTH, plot.HEIGHT)
+    with Image.open(folder / during_training.PLOT_NAME) as plotted:
+        assert plotted.size == (plot.WIDTH, plot.HEIGHT)
     out = capsys.readouterr().out
     assert out.count("swd8 ") == 3 and "the best so far: best.safetensors" in out
     assert list((folder / "tensorboard").iterdir())
@@ -115,7 +116,8 @@ def test_the_best_is_of_the_first_metric_in_its_own_direction(measured):
         best.append("best so far" in text)
         assert stylegen.load(folder / during_training.BEST_NAME).kimg == min(nimg / 1000, 2)
     assert best == [True, True, False, False]
-    assert Image.open(folder / during_training.PLOT_NAME).size == (2 * plot.WIDTH, 2 * plot.HEIGHT)
+    with Image.open(folder / during_training.PLOT_NAME) as plotted:
+        assert plotted.size == (2 * plot.WIDTH, 2 * plot.HEIGHT)
 
 
 def test_the_best_is_among_those_that_were_measured_alike(measured):

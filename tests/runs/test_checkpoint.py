@@ -406,6 +406,7 @@ def test_checkpoint_folder_that_cannot_be_made(tmp_path):
 def test_killed_while_saving(tmp_path):
     """Killed at the last moment: everything is written, but for the rename that makes it a checkpoint."""
     code = """
+        import os
         run = Path(sys.argv[1])
         save(run, 500)
         rename = os.rename
