@@ -57,7 +57,7 @@ def tune(
         options: how.
         distance: of the perceptual loss; None for pixels alone.
         labels: a class for the other styles, of a class-conditional generator.
-        progress: as in ``projection.project``.
+        progress: as in ``projection.search.project``.
 
     Returns:
         the tuned generator, which computes in float32 as the tuning did, and the projection, which now names it too.
