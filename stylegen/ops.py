@@ -9,8 +9,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
+from jaxtyping import Float, Shaped, UInt8
 
+from stylegen.array_types import Array
 from stylegen.convolution import (
     Padding,
     convolve,
@@ -25,13 +27,13 @@ LEAKY_SLOPE = 0.2
 FEW_CHANNELS = 4  # as many as an image has at most
 
 
-def lerp(a: Array, b: Array, t: Array | float) -> Array:
+def lerp(a: Shaped[Array, "..."], b: Shaped[Array, "..."], t: Shaped[Array, "..."] | float) -> Shaped[Array, "..."]:
     """Straight line from ``a`` (t = 0) to ``b`` (t = 1), exact at both ends; shapes broadcast."""
     return a * (1 - t) + b * t
 
 
 @jax.custom_jvp
-def leaky_relu(x: Array) -> Array:
+def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Leaky ReLU with slope 0.2 and no gain: the gain sqrt(2) is in the weights before it."""
     return jnp.where(x >= 0, x, x * jnp.asarray(LEAKY_SLOPE, x.dtype))
 
@@ -48,17 +50,19 @@ def _slope(x: Array) -> Array:
     return jnp.where(x >= 0, jnp.asarray(1, x.dtype), jnp.asarray(LEAKY_SLOPE, x.dtype))
 
 
-def per_channel(y: Array) -> Array:
+def per_channel(y: Shaped[Array, "*c"]) -> Shaped[Array, "..."]:
     """Numbers [C], one for each channel, as [1, 1, 1, C], to meet images [N, H, W, C]. Scalars stay as they are."""
     return y[None, None, None] if y.ndim else y
 
 
-def scaled_leaky_relu(x: Array) -> Array:
+def scaled_leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Leaky ReLU with slope 0.2 and the gain sqrt(2) after it, as StyleGAN2 has it: the gain is on biases too."""
     return leaky_relu(x) * jnp.asarray(math.sqrt(2), x.dtype)
 
 
-def conv(x: Array, weight: Array, padding: Padding = "SAME") -> Array:
+def conv(
+    x: Float[Array, "n h w c"], weight: Float[Array, "k k c d"], padding: Padding = "SAME"
+) -> Float[Array, "n _ _ d"]:
     """Convolve [N, H, W, C] with [k, k, C, D]: [N, H, W, D], by default zero-padded to the same size.
 
     The dtype is that of x, whatever that of the weight is.
@@ -102,21 +106,23 @@ _mix_channels.defvjp(lambda x, weight: (_mix_channels(x, weight), (x, weight)), 
 _mix_gradient.defvjp(lambda x, y: (_mix_gradient(x, y), (x, y)), _mix_gradient_backward)
 
 
-def upsample(x: Array) -> Array:
+def upsample(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
     """Nearest neighbor, twice the size: [N, H, W, C] to [N, 2H, 2W, C]."""
     n, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c))
     return x.reshape(n, 2 * h, 2 * w, c)
 
 
-def downsample(x: Array) -> Array:
+def downsample(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     """Mean of every 2x2 square: [N, H, W, C] to [N, H/2, W/2, C]."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c)
     return (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1]) * jnp.asarray(0.25, x.dtype)
 
 
-def upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
+def upsample_conv(
+    x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"], reflect: bool = False
+) -> Float[Array, "n 2*h 2*w d"]:
     """``conv(upsample(x), weight)`` with a 3x3 weight: [N, H, W, C] to [N, 2H, 2W, D], with 4/9 of the multiplications.
 
     In the form that suits the platform (docs/performance.md). Borders are padded with zeros, or mirrored (``reflect``).
@@ -124,7 +130,9 @@ def upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
     return phased_upsample_conv(x, weight, reflect) if splits_transposes() else whole_upsample_conv(x, weight, reflect)
 
 
-def whole_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
+def whole_upsample_conv(
+    x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"], reflect: bool = False
+) -> Float[Array, "n 2*h 2*w d"]:
     """``upsample_conv`` as the transpose of one 4x4 convolution with stride 2: a single kernel of cuDNN.
 
     Row i of the small image contributes to the rows 2i - 1 to 2i + 2 of the large one, through the last row of the
@@ -139,7 +147,9 @@ def whole_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array
     return upsampling_convolve(x, weight.astype(x.dtype))
 
 
-def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Array:
+def phased_upsample_conv(
+    x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"], reflect: bool = False
+) -> Float[Array, "n 2*h 2*w d"]:
     """``upsample_conv`` as four 2x2 convolutions of the small image, one for each place in a 2x2 square.
 
     Row 2i of the large image sees the rows i - 1, i, i of the small one, row 2i + 1 sees i, i, i + 1: what meets the
@@ -168,12 +178,12 @@ def phased_upsample_conv(x: Array, weight: Array, reflect: bool = False) -> Arra
     return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, weight.shape[-1])
 
 
-def reflected_conv(x: Array, weight: Array) -> Array:
+def reflected_conv(x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"]) -> Float[Array, "n h w d"]:
     """``conv`` with a 3x3 weight of an image that is mirrored at its borders, about the outermost pixels."""
     return conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"), weight, "VALID")
 
 
-def conv_downsample(x: Array, weight: Array) -> Array:
+def conv_downsample(x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"]) -> Float[Array, "n h//2 w//2 d"]:
     """``downsample(conv(x, weight))`` with a 3x3 weight: [N, H, W, C] to [N, H/2, W/2, D].
 
     As one 4x4 convolution with stride 2, the mean of the weight at four places: exact, with 4/9 of the multiplications.
@@ -185,7 +195,7 @@ def conv_downsample(x: Array, weight: Array) -> Array:
 
 
 @jax.custom_vjp
-def blur(x: Array) -> Array:
+def blur(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     """Low-pass with the outer product of [1, 2, 1]/4, zero-padded to the same size: [N, H, W, C].
 
     Written as shifted sums, which fuse; a depthwise convolution does not. It is symmetric, so its own derivative.
@@ -217,12 +227,12 @@ def _blur_at_once(x: Array) -> Array:
 blur.defvjp(lambda x: (blur(x), None), lambda _, y: (blur(y),))
 
 
-def pixel_norm(x: Array) -> Array:
+def pixel_norm(x: Float[Array, "n c"]) -> Float[Array, "n c"]:
     """Scale every row of [N, C] to mean square 1 (progressive growing, Sec. 4.2)."""
     return x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + NORM_EPSILON)
 
 
-def instance_norm(x: Array, epsilon: float = NORM_EPSILON) -> Array:
+def instance_norm(x: Float[Array, "n h w c"], epsilon: float = NORM_EPSILON) -> Float[Array, "n h w c"]:
     """Zero mean and unit (biased) variance per image and channel: [N, H, W, C]. Statistics are float32 at least."""
     mean, variance = _moments(x)
     return ((_wide(x) - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
@@ -259,7 +269,12 @@ def _fusion_barrier(statistic: Array) -> Array:
     return lax.clamp(-most, statistic, most)
 
 
-def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = NORM_EPSILON) -> Array:
+def adain(
+    content: Float[Array, "n h w c"],
+    style_mean: Float[Array, "n c"],
+    style_std: Float[Array, "n c"],
+    epsilon: float = NORM_EPSILON,
+) -> Float[Array, "n h w c"]:
     """Adaptive instance normalization: sigma(y) * (x - mu(x)) / sigma(x) + mu(y) (Huang and Belongie 2017, Eq. 8).
 
     Args:
@@ -283,7 +298,12 @@ def adain(content: Array, style_mean: Array, style_std: Array, epsilon: float = 
     return normalized * std + mean
 
 
-def noisy_leaky_relu(x: Array, noise: Array | None, strength: Array | None, bias: Array) -> Array:
+def noisy_leaky_relu(
+    x: Float[Array, "n h w c"],
+    noise: Float[Array, "#n h w 1"] | None,
+    strength: Float[Array, " c"] | None,
+    bias: Float[Array, " c"],
+) -> Float[Array, "n h w c"]:
     """``leaky_relu(x + strength * noise + bias)`` of [N, H, W, C], in the dtype of x.
 
     Noise is [N or 1, H, W, 1], strength and bias have a number per channel; without noise there is none.
@@ -295,8 +315,13 @@ def noisy_leaky_relu(x: Array, noise: Array | None, strength: Array | None, bias
 
 @jax.custom_vjp
 def styled_activation(
-    x: Array, noise: Array | None, strength: Array | None, bias: Array, scale: Array, shift: Array
-) -> Array:
+    x: Float[Array, "n h w c"],
+    noise: Float[Array, "#n h w 1"] | None,
+    strength: Float[Array, " c"] | None,
+    bias: Float[Array, " c"],
+    scale: Float[Array, "n c"],
+    shift: Float[Array, "n c"],
+) -> Float[Array, "n h w c"]:
     """``adain(noisy_leaky_relu(x, noise, strength, bias), shift, scale)``: StyleGAN's layers after a convolution.
 
     Only the memory that this reads and writes costs time on an accelerator, so its backward pass is written out: it
@@ -355,7 +380,7 @@ def _written(x: Array) -> Array:
 styled_activation.defvjp(_styled_forward, _styled_backward)
 
 
-def spread(y: Array, x: Array) -> Array:
+def spread(y: Shaped[Array, "..."], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """y in the shape and dtype of x, to be added to it or multiplied with it.
 
     The gradient of y is then a sum in float32. Where x is bfloat16 and y is converted before it is broadcast, as
@@ -365,7 +390,7 @@ def spread(y: Array, x: Array) -> Array:
     return jnp.broadcast_to(y, x.shape).astype(x.dtype)
 
 
-def minibatch_std(x: Array, group_size: int) -> Array:
+def minibatch_std(x: Float[Array, "n h w c"], group_size: int) -> Float[Array, "n h w 1"]:
     """Average standard deviation within groups of images (progressive growing, Sec. 3).
 
     Groups are runs of ``group_size`` neighbors (0-3, 4-7, ...), so that a batch split over devices keeps each group on
@@ -397,17 +422,17 @@ def minibatch_std_order(n: int, group_size: int) -> list[int]:
     return [member * (n // group) + g for g in range(n // group) for member in range(group)]
 
 
-def to_float(images: Array) -> Array:
+def to_float(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Uint8 [0, 255] to float32 [-1, 1], any shape."""
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 
-def to_uint8(images: Array) -> Array:
+def to_uint8(images: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
     """Float [-1, 1] to uint8, any shape: trunc(clip(x * 127.5 + 128, 0, 255)), as the original saves images."""
     return jnp.clip(images.astype(jnp.float32) * 127.5 + 128, 0, 255).astype(jnp.uint8)
 
 
-def fade(images: Array, alpha: Array | float) -> Array:
+def fade(images: Float[Array, "n h w c"], alpha: Float[Array, ""] | float) -> Float[Array, "n h w c"]:
     """Blend [N, r, r, C] with its own half-resolution version: alpha 0 is all blocks of 2x2, alpha 1 the images.
 
     Real images are blended so while the discriminator's newest block fades in (progressive growing, appendix A).
@@ -415,6 +440,6 @@ def fade(images: Array, alpha: Array | float) -> Array:
     return lerp(upsample(downsample(images)), images, alpha)
 
 
-def noise(key: Array, shape: tuple[int, ...]) -> Array:
+def noise(key: Array, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Standard normal noise, float32."""
     return jax.random.normal(key, shape)

@@ -37,6 +37,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support import checking
+
+checking.install()
+
 from stylegen.networks.generator import Generator
 from stylegen.pretrained import vgg16
 from stylegen.training.schedule import Stage
@@ -65,6 +69,13 @@ def forget_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Wrong arguments get the errors that users see."""
+    with checking.unchecked():
+        yield
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -249,6 +250,7 @@ def test_adain_gives_the_content_the_statistics_of_the_style():
     np.testing.assert_allclose(styled.std((1, 2)), std, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("wrong", [(2, 4), (1, 3), (3,), (2, 1, 1, 3)])
 def test_adain_refuses_styles_of_another_shape(wrong):
     x, right, wrong = np.zeros((2, 4, 4, 3)), np.zeros((2, 3)), np.zeros(wrong)
@@ -256,6 +258,23 @@ def test_adain_refuses_styles_of_another_shape(wrong):
         ops.adain(x, wrong, right)
     with pytest.raises(ValueError, match=r"style_std has shape .* needs \(2, 3\)"):
         ops.adain(x, right, wrong)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.blur(random(4, 4, 3)),
+        lambda: ops.adain(random(2, 4, 4, 3), random(2, 4), random(2, 4)),
+        lambda: ops.noisy_leaky_relu(random(2, 4, 4, 3), random(2, 4, 5, 1), random(3), random(3)),
+        lambda: jax.jit(ops.conv)(random(2, 4, 4, 3), random(3, 3, 4, 3)),
+        lambda: ops.to_float(random(2, 4, 4, 3)),
+    ],
+    ids=["an axis short", "other channels", "other noise", "inside a jitted function", "another dtype"],
+)
+def test_annotations_are_checked(call):
+    """Of all calls in tests, those with tracers included."""
+    with pytest.raises(jaxtyping.TypeCheckError):
+        call()
 
 
 minibatch_std = jax.jit(ops.minibatch_std, static_argnums=1)

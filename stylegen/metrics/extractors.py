@@ -13,9 +13,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float
 
+from stylegen.array_types import Array
 from stylegen.metrics import MetricError
 from stylegen.pretrained import inception, vgg16, weights
 from stylegen.runtime import compilation
@@ -43,7 +44,7 @@ class Extractor:
         """Images at once, all devices together."""
         return BATCH * len(self.devices)
 
-    def __call__(self, images: np.ndarray | Array, output: str = "features") -> np.ndarray:
+    def __call__(self, images: Array, output: str = "features") -> Float[np.ndarray, "n size"]:
         """Features [N, size] (or ``logits``) of uint8 [N, h, w, C], C 1 or 3, any N; float32.
 
         Raises:
@@ -51,7 +52,7 @@ class Extractor:
         """
         return self.outputs(images, [output])[output]
 
-    def outputs(self, images: np.ndarray | Array, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def outputs(self, images: Array, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Several outputs of one pass, by name: features [N, size], logits.
 
         Batches are padded to one size, so that each size of image is compiled once.
@@ -193,7 +194,7 @@ class Distance:
     provenance: dict[str, Any]
     params: Any
 
-    def __call__(self, a: Array, b: Array) -> Array:
+    def __call__(self, a: Float[Array, "n r r c"], b: Float[Array, "n r r c"]) -> Float[Array, " n"]:
         return _distance(self.params["vgg"], self.params["linear"], a, b)
 
 

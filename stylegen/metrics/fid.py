@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from jaxtyping import Float
 
 from stylegen.metrics import MetricError
 from stylegen.metrics.moments import Moments
@@ -32,7 +33,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float(max(difference @ difference + traces - 2 * trace_root_product(covariance_a, covariance_b), 0.0))
 
 
-def trace_root_product(a: np.ndarray, b: np.ndarray) -> float:
+def trace_root_product(a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"]) -> float:
     """tr((A B)^(1/2)) of two positive semidefinite matrices [D, D] of any rank.
 
     The eigenvalues of A B are the squares of the singular values of A^(1/2) B^(1/2), so the trace is the sum of those.

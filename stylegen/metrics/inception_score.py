@@ -1,6 +1,7 @@
 """Inception score (Salimans et al. 2016)."""
 
 import numpy as np
+from jaxtyping import Float
 
 from stylegen.metrics import MetricError
 from stylegen.metrics.moments import checked
@@ -8,7 +9,7 @@ from stylegen.metrics.moments import checked
 SPLITS = 10
 
 
-def inception_score(logits: np.ndarray, splits: int = SPLITS) -> tuple[float, float]:
+def inception_score(logits: Float[np.ndarray, "n classes"], splits: int = SPLITS) -> tuple[float, float]:
     """exp of the mean KL divergence of p(y|x) from p(y), over ``splits`` parts: mean and standard deviation.
 
     Args:

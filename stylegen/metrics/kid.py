@@ -1,6 +1,7 @@
 """Kernel distance between two sets of features, which with Inception's features is KID (Binkowski et al. 2018)."""
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from stylegen.metrics import MetricError
 from stylegen.metrics.moments import checked
@@ -8,7 +9,12 @@ from stylegen.metrics.moments import checked
 SUBSETS, SUBSET_SIZE = 100, 1000  # of the authors' code, and of StyleGAN2-ADA and torch-fidelity
 
 
-def kernel_distance(fakes: np.ndarray, reals: np.ndarray, fake_subsets: np.ndarray, real_subsets: np.ndarray) -> float:
+def kernel_distance(
+    fakes: Float[np.ndarray, "n d"],
+    reals: Float[np.ndarray, "m d"],
+    fake_subsets: Int[np.ndarray, "s k"],
+    real_subsets: Int[np.ndarray, "s k"],
+) -> float:
     """Mean over subsets of the unbiased squared MMD with the kernel (x·y/D + 1)^3.
 
     Computed in float64, so that the difference of large sums loses nothing.
@@ -31,7 +37,7 @@ def kernel_distance(fakes: np.ndarray, reals: np.ndarray, fake_subsets: np.ndarr
     return float(np.mean([squared_mmd(fakes[rows], reals[columns]) for rows, columns in pairs]))
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
+def squared_mmd(x: Float[np.ndarray, "m d"], y: Float[np.ndarray, "m d"]) -> float:
     """Unbiased estimate of the squared MMD of x [m, D] and y [m, D] (Binkowski et al. 2018, Eq. 4). May be negative."""
     m = len(x)
     x, y = x.astype(np.float64), y.astype(np.float64)
@@ -39,7 +45,7 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     return float(within / (m * (m - 1)) - 2 * _kernel(x, y).mean())
 
 
-def draw_subsets(n: int, subsets: int, size: int, seed: int) -> np.ndarray:
+def draw_subsets(n: int, subsets: int, size: int, seed: int) -> Int[np.ndarray, "{subsets} k"]:
     """Rows of each subset, int [subsets, min(size, n)], drawn without repetition within a subset.
 
     Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Float
 
 from stylegen.metrics import MetricError
 
@@ -20,7 +21,7 @@ class Moments:
         self.mean = np.zeros(0)
         self._scatter = np.zeros((0, 0))
 
-    def update(self, features: np.ndarray) -> None:
+    def update(self, features: Float[np.ndarray, "n d"]) -> None:
         """Take in a batch [N, D].
 
         Raises:
@@ -44,7 +45,7 @@ class Moments:
         self.count = total
 
     @property
-    def covariance(self) -> np.ndarray:
+    def covariance(self) -> Float[np.ndarray, "d d"]:
         """Unbiased covariance [D, D].
 
         Raises:

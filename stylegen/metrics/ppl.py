@@ -10,8 +10,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float
 
+from stylegen.array_types import Array
 from stylegen.metrics import MetricError
 from stylegen.sphere import slerp
 
@@ -21,7 +22,8 @@ MAX_SIDE = 256
 Space = Literal["z", "w"]
 Sampling = Literal["full", "end"]
 Crop = Literal["none", "face"]
-Ends = tuple[np.ndarray, np.ndarray, np.ndarray]  # z0 [N, z_dim], z1 [N, z_dim], t [N]
+# z0, z1, t
+Ends = tuple[Float[np.ndarray, "n z_dim"], Float[np.ndarray, "n z_dim"], Float[np.ndarray, " n"]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def path_length(
     return summarize(np.concatenate(lengths))
 
 
-def summarize(lengths: np.ndarray) -> PathLength:
+def summarize(lengths: Float[np.ndarray, " n"]) -> PathLength:
     """Mean of the lengths between the percentiles 1 and 99, both of them kept."""
     low = np.percentile(lengths, LOWEST, method="lower")
     high = np.percentile(lengths, HIGHEST, method="higher")
@@ -110,7 +112,7 @@ def _on_sphere(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     return slerp(z0, z1, t[:, None]) * np.sqrt(z0.shape[1])
 
 
-def prepare(pictures: Array, crop: Crop = "none") -> Array:
+def prepare(pictures: Float[Array, "n r r c"], crop: Crop = "none") -> Float[Array, "n s s c"]:
     """Crop [N, r, r, C], and average it down to at most 256 pixels."""
     if crop == "face":
         eighth = pictures.shape[1] // 8

@@ -9,15 +9,19 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
+from jaxtyping import Float
 
+from stylegen.array_types import Array
 from stylegen.metrics import MetricError
 from stylegen.metrics.moments import checked
 
 BLOCK = 2048  # rows whose distances to all others are in memory at once
 
 
-def precision_recall(fakes: np.ndarray, reals: np.ndarray, k: int = 3) -> tuple[float, float]:
+def precision_recall(
+    fakes: Float[np.ndarray, "n d"], reals: Float[np.ndarray, "m d"], k: int = 3
+) -> tuple[float, float]:
     """Share of fakes in the balls of reals, and of reals in the balls of fakes (Kynkäänniemi et al., Eq. 2).
 
     Args:
@@ -34,7 +38,9 @@ def precision_recall(fakes: np.ndarray, reals: np.ndarray, k: int = 3) -> tuple[
     return float(precision), float(recall)
 
 
-def density_coverage(fakes: np.ndarray, reals: np.ndarray, k: int = 5) -> tuple[float, float]:
+def density_coverage(
+    fakes: Float[np.ndarray, "n d"], reals: Float[np.ndarray, "m d"], k: int = 5
+) -> tuple[float, float]:
     """Balls of reals that a fake is in, over k, and share of reals with a fake in their ball (Naeem et al., Sec. 3).
 
     Density may exceed 1. Arguments and errors are those of ``precision_recall``; k is 5 in the paper.
@@ -71,7 +77,7 @@ def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @jax.jit
-def _squared_distances(x: Array, y: Array) -> Array:
+def _squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
     """[n, D] and [m, D] to [n, m].
 
     By products, for speed. The features come centered (see ``_checked_pair``), so that little cancels.

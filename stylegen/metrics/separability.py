@@ -6,6 +6,7 @@ Linear separability: Karras, Laine and Aila 2019 ("StyleGAN"), Sec. 4.2.
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float, Shaped
 
 from stylegen.metrics import MetricError
 
@@ -15,7 +16,7 @@ RAREST = 0.05  # a yes or no that is rarer than this is left out: a handful of s
 Factors = Mapping[str, np.ndarray]  # by name: [N] of bool, int (choices) or float, or colors [N, 3]; NaN is not there
 
 
-def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_logistic(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " d"], float]:
     """Logistic regression of y [n] in {0, 1} on x [n, d] with a small ridge, by Newton's method: slope [d], offset."""
     design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     penalty = np.full(design.shape[1], RIDGE * len(x))
@@ -32,7 +33,7 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     return beta[:-1], float(beta[-1])
 
 
-def conditional_entropy(y: np.ndarray, x: np.ndarray) -> float:
+def conditional_entropy(y: Bool[np.ndarray, " n"], x: Bool[np.ndarray, " n"]) -> float:
     """H(Y|X) of two arrays [n] of bool, in nats: what is left to know of y where x is known."""
     total = 0.0
     for value in (False, True):
@@ -42,7 +43,7 @@ def conditional_entropy(y: np.ndarray, x: np.ndarray) -> float:
     return float(total)
 
 
-def linear_separability(latents: np.ndarray, factors: Factors) -> tuple[float, dict[str, float]]:
+def linear_separability(latents: Float[np.ndarray, "n d"], factors: Factors) -> tuple[float, dict[str, float]]:
     """How well a plane in the space of latents [N, D] tells each yes-or-no factor: exp of the sum of H(Y|X); 1 is best.
 
     Differs from the original: logistic regression for the linear SVM, fitted to every other sample and judged on the
@@ -69,7 +70,7 @@ def linear_separability(latents: np.ndarray, factors: Factors) -> tuple[float, d
     return float(np.exp(sum(entropies.values()))), entropies
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> float:
+def difference(a: Shaped[np.ndarray, " n *color"], b: Shaped[np.ndarray, " n *color"]) -> float:
     """Mean difference of a factor in pairs: length for numbers and colors, share of unequal ones for the rest.
 
     Pairs in which it is not there in one of the two do not count; NaN if there are no others.

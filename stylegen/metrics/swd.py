@@ -10,8 +10,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float, Shaped, UInt8
 
+from stylegen.array_types import Array
 from stylegen.metrics import MetricError
 
 PATCH, PATCHES_PER_IMAGE = 7, 128
@@ -38,7 +39,7 @@ class PatchSampler:
         self._rng = np.random.RandomState(seed)
         self._patches: dict[int, list[np.ndarray]] = {level: [] for level in self.levels}
 
-    def update(self, images: np.ndarray) -> None:
+    def update(self, images: UInt8[np.ndarray, "n r r c"]) -> None:
         """Draw from uint8 [N, r, r, C]; the patches are stored until ``take``."""
         wanted = (self.levels[0], self.levels[0], self.channels)
         if images.shape[1:] != wanted or images.dtype != np.uint8:
@@ -51,7 +52,7 @@ class PatchSampler:
             corners = np.minimum((places[:, i] * (level - PATCH + 1)).astype(np.int64), level - PATCH)
             self._patches[level].append(_cut(np.asarray(image), corners))
 
-    def take(self, level: int) -> np.ndarray:
+    def take(self, level: int) -> Float[np.ndarray, "patches pixels c"]:
         """The patches of a level, float32 [N * patches, 7 * 7, C]; they are forgotten here."""
         return np.concatenate(self._patches.pop(level))
 
@@ -73,7 +74,7 @@ def levels(resolution: int) -> list[int]:
     return [resolution >> i for i in range(count)]
 
 
-def laplacian_pyramid(images: np.ndarray, count: int) -> list[Array]:
+def laplacian_pyramid(images: Shaped[np.ndarray, "n r r c"], count: int) -> list[Float[Array, "n _ _ c"]]:
     """Levels of the Laplacian pyramid (Burt and Adelson 1983) of [N, r, r, C], finest first; the last is low-pass.
 
     Each level but the last is what is lost when the image is blurred, halved and brought back to its size, with the
@@ -125,7 +126,7 @@ def _cut(images: np.ndarray, corners: np.ndarray) -> np.ndarray:
     return patches.reshape(n * per_image, PATCH * PATCH, -1)
 
 
-def sliced_wasserstein(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
+def sliced_wasserstein(a: Float[np.ndarray, "n pixels c"], b: Float[np.ndarray, "n pixels c"], seed: int = 0) -> float:
     """Mean distance of sorted projections on random directions, after each channel is standardized in each set.
 
     Args:

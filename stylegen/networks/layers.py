@@ -13,10 +13,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import Array
 from jax.typing import DTypeLike
+from jaxtyping import Float
 
 from stylegen import ops
+from stylegen.array_types import Array
 from stylegen.config import Config
 
 RELU_GAIN = math.sqrt(2)
@@ -42,7 +43,7 @@ class Initializer:
     def __init__(self, seed: np.random.SeedSequence | int | None):
         self._generator = None if seed is None else np.random.default_rng(seed)
 
-    def normal(self, shape: tuple[int, ...]) -> Array:
+    def normal(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Standard normal numbers, float32."""
         if self._generator is None:
             return jnp.zeros(shape)
@@ -76,7 +77,7 @@ class EqualDense(nnx.Module):
         self.lr_multiplier = lr_multiplier
         self.dtype = dtype
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n o"]:
         x = x.astype(self.dtype) @ (self.weight[...] * self.scale).astype(self.dtype)
         if self.bias is not None:
             x = x + ops.spread(self.bias[...] * self.lr_multiplier, x)
@@ -103,7 +104,9 @@ class EqualConv(nnx.Module):
         self.scale = gain / math.sqrt(kernel * kernel * in_channels)
         self.dtype = dtype
 
-    def __call__(self, x: Array, conv: Callable[[Array, Array], Array] = ops.conv) -> Array:
+    def __call__(
+        self, x: Float[Array, "n _ _ i"], conv: Callable[[Array, Array], Array] = ops.conv
+    ) -> Float[Array, "n _ _ o"]:
         """x [N, H, W, in] convolved by ``ops.conv``, ``ops.upsample_conv`` or ``ops.conv_downsample``."""
         # The weight stays float32 here: forms that add up parts of it do so before it is rounded.
         x = conv(x.astype(self.dtype), self.weight[...] * self.scale)
@@ -120,7 +123,7 @@ class NoiseInjection(nnx.Module):
         self.noise_strength = nnx.Param(jnp.zeros(() if channels is None else channels))
         self.noise_const = NoiseConst(init.normal((1, resolution, resolution, 1)))
 
-    def __call__(self, x: Array, noise: Array | None) -> Array:
+    def __call__(self, x: Float[Array, "n h w c"], noise: Float[Array, "#n h w 1"] | None) -> Float[Array, "n h w c"]:
         """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
         if noise is None:
             return x
@@ -137,7 +140,7 @@ class AdaINStyle(nnx.Module):
     def __init__(self, w_dim: int, channels: int, *, dtype: DTypeLike = jnp.float32, init: Initializer):
         self.affine = EqualDense(w_dim, 2 * channels, gain=1.0, dtype=dtype, init=init)
 
-    def __call__(self, w: Array) -> tuple[Array, Array]:
+    def __call__(self, w: Float[Array, "n w_dim"]) -> tuple[Float[Array, "n c"], Float[Array, "n c"]]:
         scale, shift = jnp.split(self.affine(w), 2, axis=-1)
         return scale + 1, shift
 
@@ -150,7 +153,9 @@ class StyledActivation(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
         self.adain = AdaINStyle(w_dim, channels, dtype=dtype, init=init)
 
-    def __call__(self, x: Array, w: Array, noise: Array | None) -> Array:
+    def __call__(
+        self, x: Float[Array, "n h w c"], w: Float[Array, "n w_dim"], noise: Float[Array, "#n h w 1"] | None
+    ) -> Float[Array, "n h w c"]:
         strength = None if noise is None else self.noise.noise_strength[...]
         return ops.styled_activation(x, noise, strength, self.bias[...], *self.adain(w))
 
@@ -161,7 +166,7 @@ class MinibatchStd(nnx.Module):
     def __init__(self, group_size: int):
         self.group_size = group_size
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c+1"]:
         return jnp.concatenate([x, ops.minibatch_std(x, self.group_size).astype(x.dtype)], axis=-1)
 
 

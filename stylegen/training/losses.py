@@ -8,34 +8,35 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jaxtyping import Float
 
+from stylegen.array_types import Array
 from stylegen.config import LossConfig
 
 Score = Callable[[Array], Array]
 
 
-def logistic_generator(fake_scores: Array) -> Array:
+def logistic_generator(fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """Non-saturating loss: softplus(-D(G(z))) (Goodfellow et al. 2014)."""
     return jax.nn.softplus(-fake_scores)
 
 
-def logistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+def logistic_discriminator(real_scores: Float[Array, " n"], fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """softplus(D(G(z))) + softplus(-D(x)) (Goodfellow et al. 2014)."""
     return jax.nn.softplus(fake_scores) + jax.nn.softplus(-real_scores)
 
 
-def wasserstein_generator(fake_scores: Array) -> Array:
+def wasserstein_generator(fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """-D(G(z)) (Arjovsky et al. 2017)."""
     return -fake_scores
 
 
-def wasserstein_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+def wasserstein_discriminator(real_scores: Float[Array, " n"], fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """D(G(z)) - D(x) (Arjovsky et al. 2017)."""
     return fake_scores - real_scores
 
 
-def relativistic_generator(real_scores: Array, fake_scores: Array) -> Array:
+def relativistic_generator(real_scores: Float[Array, " n"], fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """softplus(-(D(G(z)) - D(x))): a fake is to score above the real image that it is paired with.
 
     RpGAN (Jolicoeur-Martineau 2018, "The relativistic discriminator", Sec. 4.2), which R3GAN takes with R1 and R2
@@ -44,7 +45,7 @@ def relativistic_generator(real_scores: Array, fake_scores: Array) -> Array:
     return jax.nn.softplus(real_scores - fake_scores)
 
 
-def relativistic_discriminator(real_scores: Array, fake_scores: Array) -> Array:
+def relativistic_discriminator(real_scores: Float[Array, " n"], fake_scores: Float[Array, " n"]) -> Float[Array, " n"]:
     """softplus(-(D(x) - D(G(z)))): the counterpart of ``relativistic_generator``."""
     return jax.nn.softplus(fake_scores - real_scores)
 
@@ -71,7 +72,9 @@ def penalties(loss: LossConfig) -> tuple[str, ...]:
     return ("r1", "r2") if LOSSES[loss.name].relativistic else ("r1",)
 
 
-def scores_and_squared_gradient(score: Score, images: Array) -> tuple[Array, Array]:
+def scores_and_squared_gradient(
+    score: Score, images: Float[Array, "n h w c"]
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Scores [N], and the sum over pixels and channels of (dD/dx)^2 [N], from one pass.
 
     One pass for both, because XLA cannot merge the backward passes of two: a discriminator step with R1 that scores the
@@ -84,7 +87,9 @@ def scores_and_squared_gradient(score: Score, images: Array) -> tuple[Array, Arr
     return scores, jnp.sum(jnp.square(gradient), axis=(1, 2, 3))
 
 
-def scores_and_penalty(score: Score, images: Array, full_resolution: int) -> tuple[Array, Array]:
+def scores_and_penalty(
+    score: Score, images: Float[Array, "n h w c"], full_resolution: int
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Scores [N] and R1 or R2 [N], from one pass: the squared gradient as seen at full resolution.
 
     It is R1 on reals and R2 on fakes (Mescheder et al. 2018, Eq. 9 and 10). The loss adds gamma/2 times it. The fakes
@@ -97,7 +102,13 @@ def scores_and_penalty(score: Score, images: Array, full_resolution: int) -> tup
     return scores, squared * (images.shape[1] / full_resolution) ** 2
 
 
-def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_resolution: int) -> Array:
+def gradient_penalty(
+    score: Score,
+    reals: Float[Array, "n h w c"],
+    fakes: Float[Array, "n h w c"],
+    mix: Float[Array, " n"],
+    full_resolution: int,
+) -> Float[Array, " n"]:
     """WGAN-GP: (norm of dD/dx - 1)^2 on random blends of reals and fakes (Gulrajani et al. 2017, Eq. 3), [N].
 
     Args:
@@ -113,7 +124,9 @@ def gradient_penalty(score: Score, reals: Array, fakes: Array, mix: Array, full_
     return jnp.square(jnp.sqrt(squared + 1e-20) - 1)
 
 
-def path_lengths(draw: Callable[[Array], Array], ws: Array, noise: Array) -> Array:
+def path_lengths(
+    draw: Callable[[Array], Array], ws: Float[Array, "n layers w_dim"], noise: Float[Array, "n h w c"]
+) -> Float[Array, " n"]:
     """How far an image moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
 
     The squares of an image's styles are summed over the size of a style and averaged over the layers.

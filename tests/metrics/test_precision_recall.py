@@ -66,6 +66,7 @@ def test_a_collapsed_generator_has_precision_without_recall(sets):
     assert precision == 1 and recall == pytest.approx(1 / len(reals))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_too_few_images(sets):
     fakes, reals = sets
     with pytest.raises(MetricError, match=r"k = 3 nearest neighbors need more than 3 images of each kind; there are 3"):

@@ -13,7 +13,7 @@ from stylegen.metrics.moments import Moments
 def exact(mean, covariance, count=10_000) -> Moments:
     """Moments that are given, not estimated."""
     return Moments.from_arrays(
-        {"count": np.int64(count), "mean": np.asarray(mean), "scatter": np.asarray(covariance) * (count - 1)}
+        {"count": np.array(count), "mean": np.asarray(mean, float), "scatter": np.asarray(covariance) * (count - 1)}
     )
 
 
@@ -88,6 +88,7 @@ def test_fewer_samples_than_features_is_warned_of_and_still_right(rng):
     assert distance == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_moments_refuse_what_they_cannot_use(rng):
     with pytest.raises(MetricError, match=r"shape \(3,\); wanted \[N, D\]"):
         Moments().update(np.zeros(3))

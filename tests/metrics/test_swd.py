@@ -101,6 +101,7 @@ def test_blur_is_seen_at_the_fine_levels_only(rng):
     assert different[64] > 2 * different[16]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_refusals(rng):
     sampler = swd.PatchSampler(16, 3)
     with pytest.raises(MetricError, match=r"images are float32 .* wanted uint8 \[N, 16, 16, 3\]"):

@@ -71,14 +71,22 @@ def test_relativistic_scores_only_count_against_each_other():
 def test_every_configurable_loss_exists_and_has_its_sides_the_right_way_round():
     names = typing.get_args(typing.get_type_hints(LossConfig)["name"])
     assert set(losses.LOSSES) == set(names)
+    half = jnp.array([0.5])
     for loss in losses.LOSSES.values():
+
+        def generator(*scores, loss=loss):
+            return loss.generator(*scores)[0]
+
+        def discriminator(*scores, loss=loss):
+            return loss.discriminator(*scores)[0]
+
         # A discriminator gains where reals score high and fakes low, a generator where fakes score high.
         if loss.relativistic:
-            by_real, by_fake = jax.grad(loss.generator, argnums=(0, 1))(0.5, 0.5)
+            by_real, by_fake = jax.grad(generator, argnums=(0, 1))(half, half)
             assert by_fake < 0 < by_real
         else:
-            assert jax.grad(loss.generator)(0.5) < 0
-        by_real, by_fake = jax.grad(loss.discriminator, argnums=(0, 1))(0.5, 0.5)
+            assert jax.grad(generator)(half) < 0
+        by_real, by_fake = jax.grad(discriminator, argnums=(0, 1))(half, half)
         assert by_real < 0 < by_fake
 
 
