@@ -110,7 +110,7 @@ def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a:
     from stylegen.data.raw.opening import open_raw
 
     origin = open_raw(kind, path, max_images=a.images)
-    seconds, write_shard = 0.0, preparing.writer.write_shard
+    seconds, write_shard = 0.0, preparing.shards.write_shard
 
     def timed(*arguments: Any) -> Any:
         nonlocal seconds
@@ -119,12 +119,12 @@ def prepare(kind: str, path: Path, out: Path, resolution: int, encoding: str, a:
         seconds += time.process_time() - start
         return result
 
-    preparing.writer.write_shard = timed
+    preparing.shards.write_shard = timed
     try:
         options = preparing.Options(resolution, encoding=encoding)  # type: ignore[arg-type]
         manifest = preparing.prepare(origin, out, options, workers=1)
     finally:
-        preparing.writer.write_shard = write_shard
+        preparing.shards.write_shard = write_shard
     sizes = [len(image.data) for image in origin.sample(32) if isinstance(image.data, bytes)]
     row = {"source": kind, "encoding": encoding, "resolution": resolution, "num_images": manifest.num_images}
     row |= {
