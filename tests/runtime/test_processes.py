@@ -77,8 +77,8 @@ class Processes:
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"{self.said(0)}\n{self.said(1)}"
-            assert all(p.poll() is None for p in self.started), f"{self.said(0)}\n{self.said(1)}"
+            assert time.monotonic() < deadline, f"{self.output(0)}\n{self.output(1)}"
+            assert all(p.poll() is None for p in self.started), f"{self.output(0)}\n{self.output(1)}"
             time.sleep(0.02)
 
     def statuses(self, timeout: float = PATIENCE) -> list[int]:
@@ -186,8 +186,11 @@ def test_killing_the_first_ends_the_other(tmp_path):
 @pytest.mark.slow
 def test_two_processes_go_back_together(tmp_path):
     """Weights are spoilt in the sixth step, of 96 images, in both; the last checkpoint is of 64."""
-    spoil = "import pytest\nfrom tests.test_recovery import poison\n"
-    spoil += "poison(pytest.MonkeyPatch(), bad_weight={5: float('nan')})\n"
+    spoil = """from stylegen import train as training
+from tests.runs.test_rollback import Poison
+train = training.train
+training.train = lambda config: train(config, Poison(bad_weight={5: float("nan")}))
+"""
     folder = tmp_path / "run"
     with together(tmp_path, tiny(folder, 0.32), prelude=spoil) as run:
         assert run.statuses() == [0, 0], run.output(0) + run.output(1)
