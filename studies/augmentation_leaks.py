@@ -281,9 +281,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--speed_kimg", type=float, default=100.0, help="thousands of images in which p would rise to 1")
     p.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     p.add_argument("--kimg", type=float, default=240.0, help="length of a run, thousands of images")
-    p.add_argument(
-        "--settle_kimg", type=float, default=130.0, help="then so long with each of the lower learning rates"
-    )
+    p.add_argument("--settle_kimg", type=float, default=130.0, help="then as long at each lower learning rate")
     p.add_argument("--paired", action=argparse.BooleanOptionalAction, default=True, help="augment.paired")
     p.add_argument("--resolution", type=int, default=16, choices=(16, 32, 64), help="pixels")
     p.add_argument("--learning_rate", type=float, default=0.003)
