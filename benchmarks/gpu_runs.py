@@ -230,13 +230,18 @@ def data_options(check: Runner, option: str | None) -> list[str]:
 
 def tests(check: Runner) -> None:
     """Tests that a GPU could fail, with float32 products at highest precision."""
-    names = [name for name in (["tests/training/test_schedule.py"] if check.tiny else TESTS) if (ROOT / name).is_file()]
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
+    names = [name for name in (["tests/training/test_schedule.py"] if check.tiny else TESTS) if (ROOT / name).exists()]
+    command = [sys.executable, "-m", "pytest", "-v", "--no-header", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
+    command += ["-p", "no:benchmark"]  # it warns of xdist, and warnings are errors
+    if not check.tiny and (jobs := min(8, (os.cpu_count() or 1) // 2)) > 1:
+        command += ["-n", str(jobs), "--dist", "worksteal"]
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     ended = check.run("pytest", [*command, *names], 240, environment=environment)
     failed = [f"{name}{why[:120]}" for name, why in re.findall(r"^(?:FAILED|ERROR) (\S+)(.*)$", ended.output, re.M)]
     closing = [line for line in ended.output.splitlines() if re.search(r"\d+ (passed|failed|error)", line)]
-    check.record("tests", status=ended.status, closing=closing[-1:], failed=failed)
+    # So many had an outcome, however it ended: time may run out first.
+    outcomes = {word: len(re.findall(rf"\b{word}\b", ended.output)) for word in ("PASSED", "FAILED", "ERROR")}
+    check.record("tests", status=ended.status, closing=closing[-1:], failed=failed, outcomes=outcomes)
 
 
 def growing(check: Runner) -> None:

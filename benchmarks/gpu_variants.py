@@ -12,7 +12,7 @@ from unittest import mock
 import jax
 
 from benchmarks import common, workload
-from benchmarks.gpu_forms import moments_of_two_passes, styled_by_parts
+from benchmarks.gpu_forms import blur_at_once, moments_of_two_passes, styled_by_parts
 from benchmarks.gpu_runner import Records
 from stylegen import ops
 from stylegen.config import Config
@@ -51,9 +51,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32", "precision": "default"},
     "float32, highest": {"dtype": "float32", "precision": "highest"},
     "autotune level 0": {"options": {"xla_gpu_autotune_level": 0}},
+    "convolutions in command buffers": {
+        "options": {"xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,CONVOLUTION"}
+    },
     "no command buffers": {"options": {"xla_gpu_graph_min_graph_size": 100_000}},
     "deterministic": {"options": {"xla_gpu_deterministic_ops": True}},
-    "blur by axes": {"patches": [(ops, "_blur_at_once", ops._blur_by_axes)]},
+    "blur as one sum": {"patches": [(ops, "blur", blur_at_once)]},
     "norm in two passes": {"patches": [(ops, "_moments", moments_of_two_passes)]},
     "rbg": {"random": "rbg"},
     "latency hiding scheduler": {"options": {"xla_gpu_enable_latency_hiding_scheduler": True}},

@@ -198,21 +198,15 @@ def conv_downsample(x: Float[Array, "n h w c"], weight: Float[Array, "3 3 c d"])
 def blur(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     """Low-pass with the outer product of [1, 2, 1]/4, zero-padded to the same size: [N, H, W, C].
 
-    Written as shifted sums, which fuse; a depthwise convolution does not. It is symmetric, so its own derivative.
-    On a CPU the axes are summed in turn; elsewhere, where memory is what costs, all nine pixels are, in one kernel.
+    Written as shifted sums, the axes in turn; a depthwise convolution is slower, above all its derivatives. It is
+    symmetric, so its own derivative.
+
+    On a GPU each axis is a kernel of its own. A sum of all nine pixels in one reads and writes half as much, but for
+    every number it asks nine times whether that lies within the image. Those are 150 instructions a number, and an H200
+    took 0.85 ms for [32, 256, 256, 64] in bfloat16 where memory alone takes 0.13. For a TPU, which none of this was
+    measured on, the sum of nine is the less costly one by the compiler's account.
     """
-    return _blur_by_axes(x) if target_platform() == "cpu" else _blur_at_once(x)
-
-
-def _blur_by_axes(x: Array) -> Array:
-    for axis in (1, 2):
-        size = x.shape[axis]
-        pad = [(1, 1) if a == axis else (0, 0) for a in range(4)]
-        padded = jnp.pad(x, pad)
-        before = lax.slice_in_dim(padded, 0, size, axis=axis)
-        after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
-        x = (before + after) * jnp.asarray(0.25, x.dtype) + x * jnp.asarray(0.5, x.dtype)
-    return x
+    return _blur_at_once(x) if target_platform() == "tpu" else _blur_along(_written(_blur_along(x, 1)), 2)
 
 
 def _blur_at_once(x: Array) -> Array:
@@ -222,6 +216,14 @@ def _blur_at_once(x: Array) -> Array:
     return functools.reduce(
         jnp.add, [padded[:, i : i + h, j : j + w] * jnp.asarray(a * b, x.dtype) for i, a in taps for j, b in taps]
     )
+
+
+def _blur_along(x: Array, axis: int) -> Array:
+    size = x.shape[axis]
+    padded = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
+    before = lax.slice_in_dim(padded, 0, size, axis=axis)
+    after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+    return (before + after) * jnp.asarray(0.25, x.dtype) + x * jnp.asarray(0.5, x.dtype)
 
 
 blur.defvjp(lambda x: (blur(x), None), lambda _, y: (blur(y),))

@@ -187,7 +187,7 @@ def test_blur_is_the_same_on_all_platforms_with_gradients_of_both_orders():
         return blur(x), slope(x), jax.grad(lambda x: jnp.sum(jnp.square(slope(x))))(x)
 
     expected = by_convolution(x, y)
-    for platform in ("cpu", "gpu"):
+    for platform in ("cpu", "gpu", "tpu"):
         with convolution.tracing_for(platform):
             for a, b in zip(both_orders(x, y), expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

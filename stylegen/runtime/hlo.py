@@ -179,7 +179,7 @@ def _number(name: str, text: str) -> int:
 DULL = {
     "convolve", "_keep", "EqualConv.__call__", "_convolve_backward", "_transposed_backward", "_by_weight_backward",
     "__call__", "conv", "trilinear_convolve", "_transposed", "_by_weight", "<module>", "main", "upsampling_convolve",
-    "_blur_at_once", "_blur_by_axes", "<lambda>",
+    "_blur_along", "_blur_at_once", "<lambda>",
 }  # fmt: skip
 
 

@@ -42,8 +42,13 @@ def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
     Raises:
         SamplingError: no seeds, or one that is no integer from 0 to 2**32 - 1.
     """
-    rows = [np.random.RandomState(seed).randn(z_dim) for seed in _checked_seeds(seeds)]
-    return np.stack(rows).astype(np.float32)
+    numbers = _checked_seeds(seeds)
+    z = np.empty((len(numbers), z_dim), np.float32)
+    generator = np.random.RandomState()  # seeded for each row: making one takes ten times as long as its numbers
+    for row, seed in zip(z, numbers, strict=True):
+        generator.seed(seed)
+        row[:] = generator.randn(z_dim)
+    return z
 
 
 def styles(
