@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Float32, Num, Shaped
 
 from stylegen.errors import StylegenError
 from stylegen.networks.generator import Generator, NoiseMode
@@ -33,7 +34,7 @@ class SamplingError(StylegenError):
     """A request to a generator cannot be met; the message says what can be drawn."""
 
 
-def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
+def latents(seeds: Iterable[int], z_dim: int) -> Float32[np.ndarray, "n z_dim"]:
     """The latents z [N, z_dim] of some seeds, float32.
 
     Each is ``np.random.RandomState(seed).randn(1, z_dim)``, as in all published StyleGAN code, so that a seed means the
@@ -53,13 +54,13 @@ def latents(seeds: Iterable[int], z_dim: int) -> np.ndarray:
 
 def styles(
     G: Generator,
-    z: np.ndarray,
+    z: Num[np.ndarray, "n z_dim"],
     *,
     labels: Labels = None,
     psi: float = 1.0,
     cutoff: int | None = None,
     batch: int | None = None,
-) -> np.ndarray:
+) -> Float32[np.ndarray, "n num_ws w_dim"]:
     """Map latents to styles and truncate them.
 
     Args:
@@ -90,13 +91,13 @@ def styles(
 
 def synthesize(
     G: Generator,
-    ws: np.ndarray,
+    ws: Num[np.ndarray, "*n layers w_dim"],
     *,
-    noise: NoiseMode | np.ndarray = "const",
+    noise: NoiseMode | Num[np.ndarray, "images num_noise"] = "const",
     noise_seeds: Sequence[int] | None = None,
     as_float: bool = False,
     batch: int | None = None,
-) -> np.ndarray:
+) -> Shaped[np.ndarray, "*n r r channels"]:
     """Draw the images of some styles, at the resolution (and fade) that the generator was taken at.
 
     Args:
@@ -138,7 +139,7 @@ def sample(
     noise: NoiseMode = "const",
     as_float: bool = False,
     batch: int | None = None,
-) -> np.ndarray:
+) -> Shaped[np.ndarray, "n r r channels"]:
     """The images of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
 
     A seed gives the same image whatever else is in the list, random noise included, which is drawn from the seed too:
@@ -176,7 +177,11 @@ def stream(
     return fetched(run, _parts(G, len(numbers), batch))
 
 
-def mix(ws_rows: np.ndarray, ws_cols: np.ndarray, layers: Iterable[int]) -> np.ndarray:
+def mix(
+    ws_rows: Float[np.ndarray, "rows num_ws w_dim"],
+    ws_cols: Float[np.ndarray, "cols num_ws w_dim"],
+    layers: Iterable[int],
+) -> Float[np.ndarray, "rows cols num_ws w_dim"]:
     """Mix the styles of every row with those of every column (StyleGAN, Fig. 3).
 
     Args:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Num
 
 from stylegen import sphere
 from stylegen.errors import StylegenError
@@ -13,7 +14,7 @@ class PathError(StylegenError):
     """There is no such path; the message says why."""
 
 
-def interpolate(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+def interpolate(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"], n: int) -> Num[np.ndarray, "points ..."]:
     """``n`` points on the straight line from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in w.
 
     Raises:
@@ -22,7 +23,7 @@ def interpolate(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     return _between("lerp", a, b, n)
 
 
-def slerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+def slerp(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"], n: int) -> Num[np.ndarray, "points ..."]:
     """``n`` points on the great circle from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in z.
 
     The angle grows at constant speed, the length goes straight from that of ``a`` to that of ``b``. Vectors are along

@@ -35,6 +35,7 @@ def test_latents_are_those_of_everyone_else():
         np.testing.assert_array_equal(row, np.random.RandomState(seed).randn(1, 16)[0].astype(np.float32))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("seeds", [[], [-1], [2**32], [1.5], ["3"], [True]])
 def test_seeds_that_are_none_are_refused(seeds):
     with pytest.raises(SamplingError, match="seed"):
@@ -327,6 +328,7 @@ def test_a_walk_between_classes_is_one_in_w(make_generator):
     assert len(list(stylegen.walk(G, [1, 2], space="z", frames=2, labels=[2, 2]))) == 3
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "call, words",
     [

@@ -101,6 +101,7 @@ def test_a_loop_closes_without_a_jump_or_a_pause():
     np.testing.assert_allclose(last_step, difference / 5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "call, words",
     [

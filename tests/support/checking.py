@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-MODULES = ["stylegen.ops", "stylegen.networks.layers", "stylegen.training.losses", "stylegen.metrics"]
+MODULES = [
+    "stylegen.ops", "stylegen.networks.layers", "stylegen.training.losses", "stylegen.metrics", "stylegen.sampling",
+]  # fmt: skip
 checker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for mypy
 
 
