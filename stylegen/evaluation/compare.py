@@ -32,7 +32,8 @@ def compare(
             batch is in memory (they go through a temporary file); or the path of a folder, a zip or a .npy file.
         reference: real images, likewise; None if no metric compares with any.
         metrics: names, with commas between them: fid, kid, pr, dc, is, swd of all images, or fid1k of so many.
-        extractor: inception or vgg16, whose weights ``evaluate --download`` fetches, random_vgg, or one that is open.
+        extractor: inception or vgg16, whose weights ``evaluate --download`` fetches, vgg16_conv, which comes
+            with the extra "perceptual", random_vgg, or one that is open.
         cache: folder of statistics of reals; None keeps none.
         progress: passes batches on and shows how far it is.
 

@@ -15,19 +15,22 @@ from stylegen.evaluation.metric_names import Metric
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
 from stylegen.networks.generator import Generator, in_float32
-from stylegen.pretrained.vgg16 import MIN_SIDE
+from stylegen.pretrained import lpips
 
 
-def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none") -> None:
+def check(
+    metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none", network: lpips.Name = "vgg16"
+) -> None:
     """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
     if classes:
         raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
     if channels not in (1, 3):
         raise EvaluationError(f"{metric.name}: the distance sees gray or RGB images, not {channels} channels.")
     side = resolution // 2 if crop == "face" else resolution
-    if side < MIN_SIDE:
+    if side < lpips.MIN_SIDES[network]:
         raise EvaluationError(
-            f"{metric.name}: the distance sees images of {MIN_SIDE} pixels at least, and these have {side}."
+            f"{metric.name}: the distance sees images of {lpips.MIN_SIDES[network]} pixels at least, and these have "
+            f"{side}."
         )
 
 
@@ -44,7 +47,8 @@ def measure_ppl(
         EvaluationError: as ``check``.
     """
     resolution = G.config.resolution
-    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop)
+    network = distance.network.name
+    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop, network=network)
     assert metric.fakes is not None
     G = in_float32(G)
     # Both ends of a step lie in one batch, so that rounding is the same for both.

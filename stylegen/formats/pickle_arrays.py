@@ -5,13 +5,15 @@ checked: an array is a view of bytes that are in the file, so that none is large
 """
 
 import math
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stylegen.formats import WeightsError
-from stylegen.formats.pickle_tree import Kind, Name, Record, describe
+from stylegen.formats import WeightsError, pickle_tree
+from stylegen.formats.pickle_tree import Kind, Name, Record, describe, printable
 
 MAX_DIMENSIONS = 8
 MAX_SETTINGS = 10_000  # values in the settings of a network; NVIDIA's have some tens
@@ -194,3 +196,29 @@ class Settings:
             self.remaining -= array.nbytes // 1024
             return array.tolist() if array.size <= 16 else describe(value)
         return describe(value)
+
+
+def read_tree(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a pickle of nested dicts, as flax wrote checkpoints, by path: ``Conv_0/kernel``.
+
+    Raises:
+        WeightsError: the file is damaged, holds something else, or asks for something that arrays do not need.
+    """
+    source = str(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}.") from error
+    tree = pickle_tree.read(data, pickle_tree.Names(NAMES), source)
+    check_records(tree.records, len(data), source)
+    arrays: dict[str, np.ndarray] = {}
+    pending = [("", tree.value)]
+    while pending:
+        prefix, value = pending.pop()
+        if (mapping := as_mapping(value)) is not None:
+            pending += [(f"{prefix}{printable(str(key))}/", item) for key, item in mapping.items()]
+        elif (array := as_array(value, source)) is not None:
+            arrays[prefix[:-1]] = array
+        else:
+            raise WeightsError(f"{source}: {prefix[:-1] or 'the file'} is {describe(value)}, no array of weights.")
+    return arrays

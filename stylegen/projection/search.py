@@ -197,7 +197,7 @@ class _Search:
 
     def __init__(self, G: Generator, options: Options, distance: Distance | None, frames: int) -> None:
         self._G, self._options = G, options
-        self._network = None if distance is None or not options.weights.perceptual else distance.params
+        self._network = None if distance is None or not options.weights.perceptual else distance.network
         self._every = max(1, math.ceil(options.steps / frames)) if frames else 0
         self._spread = 1.0
         self.latents: list[dict[str, np.ndarray]] = []

@@ -16,7 +16,7 @@ from stylegen.metrics.inception_score import inception_score
 from stylegen.metrics.kid import kernel_distance
 from stylegen.metrics.moments import Moments
 from stylegen.metrics.precision_recall import precision_recall
-from stylegen.pretrained import inception, vgg16
+from stylegen.pretrained import inception, lpips, vgg16
 from tests.references import inputs
 from tests.support.paths import REFERENCES
 
@@ -107,9 +107,8 @@ def test_lpips():
     params = vgg16.arrange(inputs.tensors(vgg16.tensor_shapes(dense=False)))
     linear = [inputs.tensor(f"lin{i}.model.1.weight", (1, s[-1], 1, 1)).ravel() for i, s in enumerate(vgg16.STAGES)]
     pictures = inputs.images(**inputs.SMALL).astype(np.float32) / 127.5 - 1
-    distances = jax.jit(vgg16.perceptual_distance)(
-        {"conv": params["conv"]}, linear, pictures, np.roll(pictures, 1, axis=0)
-    )
+    network = lpips.Network(params["conv"], linear)
+    distances = jax.jit(lpips.distance)(network, pictures, np.roll(pictures, 1, axis=0))
     np.testing.assert_allclose(distances, EXPECTED["lpips_small"], rtol=1e-4)
 
 

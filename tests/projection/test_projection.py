@@ -195,10 +195,10 @@ def test_noise_is_penalized_for_order_and_not_for_being_noise():
 def test_the_perceptual_loss_is_a_distance_and_says_what_it_is(G, images):
     distance = projection_loss.open_perceptual("random_vgg")
     assert "random_vgg" in distance.provenance["distance"]
-    goal = projection_loss.make_goal(distance.params, jnp.asarray(projection_loss.to_target(images)))
+    goal = projection_loss.make_goal(distance.network, jnp.asarray(projection_loss.to_target(images)))
     weights = Weights(pixel=0.0)
-    itself = projection_loss.image_loss(distance.params, goal, goal["pixels"], weights)
-    other = projection_loss.image_loss(distance.params, goal, goal["pixels"][::-1], weights)
+    itself = projection_loss.image_loss(distance.network, goal, goal["pixels"], weights)
+    other = projection_loss.image_loss(distance.network, goal, goal["pixels"][::-1], weights)
     assert (itself < 1e-6).all() and (other > 0.01).all()
     np.testing.assert_allclose(other, distance(goal["pixels"], goal["pixels"][::-1]), rtol=1e-3)
     assert projection_loss.open_perceptual("none") is None
