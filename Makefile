@@ -38,13 +38,22 @@ $(STAMP):
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
 
-demo: venv  ## train the quickstart, then draw samples, a style-mixing table and an interpolation
+demo: venv  ## what the shipped generator draws, within a minute; then train the quickstart and draw the same of it
+	"$(BIN)/python" sample.py --run toy_bedrooms --seeds 0-63 --psi 0.7 --out out/shipped --overwrite
+	"$(BIN)/python" sample.py --run toy_bedrooms --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out/shipped_mix.png --overwrite
+	"$(BIN)/python" sample.py --run toy_bedrooms --interpolate --seeds 1-5 --frames 30 --loop --out out/shipped_walk.mp4 --overwrite
+	@echo
+	@echo "Look at these while a generator of your own trains:"
+	@echo "  out/shipped/grid.png        64 samples of the generator that comes with stylegen"
+	@echo "  out/shipped_mix.png         styles of two rooms mixed"
+	@echo "  out/shipped_walk.mp4        a walk from room to room"
+	@echo
 	"$(BIN)/python" train.py --config configs/quickstart.py --run.dir runs/quickstart
 	"$(BIN)/python" sample.py --run runs/quickstart --seeds 0-63 --psi 0.7 --out out/quickstart --overwrite
 	"$(BIN)/python" sample.py --run runs/quickstart --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out/mix.png --overwrite
 	"$(BIN)/python" sample.py --run runs/quickstart --interpolate --seeds 1-5 --frames 30 --loop --out out/walk.mp4 --overwrite
 	@echo
-	@echo "The pictures, none of them selected:"
+	@echo "The pictures of your generator, none of them selected:"
 	@echo "  runs/quickstart/reals.png   what it was shown"
 	@echo "  runs/quickstart/fakes.png   64 samples (psi 1)"
 	@echo "  out/quickstart/grid.png     64 samples, truncated (psi 0.7)"
