@@ -107,6 +107,11 @@ def test_moving_average_takes_in_the_generator_before_the_step():
     assert_trees_close(after.g_ema, expected)
 
 
+def test_weights_that_stand_still_are_their_own_average_bit_for_bit():
+    before = dataclasses.replace(mid_run_state("logistic"), g_ema=mid_run_state("logistic").g)
+    assert_trees_equal(run_step(before)[0].g_ema, before.g)
+
+
 @pytest.mark.parametrize("batch, kimg", [(32, 10), (256, 10), (4, 0.5)])
 def test_half_life_of_the_moving_average(batch, kimg):
     beta = train_step.ema_beta(batch, kimg)
