@@ -23,7 +23,7 @@ from stylegen.networks.generator import GeneratorNetwork
 from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.runtime.compilation import at_precision, compiler_options
 from stylegen.training import augment, losses
-from stylegen.training.freeze import without_frozen
+from stylegen.training.freeze import with_frozen, without_frozen
 from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
@@ -346,7 +346,7 @@ def train_step(
     # The average includes the generator before this step: the original updates it with the discriminator's step.
     beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
     g_ema = jax.tree.map(lambda p, e: ops.step_toward(p, e, beta), state.g, state.g_ema)
-    state = dataclasses.replace(state, g_ema=g_ema)
+    state = dataclasses.replace(state, g_ema=with_frozen(g_ema, state.g_ema, "g", config.run.freeze))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels are reused: they are a draw from the data's classes. The original makes another draw.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)

@@ -170,6 +170,9 @@ def test_a_run_starts_from_another_once_and_then_resumes(source, tmp_path, capsy
         for path, leaf in leaves(state, "g").items():
             same = np.array_equal(leaf, leaves(source_state, "g")[path])
             assert same == (path.startswith("g.mapping.") or ".b8." in path), path
+        for path, leaf in leaves(state, "g_ema").items():
+            if path.startswith("g_ema.mapping."):
+                np.testing.assert_array_equal(leaf, leaves(source_state, "g_ema")[path], err_msg=path)
         for path, leaf in leaves(state, "d").items():
             np.testing.assert_array_equal(leaf, leaves(source_state, "d")[path], err_msg=path)
     with pytest.raises(RunError, match=r"run\.freeze"):
