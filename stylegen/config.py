@@ -129,7 +129,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8  # added to the root of the second moment.
     ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
     # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
-    # default: ema_kimg from the start.
+    # default: ema_kimg from the start. Off with run.init_from, whose average is to be kept.
     ema_rampup: float | None = None
 
 

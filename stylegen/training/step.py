@@ -344,7 +344,9 @@ def train_step(
     reals_key, d_key, g_key, _ = step_keys(state)
     reals, c = prepare_batch(images, labels, alpha, reals_key, config)
     # The average includes the generator before this step: the original updates it with the discriminator's step.
-    beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
+    # An average that was taken from another run is not to be forgotten as that of a random generator is.
+    rampup = None if config.run.init_from else config.optimizer.ema_rampup
+    beta = ema_beta(n, config.optimizer.ema_kimg, rampup, state.nimg)
     g_ema = jax.tree.map(lambda p, e: ops.step_toward(p, e, beta), state.g, state.g_ema)
     state = dataclasses.replace(state, g_ema=with_frozen(g_ema, state.g_ema, "g", config.run.freeze))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)

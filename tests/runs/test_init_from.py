@@ -79,7 +79,9 @@ def test_a_run_gives_both_networks_and_their_averages_and_nothing_else(source):
         np.testing.assert_array_equal(mine, theirs)
     text = init_from.read(config).text
     assert f"{folder} at 5 kimg" in text and "discriminator" in text and "fresh" not in text
-    assert "trained up to 4 pixels" in text
+    assert "trained up to 4 pixels" in text and "ema_rampup" not in text
+    optimizer = dataclasses.replace(config.optimizer, ema_rampup=0.05)
+    assert "ema_rampup is off" in init_from.read(dataclasses.replace(config, optimizer=optimizer)).text
 
 
 def test_a_file_gives_the_generator_and_says_that_the_discriminator_is_new(source, tmp_path):

@@ -140,6 +140,20 @@ def test_the_step_ramps_its_moving_average_up():
     assert_trees_close(after.g_ema, expected)
 
 
+def test_a_moving_average_that_was_taken_is_not_ramped_up():
+    """A run that starts from another one begins at 0 images, where the ramp-up would throw the average away."""
+    static, before = make_static("logistic"), dataclasses.replace(mid_run_state("logistic"), nimg=np.int32(0))
+    config = dataclasses.replace(
+        static.config,
+        optimizer=dataclasses.replace(static.config.optimizer, ema_rampup=0.05),
+        run=dataclasses.replace(static.config.run, init_from="elsewhere"),
+    )
+    step = jax.jit(functools.partial(train_step.train_step, static=StepConfig(config, static.networks)))
+    after, _ = step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01))
+    beta = 0.5 ** (N / 10)
+    assert_trees_close(after.g_ema, jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g))
+
+
 def test_update_w_avg():
     rng = np.random.default_rng(0)
     w_avg, w = rng.standard_normal(3, np.float32), rng.standard_normal((5, 3), np.float32)
