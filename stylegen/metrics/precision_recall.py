@@ -18,7 +18,7 @@ from stylegen.metrics import MetricError
 from stylegen.metrics.moments import checked
 
 BLOCK = 2048  # rows whose distances to all others are in memory at once
-PAIR_NUMBERS = 2**17  # float64 numbers of pairs at once: a megabyte, which fits into a cache (7 µs a pair, 25 beyond it)
+PAIR_NUMBERS = 2**17  # float64 numbers of pairs at once: a megabyte fits into a cache (7 µs a pair, else 25)
 ROUNDING = 2.0**-23  # of one operation in float32, with a factor of 2 for the order of sums and products in parts
 
 
