@@ -139,6 +139,19 @@ def test_classes_are_kept_apart(make_generator):
     np.testing.assert_allclose(stylegen.styles(G, result.z, labels=[0, 2]), result.ws, atol=1e-5)
 
 
+def test_each_target_explores_with_the_spread_of_its_own_class(make_generator):
+    G = make_generator(classes=2)
+    z = stylegen.latents(range(50), G.z_dim)
+    spreads = [stylegen.styles(G, z, labels=label)[:, 0].std(axis=0).mean() for label in (0, 1)]
+    assert abs(spreads[0] / spreads[1] - 1) > 1e-3
+    images = stylegen.sample(G, [1, 2], labels=[0, 1])
+    options = dataclasses.replace(FAST, space="w", steps=10, exploration=0.5, candidates=50, batch=1)
+    together = project(G, images, options, labels=[0, 1]).projection
+    for i in range(2):
+        alone = project(G, images[i : i + 1], options, labels=i).projection
+        np.testing.assert_array_equal(alone.ws[0], together.ws[i])
+
+
 def test_the_learning_rate_rises_stays_and_falls():
     options = Options(steps=1000, learning_rate=0.1, exploration=0.05)
     rate = [search.learning_rate(options, step) for step in range(1000)]
