@@ -77,7 +77,7 @@ def project(
 ) -> Result:
     """Find the styles of images.
 
-    Each target is searched for by itself. The same seed and batch size give the same result (on a CPU, to the last bit).
+    Each target is searched for by itself. The same seed and batch size give the same result, on a CPU to the last bit.
     Another batch size, which other targets may bring along, rounds differently. Searches that converge then agree to
     1e-4 of ws in space w and to a few percent in w+, at the same loss; others may end elsewhere. The generator computes
     in float32 at highest precision, whatever it was trained in.
