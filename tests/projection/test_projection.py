@@ -205,6 +205,21 @@ def test_noise_is_penalized_for_order_and_not_for_being_noise():
     assert penalty[0] > plain[0] + 0.5 and penalty[1] == plain[1]
 
 
+def test_coarse_scales_of_the_noise_penalty_are_those_of_the_paper():
+    """Noise that is halved keeps its variance: the published code leaves the factor 2 out, and counts 1/16."""
+    noise = np.zeros((1, num_noise(16)), np.float32)
+    fine = np.random.default_rng(1).standard_normal((16, 16)).astype(np.float32)
+    noise[0, num_noise(8) : num_noise(8) + 256] = fine.ravel()
+
+    def correlation(x):
+        return sum(np.mean(x * np.roll(x, 1, axis), dtype=np.float64) ** 2 for axis in (0, 1))
+
+    mean = fine.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    penalty = projection_loss.noise_penalty(jnp.asarray(noise), 16)[0]
+    assert penalty == pytest.approx(correlation(fine) + correlation(2 * mean), rel=1e-4)
+    assert correlation(2 * mean) == pytest.approx(16 * correlation(mean)) and correlation(mean) > 1e-5
+
+
 def test_the_perceptual_loss_is_a_distance_and_says_what_it_is(G, images):
     distance = projection_loss.open_perceptual("random_vgg")
     assert "random_vgg" in distance.provenance["distance"]
