@@ -56,7 +56,7 @@ class Options:
     """Its network: vgg16 where its weights are, else random_vgg, which needs none; or none."""
     vgg: File = None  # VGG-16's weights; default: what `evaluate --download vgg16` has fetched.
     lpips: File = None  # linear weights of LPIPS; default: the downloaded ones, or none.
-    noise_weight: float = 1e5  # against images hidden in the noise, for w+noise; formula and value of StyleGAN2's paper.
+    noise_weight: float = 1e5  # against images hidden in the noise, for w+noise; the value of StyleGAN2 (paper).
     tune: int = 0  # then tune the generator to the images in so many steps; 350 is usual.
     tune_learning_rate: float = 3e-4  # of that.
     seed: int = 0  # of the random images and of exploration.
