@@ -53,7 +53,9 @@ class Options:
     """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
     ppl_crop: Literal["none", "face"] = "none"
     """Part of the image for path lengths; face is that of the original's FFHQ."""
-    psi: float = 1.0  # truncation; metrics are usually of the untruncated generator, path lengths always.
+    psi: float = 1.0
+    """Truncation, toward the mean of all classes; metrics are usually of the untruncated generator, path lengths
+    always."""
     cutoff: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None  # truncate only so many layers; default: all.
     noise: Literal["random", "const", "none"] = "random"
     """Fine detail of the images; path lengths always use const."""
