@@ -166,7 +166,9 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
-    metrics: str = ""  # measured during training, the first one deciding which snapshot is best: fid10k,swd1k.
+    # Measured during training, the first one deciding which snapshot is best: fid10k,swd1k. The number is that of
+    # images: fid10k takes 10,000, fid300 takes 300.
+    metrics: str = ""
     metrics_every: float = 200.0  # kimg from one measurement to the next; there is one at the end too.
     # Network of the features: FID's own; VGG-16; or a random one, which needs no weights.
     metrics_extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
