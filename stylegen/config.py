@@ -129,7 +129,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8  # added to the root of the second moment.
     ema_kimg: float = 10.0  # half-life of the generator's moving average, in thousands of images.
     # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
-    # default: ema_kimg from the start.
+    # default: ema_kimg from the start. Off with run.init_from, whose average is to be kept.
     ema_rampup: float | None = None
 
 
@@ -166,7 +166,9 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
-    metrics: str = ""  # measured during training, the first one deciding which snapshot is best: fid10k,swd1k.
+    # Measured during training, the first one deciding which snapshot is best: fid10k,swd1k. The number is that of
+    # images: fid10k takes 10,000, fid300 takes 300.
+    metrics: str = ""
     metrics_every: float = 200.0  # kimg from one measurement to the next; there is one at the end too.
     # Network of the features: FID's own; VGG-16; its convolutions alone (of the extra "perceptual"); or a random one,
     # which needs no weights.

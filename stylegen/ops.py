@@ -32,6 +32,17 @@ def lerp(a: Shaped[Array, "..."], b: Shaped[Array, "..."], t: Shaped[Array, "...
     return a * (1 - t) + b * t
 
 
+def step_toward(
+    a: Shaped[Array, "..."], b: Shaped[Array, "..."], t: Shaped[Array, "..."] | float
+) -> Shaped[Array, "..."]:
+    """The share ``t`` of the way from ``a`` to ``b``, exactly ``a`` where both are equal: for moving averages.
+
+    The weights 1 - t and t of ``lerp`` are rounded each by itself, so their sum need not be 1. Taken in that way, the
+    average of a constant drifts: by up to 5e-6 of it at a half-life of 10 kimg and batch 32, by 3e-4 at 500 kimg.
+    """
+    return a + (b - a) * t
+
+
 @jax.custom_jvp
 def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Leaky ReLU with slope 0.2 and no gain: the gain sqrt(2) is in the weights before it."""

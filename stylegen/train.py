@@ -134,6 +134,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
                     log.line(transfer.text)
                 if metrics is not None:
                     metrics.forget_after(nimg)
+                    for line in metrics.expected():
+                        log.line(line)
                 vote = sharding.StopVote(mesh, stop.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks)
                 with processes.computing():

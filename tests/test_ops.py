@@ -56,6 +56,19 @@ def test_lerp_is_exact_at_both_ends(t):
     np.testing.assert_array_equal(ops.lerp(a, b, t), b if t else a)
 
 
+@pytest.mark.parametrize("t", [0.0, 0.5 ** (32 / 10_000), 0.5 ** (32 / 500_000), 0.995, 0.01, jnp.float32(0.9978)])
+def test_an_average_of_a_constant_is_that_constant_bit_for_bit(t):
+    x = random(512)
+    average = jax.jit(lambda average: jax.lax.fori_loop(0, 100, lambda _, e: ops.step_toward(x, e, t), average))
+    np.testing.assert_array_equal(average(x), x)
+
+
+def test_a_step_toward_is_a_share_of_the_way():
+    a, b = random(64), random(64, seed=1)
+    np.testing.assert_array_equal(ops.step_toward(a, b, 0.0), a)
+    np.testing.assert_allclose(ops.step_toward(a, b, 0.75), 0.25 * a + 0.75 * b, rtol=1e-5, atol=1e-6)
+
+
 def test_lerp_goes_from_a_to_b():
     np.testing.assert_allclose(ops.lerp(jnp.float32(2), jnp.float32(10), 0.25), 4)
     np.testing.assert_allclose(ops.lerp(random(2, 3), random(3), random(2, 1)).shape, (2, 3))

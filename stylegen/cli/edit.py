@@ -60,7 +60,7 @@ class Options:
     projection: Annotated[File, tyro.conf.arg(name="from")] = None
     """Images to move, instead of seeds: projection.npz of project."""
     labels: Text = None  # classes of a class-conditional generator: one for all, or one for each seed.
-    psi: float = 1.0  # truncation of the seeds.
+    psi: float = 1.0  # truncation of the seeds, toward the mean of all classes.
     directions: File = None  # where directions are kept; default: directions.npz in --out.
     samples: int = 10_000  # random w that directions are measured with.
     seed: int = 0  # of these.

@@ -34,7 +34,9 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 class Options:
     """What to measure."""
 
-    metrics: Text = None  # such as fid50k_full,kid50k_full,pr50k3_full,dc10k5,is50k,swd8k,ppl_wend; or fid1k.
+    metrics: Text = None
+    """Such as fid50k_full,kid50k_full,pr50k3_full,dc10k5,is50k,swd8k,ppl_wend. The number is that of images: fid1k
+    takes 1,000, fid300 takes 300, and pr5k3 takes 5,000 and the third neighbor."""
     run: Text = None  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Snapshot at so many thousand images; default: the newest good one."""
@@ -54,7 +56,9 @@ class Options:
     """Network of path lengths; random_vgg needs no weights and gives no LPIPS."""
     ppl_crop: Literal["none", "face"] = "none"
     """Part of the image for path lengths; face is that of the original's FFHQ."""
-    psi: float = 1.0  # truncation; metrics are usually of the untruncated generator, path lengths always.
+    psi: float = 1.0
+    """Truncation, toward the mean of all classes; metrics are usually of the untruncated generator, path lengths
+    always."""
     cutoff: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None  # truncate only so many layers; default: all.
     noise: Literal["random", "const", "none"] = "random"
     """Fine detail of the images; path lengths always use const."""
@@ -115,7 +119,9 @@ def _of_images(options: Options) -> Results:
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):
         print(note)
     extractor = _extractor(options, metrics)
-    results = measure.measure(metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress)
+    results = measure.measure(
+        metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress, say=print
+    )
     _print(results)
     return [(None, results)]
 
@@ -155,6 +161,7 @@ def _of_run(options: Options) -> Results:
             crop=options.ppl_crop,
             cache=_cache(options),
             progress=common.with_progress,
+            say=print,
         )
         if folder is not None:
             evaluate_run.record(folder, round(G.kimg * 1000), results)

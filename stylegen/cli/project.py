@@ -57,7 +57,7 @@ class Options:
     needs none; alexnet; or none."""
     vgg: File = None  # VGG-16's weights; default: the downloaded or the installed ones.
     lpips: File = None  # linear weights of LPIPS; default: likewise, or none.
-    noise_weight: float = 1e5  # against images hidden in the noise, for w+noise.
+    noise_weight: float = 1e5  # against images hidden in the noise, for w+noise; the value of StyleGAN2 (paper).
     tune: int = 0  # then tune the generator to the images in so many steps; 350 is usual.
     tune_learning_rate: float = 3e-4  # of that.
     seed: int = 0  # of the random images and of exploration.

@@ -47,7 +47,9 @@ class Options:
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
     labels: NumberList = None  # classes of a class-conditional generator: one for all, or one for each seed.
-    psi: str = "1"  # truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep.
+    psi: str = "1"
+    """Truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep. The mean is that
+    of all classes: a small psi takes the class away too."""
     cutoff: Number = None  # truncate only so many of the coarsest layers; default: all.
     noise: Literal["const", "random", "none"] = "const"
     """Fine detail: the network's own, the same in all images; drawn for each seed; or none."""

@@ -28,7 +28,15 @@ def open_source(config: Config) -> ImageSource:
         from stylegen.data.tfds_source import TfdsSource
 
         assert data.tfds_name is not None  # checked by Config
-        source = TfdsSource(data.tfds_name, data.path, data.split, config.resolution, config.image_channels, data.crop)
+        source = TfdsSource(
+            data.tfds_name,
+            data.path,
+            data.split,
+            config.resolution,
+            config.image_channels,
+            data.crop,
+            labeled=config.num_classes > 0,
+        )
     else:
         from stylegen.data.prepared.source import PreparedSource
 

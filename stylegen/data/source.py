@@ -40,15 +40,27 @@ class ImageSource(abc.ABC):
             ``image`` uint8 [n, resolution, resolution, channels] and ``label`` int32 [n] (zeros without classes).
 
         Raises:
-            DataError: the source is smaller than that, or an image cannot be read.
+            DataError: the source is smaller than that, an image cannot be read, or its label is no class.
         """
         if resolution > self.resolutions[-1]:
             raise DataError(f"{self.description} has at most {self.resolutions[-1]} pixels a side, not {resolution}.")
         stored = max(resolution, self.resolutions[0])
         batch = self._read(np.asarray(indices), stored)
+        self._check_labels(indices, batch["label"])
         if stored != resolution:
             batch["image"] = np.rint(box_mean(batch["image"], stored // resolution)).astype(np.uint8)
         return batch
+
+    def _check_labels(self, indices: np.ndarray, labels: np.ndarray) -> None:
+        """Raise DataError for a label that is no class: its one-hot vector would be all zeros, without an error."""
+        wrong = (labels < 0) | (labels >= len(self.class_names))
+        if self.class_names and wrong.any():
+            index, label = np.asarray(indices)[wrong][0], labels[wrong][0]
+            raise DataError(
+                f"Image {index} of {self.description} has the label {label}, and the classes are 0 to"
+                f" {len(self.class_names) - 1}; -1 often stands for an image without a label. Set data.split to a split"
+                " whose images all have labels, or num_classes 0 to leave the labels out."
+            )
 
     def read_seconds(self, resolution: int) -> float:
         """About what it takes one core to read an image: here one that is stored raw.

@@ -20,10 +20,16 @@ class TfdsSource(ImageSource):
         resolution: int,
         channels: int,
         crop: imaging.Crop = "center-crop",
+        labeled: bool = True,
     ) -> None:
+        """Open the data set; with ``labeled`` False its labels are not read, whatever they are.
+
+        Raises:
+            DataError: it is not there, not prepared as array_record, or has no images.
+        """
         self._data = _open_tfds(name, data_dir, split)
         self._image_key, label_key = _find_features(name, self._data.dataset_info.features)
-        self._label_key = label_key
+        self._label_key = label_key = label_key if labeled else None
         self._crop = crop
         self.num_images = len(self._data)
         if self.num_images == 0:

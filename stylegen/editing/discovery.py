@@ -116,7 +116,7 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
         name: of the direction.
 
     Raises:
-        EditError: too few scores, one that is not finite, or all alike.
+        EditError: too few scores, one that is not finite, all alike, or those that judge the probe all alike.
     """
     scores = np.asarray(scores, np.float64)
     if scores.shape != (len(w),) or len(w) < 4 * TEST_EVERY:
@@ -127,9 +127,14 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
     values = np.unique(scores)
     if len(values) == 1 or len(np.unique(scores[~test])) == 1:
         raise EditError(f"attribute {name}: all scores are {values[0]:g}, so there is nothing to tell apart.")
+    binary = len(values) == 2
+    if not binary and len(np.unique(scores[test])) == 1:
+        raise EditError(
+            f"attribute {name}: every {TEST_EVERY}th score judges the probe, and all of these are {scores[test][0]:g}, "
+            "so its R² would mean nothing; give more scores, or the same in another order."
+        )
     mean, spread = w.mean(axis=0, dtype=np.float64), w.std(axis=0, dtype=np.float64) + 1e-12
     x = (w - mean) / spread
-    binary = len(values) == 2
     y = (scores == values[1]).astype(np.float64) if binary else scores
     slope, offset = (fit_logistic if binary else _fit_ridge)(x[~test], y[~test])
     predicted, kind = x[test] @ slope + offset, "accuracy" if binary else "R²"
@@ -137,7 +142,7 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
         quality = float(np.mean((predicted > 0) == (y[test] > 0.5)))
         baseline = float(max(np.mean(y[test]), 1 - np.mean(y[test])))
     else:
-        quality = 1 - float(np.mean(np.square(predicted - y[test])) / max(np.var(y[test]), 1e-300))
+        quality = 1 - float(np.mean(np.square(predicted - y[test])) / np.var(y[test]))
         baseline = 0.0
     about = {"method": "probe", kind: quality, "baseline": baseline, "samples": len(w)}
     return Probe(_direction(name, slope / spread, w, layers, about, keep_sign=True), quality, baseline, kind)

@@ -18,9 +18,11 @@ from stylegen.evaluation import (
     metric_names,
     plot,
     reference_cache,
+    set_sizes,
 )
 from stylegen.evaluation.measure import Result
 from stylegen.io import json_lines
+from stylegen.io.progress import in_kimg
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.networks.generator import Generator
@@ -47,7 +49,7 @@ class RunMetrics:
         """
         run = config.run
         self.metrics = check(config)
-        self._folder, self._source = folder, source
+        self._folder, self._source, self._mirror = folder, source, config.data.mirror
         kinds = {metric.kind for metric in self.metrics}
         weights = run.metrics_weights
         needed = any(metric.needs_features for metric in self.metrics)
@@ -59,6 +61,19 @@ class RunMetrics:
     def due(self, before: int, now: int) -> bool:
         """Whether a multiple of ``run.metrics_every``, or the end of the run, lies between two numbers of images."""
         return now // self._every > before // self._every or before < self._total <= now
+
+    def expected(self) -> list[str]:
+        """Lines for the log: how many images each measurement takes, and where these numbers spoil its value."""
+        available = self._source.num_images * (2 if self._mirror else 1)
+        features = self._extractor.size if self._extractor is not None else None
+        lines = []
+        for metric in self.metrics:
+            assert metric.fakes is not None
+            fakes, reals = metric.fakes, set_sizes.reals_taken(metric, available)
+            notes = set_sizes.size_warnings(metric, fakes, reals, features)
+            lines.append(f"Every {in_kimg(self._every)} kimg, {set_sizes.describe(metric, fakes, reals)}")
+            lines += [f"Warning: {metric.name}: {note}" for note in notes]
+        return lines
 
     def forget_after(self, nimg: int) -> None:
         """Drop the values beyond ``nimg`` that a killed run recorded: they will be measured again.

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from stylegen.data.source import ImageSource
+from stylegen.evaluation import set_sizes
 from stylegen.evaluation.collect import Progress
 from stylegen.evaluation.generated_set import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import SourceSet
@@ -34,6 +35,7 @@ def evaluate_generator(
     crop: Crop = "none",
     cache: Path | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Result]:
     """All of these metrics of one generator, in the order of their names.
 
@@ -49,6 +51,7 @@ def evaluate_generator(
         crop: of path lengths.
         cache: folder of statistics of reals; None keeps none.
         progress: passes batches on and shows how far it is.
+        say: is told, before the work, how many images each metric takes.
 
     Raises:
         EvaluationError: a metric does not fit the generator, or wants more images than there are; before any is drawn.
@@ -66,10 +69,12 @@ def evaluate_generator(
         if G.c_dim and reals is not None:
             labels = reals.labels(max(metric.fakes or 0 for metric in compared), SEED)
         fakes = GeneratedSet(G, drawing or Drawing(), config.resolution, labels)
-        results += measure(compared, fakes, reals, extractor, cache=cache, progress=progress)
+        results += measure(compared, fakes, reals, extractor, cache=cache, progress=progress, say=say)
     for metric in metrics:
         if metric.kind == "ppl":
-            assert distance is not None
+            assert distance is not None and metric.fakes is not None
+            if say is not None:
+                say(set_sizes.describe(metric, metric.fakes, 0))
             results.append(measure_ppl(metric, G, distance, crop=crop, progress=progress))
     order = [name for metric in metrics for name in metric.values]
     return sorted(results, key=lambda result: order.index(result.name))

@@ -5,14 +5,14 @@ import dataclasses
 import datetime
 import importlib.metadata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from stylegen.evaluation import EvaluationError
+from stylegen.evaluation import EvaluationError, set_sizes
 from stylegen.evaluation.collect import Collector, MomentsCollector, PatchCollector, Progress, RowsCollector, collect
 from stylegen.evaluation.image_sets import ImageSet
 from stylegen.evaluation.metric_names import Metric
@@ -52,6 +52,7 @@ class _Job(abc.ABC):
         self.fakes: Collector
         self.reals: Collector | None = None
         self.prepare(fakes, reals)
+        self.warnings: list[str] = []  # known before the work
 
     @abc.abstractmethod
     def prepare(self, fakes: ImageSet, reals: ImageSet | None) -> None:
@@ -162,6 +163,7 @@ def measure(
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Result]:
     """All of these metrics, with one pass over the fakes and at most one over the reals.
 
@@ -172,6 +174,9 @@ def measure(
         extractor: needed by all but SWD.
         cache: folder of statistics of reals; None keeps none.
         progress: passes batches on and shows how far it is.
+        say: is told, before the work, how many images each metric takes.
+
+    Warns, before the work too, where the sizes of the sets spoil a value (``set_sizes``); it stands in the provenance.
 
     Raises:
         EvaluationError: a metric wants more images than there are, or data that is missing; before any is read.
@@ -179,6 +184,8 @@ def measure(
     for metric in metrics:
         _check(metric, reals, extractor)
     jobs = [_JOBS[metric.kind](metric, fakes, reals) for metric in metrics]
+    for job in jobs:
+        _announce(job, extractor, say)
     _share(jobs)
     real_collectors = _distinct([job.reals for job in jobs if job.reals is not None])
     if reals is not None:
@@ -194,6 +201,16 @@ def _check(metric: Metric, reals: ImageSet | None, extractor: Extractor | None) 
         raise EvaluationError(f"{metric.name} needs a feature extractor.")
     if metric.kind == "is" and extractor is not None and extractor.name != "inception":
         raise EvaluationError(f"{metric.name} needs the classes of inception; {extractor.name} has none.")
+
+
+def _announce(job: _Job, extractor: Extractor | None, say: Callable[[str], None] | None) -> None:
+    """Say how many images a job takes, and warn where these numbers spoil its value."""
+    if say is not None:
+        say(set_sizes.describe(job.metric, job.n_fakes, job.n_reals))
+    features = extractor.size if extractor is not None else None
+    job.warnings = set_sizes.size_warnings(job.metric, job.n_fakes, job.n_reals, features)
+    for note in job.warnings:
+        warnings.warn(f"{job.metric.name}: {note}", stacklevel=3)
 
 
 def _count(metric: Metric, fakes: ImageSet) -> int:
@@ -212,7 +229,7 @@ def _count(metric: Metric, fakes: ImageSet) -> int:
 
 def _reals(metric: Metric, reals: ImageSet | None) -> int:
     assert reals is not None and reals.count is not None
-    return min(metric.reals or reals.count, reals.count)
+    return set_sizes.reals_taken(metric, reals.count)
 
 
 def _share(jobs: list[_Job]) -> None:
@@ -241,10 +258,11 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
     if job.metric.needs_reals and reals is not None:
         details["reals"] = {**reals.provenance, "count": job.n_reals}
     details |= job.settings
-    notes = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    if notes:
-        details["warnings"] = notes
-    for note in notes:
+    found = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    new = [note for note in found if note not in job.warnings]
+    if job.warnings or new:
+        details["warnings"] = [*job.warnings, *new]
+    for note in new:
         warnings.warn(f"{job.metric.name}: {note}", stacklevel=3)
     return [Result(name, value, dict(details)) for name, value in zip(job.metric.values, values, strict=True)]
 

@@ -22,7 +22,8 @@ PPL_SAMPLES = 100_000  # StyleGAN; a name such as ppl50k_wend says otherwise
 MAX_NEIGHBOR_REALS = 50_000  # of precision, recall, density and coverage, whose definition takes as many
 HELP = (
     "fid50k_full, kid50k_full, pr50k3_full (precision and recall), dc10k5 (density and coverage), is50k, swd8k, "
-    "ppl_zfull, ppl_zend, ppl_wfull, ppl_wend, each with another number of images, such as fid1k"
+    "ppl_zfull, ppl_zend, ppl_wfull, ppl_wend, each with another number of images, such as fid1k (1,000), fid300 (300) "
+    "or pr5k3 (5,000, third neighbor)"
 )
 
 
@@ -47,6 +48,13 @@ class Metric:
     def needs_features(self) -> bool:
         """Whether it is of an extractor's features."""
         return self.kind not in ("swd", "ppl")
+
+    @property
+    def reals_asked_for(self) -> int:
+        """The real images that its name asks for; 0 where it takes those that there are."""
+        if not self.needs_reals or self.fakes is None or STANDARD.get(self.name, self.name).endswith("_full"):
+            return 0
+        return self.reals or 0
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -54,11 +54,12 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
         stage += f" (in the middle of growing: the newest block has the weight {G.alpha:.3g})"
     classes = f", {G.c_dim} classes" if G.c_dim else ""
     selection = "in class 0, 1, ... in turn" if G.c_dim else "none left out"
+    toward = " toward the mean of all classes" if G.c_dim else ""
     parts = [
         _front_matter(G, facts),
         f"# A {_kind(G.config)} of {G.resolution} pixels",
         f"![Samples]({grid})",
-        f"*Seeds 0 to 15, {selection}, truncated to psi {PSI}, constant noise.*",
+        f"*Seeds 0 to 15, {selection}, truncated to psi {PSI}{toward}, constant noise.*",
         "## What it is",
         f"- Images: {stage}, {G.image_channels} channels{classes}.",
         f"- Data: {data_line(G.config)}.",

@@ -22,15 +22,19 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         raise MetricError(f"features of {a.mean.size} and of {b.mean.size} numbers cannot be compared.")
     fewest = min(a.count, b.count)
     if fewest <= a.mean.size:
-        warnings.warn(
-            f"{fewest} samples are no more than the {a.mean.size} features: the covariance has not full rank, and the "
-            "Fréchet distance is far from that of many samples; compare it only with others of as many samples.",
-            stacklevel=2,
-        )
+        warnings.warn(too_few_samples(fewest, a.mean.size), stacklevel=2)
     difference = a.mean - b.mean
     covariance_a, covariance_b = a.covariance, b.covariance
     traces = np.trace(covariance_a) + np.trace(covariance_b)
     return float(max(difference @ difference + traces - 2 * trace_root_product(covariance_a, covariance_b), 0.0))
+
+
+def too_few_samples(samples: int, features: int) -> str:
+    """The warning for no more samples than features."""
+    return (
+        f"{samples} samples are no more than the {features} features: the covariance has not full rank, and the "
+        "Fréchet distance is far from that of many samples; compare it only with others of as many samples."
+    )
 
 
 def trace_root_product(a: Float[np.ndarray, "d d"], b: Float[np.ndarray, "d d"]) -> float:

@@ -4,6 +4,7 @@ Kynkäänniemi et al. 2019 ("Improved Precision and Recall Metric") and Naeem et
 Diversity Metrics"). A ball around each sample reaches to its k-th nearest neighbor of its own kind.
 """
 
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -17,6 +18,8 @@ from stylegen.metrics import MetricError
 from stylegen.metrics.moments import checked
 
 BLOCK = 2048  # rows whose distances to all others are in memory at once
+PAIR_NUMBERS = 2**17  # float64 numbers of pairs at once: a megabyte fits into a cache (7 µs a pair, else 25)
+ROUNDING = 2.0**-23  # of one operation in float32, with a factor of 2 for the order of sums and products in parts
 
 
 def precision_recall(
@@ -54,21 +57,26 @@ def density_coverage(
 
 
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance [N] of each row to its k-th nearest other row."""
+    """Squared distance [N] of each row to its k-th nearest other row, float64."""
+    centered = _centered(features, features)
     radii = []
-    for start, block in _blocks(features):
-        distances = _squared_distances(block, features)
-        # A row's distance to itself is not always exactly 0 where it is computed from products.
+    for start, block in _blocks(centered):
         own = start + np.arange(len(block))
-        distances = distances.at[np.arange(len(block)), own].set(jnp.inf)
-        radii.append(np.asarray(-lax.top_k(-distances, k)[0][:, -1]))
-    return np.concatenate(radii)
+        rows, columns = np.nonzero(np.asarray(_candidates(block, centered, own, k=k)))
+        distances = _squared_distances(features, start + rows, features, columns)
+        ends = np.searchsorted(rows, np.arange(1, len(block)))
+        radii += [np.partition(candidates, k - 1)[k - 1] for candidates in np.split(distances, ends)]
+    return np.array(radii)
 
 
 def _within(points: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Iterator[np.ndarray]:
     """Whether each point is in each center's ball, bool [block, M], a block of points at a time."""
-    for _, block in _blocks(points):
-        yield np.asarray(_squared_distances(block, centers) <= radii[None])
+    near = _centered(centers, centers)
+    for start, block in _blocks(_centered(points, centers)):
+        inside, undecided = (np.array(mask) for mask in _compared(block, near, radii.astype(np.float32)))
+        rows, columns = np.nonzero(undecided)
+        inside[rows, columns] = _squared_distances(points, start + rows, centers, columns) <= radii[columns]
+        yield inside
 
 
 def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -76,19 +84,51 @@ def _blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, features[start : start + BLOCK]
 
 
-@jax.jit
-def _squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-    """[n, D] and [m, D] to [n, m].
+def _centered(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """float32, moved by the mean of ``others``: that changes no distance, and less is lost by ``_bounds``."""
+    return (features - others.mean(axis=0, dtype=np.float64)).astype(np.float32)
 
-    By products, for speed. The features come centered (see ``_checked_pair``), so that little cancels.
+
+def _squared_distances(x: np.ndarray, rows: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Of some pairs, x[rows] and y[columns]: [pairs], by differences in float64. Equal pairs give equal numbers."""
+    size = max(1, PAIR_NUMBERS // x.shape[1])
+    parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+    differences = (x[rows[part]].astype(np.float64) - y[columns[part]] for part in parts)
+    return np.concatenate([np.zeros(0), *(np.square(difference).sum(axis=1) for difference in differences)])
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _candidates(x: Array, y: Array, own: Array, *, k: int) -> Array:
+    """Which rows of y may be among the k nearest of each row of x, bool [n, m]; ``own`` is its own number in y."""
+    lower, upper = _bounds(x, y)
+    lower, upper = (bound.at[jnp.arange(len(x)), own].set(jnp.inf) for bound in (lower, upper))
+    return lower <= -lax.top_k(-upper, k)[0][:, -1:]
+
+
+@jax.jit
+def _compared(x: Array, y: Array, radii: Array) -> tuple[Array, Array]:
+    """Which rows of x are in the balls of y for certain, and of which that is open: two of bool [n, m]."""
+    lower, upper = _bounds(x, y)
+    inside = upper <= radii[None]
+    return inside, (lower <= radii[None]) & ~inside
+
+
+def _bounds(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
+    """Between which two numbers the squared distance of each pair lies: two of [n, m].
+
+    By products, for speed: |x|^2 + |y|^2 - 2xy. What cancels there is all of a distance that is small against the
+    vectors, as within clusters that are far apart. So the products decide only what is certain of a sum of so many
+    rounded numbers, and ``_squared_distances`` the rest.
     """
     products = jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST)
-    squares = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :]
-    return jnp.maximum(squares - 2 * products, 0)
+    square_x, square_y = (jnp.sum(v * v, axis=1) for v in (x, y))
+    distances = square_x[:, None] + square_y[None, :] - 2 * products
+    slack = (x.shape[1] + 16) * ROUNDING * jnp.square(jnp.sqrt(square_x)[:, None] + jnp.sqrt(square_y)[None, :])
+    return distances - slack, distances + slack
 
 
 def _checked_pair(fakes: np.ndarray, reals: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets as float32, moved so that the mean of the reals is 0, which changes no distance."""
+    """Both sets, if they can be compared."""
     fakes, reals = checked(fakes, "features of fakes"), checked(reals, "features of reals")
     if fakes.shape[1] != reals.shape[1]:
         raise MetricError(f"features of {fakes.shape[1]} and of {reals.shape[1]} numbers cannot be compared.")
@@ -97,5 +137,4 @@ def _checked_pair(fakes: np.ndarray, reals: np.ndarray, k: int) -> tuple[np.ndar
             f"k = {k} nearest neighbors need more than {k} images of each kind; there are {len(fakes)} and "
             f"{len(reals)}."
         )
-    center = reals.mean(axis=0, dtype=np.float64)
-    return (fakes - center).astype(np.float32), (reals - center).astype(np.float32)
+    return fakes, reals

@@ -263,7 +263,7 @@ class Generator:
 
         Args:
             w: [N, w_dim].
-            psi: truncation: w_avg + psi (w - w_avg); 1 is none.
+            psi: truncation: w_avg + psi (w - w_avg); 1 is none. w_avg is the mean of all classes.
             cutoff: layers that are truncated, counted from the coarsest; None is all.
 
         Returns:

@@ -27,7 +27,7 @@ class Weights:
 
     pixel: float = 1.0  # mean squared difference of pixels in [-1, 1], the mean over the scales
     perceptual: float = 1.0  # LPIPS, or the distance of random_vgg
-    noise: float = 1e5  # correlation of noise maps (StyleGAN2, appendix D)
+    noise: float = 1e5  # correlation of noise maps (StyleGAN2, appendix D; see ``noise_penalty``)
     scales: int = 2  # the image itself, and averaged down by 2, 4, ...
 
 
@@ -117,6 +117,9 @@ def noise_penalty(noise: Array, resolution: int) -> Array:
     """Autocorrelation of noise maps at a shift of one pixel, over all scales: [N] (StyleGAN2, appendix D).
 
     White noise gives almost 0; an image hidden in the noise does not.
+
+    Formula and weight are the paper's. The published code has the same weight, but halves maps by a mean without the
+    paper's factor 2 after it: each halving there counts 1/16 of what it counts here.
     """
     total = jnp.zeros(len(noise))
     for maps in noise_maps(noise, resolution):

@@ -136,6 +136,8 @@ def _text(config: Config, source: _Source, fresh: set[str]) -> str:
         text.append(
             f"The schedule starts at {start} pixels; with schedule.start_resolution {source.trained} it would not."
         )
+    if config.optimizer.ema_rampup is not None:
+        text.append("optimizer.ema_rampup is off: it would forget the moving average that was taken.")
     if config.run.freeze:
         text.append(f"Frozen ({config.run.freeze}): {len(freeze.frozen(config))} arrays of weights and biases.")
     return " ".join(text)

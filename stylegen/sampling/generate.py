@@ -67,7 +67,8 @@ def styles(
         G: the generator.
         z: [N, z_dim].
         labels: class of each image, or one for all; needed by a class-conditional generator, refused by another.
-        psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity.
+        psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity. The mean is
+            that of all classes, as in StyleGAN2-ADA: a small psi takes the class away too.
         cutoff: layers that are truncated, counted from the coarsest; None is all.
         batch: latents mapped at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 

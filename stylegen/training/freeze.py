@@ -5,6 +5,7 @@ A parameter's name is its network and its path, without the words that all paths
 generator, ``g.mapping.dense.dense0.weight`` is of its mapping network.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,15 +43,29 @@ def without_frozen(gradients: Any, side: str, freeze: str) -> Any:
     Adam's moments of a frozen parameter thus stay 0, and the parameter stays as it is. The compiler drops operations
     that only its gradient needs.
     """
+    return _where_frozen(gradients, side, freeze, jnp.zeros_like)
+
+
+def with_frozen(average: Any, before: Any, side: str, freeze: str) -> Any:
+    """A moving average of a network's parameters, with those ``before`` in the places of frozen ones.
+
+    An average that was taken from another run differs from the network's own weights. Without this a frozen layer
+    would move toward them in the copy that is sampled from.
+    """
+    return _where_frozen(average, side, freeze, lambda _, old: old, before)
+
+
+def _where_frozen(tree: Any, side: str, freeze: str, replace: Callable[..., Any], *others: Any) -> Any:
+    """The tree of a network's parameters, with ``replace`` of the leaves (and those of others) that are frozen."""
     frozen_prefixes = prefixes(freeze)
     if not frozen_prefixes:
-        return gradients
+        return tree
 
-    def masked(path: Any, gradient: Any) -> Any:
+    def replaced(path: Any, leaf: Any, *other_leaves: Any) -> Any:
         parameter = name(side, jax.tree_util.keystr(path, simple=True, separator="."))
-        return jnp.zeros_like(gradient) if is_frozen(parameter, frozen_prefixes) else gradient
+        return replace(leaf, *other_leaves) if is_frozen(parameter, frozen_prefixes) else leaf
 
-    return jax.tree_util.tree_map_with_path(masked, gradients)
+    return jax.tree_util.tree_map_with_path(replaced, tree, *others)
 
 
 def frozen(config: Config) -> list[str]:

@@ -120,8 +120,7 @@ def gradient_penalty(
     """
     blend = reals + (fakes - reals) * mix[:, None, None, None]
     _, squared = scores_and_penalty(score, blend, full_resolution)
-    # Where the gradient is exactly zero the root has no derivative; the tiny constant changes no other value.
-    return jnp.square(jnp.sqrt(squared + 1e-20) - 1)
+    return jnp.square(_root(squared) - 1)
 
 
 def path_lengths(
@@ -137,4 +136,9 @@ def path_lengths(
         noise: y [N, r, r, C], normal with std 1/r, so that lengths do not depend on the resolution.
     """
     gradient = jax.grad(lambda ws: jnp.sum(draw(ws) * noise))(ws)
-    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1))
+    return _root(jnp.mean(jnp.sum(jnp.square(gradient), axis=2), axis=1))
+
+
+def _root(squares: Array) -> Array:
+    """The square root. At 0, where it has no derivative, the tiny constant gives it one; it changes no other value."""
+    return jnp.sqrt(squares + 1e-20)

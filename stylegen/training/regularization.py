@@ -79,7 +79,7 @@ def path_length_loss(
     shape = (n, resolution, resolution, static.config.image_channels)
     assert state.pl_mean is not None
     lengths = losses.path_lengths(draw, ws, random.normal(path_key, shape) / resolution)
-    pl_mean = ops.lerp(state.pl_mean, jnp.mean(lengths), loss.pl_decay)
+    pl_mean = ops.step_toward(state.pl_mean, jnp.mean(lengths), loss.pl_decay)
     penalty = jnp.mean(jnp.square(lengths - pl_mean))
     metrics = {"Loss/pl_penalty": penalty, "Loss/path_length": jnp.mean(lengths)}
     return loss.pl_weight * loss.pl_interval * penalty, (pl_mean, metrics)

@@ -23,7 +23,7 @@ from stylegen.networks.generator import GeneratorNetwork
 from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.runtime.compilation import at_precision, compiler_options
 from stylegen.training import augment, losses
-from stylegen.training.freeze import without_frozen
+from stylegen.training.freeze import with_frozen, without_frozen
 from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
@@ -64,7 +64,7 @@ def mix_styles(w: Array, w_mix: Array, key: Array, layers: int, probability: flo
 
 def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
     """Running mean of w [w_dim], moved toward the mean of a batch [N, w_dim]."""
-    return ops.lerp(jnp.mean(w, axis=0), w_avg, beta)
+    return ops.step_toward(jnp.mean(w, axis=0), w_avg, beta)
 
 
 def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg: Array | int = 0) -> Array | float:
@@ -344,8 +344,11 @@ def train_step(
     reals_key, d_key, g_key, _ = step_keys(state)
     reals, c = prepare_batch(images, labels, alpha, reals_key, config)
     # The average includes the generator before this step: the original updates it with the discriminator's step.
-    beta = ema_beta(n, config.optimizer.ema_kimg, config.optimizer.ema_rampup, state.nimg)
-    state = dataclasses.replace(state, g_ema=jax.tree.map(lambda e, p: ops.lerp(p, e, beta), state.g_ema, state.g))
+    # An average that was taken from another run is not to be forgotten as that of a random generator is.
+    rampup = None if config.run.init_from else config.optimizer.ema_rampup
+    beta = ema_beta(n, config.optimizer.ema_kimg, rampup, state.nimg)
+    g_ema = jax.tree.map(lambda p, e: ops.step_toward(p, e, beta), state.g, state.g_ema)
+    state = dataclasses.replace(state, g_ema=with_frozen(g_ema, state.g_ema, "g", config.run.freeze))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels are reused: they are a draw from the data's classes. The original makes another draw.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)

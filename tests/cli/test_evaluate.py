@@ -19,6 +19,7 @@ from stylegen.pretrained import weights
 from stylegen.runs.load import save_generator
 
 SIDE, COUNT = 16, 12
+FEW = pytest.mark.filterwarnings("ignore:.*(every subset holds all of it|the name asks for):UserWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,7 @@ METRICS = "fid,kid,pr,dc,swd"
 NAMES = {"fid", "kid", "pr_precision", "pr_recall", "dc_density", "dc_coverage", "swd"}
 
 
+@FEW
 def test_folder_zip_and_array_give_the_same(in_a_folder, pictures, capsys):
     fakes, reals = pictures
     write_folder(fakes, in_a_folder / "A")
@@ -72,6 +74,7 @@ def test_folder_zip_and_array_give_the_same(in_a_folder, pictures, capsys):
     assert "fid " in out and "random_vgg, 12 fakes, 15 reals" in out and "pixels, 12 fakes, 12 reals" in out
 
 
+@FEW
 def test_provenance_is_complete(in_a_folder, pictures):
     np.save("A.npy", pictures[0])
     np.save("B.npy", pictures[1])
@@ -86,6 +89,34 @@ def test_provenance_is_complete(in_a_folder, pictures):
     assert "extractor" not in results["swd"]["provenance"]
     assert set(results["swd"]["provenance"]["by_resolution"]) == {"16"}
     assert results["kid"]["provenance"]["subset_size"] == COUNT
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_the_work_is_said_before_it_begins_and_small_sets_are_warned_of(in_a_folder, pictures, capsys, monkeypatch):
+    np.save("A.npy", np.concatenate([pictures[0]] * 15))
+    np.save("B.npy", pictures[1])
+    command = "--images A.npy --reference B.npy --extractor random_vgg --json out.json"
+
+    class BeforeTheWorkError(Exception):
+        pass
+
+    def stop(*arguments):
+        raise BeforeTheWorkError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extractors.Extractor, "outputs", stop)
+        with pytest.raises(BeforeTheWorkError):
+            run(f"{command} --metrics fid150,kid")
+    out, err = capsys.readouterr()
+    assert "fid150: 150 fakes, 15 reals\nkid: 180 fakes, 15 reals\n" in out
+    assert "warning: fid150: the name asks for 150 real images; there are 15, and all are taken." in err
+    assert "warning: fid150: 150 fakes and 15 reals: the value depends on both numbers" in err
+    assert "warning: kid: subsets have 1,000 images, and the smaller set has 15" in err
+    assert run(f"{command} --metrics fid150,kid") == 0
+    assert capsys.readouterr().err.count("the value depends on both numbers") == 1
+    results = json.loads((in_a_folder / "out.json").read_text())
+    noted = {name: result["provenance"]["warnings"] for name, result in results.items()}
+    assert len(noted["kid"]) == 1 and len(noted["fid150"]) >= 2
 
 
 def test_the_same_images_have_no_distance(in_a_folder, pictures):
@@ -134,6 +165,7 @@ def toy_generator(make_generator):
     return stylegen.load("g.safetensors")
 
 
+@FEW
 def test_a_generator_against_its_data(toy_generator, in_a_folder):
     assert run("--run g.safetensors --metrics fid10,swd10,kid10_full --extractor random_vgg --json out.json") == 0
     results = json.loads((in_a_folder / "out.json").read_text())

@@ -235,6 +235,26 @@ def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monke
         next(batches), next(batches)
 
 
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_is_no_class_is_a_sentence(tfds_folder, monkeypatch, label):
+    """TFDS marks images without a label by -1, whose one-hot vector would be all zeros."""
+    run_config = config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder), num_classes=2)
+
+    def mark(source):
+        data = [dict(source._data[i]) for i in range(7)]
+        data[3]["label"] = label
+        monkeypatch.setattr(source, "_data", data)
+        return source
+
+    source = mark(open_source(run_config))
+    sentence = rf"^Image 3 of TFDS tiny_photos train \(7 images\) has the label {label}, and the classes are 0 to 1;"
+    with pytest.raises(DataError, match=sentence):
+        source.read(np.arange(7), 16)
+    source.read(np.array([0, 1, 2, 4]), 16)
+    unlabeled = mark(open_source(dataclasses.replace(run_config, num_classes=0)))
+    np.testing.assert_array_equal(unlabeled.read(np.arange(7), 16)["label"], np.zeros(7))
+
+
 def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path):
     def run_config(**data):
         return config(**{"source": "tfds", "tfds_name": "tiny_photos", "path": str(tfds_folder), **data})

@@ -99,6 +99,10 @@ def test_a_probe_finds_the_direction_of_an_attribute(binary):
         (np.zeros(40), "all scores are 0"),
         (np.arange(39), "39 scores for 40 styles"),
         (np.full(40, np.nan), "not finite"),
+        (
+            np.where(np.arange(40) % 5, np.arange(40), 0.1),
+            r"every 5th score judges .* all of these are 0\.1, so its R²",
+        ),
     ],
 )
 def test_scores_that_say_nothing(scores, words):

@@ -56,6 +56,7 @@ def test_a_run_with_metrics(tmp_path, capsys):
     with Image.open(folder / during_training.PLOT_NAME) as plotted:
         assert plotted.size == (plot.WIDTH, plot.HEIGHT)
     out = capsys.readouterr().out
+    assert "Every 0.016 kimg, swd8: 8 fakes, 8 reals\n" in out
     assert out.count("swd8 ") == 3 and "the best so far: best.safetensors" in out
     assert list((folder / "tensorboard").iterdir())
     # What is measured is what can be measured afterwards.
@@ -185,6 +186,17 @@ def test_the_best_at_the_checkpoint_stays(measured):
 def test_when(tmp_path):
     metrics = RunMetrics(config(tmp_path), tmp_path, ToySource(20, 8))
     assert [now for now in range(4, 44, 4) if metrics.due(now - 4, now)] == [16, 32, 40]
+
+
+def test_a_name_that_asks_for_more_images_than_there_are_is_said_before_training(tmp_path):
+    settings = {"metrics": "fid300,swd32", "metrics_extractor": "random_vgg"}
+    lines = RunMetrics(config(tmp_path, **settings), tmp_path, ToySource(20, 8)).expected()
+    assert lines[0] == "Every 0.016 kimg, fid300: 300 fakes, 20 reals"
+    assert any(line.startswith("Warning: fid300: 20 samples are no more than the") for line in lines)
+    assert "Warning: fid300: the name asks for 300 real images; there are 20, and all are taken." in lines
+    assert "Warning: swd32: the name asks for 32 real images; there are 20, and all are taken." in lines
+    fits = config(tmp_path, metrics="swd8")
+    assert len(RunMetrics(fits, tmp_path, ToySource(20, 8)).expected()) == 1
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ def test_every_snapshot_of_a_run(run, tmp_path, monkeypatch):
     assert [(line["nimg"], line["value"]) for line in lines] == [(e["kimg"] * 1000, e["value"]) for e in all_snapshots]
 
 
+@pytest.mark.filterwarnings("ignore:.*(every subset holds all of it|the name asks for):UserWarning")
 def test_features_and_images_in_one_pass(make_generator):
     """Metrics together give what each gives alone."""
     source = ToySource(20, 16)
@@ -165,7 +166,7 @@ def test_features_and_images_in_one_pass(make_generator):
     class Means:
         """Stands in for an extractor: mean colors."""
 
-        name, batch, provenance = "inception", 8, {"extractor": "means"}
+        name, size, batch, provenance = "inception", 3, 8, {"extractor": "means"}
         passes = 0
 
         def outputs(self, images, names):

@@ -258,7 +258,11 @@ def test_what_the_card_says_works(make_generator, monkeypatch, tmp_path):
     assert f"was exported by jax {importlib.metadata.version('jax')} and expires" in card
     assert "weights in `generator.safetensors` last" in card
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "2 classes" in card and "No measurement" in card
+    assert (
+        "2 classes" in card
+        and "truncated to psi 0.7 toward the mean of all classes" in card
+        and "No measurement" in card
+    )
     outputs = run_snippets(card, tmp_path / "hub", monkeypatch)
     assert [(x.shape, x.dtype) for x in outputs] == [((3, 8, 8, 3), np.uint8)] * 2
 

@@ -108,6 +108,14 @@ def test_steps_in_z_are_on_the_sphere_of_typical_latents(exact):
     np.testing.assert_allclose(mapped, [[root, 0], [1, 1], [1, 1], [0, root]], atol=1e-12)
 
 
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_latents_of_one_number_have_finite_lengths(space):
+    """Two of them are parallel or opposite, so no plane is theirs."""
+    ends = path_ends(64, 1, sampling="full")
+    lengths = ppl.path_length(np.tanh, lambda w: w.reshape(-1, 1, 1, 1), numpy_distance, ends, space=space)
+    assert np.isfinite(lengths.mean) and lengths.mean > 0
+
+
 def test_crop_and_size():
     picture = np.arange(512 * 512, dtype=np.float32).reshape(1, 512, 512, 1)
     small = prepare(picture)

@@ -66,6 +66,48 @@ def test_a_collapsed_generator_has_precision_without_recall(sets):
     assert precision == 1 and recall == pytest.approx(1 / len(reals))
 
 
+def exact_radii(points, k):
+    squares = np.square(points[:, None] - points[None]).sum(-1)
+    return np.sort(squares, axis=1)[:, k]  # the 0th is its distance to itself
+
+
+@pytest.mark.parametrize("tightness", [1, 200, 2000])
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_clusters_far_tighter_than_they_are_apart(tightness, collapsed):
+    """|x|^2 + |y|^2 - 2xy in float32 knows nothing of distances within them."""
+    rng = np.random.default_rng(4)
+    places = rng.standard_normal((4, 8)) * tightness
+    reals = (places[rng.integers(0, 4, 240)] + 0.3 * rng.standard_normal((240, 8))).astype(np.float32)
+    of_fakes = places[:1] if collapsed else places[rng.integers(0, 3, 200)]
+    fakes = (of_fakes + 0.3 * rng.standard_normal((200, 8))).astype(np.float32)
+    x, y = fakes.astype(np.float64), reals.astype(np.float64)
+    squares = np.square(x[:, None] - y[None]).sum(-1)
+    near_reals, near_fakes = squares <= exact_radii(y, 3)[None], squares <= exact_radii(x, 3)[:, None]
+    expected = near_reals.any(axis=1).mean(), near_fakes.any(axis=0).mean()
+    assert precision_recall(fakes, reals, 3) == pytest.approx(expected, abs=1e-12)
+    assert 0.05 < expected[0] < 1
+    expected = near_reals.sum() / (3 * 200), near_reals.any(axis=0).mean()
+    assert density_coverage(fakes, reals, 3) == pytest.approx(expected, abs=1e-12)
+
+
+def test_copies_lie_on_the_edge_of_balls_and_count():
+    """Of sets that are the same, each ball has its own center and k neighbors, the last of them on its edge."""
+    features = np.random.default_rng(5).standard_normal((60, 16)).astype(np.float32) + 10
+    assert density_coverage(features, features.copy(), 5)[0] == pytest.approx(6 / 5)
+
+
+def test_few_pairs_are_computed_twice(monkeypatch):
+    rng, counted = np.random.default_rng(6), []
+
+    def counting(x, rows, y, columns, exact=neighbors._squared_distances):
+        counted.append(len(rows))
+        return exact(x, rows, y, columns)
+
+    monkeypatch.setattr(neighbors, "_squared_distances", counting)
+    precision_recall(*np.abs(rng.standard_normal((2, 400, 512))).astype(np.float32))
+    assert sum(counted) < 0.02 * 4 * 400**2
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_too_few_images(sets):
     fakes, reals = sets

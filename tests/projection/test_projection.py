@@ -139,6 +139,19 @@ def test_classes_are_kept_apart(make_generator):
     np.testing.assert_allclose(stylegen.styles(G, result.z, labels=[0, 2]), result.ws, atol=1e-5)
 
 
+def test_each_target_explores_with_the_spread_of_its_own_class(make_generator):
+    G = make_generator(classes=2)
+    z = stylegen.latents(range(50), G.z_dim)
+    spreads = [stylegen.styles(G, z, labels=label)[:, 0].std(axis=0).mean() for label in (0, 1)]
+    assert abs(spreads[0] / spreads[1] - 1) > 1e-3
+    images = stylegen.sample(G, [1, 2], labels=[0, 1])
+    options = dataclasses.replace(FAST, space="w", steps=10, exploration=0.5, candidates=50, batch=1)
+    together = project(G, images, options, labels=[0, 1]).projection
+    for i in range(2):
+        alone = project(G, images[i : i + 1], options, labels=i).projection
+        np.testing.assert_array_equal(alone.ws[0], together.ws[i])
+
+
 def test_the_learning_rate_rises_stays_and_falls():
     options = Options(steps=1000, learning_rate=0.1, exploration=0.05)
     rate = [search.learning_rate(options, step) for step in range(1000)]
@@ -190,6 +203,21 @@ def test_noise_is_penalized_for_order_and_not_for_being_noise():
     penalty = projection_loss.noise_penalty(jnp.asarray(ordered), 32)
     plain = projection_loss.noise_penalty(jnp.asarray(white), 32)
     assert penalty[0] > plain[0] + 0.5 and penalty[1] == plain[1]
+
+
+def test_coarse_scales_of_the_noise_penalty_are_those_of_the_paper():
+    """Noise that is halved keeps its variance: the published code leaves the factor 2 out, and counts 1/16."""
+    noise = np.zeros((1, num_noise(16)), np.float32)
+    fine = np.random.default_rng(1).standard_normal((16, 16)).astype(np.float32)
+    noise[0, num_noise(8) : num_noise(8) + 256] = fine.ravel()
+
+    def correlation(x):
+        return sum(np.mean(x * np.roll(x, 1, axis), dtype=np.float64) ** 2 for axis in (0, 1))
+
+    mean = fine.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    penalty = projection_loss.noise_penalty(jnp.asarray(noise), 16)[0]
+    assert penalty == pytest.approx(correlation(fine) + correlation(2 * mean), rel=1e-4)
+    assert correlation(2 * mean) == pytest.approx(16 * correlation(mean)) and correlation(mean) > 1e-5
 
 
 def test_the_perceptual_loss_is_a_distance_and_says_what_it_is(G, images):

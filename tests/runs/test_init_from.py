@@ -79,7 +79,9 @@ def test_a_run_gives_both_networks_and_their_averages_and_nothing_else(source):
         np.testing.assert_array_equal(mine, theirs)
     text = init_from.read(config).text
     assert f"{folder} at 5 kimg" in text and "discriminator" in text and "fresh" not in text
-    assert "trained up to 4 pixels" in text
+    assert "trained up to 4 pixels" in text and "ema_rampup" not in text
+    optimizer = dataclasses.replace(config.optimizer, ema_rampup=0.05)
+    assert "ema_rampup is off" in init_from.read(dataclasses.replace(config, optimizer=optimizer)).text
 
 
 def test_a_file_gives_the_generator_and_says_that_the_discriminator_is_new(source, tmp_path):
@@ -170,6 +172,9 @@ def test_a_run_starts_from_another_once_and_then_resumes(source, tmp_path, capsy
         for path, leaf in leaves(state, "g").items():
             same = np.array_equal(leaf, leaves(source_state, "g")[path])
             assert same == (path.startswith("g.mapping.") or ".b8." in path), path
+        for path, leaf in leaves(state, "g_ema").items():
+            if path.startswith("g_ema.mapping."):
+                np.testing.assert_array_equal(leaf, leaves(source_state, "g_ema")[path], err_msg=path)
         for path, leaf in leaves(state, "d").items():
             np.testing.assert_array_equal(leaf, leaves(source_state, "d")[path], err_msg=path)
     with pytest.raises(RunError, match=r"run\.freeze"):

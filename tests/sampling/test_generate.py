@@ -55,6 +55,14 @@ def test_styles_are_the_mapping_truncated(make_generator, psi, cutoff):
     np.testing.assert_allclose(ws, expected, atol=1e-5)
 
 
+def test_truncation_of_classes_is_toward_the_mean_of_all_of_them(make_generator):
+    G = make_generator(classes=3)
+    z = stylegen.latents([1], G.z_dim)
+    means = [stylegen.styles(G, z, labels=label, psi=0.0) for label in range(3)]
+    for mean in means:
+        np.testing.assert_array_equal(mean[0], np.broadcast_to(G.w_avg, mean[0].shape))
+
+
 def test_psi_0_gives_one_image_and_psi_1_is_no_truncation(make_generator):
     G = make_generator()
     mean = stylegen.sample(G, range(4), psi=0)

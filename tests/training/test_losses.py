@@ -179,6 +179,22 @@ def test_penalties_have_a_gradient_where_the_discriminator_is_flat():
     assert np.isfinite(slope)
 
 
+def test_path_lengths_have_a_gradient_where_styles_do_nothing():
+    ws, noise = random(2, 3, 5), random(2, 4, 4, 3, seed=1)
+
+    def mean_length(scale):
+        def draw(ws):
+            return scale * jnp.broadcast_to(jnp.sum(ws, axis=(1, 2))[:, None, None, None], (2, 4, 4, 3))
+
+        return jnp.mean(losses.path_lengths(draw, ws, noise))
+
+    value, slope = jax.value_and_grad(mean_length)(0.0)
+    assert value < 1e-9
+    assert np.isfinite(slope)
+    squares = np.square(np.asarray(noise).sum((1, 2, 3))) * 5
+    np.testing.assert_allclose(mean_length(1.0), np.sqrt(squares).mean(), rtol=1e-5)
+
+
 def test_gradient_sums_what_an_image_does_to_all_scores():
     """As in the original: through minibatch standard deviation an image moves its neighbors' scores too."""
 

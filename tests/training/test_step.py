@@ -107,6 +107,11 @@ def test_moving_average_takes_in_the_generator_before_the_step():
     assert_trees_close(after.g_ema, expected)
 
 
+def test_weights_that_stand_still_are_their_own_average_bit_for_bit():
+    before = dataclasses.replace(mid_run_state("logistic"), g_ema=mid_run_state("logistic").g)
+    assert_trees_equal(run_step(before)[0].g_ema, before.g)
+
+
 @pytest.mark.parametrize("batch, kimg", [(32, 10), (256, 10), (4, 0.5)])
 def test_half_life_of_the_moving_average(batch, kimg):
     beta = train_step.ema_beta(batch, kimg)
@@ -133,6 +138,20 @@ def test_the_step_ramps_its_moving_average_up():
     beta = 0.5 ** (N / (0.05 * 40))  # 40 images shown; the whole half-life is 10
     expected = jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g)
     assert_trees_close(after.g_ema, expected)
+
+
+def test_a_moving_average_that_was_taken_is_not_ramped_up():
+    """A run that starts from another one begins at 0 images, where the ramp-up would throw the average away."""
+    static, before = make_static("logistic"), dataclasses.replace(mid_run_state("logistic"), nimg=np.int32(0))
+    config = dataclasses.replace(
+        static.config,
+        optimizer=dataclasses.replace(static.config.optimizer, ema_rampup=0.05),
+        run=dataclasses.replace(static.config.run, init_from="elsewhere"),
+    )
+    step = jax.jit(functools.partial(train_step.train_step, static=StepConfig(config, static.networks)))
+    after, _ = step(before, IMAGES, LABELS, jnp.float32(1), jnp.float32(0.01))
+    beta = 0.5 ** (N / 10)
+    assert_trees_close(after.g_ema, jax.tree.map(lambda e, g: beta * e + (1 - beta) * g, before.g_ema, before.g))
 
 
 def test_update_w_avg():
