@@ -1,35 +1,43 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
+from stylegen.io import signals
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
+USER_ERROR = 2  # exit status, as of argparse
 
 
 class UsageError(StylegenError):
     """The command line asks for something that cannot be; the message says what can."""
 
 
-def run(verb: Callable[[], None]) -> int:
-    """Do what a verb does; its exit status.
+def run(verb: Callable[[], None], interrupted: str = "") -> int:
+    """Do what a verb does; its exit status: that of a shell after SIGTERM or Ctrl-C, if one of these ended it.
 
     A StylegenError, which this package raises on purpose, and errors of the file system become one sentence. Anything
     else is a bug and keeps its traceback.
+
+    Args:
+        verb: what to do; it stops where ``signals.check`` is called, or looks at ``signals.stop_requested``.
+        interrupted: how to go on after that, one sentence.
     """
     try:
-        verb()
+        with signals.stopping_at_checks():
+            signals.check()
+            verb()
     except (StylegenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        print(f"interrupted. {interrupted}".rstrip(), file=sys.stderr)
+        return 128 + (error.number if isinstance(error, signals.Interrupted) else signal.SIGINT)
     return 0
 
 

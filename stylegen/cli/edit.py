@@ -69,10 +69,13 @@ class Options:
     overwrite: bool = False  # replace images, and directions of the same name, that are there already.
 
 
+INTERRUPTED = "Files that are there are whole; --overwrite starts anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
     words = joined_strength(sys.argv[1:] if argv is None else argv)
-    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)))
+    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)), INTERRUPTED)
 
 
 def joined_strength(argv: Sequence[str]) -> list[str]:

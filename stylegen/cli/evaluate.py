@@ -64,9 +64,14 @@ class Options:
     """Fetch these weights, check their hash, and stop."""
 
 
+INTERRUPTED = "What was measured of a run is recorded there; the same command measures all anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)))
+    return common.run(
+        lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def evaluate(options: Options) -> None:

@@ -67,9 +67,14 @@ class Options:
     overwrite: bool = False  # replace files that are there already.
 
 
+INTERRUPTED = "Files that are there are whole; the search starts anew, with --overwrite if there are some."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)))
+    return common.run(
+        lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def project(options: Options) -> None:

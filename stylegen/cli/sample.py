@@ -79,9 +79,14 @@ MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "fram
 SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with --from
 
 
+INTERRUPTED = (
+    "Images that are there are whole; a video appears at the end. Give the other seeds, or --overwrite to start anew."
+)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)))
+    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)), INTERRUPTED)
 
 
 def draw(options: Options) -> None:

@@ -59,10 +59,15 @@ class Options:
     """Fetch torchvision's VGG-19 (575 MB), to train a decoder for, check its hash, and stop."""
 
 
+INTERRUPTED = "Images that are there are whole; a video appears at the end. --overwrite starts anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
     words = _with_mode(sys.argv[1:] if argv is None else argv)
-    return common.run(lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)))
+    return common.run(
+        lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def _with_mode(argv: list[str]) -> list[str]:
