@@ -6,6 +6,8 @@ shown depends on the seed and the number of the step alone, so a resumed run is 
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,7 @@ class _Run:
     ):
         """``asked`` is set when the training is to stop."""
         self.config, self.folder, self.pool, self.progress, self.asked = config, folder, pool, progress, asked
+        self._failed: set[str] = set()  # files of which it was said
 
     def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
         """What a step is shown."""
@@ -190,8 +193,20 @@ class _Run:
             self.progress.say(text)
         else:
             self.progress.update(text)
-        with (self.folder / STATS).open("a") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": speed}) + "\n")
+        with self.surviving(STATS):
+            line = {"phase": phase, "step": step, **means, "img_per_s": speed}
+            json_lines.append(self.folder / STATS, line)
+
+    @contextmanager
+    def surviving(self, name: str) -> Iterator[None]:
+        """Turn an error in writing what only informs, of a full disk for example, into a line said once."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._failed:
+                self._failed.add(name)
+                why = error.strerror or error
+                self.progress.say(f"{self.folder / name} could not be written ({why}); training goes on without it.")
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:
@@ -267,7 +282,8 @@ def _preview_writer(run: _Run, model_of: Any) -> Any:
         rows = [np.full((side, side, 3), 255, np.uint8), *styles]
         for content in contents:
             rows += [content, *(stylize(model, content, [style]) for style in styles)]
-        save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
+        with run.surviving(PREVIEW):
+            save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
 
     return save_preview
 
