@@ -1,5 +1,7 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
+import errno
+import os
 import re
 import signal
 import sys
@@ -8,10 +10,22 @@ from pathlib import Path
 
 from stylegen.errors import StylegenError
 from stylegen.io import signals
+from stylegen.io.files import check_writable
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR = 2  # exit status, as of argparse
+ADVICE = {  # where a file cannot be written, by the error's number
+    errno.ENOSPC: "free some space on its disk, or give a place on another one",
+    errno.EDQUOT: "free some space, or give a place on another disk",
+    errno.EROFS: "give a place on a disk that can be written to",
+    errno.EACCES: "give another place, or yourself the permission",
+    errno.EPERM: "give another place, or yourself the permission",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EEXIST: "it is no folder; give another place",
+    errno.ENOTDIR: "a part of the path is a file; give another place",
+    errno.EIO: "its disk does not work; give a place on another one",
+}
 
 
 class UsageError(StylegenError):
@@ -32,13 +46,26 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
         with signals.stopping_at_checks():
             signals.check()
             verb()
-    except (StylegenError, OSError) as error:
+    except StylegenError as error:
         print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as error:
         print(f"interrupted. {interrupted}".rstrip(), file=sys.stderr)
         return 128 + (error.number if isinstance(error, signals.Interrupted) else signal.SIGINT)
     return 0
+
+
+def _sentence(error: OSError) -> str:
+    """An error of the file system: which path, what is wrong with it, and what to do."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    text = f"{path}{error.strerror[0].lower()}{error.strerror[1:]}"
+    advice = ADVICE.get(error.errno)
+    return f"{text}; {advice}. Files that were written before it are whole." if advice else f"{text}."
 
 
 def parse_numbers(name: str, text: str) -> list[int]:
@@ -78,10 +105,34 @@ def refuse_existing(paths: Sequence[Path]) -> None:
         raise UsageError(f"{paths[0]}{more} exists already; give another --out, or --overwrite to replace it.")
 
 
-def refuse_in(folder: Path, names: Iterable[str], overwrite: bool) -> None:
-    """Raise UsageError if ``folder`` is a file, or holds one of these files and may not be overwritten."""
+def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Make sure, before the work, that files of these names can be written to a folder; nothing is written.
+
+    Raises:
+        UsageError: ``folder`` is a file, or holds one of the files and they may not be overwritten.
+        OSError: the folder cannot be written to, or a name is too long.
+    """
+    names = list(names)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a folder; give another --out.")
     if not overwrite and folder.is_dir():
         present = {path.name for path in folder.iterdir()}
         refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+    if names:
+        check_writable(folder / max(names, key=lambda name: len(os.fsencode(name))))
+
+
+def check_video(path: Path, overwrite: bool) -> None:
+    """Make sure, before the work, that a video, or a folder of frames, can be written.
+
+    Raises:
+        VideoError: the extension is none of a video.
+        UsageError: it is there already, and may not be overwritten.
+        OSError: its folder cannot be written to.
+    """
+    from stylegen.io import video
+
+    video.check_path(path)
+    if not overwrite:
+        refuse_existing(video.existing(path))
+    check_writable(path / video.FRAME.format(0) if video.is_folder(path) else path)

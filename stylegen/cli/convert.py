@@ -104,7 +104,7 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
     out = _check_export(options, form)
     single = out.suffix == f".{form}"
     names, folder = (files.names_beside(out), out.parent) if single else (files.folder_names(form), out)
-    common.refuse_in(folder, names, options.overwrite)
+    common.check_outputs(folder, names, options.overwrite)
     files.check_license(options.license)
     hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
+from stylegen.io.files import check_writable
 from stylegen.io.progress import size
 from stylegen.io.tables import table
 
@@ -103,6 +104,8 @@ def _check(options: Options) -> None:
         raise common.UsageError("--resolution goes with --images; a run has the resolution of its configuration.")
     if options.json is not None and options.json.is_dir():
         raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
+    if options.json is not None:
+        check_writable(options.json)
 
 
 def _of_images(options: Options) -> Results:

@@ -225,9 +225,7 @@ def _draw_walk(options: Options) -> None:
     seeds = _numbers(options, "seeds")
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = options.out or Path("out/walk.mp4")
-    video.check_path(path)
-    if not options.overwrite:
-        common.refuse_existing(video.existing(path))
+    common.check_video(path, options.overwrite)
     G = _load(options)
     frames = stylegen.walk(
         G,
@@ -294,7 +292,7 @@ def _grid_path(options: Options, name: str) -> Path:
 
 
 def _refuse(options: Options, folder: Path, names: list[str]) -> None:
-    common.refuse_in(folder, names, options.overwrite)
+    common.check_outputs(folder, names, options.overwrite)
 
 
 def _scale(options: Options, G: Any) -> int:
