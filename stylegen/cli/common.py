@@ -1,6 +1,5 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
-import errno
 import os
 import re
 import signal
@@ -9,23 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
-from stylegen.io import signals
-from stylegen.io.files import check_writable
+from stylegen.io import files, signals
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR = 2  # exit status, as of argparse
-ADVICE = {  # where a file cannot be written, by the error's number
-    errno.ENOSPC: "free some space on its disk, or give a place on another one",
-    errno.EDQUOT: "free some space, or give a place on another disk",
-    errno.EROFS: "give a place on a disk that can be written to",
-    errno.EACCES: "give another place, or yourself the permission",
-    errno.EPERM: "give another place, or yourself the permission",
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.EEXIST: "it is no folder; give another place",
-    errno.ENOTDIR: "a part of the path is a file; give another place",
-    errno.EIO: "its disk does not work; give a place on another one",
-}
 
 
 class UsageError(StylegenError):
@@ -50,22 +37,13 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        whole = " Files that were written before it are whole." if error.errno in files.ADVICE else ""
+        print(f"error: {files.why(error)}.{whole}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as error:
         print(f"interrupted. {interrupted}".rstrip(), file=sys.stderr)
         return 128 + (error.number if isinstance(error, signals.Interrupted) else signal.SIGINT)
     return 0
-
-
-def _sentence(error: OSError) -> str:
-    """An error of the file system: which path, what is wrong with it, and what to do."""
-    if error.errno is None or error.strerror is None:
-        return str(error)
-    path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    text = f"{path}{error.strerror[0].lower()}{error.strerror[1:]}"
-    advice = ADVICE.get(error.errno)
-    return f"{text}; {advice}. Files that were written before it are whole." if advice else f"{text}."
 
 
 def parse_numbers(name: str, text: str) -> list[int]:
@@ -119,7 +97,7 @@ def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
         present = {path.name for path in folder.iterdir()}
         refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
     if names:
-        check_writable(folder / max(names, key=lambda name: len(os.fsencode(name))))
+        files.check_writable(folder / max(names, key=lambda name: len(os.fsencode(name))))
 
 
 def check_video(path: Path, overwrite: bool) -> None:
@@ -135,4 +113,4 @@ def check_video(path: Path, overwrite: bool) -> None:
     video.check_path(path)
     if not overwrite:
         refuse_existing(video.existing(path))
-    check_writable(path / video.FRAME.format(0) if video.is_folder(path) else path)
+    files.check_writable(path / video.FRAME.format(0) if video.is_folder(path) else path)

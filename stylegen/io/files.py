@@ -16,6 +16,17 @@ from pathlib import Path
 from typing import Any
 
 _LONG_STEM = 100  # bytes
+ADVICE = {  # where a file cannot be written, by the error's number
+    errno.ENOSPC: "free some space on its disk, or give a place on another one",
+    errno.EDQUOT: "free some space, or give a place on another disk",
+    errno.EROFS: "give a place on a disk that can be written to",
+    errno.EACCES: "give another place, or yourself the permission",
+    errno.EPERM: "give another place, or yourself the permission",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EEXIST: "it is no folder; give another place",
+    errno.ENOTDIR: "a part of the path is a file; give another place",
+    errno.EIO: "its disk does not work; give a place on another one",
+}
 PARTIAL = ".*.partial*"  # matches incomplete files and folders that a killed process leaves
 
 
@@ -153,6 +164,15 @@ def _with_length(digits: re.Match[str]) -> str:
     return f"{len(significant):03d}{significant}"
 
 
+def why(error: OSError) -> str:
+    """An error of the file system as a part of a sentence: which path, what is wrong with it, and what to do."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    advice = f"; {ADVICE[error.errno]}" if error.errno in ADVICE else ""
+    return f"{path}{error.strerror[0].lower()}{error.strerror[1:]}{advice}"
+
+
 def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """Names for files, without their endings, that all differ: of two ``room``, the second is ``room-2``.
 
@@ -195,7 +215,12 @@ def _naming(path: Path, partial: Path) -> Iterator[None]:
     """Name ``path`` in errors of the file system that name the temporary file, or none, as those of ``write`` do."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        # safetensors' errors are of a class of its own: "I/O error: No space left on device (os error 28)".
+        if not isinstance(error, OSError):
+            if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         named = error.filename
         about = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
         if error.errno is None or not (about is None or about == partial or partial in about.parents):

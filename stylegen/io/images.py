@@ -1,5 +1,6 @@
 """Images on disk: which files are images, and grids of uint8 images, plain or with labels along their edges."""
 
+import io
 import math
 import os
 import warnings
@@ -112,8 +113,26 @@ def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
 
     Formats that lose something are written at high quality, JPEG with the color of every pixel.
     """
+    suffix = Path(path).suffix.lower()
+    data = encoded(to_pil(image), suffix, **SAVE_OPTIONS.get(suffix, {}))
     with replacing(path, durable=False) as partial:
-        to_pil(image).save(partial, **SAVE_OPTIONS.get(partial.suffix.lower(), {}))
+        partial.write_bytes(data)
+
+
+def encoded(image: Image.Image, suffix: str, **options: Any) -> bytes:
+    """The file of an image, of the format that its ending names.
+
+    Into memory, because Pillow's own writing of JPEG to a full disk leaves half a file and no error.
+
+    Raises:
+        ValueError: there is no format of this ending.
+    """
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None:
+        raise ValueError(f"there is no image format for {suffix!r}.")
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None, scale: int = 1) -> None:

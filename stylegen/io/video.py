@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -194,9 +194,12 @@ def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> Non
         count += 1
     end = max(round(count * 1000 / (fps * unit)), starts[-1] + fewest)
     durations = [unit * (after - start) for start, after in itertools.pairwise([*starts, end])]
-    options = {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
+    options: dict[str, Any] = (
+        {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
+    )
     duration = durations if len(durations) > 1 else durations[0]
-    kept[0].save(path, save_all=True, append_images=kept[1:], duration=duration, loop=0, **options)
+    options |= {"save_all": True, "append_images": kept[1:], "duration": duration, "loop": 0}
+    path.write_bytes(images.encoded(kept[0], path.suffix.lower(), **options))
 
 
 @dataclass(frozen=True)

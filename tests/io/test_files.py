@@ -1,5 +1,6 @@
 """Files and folders are whole or absent, also after an error, a kill or a power cut."""
 
+import errno
 import json
 import os
 import signal
@@ -7,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stylegen.io import files
+from tests.support.disks import small_files
 
 
 def tree(folder: Path) -> dict[str, str | None]:
@@ -212,3 +216,28 @@ def test_errors_name_what_is_to_be_written(tmp_path):
     with pytest.raises(FileNotFoundError) as other, files.replacing(tmp_path / "a.txt"):
         (tmp_path / "source").read_text()
     assert other.value.filename == str(tmp_path / "source")
+
+
+def test_errors_of_safetensors_are_those_of_the_file_system(tmp_path):
+    with (
+        small_files(16_384),
+        pytest.raises(OSError) as full,
+        files.replacing(tmp_path / "a.safetensors") as partial,
+    ):
+        save_file({"a": np.zeros(10_000, np.float32)}, partial)
+    assert full.value.filename == str(tmp_path / "a.safetensors") and full.value.errno == errno.EFBIG
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a.png"), "a.png: no space left on device; free some space"),
+        (OSError(errno.EROFS, "Read-only file system", b"a.png"), "a.png: read-only file system; give a place on"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device; free"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), "a.png: no such file or directory"),
+        (OSError("cannot write mode RGBA as JPEG"), "cannot write mode RGBA as JPEG"),
+    ],
+)
+def test_errors_say_which_path_and_what_to_do(error, expected):
+    assert files.why(error).startswith(expected)

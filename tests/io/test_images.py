@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from stylegen.io import images
+from tests.support.disks import small_files
 
 
 def random_images(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
@@ -145,3 +146,13 @@ def test_formats_that_lose_something_are_written_at_high_quality(tmp_path, suffi
         if suffix != ".webp":
             assert [component[1:3] for component in back.layer] == [(1, 1)] * 3  # 4:4:4
             assert difference < 4 and back.quantization[0][0] <= 2  # quality 95
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif"])
+def test_a_disk_that_is_full_is_an_error_and_leaves_no_half_image(tmp_path, suffix):
+    """Pillow itself wrote half a JPEG, and said nothing."""
+    (image,) = random_images(1, side=300)
+    with small_files(16_384), pytest.raises(OSError) as full:
+        images.save_image(image, tmp_path / f"a{suffix}")
+    assert full.value.filename == str(tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
 from stylegen.io import signals
-from stylegen.io.files import exclusive, remove_partial, write_json
+from stylegen.io.files import exclusive, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -139,7 +139,7 @@ def prepare(
             raise
         except OSError as error:
             raise DataError(
-                f"{out} cannot be written ({error}); what is done is kept, the same command continues."
+                f"{out} could not be prepared: {why(error)}. What is done is kept, and the same command continues."
             ) from error
         finally:
             progress.clear()
