@@ -2,7 +2,7 @@
 
 import sys
 
-from stylegen.cli.convert import main
+from stylegen.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["convert", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
 """Prepare images for training; ``python prepare.py --help`` says how."""
 
-from stylegen.cli.prepare import main
+import sys
+
+from stylegen.cli import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["prepare", *sys.argv[1:]]))

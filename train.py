@@ -1,6 +1,8 @@
 """Train a generator, or resume a run: see ``python train.py --help``."""
 
-from stylegen.cli.train import main
+import sys
+
+from stylegen.cli import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["train", *sys.argv[1:]]))

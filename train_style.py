@@ -2,7 +2,7 @@
 
 import sys
 
-from stylegen.cli.train_style import main
+from stylegen.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["train_style", *sys.argv[1:]]))

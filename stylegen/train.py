@@ -19,13 +19,14 @@ from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
+from stylegen.io.signals import check as check_signals
+from stylegen.io.signals import stop_requested
 from stylegen.runs import directory, init_from, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.grids import SampleGrids
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
-from stylegen.runtime.signals import stop_requested
 from stylegen.training import freeze, schedule
 from stylegen.training.batches import Batches
 from stylegen.training.meters import Clock, Means
@@ -108,6 +109,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
         freeze.frozen(config)
     resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
+    if jax.process_count() == 1:  # of several, all must stop at the same step
+        check_signals()
     with _locked(folder) if main else nullcontext():
         if main and config.run.overwrite:
             directory.clear_run(folder)

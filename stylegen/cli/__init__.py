@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from stylegen.io import signals
 from stylegen.io.tables import table
 
 VERBS = {
@@ -19,10 +20,14 @@ VERBS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Call the verb named first with the rest of the command line; the exit status."""
+    """Call the verb named first with the rest of the command line; the exit status.
+
+    Signals are recorded before anything slow is imported, so that none is lost or ends in a traceback of an import.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in VERBS:
-        verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
+        with signals.stopping_at_checks():
+            verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
         return verb
     verbs = [{"verb": f"  {name}", "text": text} for name, text in VERBS.items()]
     listed = table(verbs, {"verb": ("", "<"), "text": ("", "<")}, header=False)

@@ -1,35 +1,48 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
+from stylegen.io import files, signals
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
+USER_ERROR = 2  # exit status, as of argparse
 
 
 class UsageError(StylegenError):
     """The command line asks for something that cannot be; the message says what can."""
 
 
-def run(verb: Callable[[], None]) -> int:
-    """Do what a verb does; its exit status.
+def run(verb: Callable[[], None], interrupted: str = "") -> int:
+    """Do what a verb does; its exit status: that of a shell after SIGTERM or Ctrl-C, if one of these ended it.
 
     A StylegenError, which this package raises on purpose, and errors of the file system become one sentence. Anything
     else is a bug and keeps its traceback.
+
+    Args:
+        verb: what to do; it stops where ``signals.check`` is called, or looks at ``signals.stop_requested``.
+        interrupted: how to go on after that, one sentence.
     """
     try:
-        verb()
-    except (StylegenError, OSError) as error:
+        with signals.stopping_at_checks():
+            signals.check()
+            verb()
+    except StylegenError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except OSError as error:
+        whole = " Files that were written before it are whole." if error.errno in files.ADVICE else ""
+        print(f"error: {files.why(error)}.{whole}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt as error:
+        print(f"interrupted. {interrupted}".rstrip(), file=sys.stderr)
+        return 128 + (error.number if isinstance(error, signals.Interrupted) else signal.SIGINT)
     return 0
 
 
@@ -70,10 +83,34 @@ def refuse_existing(paths: Sequence[Path]) -> None:
         raise UsageError(f"{paths[0]}{more} exists already; give another --out, or --overwrite to replace it.")
 
 
-def refuse_in(folder: Path, names: Iterable[str], overwrite: bool) -> None:
-    """Raise UsageError if ``folder`` is a file, or holds one of these files and may not be overwritten."""
+def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Make sure, before the work, that files of these names can be written to a folder; nothing is written.
+
+    Raises:
+        UsageError: ``folder`` is a file, or holds one of the files and they may not be overwritten.
+        OSError: the folder cannot be written to, or a name is too long.
+    """
+    names = list(names)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a folder; give another --out.")
     if not overwrite and folder.is_dir():
         present = {path.name for path in folder.iterdir()}
         refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+    if names:
+        files.check_writable(folder / max(names, key=lambda name: len(os.fsencode(name))))
+
+
+def check_video(path: Path, overwrite: bool) -> None:
+    """Make sure, before the work, that a video, or a folder of frames, can be written.
+
+    Raises:
+        VideoError: the extension is none of a video.
+        UsageError: it is there already, and may not be overwritten.
+        OSError: its folder cannot be written to.
+    """
+    from stylegen.io import video
+
+    video.check_path(path)
+    if not overwrite:
+        refuse_existing(video.existing(path))
+    files.check_writable(path / video.FRAME.format(0) if video.is_folder(path) else path)

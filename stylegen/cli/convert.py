@@ -51,9 +51,14 @@ class Options:
     """With --to and a folder as --out, repository of the Hugging Face hub to upload it to."""
 
 
+INTERRUPTED = "A run is there whole or not at all; --overwrite starts anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: convert(arguments.parse(Options, argv, prog="convert", description=DESCRIPTION)))
+    return common.run(
+        lambda: convert(arguments.parse(Options, argv, prog="convert", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def convert(options: Options) -> None:
@@ -99,7 +104,7 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
     out = _check_export(options, form)
     single = out.suffix == f".{form}"
     names, folder = (files.names_beside(out), out.parent) if single else (files.folder_names(form), out)
-    common.refuse_in(folder, names, options.overwrite)
+    common.check_outputs(folder, names, options.overwrite)
     files.check_license(options.license)
     hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":

@@ -14,6 +14,7 @@ import tyro
 import stylegen
 from stylegen.cli import arguments, common
 from stylegen.io import images
+from stylegen.io.files import check_writable, unique_names
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Find directions in which images change, and move images along them.
@@ -69,10 +70,13 @@ class Options:
     overwrite: bool = False  # replace images, and directions of the same name, that are there already.
 
 
+INTERRUPTED = "Files that are there are whole; --overwrite starts anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
     words = joined_strength(sys.argv[1:] if argv is None else argv)
-    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)))
+    return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)), INTERRUPTED)
 
 
 def joined_strength(argv: Sequence[str]) -> list[str]:
@@ -150,15 +154,17 @@ def _find(options: Options, strengths: list[float]) -> None:
     if unknown := set(methods) - {"pca", "sefa"}:
         raise common.UsageError(f"--method {options.method}: {min(unknown)!r} is neither pca nor sefa.")
     scores = discovery.read_scores(options.probe) if options.probe is not None else None
+    check_writable(_file(options))
     G = _load(options)
     ranges = parse_ranges(options.ranges, G.num_ws)
     new: list[Any] = []  # directions
     if scores is not None:
         labels = common.parse_labels(options.labels, len(scores[0]), "seeds")
         w = stylegen.styles(G, stylegen.latents(scores[0], G.z_dim), labels=labels)[:, 0]
-        for name, values in scores[1].items():
+        unique = unique_names(map(_clean, scores[1]))
+        for (name, values), clean in zip(scores[1].items(), unique, strict=True):
             for suffix, layers in ranges.items():
-                probe = discovery.attribute_direction(w, values, layers, _clean(name) + suffix)
+                probe = discovery.attribute_direction(w, values, layers, clean + suffix)
                 new.append(probe.direction)
             print(
                 f"{name}: {probe.kind} {probe.quality:.3f} on the samples left out ({probe.baseline:.3f} by guessing)"
@@ -173,12 +179,12 @@ def _find(options: Options, strengths: list[float]) -> None:
     path = _file(options)
     earlier = _earlier(options, path, G, [direction.name for direction in new])
     names = [f"{direction.name}.png" for direction in new]
-    common.refuse_in(options.out, names, options.overwrite)
-    for direction, name in zip(new, names, strict=True):
-        _draw_table(options, G, direction, strengths, options.out / name)
+    common.check_outputs(options.out, names, options.overwrite)
     if earlier is None:
         earlier = directions.Directions((), fingerprint(G))
     directions.save(earlier.joined(new), path)
+    for direction, name in zip(new, names, strict=True):
+        _draw_table(options, G, direction, strengths, options.out / name)
     print(f"{path}: {', '.join(direction.name for direction in new)}; an image of each in {options.out}.")
 
 
@@ -224,19 +230,21 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
     single = options.projection is not None and len(strengths) == 1
     G = _load(options)
     direction = directions.load(path, G).get(name)
-    files = [f"{direction.name}-applied.png"] + (["edited.npz"] if single else [])
-    common.refuse_in(options.out, files, options.overwrite)
+    projection = result.load(options.projection) if single and options.projection is not None else None
+    files = [f"{direction.name}-applied.png"]
+    if projection is not None:
+        files += ["edited.npz", *(f"edited-{name}.png" for name in unique_names(projection.names))]
+    common.check_outputs(options.out, files, options.overwrite)
     _draw_table(options, G, direction, strengths, options.out / files[0])
-    if single and options.projection is not None:
+    if projection is not None:
         from dataclasses import replace
 
-        projection = result.load(options.projection)
         moved = directions.move(projection.ws, direction, strengths[0], _layers(options))
         about = {**projection.about, "moved": [*projection.about.get("moved", []), [direction.name, strengths[0]]]}
         edited = replace(projection, ws=moved, z=None, about=about)
         result.save(edited, options.out / "edited.npz")
-        for target, image in zip(edited.names, result.draw(G, edited), strict=True):
-            images.save_image(image, options.out / f"edited-{target}.png")
+        for name, image in zip(files[2:], result.draw(G, edited), strict=True):
+            images.save_image(image, options.out / name)
     print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:.3g}' for s in strengths)}.")
 
 

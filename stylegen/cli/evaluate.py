@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
+from stylegen.io.files import check_writable
 from stylegen.io.progress import size
 from stylegen.io.tables import table
 
@@ -69,9 +70,14 @@ class Options:
     """Fetch these weights, check their hash, and stop."""
 
 
+INTERRUPTED = "What was measured of a run is recorded there; the same command measures all anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)))
+    return common.run(
+        lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def evaluate(options: Options) -> None:
@@ -103,6 +109,8 @@ def _check(options: Options) -> None:
         raise common.UsageError("--resolution goes with --images; a run has the resolution of its configuration.")
     if options.json is not None and options.json.is_dir():
         raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
+    if options.json is not None:
+        check_writable(options.json)
 
 
 def _of_images(options: Options) -> Results:

@@ -144,7 +144,10 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
     prepare(dataset, command.out, options, workers=command.workers, overwrite=command.overwrite)
 
 
+INTERRUPTED = "The same command goes on."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
     kind: Any = Command
-    return common.run(lambda: run(arguments.parse(kind, argv, prog="prepare", description=_DESCRIPTION)))
+    return common.run(lambda: run(arguments.parse(kind, argv, prog="prepare", description=_DESCRIPTION)), INTERRUPTED)

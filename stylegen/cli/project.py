@@ -1,5 +1,6 @@
 """The verb ``project``: find the styles with which a trained generator draws given images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -68,9 +69,14 @@ class Options:
     overwrite: bool = False  # replace files that are there already.
 
 
+INTERRUPTED = "Files that are there are whole; the search starts anew, with --overwrite if there are some."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)))
+    return common.run(
+        lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def project(options: Options) -> None:
@@ -83,7 +89,7 @@ def project(options: Options) -> None:
         if (value := getattr(options, name)) is not None and value < least:
             raise common.UsageError(f"--{name} {value}: must be at least {least}.")
     paths = targets.find_targets(options.target, print)
-    common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
+    common.check_outputs(options.out, _outputs(options, targets.target_names(paths)), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     loaded = targets.load_targets(paths, G.resolution, G.image_channels)
@@ -127,12 +133,16 @@ def _compared(options: Options, distance: Any) -> str:
     return " and ".join(parts)
 
 
-def _outputs(options: Options, single: bool) -> list[str]:
-    """Files that will be written; those of several targets are named after them."""
-    names = ["side_by_side.png", "projection.npz"]
+def _outputs(options: Options, targets: Sequence[str]) -> list[str]:
+    """Files that will be written; the images of several targets are named after them."""
+    names = ["projection.npz", "side_by_side.png"]
     names += ["optimization.mp4"] if options.frames else []
     names += ["tuned.safetensors"] if options.tune else []
-    return [*names, "projected.png"] if single else names
+    return [*names, *_image_names(targets)]
+
+
+def _image_names(targets: Sequence[str]) -> list[str]:
+    return ["projected.png"] if len(targets) == 1 else [f"projected-{name}.png" for name in targets]
 
 
 def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, distance: Any) -> None:
@@ -140,26 +150,27 @@ def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, dis
     from stylegen.runs.load import save_generator
 
     projection, out = result.projection, options.out
+    projected.save(projection, out / "projection.npz")  # first: what took all the time
     drawn = {"target": target_images, "start": result.started, "projected": projected.draw(G, projection)}
     if options.tune:
         tuned, projection = _tune(options, G, target_images, projection, distance)
-        drawn["tuned"] = projected.draw(tuned, projection)
         save_generator(tuned, out / "tuned.safetensors")
+        projected.save(projection, out / "projection.npz")  # it names the tuned generator, too
+        drawn["tuned"] = projected.draw(tuned, projection)
     last = drawn["tuned" if options.tune else "projected"]
-    for name, image in zip(projection.names, last, strict=True):
-        images.save_image(image, out / ("projected.png" if len(last) == 1 else f"projected-{name}.png"))
+    for name, image in zip(_image_names(projection.names), last, strict=True):
+        images.save_image(image, out / name)
     table = np.stack([*drawn.values()], axis=1)
     scale = options.scale or images.comfortable_scale(G.resolution)
     page = images.labeled_grid(table, projection.names, tuple(drawn), scale)
     images.save_image(page, out / "side_by_side.png")
-    projected.save(projection, out / "projection.npz")
     if options.frames:
         frames = [images.grid(np.concatenate([target_images, frame]), len(target_images)) for frame in result.frames]
         video.save_video([*frames, *frames[-1:] * HELD], out / "optimization.mp4", FPS)
     psnrs = {key: projected.psnr(image, target_images) for key, image in drawn.items() if key != "target"}
     for i, name in enumerate(projection.names):
         print(f"{name}: PSNR " + ", ".join(f"{key} {values[i]:.1f} dB" for key, values in psnrs.items()))
-    print(f"{out}: {', '.join(_outputs(options, len(last) == 1))}")
+    print(f"{out}: {', '.join(_outputs(options, projection.names))}")
 
 
 def _tune(options: Options, G: Any, target_images: np.ndarray, projection: Any, distance: Any) -> tuple[Any, Any]:

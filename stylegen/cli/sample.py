@@ -81,9 +81,14 @@ MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "fram
 SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with --from
 
 
+INTERRUPTED = (
+    "Images that are there are whole; a video appears at the end. Give the other seeds, or --overwrite to start anew."
+)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
-    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)))
+    return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)), INTERRUPTED)
 
 
 def draw(options: Options) -> None:
@@ -222,9 +227,7 @@ def _draw_walk(options: Options) -> None:
     seeds = _numbers(options, "seeds")
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = options.out or Path("out/walk.mp4")
-    video.check_path(path)
-    if not options.overwrite:
-        common.refuse_existing(video.existing(path))
+    common.check_video(path, options.overwrite)
     G = _load(options)
     frames = stylegen.walk(
         G,
@@ -291,7 +294,7 @@ def _grid_path(options: Options, name: str) -> Path:
 
 
 def _refuse(options: Options, folder: Path, names: list[str]) -> None:
-    common.refuse_in(folder, names, options.overwrite)
+    common.check_outputs(folder, names, options.overwrite)
 
 
 def _scale(options: Options, G: Any) -> int:

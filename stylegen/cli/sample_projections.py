@@ -12,6 +12,7 @@ import stylegen
 from stylegen import sampling
 from stylegen.cli import common
 from stylegen.io import images, video
+from stylegen.io.files import unique_names
 from stylegen.networks.generator import in_float32
 from stylegen.networks.mapping import truncate
 from stylegen.projection import result
@@ -70,8 +71,10 @@ def draw(
         mixed = stylegen.mix(ws, ws_seeds, layers)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
-    files = [[_name(name, number) for number in numbers] for name in projections.names]
-    common.refuse_in(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
+    stems = [name if number is None else f"{name}-seed{number:04d}" for name in projections.names for number in numbers]
+    unique = iter(unique_names(stems, taken=["grid"]))
+    files = [[f"{next(unique)}.png" for _ in numbers] for _ in projections.names]
+    common.check_outputs(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
     drawn = result.draw(G, projections, mixed)
     for row, row_images in zip(files, drawn, strict=True):
         for file, image in zip(row, row_images, strict=True):
@@ -82,16 +85,9 @@ def draw(
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
 
 
-def _name(name: str, seed: int | None) -> str:
-    return f"{name}.png" if seed is None else f"{name}-seed{seed:04d}.png"
-
-
 def _joined(projections: list[result.Projection]) -> result.Projection:
     """All as one, with names that differ."""
-    names: list[str] = []
-    for name in (name for projection in projections for name in projection.names):
-        number = sum(other == name or other.startswith(f"{name}-") for other in names)
-        names.append(name if not number else f"{name}-{number + 1}")
+    names = unique_names(name for projection in projections for name in projection.names)
     noises = [projection.noise for projection in projections]
     given = [noise for noise in noises if noise is not None]
     if given and len(given) < len(noises):
@@ -115,9 +111,7 @@ def _walk(
 ) -> None:
     """A video straight from each projection's styles to the next one's; noise of their own turns along with them."""
     frames, loop, fps = walk
-    video.check_path(path)
-    if not overwrite:
-        common.refuse_existing(video.existing(path))
+    common.check_video(path, overwrite)
     total = interpolation.num_frames(len(ws), frames, loop)
     size = min(sampling.default_batch(G.resolution), total)
 

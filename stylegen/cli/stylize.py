@@ -59,10 +59,15 @@ class Options:
     """Fetch torchvision's VGG-19 (575 MB), to train a decoder for, check its hash, and stop."""
 
 
+INTERRUPTED = "Images that are there are whole; a video appears at the end. --overwrite starts anew."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
     words = _with_mode(sys.argv[1:] if argv is None else argv)
-    return common.run(lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)))
+    return common.run(
+        lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)), INTERRUPTED
+    )
 
 
 def _with_mode(argv: list[str]) -> list[str]:
@@ -134,10 +139,9 @@ def _folder(options: Options) -> list[tuple[Path, Path]]:
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
     jobs = [(path, options.out / f"{path.stem}.png") for path in listing.files]
-    if len({out for _, out in jobs}) < len(jobs):
+    if len({out.name.casefold() for _, out in jobs}) < len(jobs):
         raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
-    if not options.overwrite:
-        common.refuse_existing([out for _, out in jobs if out.exists()])
+    common.check_outputs(options.out, [out.name for _, out in jobs], options.overwrite)
     if listing.note:
         print(listing.note)
     return jobs
@@ -150,8 +154,7 @@ def _out_file(options: Options) -> Path:
         out = out / f"{options.content.stem}.png"
     elif out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"):
         raise common.UsageError(f"--out {out}: cannot write {out.suffix}; use .png, .jpg or .webp.")
-    if not options.overwrite:
-        common.refuse_existing([out] if out.exists() else [])
+    common.check_outputs(out.parent, [out.name], options.overwrite)
     return out
 
 
@@ -181,11 +184,10 @@ def _stylize_video(options: Options) -> None:
 
     assert options.content is not None and options.out is not None
     source = video.open_video(options.content)
-    video.check_path(options.out)
-    if not options.overwrite:
-        common.refuse_existing(video.existing(options.out))
+    common.check_video(options.out, options.overwrite)
     stylizer = _Stylizer(options)
-    print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {source.fps:g} a second")
+    rate = f"{source.fps:g} a second" + (", recorded without a fixed rate" if source.is_variable else "")
+    print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {rate}")
     consistency = style_video.Consistency()
     sized = (stylizer.sized(frame) for frame in video.read_frames(source))
     masks: list[Any] = [None]

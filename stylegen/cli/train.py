@@ -38,9 +38,12 @@ Defaults below are those of the experiment named by --config.
 """
 
 
+INTERRUPTED = "The same command goes on from what is saved."
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb; the exit status."""
-    return common.run(lambda: _train(sys.argv[1:] if argv is None else argv))
+    return common.run(lambda: _train(sys.argv[1:] if argv is None else argv), INTERRUPTED)
 
 
 def _train(argv: list[str]) -> None:

@@ -4,15 +4,29 @@ A file is written under a temporary name (``.name.PID.partial``), synced to disk
 A reader sees the old file or the new one, also after a crash or a power cut.
 """
 
+import errno
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_LONG_STEM = 100  # bytes
+ADVICE = {  # where a file cannot be written, by the error's number
+    errno.ENOSPC: "free some space on its disk, or give a place on another one",
+    errno.EDQUOT: "free some space, or give a place on another disk",
+    errno.EROFS: "give a place on a disk that can be written to",
+    errno.EACCES: "give another place, or yourself the permission",
+    errno.EPERM: "give another place, or yourself the permission",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EEXIST: "it is no folder; give another place",
+    errno.ENOTDIR: "a part of the path is a file; give another place",
+    errno.EIO: "its disk does not work; give a place on another one",
+}
 PARTIAL = ".*.partial*"  # matches incomplete files and folders that a killed process leaves
 
 
@@ -42,7 +56,8 @@ def exclusive(folder: Path, busy: Exception) -> Iterator[None]:
 def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """A path to write a file to that becomes ``path`` at the end, so that a file is there whole or not at all.
 
-    Makes the folder it is in. The extension is kept, because encoders go by it. An error leaves what was there.
+    Makes the folder it is in. The extension is kept, because encoders go by it. An error leaves what was there; one of
+    the file system names ``path``.
 
     Args:
         path: of the file.
@@ -50,22 +65,24 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
             milliseconds; images, which can be drawn again by the thousand, do without.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
-    try:
-        yield partial
-        if durable:
-            _sync_file(partial)
-        os.replace(partial, path)
-        if durable:
-            _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _naming(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            if durable:
+                _sync_file(partial)
+            os.replace(partial, path)
+            if durable:
+                _sync_folder(path.parent)
+        finally:
+            with suppress(OSError):  # the error before it says more
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None) -> Iterator[Path]:
-    """An empty folder to fill that becomes ``folder`` at the end; an error leaves what was there.
+    """An empty folder to fill that becomes ``folder`` at the end; an error leaves what was there, and names ``folder``.
 
     If ``folder`` is there by then, the parts move into it one by one, and replace files of their names; others stay.
 
@@ -76,20 +93,46 @@ def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None)
     folder = Path(folder)
     partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this one's number
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for path in [*partial.rglob("*"), partial]:
-            _sync_folder(path) if path.is_dir() else _sync_file(path)
-        if folder.is_dir():
-            for part in sorted(partial.iterdir(), key=lambda path: (path.name == last, path.name)):
-                os.replace(part, folder / part.name)
-            _sync_folder(folder)
-        else:
-            os.replace(partial, folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _naming(folder, partial):
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            for path in [*partial.rglob("*"), partial]:
+                _sync_folder(path) if path.is_dir() else _sync_file(path)
+            if folder.is_dir():
+                for part in sorted(partial.iterdir(), key=lambda path: (path.name == last, path.name)):
+                    os.replace(part, folder / part.name)
+                _sync_folder(folder)
+            else:
+                os.replace(partial, folder)
+            _sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make sure, before hours of work, that a file can be written; nothing is left behind.
+
+    Raises:
+        OSError: it cannot, because of its folder or its name; the error names ``path``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    made = [folder for folder in path.parents if not folder.exists()]
+    partial = _partial(path)
+    with _naming(path, partial):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.touch()
+            if not path.exists():  # a name may be too long for the file and not for its temporary name
+                path.touch()
+                path.unlink()
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+                for folder in made:
+                    folder.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -121,6 +164,39 @@ def _with_length(digits: re.Match[str]) -> str:
     return f"{len(significant):03d}{significant}"
 
 
+def why(error: OSError) -> str:
+    """An error of the file system as a part of a sentence: which path, what is wrong with it, and what to do."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    path = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    advice = f"; {ADVICE[error.errno]}" if error.errno in ADVICE else ""
+    return f"{path}{error.strerror[0].lower()}{error.strerror[1:]}{advice}"
+
+
+def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Names for files, without their endings, that all differ: of two ``room``, the second is ``room-2``.
+
+    They differ on disks that do not tell upper from lower case, too. A name that is given once stays as it is, but for
+    slashes, which become ``_``.
+
+    Args:
+        names: as given.
+        taken: names that other files have.
+    """
+    cleaned = [re.sub(r"[/\\\0]", "_", name) or "_" for name in names]
+    given = {name.casefold() for name in cleaned}
+    used = {name.casefold() for name in taken}
+    unique: list[str] = []
+    for name in cleaned:
+        candidate, number = name, 1
+        while candidate.casefold() in used or (number > 1 and candidate.casefold() in given):
+            number += 1
+            candidate = f"{name}-{number}"
+        used.add(candidate.casefold())
+        unique.append(candidate)
+    return unique
+
+
 def remove_partial(folder: Path) -> None:
     """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``)."""
     for path in folder.glob(PARTIAL):
@@ -128,7 +204,28 @@ def remove_partial(folder: Path) -> None:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    stem = path.stem
+    if len(os.fsencode(stem)) > _LONG_STEM:  # a name has 255 bytes at most, and this one is longer than the final one
+        stem = f"{hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]}"
+    return path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
+
+
+@contextmanager
+def _naming(path: Path, partial: Path) -> Iterator[None]:
+    """Name ``path`` in errors of the file system that name the temporary file, or none, as those of ``write`` do."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors' errors are of a class of its own: "I/O error: No space left on device (os error 28)".
+        if not isinstance(error, OSError):
+            if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        named = error.filename
+        about = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
+        if error.errno is None or not (about is None or about == partial or partial in about.parents):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _sync_file(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files of JSON objects, one a line, that a run appends to: half a line, left by a killed process, is passed over."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -32,6 +33,23 @@ def read(path: str | os.PathLike[str]) -> list[Line]:
 def write(path: str | os.PathLike[str], lines: Iterable[Line]) -> None:
     """Write a file, whole or not at all."""
     write_text(path, _text(lines))
+
+
+def append(path: str | os.PathLike[str], line: Line) -> None:
+    """Add an object to a file; see ``append_text``."""
+    append_text(path, json.dumps(line))
+
+
+def append_text(path: str | os.PathLike[str], text: str) -> None:
+    """Add a line to a text file. Half a line, left by a write that failed, is ended first."""
+    data = text.encode() + b"\n"
+    with open(path, "ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        if file.write(data) != len(data):  # the disk had room for a part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
 
 
 def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line], Any] = number_of_images) -> bool:

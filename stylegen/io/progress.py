@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TextIO, TypeVar
 
+from stylegen.io import signals
+
 _TERMINAL_SECONDS = 0.5  # between two states of the progress line
 _LOG_SECONDS = 10.0  # between progress lines where they cannot overwrite each other
 
@@ -93,6 +95,8 @@ class Rate:
 def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Progress | None = None) -> Iterator[Batch]:
     """Pass batches on and show their number, the speed and the time left, if it takes longer than a moment.
 
+    Between two batches the work stops if a signal has asked to (``signals.check``).
+
     Args:
         batches: anything with a length, such as arrays.
         total: sum of the lengths; 0 if it is not known.
@@ -109,6 +113,7 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Pro
             else:
                 progress.update(rate.line(done))
             yield batch
+            signals.check()
     finally:
         progress.clear()
 

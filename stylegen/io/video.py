@@ -2,13 +2,14 @@
 
 import contextlib
 import itertools
+import math
 import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,15 @@ FORMATS = (".mp4", ".gif", ".webp")
 READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
 MP4_CRF = "17"  # x264's quality: visually lossless
-FRAME = "frame{:05d}.png"
+# Without a tag, players guess the matrix of colors by the size, and many take BT.709 for what ffmpeg wrote in BT.601.
+MP4_COLOR = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"]
+MP4_COLOR += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+# Milliseconds of the unit that an animation keeps times in, and the fewest units that browsers show as they are told:
+# they slow down frames of 10 ms and less to 100.
+ANIMATION_TIMES = {".gif": (10, 2), ".webp": (1, 11)}
+RATES = (5, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60)  # frames a second, for recordings that have no fixed rate
+VARIABLE = 1.25  # a stated rate this many times the mean one is none: ffmpeg would repeat frames to keep it
+FRAME, FRAME_NAME = "frame{:05d}.png", re.compile(r"frame\d{5,}\.png")
 
 
 class VideoError(StylegenError):
@@ -35,9 +44,16 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def existing(path: str | os.PathLike[str]) -> list[Path]:
-    """Files that writing to ``path`` would replace."""
+    """Files that writing to ``path`` would replace: of a folder, frames that we wrote, and no other files."""
     path = Path(path)
-    return sorted(path.glob("frame*.png")) if path.is_dir() else [path] if path.exists() else []
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if FRAME_NAME.fullmatch(file.name))
+    return [path] if path.exists() else []
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a folder of frames, and no video file."""
+    return Path(path).is_dir() or not Path(path).suffix
 
 
 def save_video(
@@ -51,7 +67,8 @@ def save_video(
     Args:
         frames: uint8 [h, w, C] each, all alike.
         path: a file, or a folder for single frames.
-        fps: frames a second. A .gif keeps times in hundredths of a second.
+        fps: frames a second. A .gif keeps times in hundredths of a second, and browsers slow down what is shorter than
+            two: of more than 50 a second, some frames are left out, so that its length is right.
         scale: enlargement by whole pixels; if None, so that videos are at least 256 pixels (frames in a folder: 1).
 
     Returns:
@@ -65,7 +82,7 @@ def save_video(
         raise VideoError(f"fps = {fps}: must be positive.")
     path = Path(path)
     first, frames = _peek(frames)
-    folder = path.is_dir() or not path.suffix
+    folder = is_folder(path)
     if scale is None:
         scale = 1 if folder else images.comfortable_scale(min(first.shape[:2]), COMFORTABLE_SIDE)
     enlarged = (images.enlarge(frame, scale) for frame in frames)
@@ -74,7 +91,7 @@ def save_video(
     counted = _Counted(_opaque(frame) for frame in enlarged)
     with files.replacing(path) as partial:
         if path.suffix.lower() == ".mp4":
-            _save_mp4(counted, partial, fps)
+            _save_mp4(counted, partial, fps, path)
         else:
             _save_animation(counted, partial, fps)
     return counted.count
@@ -115,7 +132,7 @@ def _opaque(frame: np.ndarray) -> np.ndarray:
 def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     # Frames of a longer video that was here before would look like the end of this one.
-    for old in folder.glob("frame*.png"):
+    for old in existing(folder):
         old.unlink()
     count = 0
     for frame in frames:
@@ -124,7 +141,7 @@ def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
     return count
 
 
-def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Path) -> None:
     import imageio_ffmpeg
 
     first, frames = _peek(frames)
@@ -134,7 +151,7 @@ def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
     command += ["-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", MP4_CRF]
-    command += ["-movflags", "+faststart", str(path)]
+    command += [*MP4_COLOR, "-movflags", "+faststart", str(partial)]
     # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
     # its own keeps Ctrl-C from ending ffmpeg before us.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -154,7 +171,7 @@ def _save_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
         for pipe in (process.stdin, process.stderr):
             _close(pipe)
     if process.returncode:
-        raise VideoError(f"{path.name}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+        raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
 
 
 def _close(pipe: IO[bytes] | None) -> None:
@@ -165,9 +182,24 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
-    first, *rest = (images.to_pil(frame) for frame in frames)
-    options = {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **options)
+    unit, fewest = ANIMATION_TIMES[path.suffix.lower()]
+    starts: list[int] = []  # of the frames that are kept, in units: rounding each start keeps the length of the whole
+    kept: list[Image.Image] = []
+    count = 0
+    for frame in frames:
+        start = round(count * 1000 / (fps * unit))
+        if not starts or start - starts[-1] >= fewest:
+            starts.append(start)
+            kept.append(images.to_pil(frame))
+        count += 1
+    end = max(round(count * 1000 / (fps * unit)), starts[-1] + fewest)
+    durations = [unit * (after - start) for start, after in itertools.pairwise([*starts, end])]
+    options: dict[str, Any] = (
+        {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
+    )
+    duration = durations if len(durations) > 1 else durations[0]
+    options |= {"save_all": True, "append_images": kept[1:], "duration": duration, "loop": 0}
+    path.write_bytes(images.encoded(kept[0], path.suffix.lower(), **options))
 
 
 @dataclass(frozen=True)
@@ -177,12 +209,16 @@ class Video:
     path: Path
     width: int  # pixels, as shown: phones store videos lying on their side
     height: int
-    fps: float
+    fps: float  # that its frames are read at
     frames: int  # as the file states; players and we may find one more or less
+    is_variable: bool = False  # recorded without a fixed rate: frames are repeated or left out to keep ``fps``
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:
     """Size, speed and length of a video.
+
+    Browsers and phones record without a fixed rate. Their files state one as high as their clock's, such as 1,000. Such
+    a video is read at a usual rate, the one that is nearest to how its frames follow each other. Its duration is kept.
 
     Raises:
         VideoError: there is no such file, ffmpeg cannot read it, or it has no frames.
@@ -203,11 +239,28 @@ def open_video(path: str | os.PathLike[str]) -> Video:
         raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
     width, height, rate, base = (int(number) for number in match.groups())
     fps = rate / base
-    try:
-        frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
-    except (RuntimeError, ValueError):  # the count is for the progress line alone
-        frames, seconds = 0, 0.0
-    return Video(path, width, height, fps, frames or round(seconds * fps))
+    times = _frame_times(path)
+    if len(times) < 2:
+        return Video(path, width, height, fps, len(times))
+    typical = float(np.median(np.diff(times)))
+    if not typical > 0 or fps <= VARIABLE * (len(times) - 1) / (times[-1] - times[0]):
+        return Video(path, width, height, fps, len(times))
+    usual = min(RATES, key=lambda rate: abs(math.log(rate * typical)))
+    return Video(path, width, height, usual, round((times[-1] - times[0] + typical) * usual), is_variable=True)
+
+
+def _frame_times(path: Path) -> np.ndarray:
+    """Seconds at which a video's frames are shown, in order; none where ffmpeg cannot tell. Nothing is decoded."""
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
+    listing = subprocess.run(
+        [*command, "-f", "framecrc", "-"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    base = re.search(r"^#tb 0: (\d+)/(\d+)$", listing.stdout, re.MULTILINE)
+    # Each frame is a line: stream, time of decoding, time of showing, duration, bytes, checksum.
+    shown = re.findall(r"^0, *-?\d+, *(-?\d+),", listing.stdout, re.MULTILINE)
+    return np.sort(np.array(shown, np.float64)) * (int(base[1]) / int(base[2]) if base else 1.0)
 
 
 def read_frames(video: Video) -> Iterator[np.ndarray]:
@@ -219,6 +272,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
+    command += ["-r", f"{video.fps:g}"] if video.is_variable else []
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

@@ -137,6 +137,7 @@ def check_free(folder: Path, overwrite: bool = False) -> None:
     """Raise ImportingError if a run cannot go to this folder."""
     if folder.exists() and not folder.is_dir():
         raise ImportingError(f"{folder}: there is a file of that name.")
+    files.check_writable(folder / directory.CONFIG_NAME)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not (folder / directory.CONFIG_NAME).is_file():
@@ -156,9 +157,10 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
 
     Raises:
         ImportingError: the folder holds something else.
+        OSError: the folder cannot be written to.
         CheckpointError: the disk is full.
     """
-    from stylegen.runs.checkpoint import Checkpointer  # here, because orbax takes seconds to import
+    from stylegen.runs.checkpoint import Checkpointer, CheckpointError  # here, because orbax takes seconds to import
 
     folder = Path(folder)
     check_free(folder, overwrite)
@@ -166,8 +168,11 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))
     provenance = {"file": Path(source).name, "sha256": weights.sha256(source)}
     with files.replacing_folder(folder, last=directory.CONFIG_NAME) as partial:
-        with Checkpointer(partial, config, keep_last=1) as checkpointer:
-            checkpointer.save(state, stage, {"imported": provenance})
+        try:
+            with Checkpointer(partial, config, keep_last=1) as checkpointer:
+                checkpointer.save(state, stage, {"imported": provenance})
+        except CheckpointError as error:  # in the words of the user, who does not know the temporary folder
+            raise CheckpointError(str(error).replace(str(partial), str(folder))) from error
         (partial / REPORT).write_text(
             f"{provenance['file']}, SHA-256 {provenance['sha256']}\n{imported.report.text()}\n"
         )

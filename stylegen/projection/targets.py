@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from stylegen.data import imaging
 from stylegen.errors import StylegenError
+from stylegen.io.files import unique_names
 from stylegen.io.images import NoImagesError, list_images
 
 MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
@@ -100,10 +101,9 @@ def crop_note(size: tuple[int, int], resolution: int) -> str:
 def load_targets(paths: Sequence[Path], resolution: int, channels: int) -> list[Target]:
     """Several targets, with names that differ."""
     targets = [load_target(path, resolution, channels) for path in paths]
-    named: list[Target] = []
-    for target in targets:
-        name, count = target.name, 2
-        while name in {other.name for other in named}:
-            name, count = f"{target.name}-{count}", count + 1
-        named.append(Target(name, target.image, target.note))
-    return named
+    return [replace(target, name=name) for target, name in zip(targets, target_names(paths), strict=True)]
+
+
+def target_names(paths: Sequence[Path]) -> list[str]:
+    """The names of targets: those of their files, without the extension, made to differ."""
+    return unique_names(path.stem for path in paths)

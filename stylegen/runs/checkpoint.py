@@ -376,6 +376,8 @@ class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
 
 def _reason(error: BaseException) -> str:
     """The gist of an error: orbax's and tensorstore's messages run to pages."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip()
     if code := re.search(r"os_error_code='(\d+)'", text):
         return os.strerror(int(code[1]))

@@ -7,10 +7,11 @@
 ``evaluation.during_training``).
 """
 
-import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +22,13 @@ from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
+from stylegen.runs.board import Board
 
-CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
+CONFIG_NAME, STATS_NAME, TEXT_NAME, BOARD_NAME = "config.json", "stats.jsonl", "log.txt", "tensorboard"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
 RUN_FILES = (  # patterns of all that a run writes
-    *(*LEFTOVERS, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json", "tensorboard", "checkpoints", "reals.png"),
+    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", BOARD_NAME, "checkpoints", "reals.png"),
     *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
@@ -117,60 +119,105 @@ class Log:
     def rewind(self, nimg: int) -> None:
         """Forget the scalars beyond ``nimg``, where the run goes on."""
 
-    def grid(self, name: str, samples: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
-        """Save uint8 images [n, r, r, C] as a grid ``<name>.png`` and show it in TensorBoard."""
-        return self.folder / f"{name}.png"
+    def grid(
+        self, name: str, samples: np.ndarray, columns: int, nimg: int, *, scale: int = 1, newest: str | None = None
+    ) -> None:
+        """Save uint8 images [n, r, r, C] as a grid ``<name>.png``, and as ``<newest>.png``; show it in TensorBoard."""
 
 
 class RunLog(Log):
-    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard."""
+    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard.
+
+    A write that fails, of a full disk above all, is said once and does not end the training. Lines and grids are tried
+    again the next time; TensorBoard's file is given up until the run is resumed.
+    """
 
     def __init__(self, folder: Path, nimg: int):
         """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
         super().__init__(folder)
-        self._text = (folder / "log.txt").open("a", buffering=1)
+        self._failed: set[str] = set()  # of what it was said
+        self._board: Board | None = None
         self._open_scalars(nimg)
 
     def _open_scalars(self, nimg: int) -> None:
-        from tensorboardX import SummaryWriter
+        with self._surviving(STATS_NAME):
+            json_lines.drop_after(self.folder / STATS_NAME, nimg)
+        with self._surviving(BOARD_NAME):
+            self._board = Board(self.folder / BOARD_NAME, purge_step=nimg)
 
-        json_lines.drop_after(self.folder / STATS_NAME, nimg)
-        self._stats = (self.folder / STATS_NAME).open("a", buffering=1)
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=nimg, flush_secs=30)
+    @contextmanager
+    def _surviving(self, name: str) -> Iterator[None]:
+        """Turn an error of the file system into a line, said once for each file or kind of file."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._failed:
+                self._failed.add(name)  # first: the line may fail, too
+                why = error.strerror or error
+                self.line(f"{self.folder / name} could not be written ({why}); training goes on without it.")
+
+    @contextmanager
+    def _on_board(self) -> Iterator[Board | None]:
+        with self._surviving(BOARD_NAME):
+            try:
+                yield self._board
+            except OSError:
+                board, self._board = self._board, None
+                if board is not None:
+                    with suppress(OSError):  # the same error again, as it has something left to write
+                        board.close()
+                raise
 
     def rewind(self, nimg: int) -> None:
-        self._stats.close()
-        self._board.close()
+        self._close_board()
         self._open_scalars(nimg)
 
     def stats(self) -> list[dict[str, Any]]:
         return json_lines.read(self.folder / STATS_NAME)
 
     def close(self) -> None:
-        self._text.close()
-        self._stats.close()
-        self._board.close()
+        self._close_board()
+
+    def _close_board(self) -> None:
+        with self._on_board() as board:
+            if board is not None:
+                board.close()
+        self._board = None
 
     def line(self, text: str) -> None:
-        print(text, flush=True)
-        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        with self._surviving("the console"):
+            print(text, flush=True)
+        with self._surviving(TEXT_NAME):
+            json_lines.append_text(self.folder / TEXT_NAME, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
-        self._stats.write(json.dumps({"nimg": nimg, **values}) + "\n")
+        with self._surviving(STATS_NAME):
+            json_lines.append(self.folder / STATS_NAME, {"nimg": nimg, **values})
         self.board_scalars(nimg, values)
 
     def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._board.add_scalar(name, value, nimg)
+        with self._on_board() as board:
+            if board is not None:
+                for name, value in values.items():
+                    board.scalar(name, value, nimg)
 
     def board_text(self, nimg: int, name: str, text: str) -> None:
-        self._board.add_text(name, text, nimg)
+        with self._on_board() as board:
+            if board is not None:
+                board.text(name, text, nimg)
 
-    def grid(self, name: str, samples: np.ndarray, columns: int, nimg: int, scale: int = 1) -> Path:
-        path = self.folder / f"{name}.png"
+    def grid(
+        self, name: str, samples: np.ndarray, columns: int, nimg: int, *, scale: int = 1, newest: str | None = None
+    ) -> None:
         sheet = images.grid(samples, columns, scale)
-        images.save_image(sheet, path)
-        if sheet.shape[-1] in (1, 3):
-            stride = math.ceil(max(sheet.shape[:2]) / MAX_BOARD_SIDE)
-            self._board.add_image(name.rstrip("0123456789"), sheet[::stride, ::stride], nimg, dataformats="HWC")
-        return path
+        kind = name.rstrip("0123456789")
+        with self._surviving(f"{kind}.png"):
+            path = self.folder / f"{name}.png"
+            images.save_image(sheet, path)
+            if newest is not None:
+                with files.replacing(self.folder / f"{newest}.png", durable=False) as partial:
+                    partial.write_bytes(path.read_bytes())
+        with self._on_board() as board:
+            if board is not None and sheet.shape[-1] in (1, 3):
+                stride = math.ceil(max(sheet.shape[:2]) / MAX_BOARD_SIDE)
+                board.image(kind, sheet[::stride, ::stride], nimg)

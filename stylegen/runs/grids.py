@@ -7,7 +7,6 @@ from jax.sharding import Mesh
 
 from stylegen import data, sampling
 from stylegen.config import Config
-from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator
 from stylegen.runs import directory
 from stylegen.runtime import sharding
@@ -87,6 +86,5 @@ class SampleGrids:
         """
         scale = self._config.resolution // stage.resolution
         samples = self._draw(state, stage)
-        path = self._log.grid(f"fakes{nimg // 1000:06d}", samples, self._grid_shape()[0], nimg, scale)
-        with replacing(path.with_name("fakes.png"), durable=False) as newest:
-            newest.write_bytes(path.read_bytes())
+        name = f"fakes{nimg // 1000:06d}"
+        self._log.grid(name, samples, self._grid_shape()[0], nimg, scale=scale, newest="fakes")

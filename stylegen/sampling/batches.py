@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax import Array
 
+from stylegen.io import signals
+
 # Images a batch, and their pixels in all, at most: a 256-pixel image keeps all cores of a CPU busy on its own. An
 # accelerator needs many; 64 images of 256 pixels take about 1 GiB for each of the widest arrays of a full-size network.
 CPU_BATCH, CPU_BATCH_PIXELS = 16, 2**18
@@ -61,6 +63,7 @@ def fetched(run: Callable[[Batch], Array], parts: Sequence[Batch]) -> Iterator[n
     """Results of ``run`` without the padding; a batch is computed while the one before is fetched."""
     ahead: tuple[Array, int] | None = None
     for part in parts:
+        signals.check()
         result = run(part)
         if ahead is not None:
             yield np.asarray(ahead[0])[: ahead[1]]

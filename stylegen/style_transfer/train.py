@@ -6,7 +6,8 @@ shown depends on the seed and the number of the step alone, so a resumed run is 
 """
 
 import json
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from stylegen.io import json_lines
 from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, Rate
+from stylegen.io.signals import Interrupted, StopRequest, stop_requested
 from stylegen.networks.trees import by_path
-from stylegen.runtime.signals import stop_requested
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
@@ -40,6 +41,9 @@ _NORMALIZATION_CROPS = 256  # that the encoder's activations are averaged over
 
 def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleModel:
     """Train, or go on with the training in ``run.dir``.
+
+    SIGTERM and Ctrl-C save between two steps and raise Interrupted; the same call goes on from there. A second Ctrl-C
+    interrupts at once, and the same call goes on from what was saved last.
 
     Raises:
         StyleError: the directory is missing or holds something else; the encoder or the photographs cannot be used.
@@ -107,10 +111,11 @@ class _Run:
         folder: Path,
         pool: training_images.ImagePool,
         progress: Progress,
-        asked: threading.Event,
+        asked: StopRequest,
     ):
         """``asked`` is set when the training is to stop."""
         self.config, self.folder, self.pool, self.progress, self.asked = config, folder, pool, progress, asked
+        self._failed: set[str] = set()  # files of which it was said
 
     def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
         """What a step is shown."""
@@ -158,28 +163,23 @@ class _Run:
         total, batch = part_of.steps, part_of.batch
         rate = Rate(total * batch, start * batch)
         history: dict[str, list[Any]] = {}
-        number = start
-        try:
-            for number in range(start, total):
-                if self.asked.is_set():
-                    raise KeyboardInterrupt
-                training, metrics = step_of(training, number)
-                for name, value in metrics.items():
-                    history.setdefault(name, []).append(value)
-                if (number + 1) % 50 == 0 or number + 1 == total:
-                    means = {name: float(np.mean(jax.device_get(values))) for name, values in history.items()}
-                    self.report(phase, number + 1, total, means, rate)
-                    history = {}
-                if (number + 1) % self.config.run.save_steps == 0:
-                    self.save(phase, number + 1, training, extra)
-                is_due = (number + 1) % self.config.run.preview_steps == 0 or number + 1 == total
-                if save_preview is not None and is_due:
-                    save_preview(training)
-        except KeyboardInterrupt:
-            jax.block_until_ready(training)
-            self.save(phase, number, training, extra)
-            self.progress.say(f"{self.folder}: stopped at step {number} of the {phase}; the same command goes on.")
-            raise
+        for number in range(start, total):
+            if self.asked.is_set():  # here alone is the state that of the step: within one, its buffers are given away
+                self.save(phase, number, training, extra)
+                self.progress.say(f"{self.folder}: stopped at step {number} of the {phase}; the same command goes on.")
+                raise Interrupted(self.asked.number)
+            training, metrics = step_of(training, number)
+            for name, value in metrics.items():
+                history.setdefault(name, []).append(value)
+            if (number + 1) % 50 == 0 or number + 1 == total:
+                means = {name: float(np.mean(jax.device_get(values))) for name, values in history.items()}
+                self.report(phase, number + 1, total, means, rate)
+                history = {}
+            if (number + 1) % self.config.run.save_steps == 0:
+                self.save(phase, number + 1, training, extra)
+            is_due = (number + 1) % self.config.run.preview_steps == 0 or number + 1 == total
+            if save_preview is not None and is_due:
+                save_preview(training)
         return training
 
     def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: Rate) -> None:
@@ -193,8 +193,20 @@ class _Run:
             self.progress.say(text)
         else:
             self.progress.update(text)
-        with (self.folder / STATS).open("a") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **means, "img_per_s": speed}) + "\n")
+        with self.surviving(STATS):
+            line = {"phase": phase, "step": step, **means, "img_per_s": speed}
+            json_lines.append(self.folder / STATS, line)
+
+    @contextmanager
+    def surviving(self, name: str) -> Iterator[None]:
+        """Turn an error in writing what only informs, of a full disk for example, into a line said once."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._failed:
+                self._failed.add(name)
+                why = error.strerror or error
+                self.progress.say(f"{self.folder / name} could not be written ({why}); training goes on without it.")
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:
@@ -270,7 +282,8 @@ def _preview_writer(run: _Run, model_of: Any) -> Any:
         rows = [np.full((side, side, 3), 255, np.uint8), *styles]
         for content in contents:
             rows += [content, *(stylize(model, content, [style]) for style in styles)]
-        save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
+        with run.surviving(PREVIEW):
+            save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
 
     return save_preview
 

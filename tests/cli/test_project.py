@@ -138,6 +138,70 @@ def test_what_is_there_is_not_replaced(in_a_folder, capsys):
     assert "has a direction pca0 already" in capsys.readouterr().err
 
 
+def test_images_of_single_targets_are_not_replaced(in_a_folder, capsys, monkeypatch):
+    """What would be replaced is known before the work begins."""
+    monkeypatch.setattr(stylegen, "load", lambda *_, **__: pytest.fail("the work began"))
+    (in_a_folder / "out").mkdir()
+    (in_a_folder / "out" / "projected-other.png").write_text("mine")
+    assert call(project, f"{FAST} --target photo.jpg,other.png --space w --out out") == common.USER_ERROR
+    assert "out/projected-other.png exists already" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(in_a_folder)
+    G = stylegen.load("g.safetensors")
+    direction = directions.Direction("a", np.ones(16, np.float32), (0,))
+    directions.save(directions.Directions((direction,), result.fingerprint(G)), "d.npz")
+    result.save(result.Projection(np.zeros((2, 6, 16), np.float32), ("x", "y"), (result.fingerprint(G),)), "q.npz")
+    (in_a_folder / "out" / "edited-y.png").write_text("mine")
+    command = "--run g.safetensors --directions d.npz --apply a --strength 1 --from q.npz --out out"
+    assert call(edit, command) == common.USER_ERROR
+    assert "out/edited-y.png exists already" in capsys.readouterr().err
+    assert names(in_a_folder / "out") == ["edited-y.png", "projected-other.png"]
+    assert call(edit, f"{command} --overwrite") == 0
+    read("out/edited-y.png")
+
+
+def test_projections_and_attributes_have_files_of_their_own(G, in_a_folder):
+    ws = np.random.default_rng(0).standard_normal((4, 6, 16)).astype(np.float32)
+    for i, stem in enumerate(("room", "room-2", "grid", "room")):
+        (in_a_folder / str(i)).mkdir()
+        result.save(result.Projection(ws[i : i + 1], (stem,), (result.fingerprint(G),)), f"{i}/p.npz")
+    assert call(sample, "--run g.safetensors --from 1/p.npz,0/p.npz,2/p.npz,3/p.npz --out drawn") == 0
+    assert names(in_a_folder / "drawn") == ["grid-2.png", "grid.png", "room-2.png", "room-3.png", "room.png"]
+    for name, i in {"room-2": 1, "room": 0, "grid-2": 2, "room-3": 3}.items():
+        assert_alike(read(f"drawn/{name}.png"), stylegen.synthesize(G, ws[i : i + 1])[0])
+    w = stylegen.styles(G, stylegen.latents(range(200), G.z_dim))[:, 0]
+    rows = [f"{i},{w[i, 3]},{w[i, 5]}" for i in range(200)]
+    (in_a_folder / "scores.csv").write_text("\n".join(["seed,a b,a/b", *rows]))
+    assert call(edit, "--run g.safetensors --probe scores.csv --out edits --seeds 0") == 0
+    table = directions.load("edits/directions.npz", G)
+    assert [int(np.argmax(np.abs(table.get(name).vector))) for name in ("a_b", "a_b-2")] == [3, 5]
+    assert names(in_a_folder / "edits") == ["a_b-2.png", "a_b.png", "directions.npz"]
+
+
+def test_an_out_that_cannot_be_written_is_found_before_the_work(in_a_folder, capsys, monkeypatch):
+    monkeypatch.setattr(stylegen, "load", lambda *_, **__: pytest.fail("the work began"))
+    (in_a_folder / "file").write_text("no folder")
+    long = "n" * 245  # as a file, but not with "projected-" before it
+    (in_a_folder / f"{long}.jpg").write_bytes((in_a_folder / "photo.jpg").read_bytes())
+    for arguments, words in (
+        ("--target photo.jpg --out file/out", "a part of the path is a file"),
+        (f"--target photo.jpg,{long}.jpg --out out", "file name too long; give a shorter name"),
+    ):
+        assert call(project, f"{FAST} {arguments}") == common.USER_ERROR
+        error = capsys.readouterr().err
+        assert words in error and "Errno" not in error and error.count("\n") == 1, error
+    assert not (in_a_folder / "out").exists()
+
+
+def test_the_projection_is_written_before_what_can_be_drawn_again(in_a_folder, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stylegen.io.images.save_image", fails)
+    assert call(project, f"{FAST} --target photo.jpg --space w --frames 0 --out out") == common.USER_ERROR
+    assert result.load("out/projection.npz").names == ("photo",)
+
+
 @pytest.mark.parametrize(
     "verb, command, words",
     [

@@ -1,6 +1,8 @@
 """The verb ``sample``: what it writes, and that every wrong command ends in one sentence and loses nothing."""
 
 import functools
+import os
+import signal
 import subprocess
 import sys
 
@@ -189,8 +191,24 @@ def test_bugs_keep_their_traceback_and_interruptions_are_quiet(capsys):
 
     with pytest.raises(ValueError, match="not ours"):
         common.run(bug)
-    assert common.run(interrupted) == common.INTERRUPTED
-    assert "Traceback" not in capsys.readouterr().err
+    assert common.run(interrupted, "Go on so.") == 130
+    assert capsys.readouterr().err == "interrupted. Go on so.\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_between_two_images_and_leaves_whole_ones(in_a_folder, monkeypatch, capsys, number, status):
+    save, written = images.save_image, []
+
+    def save_and_signal(image, path):
+        written.append(path)
+        if len(written) == 3:  # in the middle of a batch of two
+            os.kill(os.getpid(), number)
+        save(image, path)
+
+    monkeypatch.setattr(images, "save_image", save_and_signal)
+    assert run("--run g.safetensors --seeds 0-9 --batch 2 --out out") == status
+    assert sorted(path.name for path in (in_a_folder / "out").iterdir()) == [f"seed{n:04d}.png" for n in range(4)]
+    assert "interrupted. Images that are there are whole" in capsys.readouterr().err
 
 
 def test_help_teaches_the_modes(capsys):

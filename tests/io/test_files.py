@@ -1,5 +1,6 @@
 """Files and folders are whole or absent, also after an error, a kill or a power cut."""
 
+import errno
 import json
 import os
 import signal
@@ -7,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stylegen.io import files
+from tests.support.disks import small_files
 
 
 def tree(folder: Path) -> dict[str, str | None]:
@@ -160,3 +164,80 @@ def test_numbers_in_names_count_as_numbers():
     assert sorted(["7.png", "x.png", "007.png"], key=files.natural_order) == ["007.png", "7.png", "x.png"]
     padded = [f"img{i:05d}.png" for i in range(0, 20_000, 777)]
     assert sorted(padded, key=files.natural_order) == sorted(padded), "as before where numbers are padded"
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "expected"),
+    [
+        (["room", "room"], [], ["room", "room-2"]),
+        (["room-2", "room"], [], ["room-2", "room"]),
+        (["room", "room", "room-2"], [], ["room", "room-3", "room-2"]),
+        (["room", "room-2", "room", "room"], [], ["room", "room-2", "room-3", "room-4"]),
+        (["grid", "Grid", "grid-2"], ["grid"], ["grid-3", "Grid-4", "grid-2"]),
+        (["Room", "room"], [], ["Room", "room-2"]),
+        (["../a", "", "b\\c"], [], [".._a", "_", "b_c"]),
+    ],
+)
+def test_names_differ(names, taken, expected):
+    assert files.unique_names(names, taken) == expected
+
+
+def test_what_can_be_written_is_tested_without_a_trace(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    files.check_writable(tmp_path / "new" / "folder" / "a.txt")
+    files.check_writable(tmp_path / "old.txt")
+    files.check_writable(tmp_path / f"{'n' * 250}.txt")
+    assert tree(tmp_path) == {"old.txt": "old"}
+    for path in (tmp_path, tmp_path / "old.txt" / "a.txt", tmp_path / f"{'n' * 252}.txt"):
+        with pytest.raises(OSError) as refused:
+            files.check_writable(path)
+        assert refused.value.filename in (str(path), str(tmp_path / "old.txt")) and refused.value.strerror
+    assert tree(tmp_path) == {"old.txt": "old"}
+
+
+def test_a_name_as_long_as_a_disk_allows_can_be_written(tmp_path):
+    path = tmp_path / f"{'n' * 251}.txt"
+    files.write_text(path, "whole")
+    assert tree(tmp_path) == {path.name: "whole"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_errors_name_what_is_to_be_written(tmp_path):
+    with (
+        pytest.raises(OSError, match="No space left on device") as full,
+        files.replacing(tmp_path / "a.txt"),
+        open("/dev/full", "w", buffering=1) as file,
+    ):
+        file.write("line\n")
+    assert full.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(FileNotFoundError) as lacking, files.replacing_folder(tmp_path / "run") as partial:
+        (partial / "no" / "folder").write_text("")
+    assert lacking.value.filename == str(tmp_path / "run")
+    with pytest.raises(FileNotFoundError) as other, files.replacing(tmp_path / "a.txt"):
+        (tmp_path / "source").read_text()
+    assert other.value.filename == str(tmp_path / "source")
+
+
+def test_errors_of_safetensors_are_those_of_the_file_system(tmp_path):
+    with (
+        small_files(16_384),
+        pytest.raises(OSError) as full,
+        files.replacing(tmp_path / "a.safetensors") as partial,
+    ):
+        save_file({"a": np.zeros(10_000, np.float32)}, partial)
+    assert full.value.filename == str(tmp_path / "a.safetensors") and full.value.errno == errno.EFBIG
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a.png"), "a.png: no space left on device; free some space"),
+        (OSError(errno.EROFS, "Read-only file system", b"a.png"), "a.png: read-only file system; give a place on"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device; free"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), "a.png: no such file or directory"),
+        (OSError("cannot write mode RGBA as JPEG"), "cannot write mode RGBA as JPEG"),
+    ],
+)
+def test_errors_say_which_path_and_what_to_do(error, expected):
+    assert files.why(error).startswith(expected)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from stylegen.io import images
+from tests.support.disks import small_files
 
 
 def random_images(n: int, side: int = 4, channels: int = 3) -> np.ndarray:
@@ -131,3 +132,27 @@ def test_the_old_name_of_labeled_grid_warns():
     with pytest.warns(DeprecationWarning, match="labelled_grid is now labeled_grid"):
         page = images.labelled_grid(table, ["a"], ["1", "2"], scale=2)
     np.testing.assert_array_equal(page, images.labeled_grid(table, ["a"], ["1", "2"], scale=2))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
+def test_formats_that_lose_something_are_written_at_high_quality(tmp_path, suffix):
+    """Fine stripes of two colors of one lightness: at half the resolution of color they would be gray."""
+    stripes = np.empty((32, 32, 3), np.uint8)
+    stripes[:, ::2], stripes[:, 1::2] = (200, 80, 80), (80, 130, 110)
+    image = np.where(np.arange(32)[:, None, None] < 16, stripes, stripes[:, ::-1])
+    images.save_image(image, tmp_path / f"a{suffix}")
+    with Image.open(tmp_path / f"a{suffix}") as back:
+        difference = abs(np.asarray(back.convert("RGB")).astype(int) - image).mean()
+        if suffix != ".webp":
+            assert [component[1:3] for component in back.layer] == [(1, 1)] * 3  # 4:4:4
+            assert difference < 4 and back.quantization[0][0] <= 2  # quality 95
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif"])
+def test_a_disk_that_is_full_is_an_error_and_leaves_no_half_image(tmp_path, suffix):
+    """Pillow itself wrote half a JPEG, and said nothing."""
+    (image,) = random_images(1, side=300)
+    with small_files(16_384), pytest.raises(OSError) as full:
+        images.save_image(image, tmp_path / f"a{suffix}")
+    assert full.value.filename == str(tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []

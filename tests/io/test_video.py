@@ -59,11 +59,82 @@ def test_animations_loop_for_ever(tmp_path, suffix):
 def test_a_folder_holds_single_frames_without_those_of_an_older_longer_video(tmp_path):
     folder = tmp_path / "walk"
     video.save_video(frames(6), folder)
-    (folder / "notes.txt").write_text("mine")
+    mine = ["frame.png", "frame1.png", "framed_portrait.png", "notes.txt"]
+    for name in mine:
+        (folder / name).write_text("mine")
+    assert [path.name for path in video.existing(folder)] == [f"frame0000{i}.png" for i in range(6)]
     assert video.save_video(frames(3, channels=4), folder) == 3
-    assert sorted(path.name for path in folder.iterdir()) == [*(f"frame0000{i}.png" for i in range(3)), "notes.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*(f"frame0000{i}.png" for i in range(3)), *mine])
     with Image.open(folder / "frame00000.png") as back:
         assert back.size == (16, 16) and back.mode == "RGBA"
+
+
+@pytest.mark.parametrize(("suffix", "unit", "fewest"), [(".gif", 10, 20), (".webp", 1, 11)])
+@pytest.mark.parametrize("fps", [7, 24, 30, 60, 144])
+def test_animations_last_as_long_as_they_should(tmp_path, suffix, unit, fewest, fps):
+    """A frame of 10 ms, which 60 a second were stored as, browsers show for 100."""
+    video.save_video(frames(60), tmp_path / f"walk{suffix}", fps=fps, scale=1)
+    with Image.open(tmp_path / f"walk{suffix}") as back:
+        durations = []
+        for i in range(back.n_frames):
+            back.seek(i)
+            back.load()
+            durations.append(back.info["duration"])
+    assert min(durations) >= fewest and abs(sum(durations) - 60_000 / fps) <= fewest
+    if suffix == ".gif":  # WebP's encoder makes one of two that are much alike
+        assert all(abs(duration - max(1000 / fps, fewest)) <= fewest for duration in durations)
+        assert len(durations) == 60 if 1000 / fps >= fewest else 20 < len(durations) < 60
+
+
+def test_a_single_frame_is_an_animation(tmp_path):
+    for suffix in video.FORMATS:
+        assert video.save_video(frames(1), tmp_path / f"one{suffix}") == 1
+
+
+def test_mp4_is_tagged_as_bt_709_and_keeps_colors(tmp_path):
+    """Untagged, (200, 120, 60) was shown as (206, 124, 56) by players that take BT.709 for what was in BT.601."""
+    color = np.broadcast_to(np.array([200, 120, 60], np.uint8), (3, 32, 32, 3))
+    video.save_video(color, tmp_path / "one.mp4", scale=1)
+    probe = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", str(tmp_path / "one.mp4")]
+    said = subprocess.run(probe, capture_output=True, text=True, check=False).stderr
+    assert "yuv420p(tv, bt709" in said
+    assert abs(read_mp4(tmp_path / "one.mp4").astype(int) - color).max() <= 2
+    # The stored numbers themselves: Y' = 0.2126 R + 0.7152 G + 0.0722 B, from 16 to 235.
+    raw = [*probe, "-v", "error", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+    luma = subprocess.run(raw, capture_output=True, check=True).stdout[0]
+    assert abs(luma - (16 + 219 * (0.2126 * 200 + 0.7152 * 120 + 0.0722 * 60) / 255)) <= 1
+
+
+def recording(path, *, rate: int, keep: str, seconds: float = 3.0) -> None:
+    """A video whose frames come at times of a clock that ticks ``rate`` times a second, where ``keep`` holds."""
+    source = f"testsrc=size=64x48:rate={rate}:duration={seconds}"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "lavfi", "-i", source]
+    command += ["-vf", f"select='{keep}'", "-fps_mode", "passthrough", "-c:v", "libvpx", str(path)]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize(
+    ("interval", "pause", "fps"),
+    [(33.3, False, 30), (33.3, True, 30), (66.7, False, 15), (20, True, 50)],  # milliseconds
+)
+def test_a_recording_without_a_fixed_rate_is_read_at_a_usual_one_and_lasts_as_long(tmp_path, interval, pause, fps):
+    """3 seconds with a clock of 1 ms were 2,965 frames at 1,000 a second."""
+    rng = np.random.default_rng(0)
+    times = {int(t + rng.uniform(0, 0.3 * interval)) for t in np.arange(0, 3000, interval)}
+    times = {t for t in times if not (pause and 500 < t < 2500)}
+    recording(tmp_path / "in.webm", rate=1000, keep="+".join(f"eq(n,{t})" for t in sorted(times)))
+    source = video.open_video(tmp_path / "in.webm")
+    assert source.is_variable >= pause and source.fps == pytest.approx(fps, rel=0.05)
+    read = sum(1 for _ in video.read_frames(source))
+    assert abs(read - source.frames) <= 2 and abs(read / source.fps - 3) <= 0.1
+
+
+@pytest.mark.parametrize("rate", [8, 25, 60, 120])
+def test_a_fixed_rate_is_kept(tmp_path, rate):
+    recording(tmp_path / "in.webm", rate=rate, keep="1", seconds=1)
+    source = video.open_video(tmp_path / "in.webm")
+    assert (source.fps, source.frames, source.is_variable) == (rate, rate, False)
+    assert sum(1 for _ in video.read_frames(source)) == rate
 
 
 @pytest.mark.parametrize("channels, expected", [(1, 100), (2, 255), (3, 100), (4, 255)])

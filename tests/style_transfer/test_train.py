@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 from dataclasses import replace
 
 import jax
@@ -16,6 +15,7 @@ from PIL import Image
 
 from stylegen.cli import train_style
 from stylegen.config import ConfigError
+from stylegen.io import signals
 from stylegen.io.progress import Progress
 from stylegen.style_transfer import (
     StyleError,
@@ -64,24 +64,47 @@ def test_a_run(full_run):
 
 @pytest.mark.parametrize(("phase", "at"), [("encoder", 3), ("decoder", 1)])
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(full_run, tmp_path, monkeypatch, phase, at):
-    """Interrupted as by Ctrl-C, in either phase, bit for bit."""
-    original = training_images.ImagePool.draw
-    calls = {"n": 0}
-    number = {("encoder", 3): 4, ("decoder", 1): 4 + 1 + 2 + 1}[phase, at]
+    """Asked to stop in the middle of a step, in either phase, bit for bit."""
+    name, steps = f"{phase}_step", {"n": 0}
+    original = getattr(train_step, name)
 
-    def interrupted(*arguments):
-        calls["n"] += 1
-        if calls["n"] == number:
-            raise KeyboardInterrupt
-        return original(*arguments)
+    def signaled(*arguments, **options):
+        steps["n"] += 1
+        training = original(*arguments, **options)  # the buffers of the state before are given away here
+        if steps["n"] == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return training
 
-    monkeypatch.setattr(training_images.ImagePool, "draw", interrupted)
-    with (tmp_path / "log").open("w") as log, pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(train_step, name, signaled)
+    with (tmp_path / "log").open("w") as log, pytest.raises(signals.Interrupted):
         train.train_style(within(tmp_path / "run"), Progress(log))
-    monkeypatch.setattr(training_images.ImagePool, "draw", original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == (phase, at)
+    monkeypatch.setattr(train_step, name, original)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, at)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
+    for name, x in full_run[1].decoder.items():
+        np.testing.assert_array_equal(model.decoder[name], x)
+
+
+@pytest.mark.parametrize("phase", ["encoder", "decoder"])
+def test_what_interrupts_at_once_leaves_what_was_saved(full_run, tmp_path, monkeypatch, phase):
+    """A second Ctrl-C comes within a step, where the state is nowhere whole; saving it would be a step off, or fail."""
+    name, steps = f"{phase}_step", {"n": 0}
+    original = getattr(train_step, name)
+
+    def interrupted(*arguments, **options):
+        steps["n"] += 1
+        result = original(*arguments, **options)
+        if steps["n"] == 4:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(train_step, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
+    monkeypatch.setattr(train_step, name, original)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, 2)
+    model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
 
@@ -103,7 +126,7 @@ def test_a_signal_ends_it_after_the_step_at_hand(full_run, tmp_path, monkeypatch
         train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
     monkeypatch.setattr(training_images.ImagePool, "draw", original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress(), threading.Event()).where() == ("encoder", 3)
+    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == ("encoder", 3)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)

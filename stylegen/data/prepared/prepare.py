@@ -28,7 +28,8 @@ from stylegen.data.prepared.manifest import (
 from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
-from stylegen.io.files import exclusive, remove_partial, write_json
+from stylegen.io import signals
+from stylegen.io.files import exclusive, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -138,7 +139,7 @@ def prepare(
             raise
         except OSError as error:
             raise DataError(
-                f"{out} cannot be written ({error}); what is done is kept, the same command continues."
+                f"{out} could not be prepared: {why(error)}. What is done is kept, and the same command continues."
             ) from error
         finally:
             progress.clear()
@@ -243,6 +244,7 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
     def count_image() -> None:
         nonlocal counted
         counted += 1
+        signals.check()
         if counted % 64 == 0:
             progress.update(rate.line(done + counted))
 
@@ -257,14 +259,17 @@ def _write_in_parallel(
     counter, stop = context.Value("Q", 0), context.Event()
     pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, counter, stop))
     try:
-        pending: set[Future[ShardResult]] = {pool.submit(shards.run_in_process, index) for index in missing}
+        with signals.blocked():  # processes are started here, and import for seconds before they ignore Ctrl-C
+            pending: set[Future[ShardResult]] = {pool.submit(shards.run_in_process, index) for index in missing}
         while pending:
+            signals.check()
             finished, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for future in finished:
                 result = future.result()
                 results[result.index] = result
             show(counter.value)
     except BrokenProcessPool as error:
+        signals.check()  # a scheduler sends SIGTERM to all processes of a job
         raise DataError(
             "A worker process died, perhaps for want of memory or over a damaged archive; the same command continues,"
             " with fewer --workers if it happens again."

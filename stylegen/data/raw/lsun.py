@@ -15,6 +15,7 @@ import lmdb
 
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
+from stylegen.io import signals
 from stylegen.io.files import replacing_folder
 from stylegen.io.progress import Progress, Rate, size
 
@@ -68,6 +69,7 @@ class LsunDataset(RawDataset):
             ):
                 rate = Rate(length, unit="bytes")
                 while block := source.read(_COPY_BYTES):
+                    signals.check()
                     sink.write(block)
                     progress.update(f"unpacking {rate.line(sink.tell())}")
         except (zipfile.BadZipFile, EOFError, zlib.error) as error:

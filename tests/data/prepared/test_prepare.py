@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -386,3 +387,26 @@ def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes,
     )
     prepare(dataset, tmp_path / "out", Options(16), workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_ends_in_a_sentence_and_keeps_what_is_whole(tmp_path, number):
+    """Ctrl-C on a terminal, or a scheduler, reaches the workers too, also while these import."""
+    command = [sys.executable, "prepare.py", "toy_bedrooms", "--num-images", "600", "--resolution", "16"]
+    command += ["--workers", "2", "--out"]
+    rng = random.Random(int(number))
+    for _ in range(2):
+        started = subprocess.Popen(
+            [*command, str(tmp_path / "stopped")], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        with started as process:
+            time.sleep(rng.uniform(0.8, 2.5))
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+            _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        assert process.returncode in (0, 128 + number), errors
+        assert process.returncode == 0 or errors.endswith("interrupted. The same command goes on.\n")
+    for out in ("stopped", "whole"):
+        subprocess.run([*command, str(tmp_path / out)], cwd=ROOT, check=True, capture_output=True)
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
