@@ -32,7 +32,9 @@ class DataConfig:
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
     path: str | None = None
-    prepared: str | None = None  # where raw data is prepared to; default: beside it, stylegen-<...>-<resolution>.
+    # Where raw data is prepared to; default: beside it, stylegen-<its name>-<resolution>. If the raw data has changed,
+    # a new run prepares it anew in the default folder; a folder that is named here is never deleted.
+    prepared: str | None = None
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.

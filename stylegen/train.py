@@ -99,14 +99,14 @@ def _train(config: Config, hooks: Hooks) -> Path:
     mesh = sharding.make_mesh(config)
     main = processes.is_main()
     folder = directory.check_run(config) if main else Path(config.run.dir)
+    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     with processes.main_first():  # the one that prepares what is raw
-        source = data.open_source(config)
+        source = data.open_source(config, renew=not resumes)
     if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)
-    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
     with _locked(folder) if main else nullcontext():
         if main and config.run.overwrite:

@@ -3,7 +3,7 @@
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,12 +35,15 @@ class Listing:
     note: str  # a sentence for the user that counts files that are no images; empty if there are none
 
 
-def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> Listing:
+def list_images(
+    folder: str | os.PathLike[str], *, recursive: bool = False, skip: Callable[[Path], bool] | None = None
+) -> Listing:
     """The image files in a folder, by the endings of their names; hidden files are passed over.
 
     Args:
         folder: where to look.
         recursive: in all its folders too.
+        skip: says of a folder in it that it is to be passed over, like hidden ones.
 
     Raises:
         NoImagesError: there are none.
@@ -50,7 +53,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> L
     if recursive:
         paths = []
         for parent, folders, files in os.walk(folder):
-            folders[:] = [name for name in folders if not _is_hidden(name)]
+            folders[:] = [n for n in folders if not (_is_hidden(n) or (skip is not None and skip(Path(parent, n))))]
             paths += [Path(parent, name) for name in files]
     else:
         paths = list(folder.iterdir())

@@ -1,7 +1,6 @@
 """From raw images to a folder of array_record shards at every resolution, on all cores, resumable."""
 
 import hashlib
-import json
 import math
 import multiprocessing
 import shutil
@@ -18,21 +17,23 @@ from stylegen.data import imaging
 from stylegen.data.prepared import shards
 from stylegen.data.prepared.manifest import (
     MANIFEST_NAME,
+    SETTINGS_NAME,
+    WORK_FOLDER,
     Manifest,
     Settings,
+    checksum,
+    existing_settings,
     read_manifest,
     resolution_folder,
-    settings_from_json,
     settings_to_json,
 )
-from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
+from stylegen.data.prepared.shards import Job, ShardResult
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
 from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
-_SETTINGS_NAME = "settings.json"
 _SHARDS = 128  # wanted; enough to keep all cores busy to the end
 _IMAGES_PER_SHARD = 64, 16_384  # fewest and most: small files waste 64 kB each, many files are slow to open
 _SAMPLE = 96  # images measured beforehand
@@ -127,7 +128,7 @@ def prepare(
         (out / WORK_FOLDER).mkdir(exist_ok=True)
         for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in options.resolutions)):
             remove_partial(folder)  # of an earlier call that was killed
-        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings), indent=1)
+        write_json(out / WORK_FOLDER / SETTINGS_NAME, settings_to_json(settings), indent=1)
         results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
         _check_space(job, results, progress)
         try:
@@ -151,7 +152,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
     least, most = _IMAGES_PER_SHARD
     return Settings(
         origin=dataset.kind,
-        identity={**dataset.identity, "split": dataset.split, "images read": dataset.num_images},
+        identity=dataset.full_identity,
         resolution=options.resolution,
         resolutions=options.resolutions,
         image_channels=options.image_channels,
@@ -164,7 +165,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
 
 def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
     """Make sure that ``out`` is empty, or holds this very preparation; with ``overwrite``, delete an earlier one."""
-    work = out / WORK_FOLDER / _SETTINGS_NAME
+    work = out / WORK_FOLDER / SETTINGS_NAME
     own_names = {MANIFEST_NAME, WORK_FOLDER} | {resolution_folder(2**i) for i in range(2, 11)}
     other_files = sorted(path.name for path in out.iterdir() if path.name not in own_names)
     started = work.is_file() or (out / MANIFEST_NAME).is_file()
@@ -173,21 +174,14 @@ def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
         for name in own_names:
             shutil.rmtree(out / name, ignore_errors=True)
     elif started:
-        existing = read_manifest(out).settings if (out / MANIFEST_NAME).is_file() else _read_settings(work)
-        if different := existing.differences(settings):
+        existing = existing_settings(out)
+        if existing and (different := existing.differences(settings)):
             raise DataError(
                 f"{out} holds another preparation: {'; '.join(different[:3])}; choose another folder, or start anew"
                 " with --overwrite."
             )
     elif other_files:
         raise DataError(f"{out} holds other files, such as {other_files[0]}; choose an empty or a new folder.")
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        return settings_from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite.") from error
 
 
 def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) -> None:
@@ -280,6 +274,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
 
     settings, dataset = job.settings, job.dataset
     keys = [key for result in results for key in result.unreadable_keys]
+    paths = {r: [job.shard_path(r, result.index) for result in results] for r in settings.resolutions}
     manifest = Manifest(
         settings=settings,
         name=dataset.name,
@@ -291,6 +286,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         unreadable_keys=keys[:100],
         upscaled=sum(result.upscaled for result in results),
         fingerprint=hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()[:32],
+        shard_checksums={r: [checksum(path) for path in shard_paths] for r, shard_paths in paths.items()},
     )
     if manifest.num_images == 0:
         raise DataError(f"None of the {dataset.num_images:,} images could be read; the first was {keys[0]}.")

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.prepared.manifest import Settings, shard_name
+from stylegen.data.prepared.manifest import WORK_FOLDER, Settings, shard_name
 from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
 
-WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
 _KEYS_KEPT = 100  # unreadable images named in the manifest
 
 

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from stylegen.data.source import DataError
 from stylegen.io.progress import Progress
+
+
+class ArchiveMissingError(DataError):
+    """A folder does not hold the archive that is looked for in it."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,16 @@ class RawDataset(abc.ABC):
     path: Path | None = None
     num_images: int
     class_names: tuple[str, ...] = ()
-    identity: dict[str, Any]  # distinguishes it from others of its kind, in JSON; known without reading all of it
+    # Distinguishes it from others of its kind, in JSON; known without reading all of it, and another one when images
+    # change. Earlier versions noted less: a name may be missing in what they wrote, but means the same.
+    identity: dict[str, Any]
     unpacked_bytes: int = 0  # disk that ``unpack`` takes
     note: str = ""  # a sentence to report, such as how many files were left out
+
+    @property
+    def full_identity(self) -> dict[str, Any]:
+        """``identity``, the split, and how many of the images are used."""
+        return {**self.identity, "split": self.split, "images read": self.num_images}
 
     def unpack(self, folder: Path, progress: Progress) -> None:
         """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""

@@ -2,11 +2,12 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stylegen.data.imaging import MAX_BYTES
+from stylegen.data.prepared.manifest import MANIFEST_NAME, WORK_FOLDER
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.images import NoImagesError, choose_images, list_images
@@ -26,16 +27,19 @@ class ImageFilesDataset(RawDataset):
         self.path = path
         self._zipped = path.is_file()
         try:
-            sizes, self.note = _list_zip(path) if self._zipped else _list_folder(path)
+            versions, self.note = _list_zip(path) if self._zipped else _list_folder(path)
         except NoImagesError as error:
             raise DataError(str(error)) from error
-        self._keys = list(sizes)[:max_images]
+        self._keys = list(versions)[:max_images]
         self.num_images = len(self._keys)
         self._labels: list[int] | None = None
         if labels_from_folders:
             self.class_names, self._labels = _classes(path, self._keys)
-        digest = hashlib.sha256("\n".join(f"{key} {sizes[key]}" for key in self._keys).encode()).hexdigest()
-        self.identity = {"images": self.num_images, "hash of names and sizes": digest[:16]}
+        self.identity = {
+            "images": self.num_images,
+            "hash of names and sizes": _hash(f"{key} {versions[key][0]}" for key in self._keys),
+            "hash of times or checksums": _hash(str(versions[key][1]) for key in self._keys),
+        }
         self._archive: zipfile.ZipFile | None = None
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:
@@ -59,16 +63,29 @@ class ImageFilesDataset(RawDataset):
         return {**self.__dict__, "_archive": None}
 
 
-def _list_folder(path: Path) -> tuple[dict[str, int], str]:
-    """Relative path and size of every image file, in order, and what to say of others."""
-    listing = list_images(path, recursive=True)
-    return {file.relative_to(path).as_posix(): file.stat().st_size for file in listing.files}, listing.note
+def _hash(lines: Iterable[str]) -> str:
+    # Names that are not UTF-8 come with surrogates in place of their odd bytes.
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _list_zip(path: Path) -> tuple[dict[str, int], str]:
+def _list_folder(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
+    """Relative path, with size and time of change, of every image file, in order; and what to say of others."""
+    listing = list_images(path, recursive=True, skip=is_written_by_us)
+    status = {file.relative_to(path).as_posix(): file.stat() for file in listing.files}
+    return {name: (item.st_size, item.st_mtime_ns) for name, item in status.items()}, listing.note
+
+
+def is_written_by_us(folder: Path) -> bool:
+    """Whether a folder is prepared data, whole or begun, or the directory of a run: none holds images to train on."""
+    prepared = any((folder / name).exists() for name in (MANIFEST_NAME, WORK_FOLDER))
+    return prepared or ((folder / "config.json").is_file() and (folder / "checkpoints").is_dir())
+
+
+def _list_zip(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
+    """Name, with size and checksum, of every image file; see ``_list_folder``."""
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist() if not member.is_dir()}
+            sizes = {item.filename: (item.file_size, item.CRC) for item in archive.infolist() if not item.is_dir()}
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
     chosen, note = choose_images(sizes, str(path))
