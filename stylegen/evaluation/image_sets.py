@@ -178,6 +178,8 @@ class FilesSet(ImageSet):
     def _decode(self, number: int) -> np.ndarray:
         (raw,) = self._dataset.read(number, number + 1)
         try:
+            if raw.problem:
+                raise imaging.UnreadableImageError(raw.problem)
             image = imaging.decode(raw.data, 3)  # type: ignore[arg-type]
         except imaging.UnreadableImageError as error:
             raise EvaluationError(

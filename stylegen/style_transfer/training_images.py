@@ -151,6 +151,8 @@ def read(path: Path, smallest: int = _SMALLEST) -> np.ndarray:
         StyleError: it is no image, has too many pixels, or a side of less than ``smallest``.
     """
     try:
+        if path.stat().st_size > imaging.MAX_BYTES:
+            raise StyleError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
         image = np.asarray(imaging.decode(path.read_bytes(), 3))
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error

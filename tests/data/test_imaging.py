@@ -1,3 +1,4 @@
+import contextlib
 import io
 import sys
 
@@ -162,3 +163,35 @@ def _use(library, monkeypatch):
 def _forget_the_decoder():
     yield
     imaging.stored_decoder.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA"), ("PNG", "RGB"), ("PNG", "P")]
+)
+def test_huge_images_are_reduced_early_and_look_the_same(form, mode, photo, to_bytes, monkeypatch):
+    image = photo(5, (1300, 1000), "RGB" if mode == "P" else mode)
+    data = to_bytes(image.convert(mode), form, **({"quality": 95} if form == "JPEG" else {}))
+    full = imaging.decode(data, 3, smallest=32)
+    assert full.size == (1300, 1000)  # not huge
+    monkeypatch.setattr(imaging, "HUGE_PIXELS", 1_000_000)
+    held = []
+
+    @contextlib.contextmanager
+    def huge(size):
+        held.append(size)
+        yield
+        held.append("done")
+
+    small = imaging.decode(data, 3, smallest=32, huge=huge)
+    assert held == [(1300, 1000), "done"]
+    assert min(small.size) >= 3 * 32
+    if mode != "P":
+        assert min(small.size) < 3 * 32 * 2
+    assert imaging.decode(data, 3).size == (1300, 1000)  # who did not say how small it may be gets all
+    results = [imaging.crop_and_resize(i, 32, "center-crop").astype(int) for i in (full, small)]
+    assert np.abs(results[0] - results[1]).mean() < 1.0
+
+
+def test_an_image_that_is_none_is_so_called():
+    with pytest.raises(imaging.UnreadableImageError, match="^no image, or none of a format that is read$"):
+        imaging.decode(b"no image", 3)

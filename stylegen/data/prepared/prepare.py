@@ -230,7 +230,11 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
     rate = Rate(job.dataset.num_images, done)
     if min(workers, len(missing)) > 1:
         workers = min(workers, len(missing))
-        _write_in_parallel(job, missing, results, workers, lambda count: progress.update(rate.line(done + count)))
+
+        def show(count: int, state: str) -> None:
+            progress.update(rate.line(done + count) + state)
+
+        _write_in_parallel(job, missing, results, workers, show)
         return
     counted = 0
 
@@ -245,11 +249,11 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
 
 
 def _write_in_parallel(
-    job: Job, missing: list[int], results: dict[int, ShardResult], workers: int, show: Callable[[int], None]
+    job: Job, missing: list[int], results: dict[int, ShardResult], workers: int, show: Callable[[int, str], None]
 ) -> None:
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
-    counter, stop = context.Value("Q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, counter, stop))
+    shared = shards.Shared.make(context)
+    pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, shared))
     try:
         pending: set[Future[ShardResult]] = {pool.submit(shards.run_in_process, index) for index in missing}
         while pending:
@@ -257,14 +261,14 @@ def _write_in_parallel(
             for future in finished:
                 result = future.result()
                 results[result.index] = result
-            show(counter.value)
+            show(shared.counter.value, shared.state())
     except BrokenProcessPool as error:
         raise DataError(
             "A worker process died, perhaps for want of memory or over a damaged archive; the same command continues,"
             " with fewer --workers if it happens again."
         ) from error
     finally:
-        stop.set()
+        shared.stop.set()
         pool.shutdown(cancel_futures=True)
 
 

@@ -1,17 +1,18 @@
 """Writing one shard of a pyramid: the work of one process, whole or not at all, and the same bytes every time."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -119,8 +120,11 @@ def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bo
     Raises:
         UnreadableImageError: the image is no image.
     """
+    if raw.problem:
+        raise imaging.UnreadableImageError(raw.problem)
     if isinstance(raw.data, bytes):
-        image = imaging.decode(raw.data, settings.image_channels)
+        huge = functools.partial(_one_at_a_time, raw.key)
+        image = imaging.decode(raw.data, settings.image_channels, smallest=settings.resolution, huge=huge)
     else:
         image = imaging.from_array(np.ascontiguousarray(raw.data), settings.image_channels)
     square = imaging.crop_and_resize(image, settings.resolution, settings.crop)
@@ -129,24 +133,56 @@ def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bo
     return stored, imaging.is_upscaled(image, settings.resolution, settings.crop)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What worker processes and their parent have in common; made by the context that starts them."""
+
+    counter: Any  # integer, counts images
+    stop: Any  # event that ends the work
+    huge_lock: Any  # held while a huge image is in memory: one at a time, whatever the number of processes
+    huge_name: Any  # bytes [HUGE_NAME_BYTES], the image for which it is held
+
+    HUGE_NAME_BYTES: ClassVar[int] = 200
+
+    @classmethod
+    def make(cls, context: Any) -> "Shared":
+        """Of a multiprocessing context."""
+        name = context.Array("c", cls.HUGE_NAME_BYTES)
+        return cls(context.Value("Q", 0), context.Event(), context.Lock(), name)
+
+    def state(self) -> str:
+        """The huge image that is being decoded, for the progress line; empty if there is none."""
+        name = self.huge_name.value.decode(errors="replace")
+        return f"; decoding {name}" if name else ""
+
+
 class _Process:
     """State of a worker process, set up once."""
 
     job: Job
-    counter: Any
-    stop: Any
+    shared: Shared | None = None
 
 
-def start_process(job: Job, counter: Any, stop: Any) -> None:
-    """Initializer of a worker process.
+@contextlib.contextmanager
+def _one_at_a_time(key: str, image_size: tuple[int, int]) -> Iterator[None]:
+    """Held while a huge image is in memory; says which."""
+    shared = _Process.shared
+    if shared is None:  # this is the only process
+        yield
+        return
+    text = f"{key}, {image_size[0]:,}x{image_size[1]:,} pixels".encode(errors="backslashreplace")
+    with shared.huge_lock:
+        shared.huge_name.value = text[-Shared.HUGE_NAME_BYTES :]
+        try:
+            yield
+        finally:
+            shared.huge_name.value = b""
 
-    Args:
-        job: the whole job.
-        counter: shared integer, counts images.
-        stop: event that ends the work.
-    """
+
+def start_process(job: Job, shared: Shared) -> None:
+    """Initializer of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    _Process.job, _Process.counter, _Process.stop = job, counter, stop
+    _Process.job, _Process.shared = job, shared
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -161,16 +197,19 @@ def start_process(job: Job, counter: Any, stop: Any) -> None:
 def run_in_process(index: int) -> ShardResult:
     """Write a shard in a worker process."""
 
+    shared = _Process.shared
+    assert shared is not None
+
     def count_image() -> None:
-        with _Process.counter.get_lock():
-            _Process.counter.value += 1
-        if _Process.stop.is_set():
+        with shared.counter.get_lock():
+            shared.counter.value += 1
+        if shared.stop.is_set():
             raise CancelledError  # the shard at hand is given up
 
     return write_shard(_Process.job, index, count_image)
 
 
-def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, dict[int, int]]:
+def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[int, dict[int, int]]:
     """Number of readable images among a sample, and the bytes on disk that they take, by resolution."""
     settings = job.settings
     count = 0

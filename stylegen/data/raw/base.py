@@ -1,7 +1,7 @@
 """The interface of raw datasets: numbered images with names, read in order, in any process."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ class RawImage:
     key: str  # its name in the dataset
     data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
     label: int | None = None
+    problem: str = ""  # why there is no data, if there is none
 
 
 class RawDataset(abc.ABC):
@@ -49,10 +50,10 @@ class RawDataset(abc.ABC):
         """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""
         del folder, progress
 
-    def sample(self, count: int) -> list[RawImage]:
-        """About ``count`` images to measure, without unpacking; an empty list if that cannot be done."""
+    def sample(self, count: int) -> Iterable[RawImage]:
+        """About ``count`` images to measure, one at a time, without unpacking; none if that cannot be done."""
         step = max(1, self.num_images // count)
-        return [image for start in range(0, self.num_images, step) for image in self.read(start, start + 1)]
+        return (image for start in range(0, self.num_images, step) for image in self.read(start, start + 1))
 
     @abc.abstractmethod
     def read(self, start: int, stop: int) -> Iterator[RawImage]:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stylegen.data.imaging import MAX_BYTES
+from stylegen.data.imaging import MAX_BYTES, UnreadableImageError
 from stylegen.data.prepared.manifest import MANIFEST_NAME, WORK_FOLDER
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.images import NoImagesError, choose_images, list_images
+from stylegen.io.progress import size
+
+_BOMB_BYTES, _BOMB_RATIO = 2**26, 100  # an image in a zip may not unpack to both more bytes and so many times its size
 
 
 class ImageFilesDataset(RawDataset):
@@ -43,24 +46,38 @@ class ImageFilesDataset(RawDataset):
         self._archive: zipfile.ZipFile | None = None
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:
-        """A file that cannot be read comes as empty bytes, which no decoder takes for an image."""
+        """A file that cannot be read comes without bytes and with the problem."""
         for i in range(start, min(stop, self.num_images)):
-            yield RawImage(self._keys[i], self._read_file(self._keys[i]), self._labels[i] if self._labels else None)
+            data, problem = b"", ""
+            try:
+                data = self._read_file(self._keys[i])
+            except Exception as error:  # a bad checksum, a password, no permission: to be counted, like a damaged image
+                problem = str(error) or type(error).__name__
+            yield RawImage(self._keys[i], data, self._labels[i] if self._labels else None, problem)
 
     def _read_file(self, key: str) -> bytes:
         assert self.path is not None
-        try:
-            if not self._zipped:
-                file = self.path / key
-                return file.read_bytes() if file.stat().st_size <= MAX_BYTES else b""
-            if self._archive is None:
-                self._archive = zipfile.ZipFile(self.path)
-            return self._archive.read(key) if self._archive.getinfo(key).file_size <= MAX_BYTES else b""
-        except Exception:  # a bad checksum, a password, no permission: to be counted, like an image that is damaged
-            return b""
+        if not self._zipped:
+            file = self.path / key
+            _check_bytes(file.stat().st_size)
+            return file.read_bytes()
+        if self._archive is None:
+            self._archive = zipfile.ZipFile(self.path)
+        member = self._archive.getinfo(key)
+        _check_bytes(member.file_size)
+        if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * member.compress_size:
+            raise UnreadableImageError(
+                f"{size(member.compress_size)} of the zip that unpack to {size(member.file_size)}: a decompression bomb"
+            )
+        return self._archive.read(key)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None}
+
+
+def _check_bytes(count: int) -> None:
+    if count > MAX_BYTES:
+        raise UnreadableImageError(f"{size(count)} are too many for an image; the most is {size(MAX_BYTES)}")
 
 
 def _hash(lines: Iterable[str]) -> str:

@@ -396,3 +396,39 @@ def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes,
     )
     prepare(dataset, tmp_path / "out", Options(16), workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_huge_images_are_in_memory_one_at_a_time_and_named(tmp_path, monkeypatch):
+    import multiprocessing
+    import threading
+
+    context = multiprocessing.get_context("spawn")
+    shared = writer.Shared.make(context)
+    monkeypatch.setattr(writer._Process, "shared", shared)
+    inside, states = [], []
+
+    def decode(number):
+        with writer._one_at_a_time(f"{number}.png", (13_377, 13_377)):
+            inside.append(number)
+            states.append(shared.state())
+            time.sleep(0.02)
+            assert inside == [number]
+            inside.remove(number)
+
+    threads = [threading.Thread(target=decode, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(states) == [f"; decoding {i}.png, 13,377x13,377 pixels" for i in range(4)]
+    assert shared.state() == ""
+
+
+def test_huge_images_are_prepared_by_several_processes(tmp_path, photo):
+    (tmp_path / "in").mkdir()
+    for i in range(130):
+        photo(i, (9, 8)).save(tmp_path / "in" / f"{i}.png")
+    for i in (3, 70):
+        photo(i, (50, 50)).resize((6000, 6000)).save(tmp_path / "in" / f"{i}.png", compress_level=1)
+    manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=2)
+    assert (manifest.num_images, manifest.unreadable) == (130, 0)

@@ -96,3 +96,31 @@ def test_a_file_that_cannot_be_read_comes_empty(make_tree, monkeypatch):
     assert [bool(image.data) for image in ImageFilesDataset(path).read(0, 2)] == [False, True]
     monkeypatch.setattr("stylegen.data.raw.image_files.MAX_BYTES", 10)
     assert [image.data for image in ImageFilesDataset(path).read(0, 2)] == [b"", b""]
+
+
+def test_a_picture_that_unpacks_to_a_gigabyte_is_left_out_and_named(tmp_path, photo, to_bytes, monkeypatch):
+    monkeypatch.setattr("stylegen.data.raw.image_files._BOMB_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", to_bytes(photo(0), "PNG") + bytes(10**7))
+        archive.writestr("photo.png", to_bytes(photo(1), "PNG"))
+    monkeypatch.setattr(zipfile.ZipFile, "read", _refuse_large(zipfile.ZipFile.read))
+    bomb, image = ImageFilesDataset(tmp_path / "in.zip").read(0, 2)
+    assert (bomb.key, bomb.data) == ("bomb.png", b"") and "unpack to 10.0 MB: a decompression bomb" in bomb.problem
+    assert image.data and not image.problem
+
+
+def _refuse_large(read):
+    def checked(archive, name):
+        assert archive.getinfo(name).file_size < 10**6, "it must not be unpacked to find out"
+        return read(archive, name)
+
+    return checked
+
+
+def test_a_sample_is_read_one_by_one(make_tree, monkeypatch):
+    dataset = ImageFilesDataset(make_tree(["1.png", "2.png", "3.png"], False))
+    reads = []
+    monkeypatch.setattr(dataset, "_read_file", lambda key: reads.append(key) or b"")
+    sample = iter(dataset.sample(3))
+    next(sample)
+    assert reads == ["1.png"]
