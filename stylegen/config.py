@@ -40,6 +40,9 @@ class DataConfig:
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square center crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
+    # Convert images by their ICC profiles to sRGB, or take their numbers as they are. Not for tfds, whose reader leaves
+    # profiles out.
+    color: Literal["srgb", "as-is"] = "srgb"
     mirror: bool = False  # show half of the images flipped; off for bedrooms in the original, on for faces.
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.

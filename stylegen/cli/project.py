@@ -39,6 +39,9 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     target: str  # image, folder of images, or several with commas; the square in the middle is taken.
+    color: Literal["srgb", "as-is"] = (
+        "srgb"  # convert targets by their ICC profiles, or take their numbers as they are.
+    )
     labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
     """Classes of a class-conditional generator: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"
@@ -85,7 +88,7 @@ def project(options: Options) -> None:
     common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
-    loaded = targets.load_targets(paths, G.resolution, G.image_channels)
+    loaded = targets.load_targets(paths, G.resolution, G.image_channels, options.color)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
     for target in loaded:

@@ -43,6 +43,7 @@ class Options:
     preserve_color: Literal["coral", "luminance"] | None = None
     """Keep the content's colors: coral recolors the style first, luminance transfers lightness alone. Without a value
     coral."""
+    color: Literal["srgb", "as-is"] = "srgb"  # convert images by their ICC profiles, or take their numbers as they are.
     mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
     out: File = None  # file for one image or a video, folder for a folder.
     size: Pixels = None  # shorter side of the content; as it is if not given.
@@ -165,7 +166,7 @@ def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
 
     def results() -> Iterator[list[np.ndarray]]:
         for path, out in jobs:
-            content, masks = stylizer.sized(training_images.read(path, SMALLEST))
+            content, masks = stylizer.sized(training_images.read(path, SMALLEST, options.color))
             images.save_image(stylizer.transfer(content, masks), out)
             yield [content]
 
@@ -217,7 +218,7 @@ class _Stylizer:
         paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
-            _resized(training_images.read(path, transfer.SMALLEST), options.style_size or 0, grow=False)
+            _resized(training_images.read(path, transfer.SMALLEST, options.color), options.style_size or 0, grow=False)
             for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
@@ -300,7 +301,7 @@ def _read_mask(path: Path) -> np.ndarray:
 
     from stylegen.style_transfer import training_images
 
-    return np.asarray(Image.fromarray(training_images.read(path, smallest=1)).convert("L"))
+    return np.asarray(Image.fromarray(training_images.read(path, smallest=1, color="as-is")).convert("L"))
 
 
 def _download(name: str) -> None:

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
+from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
 
 Crop = Literal["center-crop", "center-crop-wide"]
@@ -22,6 +24,7 @@ _REDUCING_GAP = 3  # times what is needed that a reduced size still has, so that
 _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
+_BITS_PER_SAMPLE = 258  # tag of a TIFF
 
 
 class UnreadableImageError(StylegenError):
@@ -32,6 +35,7 @@ def decode(
     data: bytes,
     channels: int,
     *,
+    color: Color = "srgb",
     smallest: int | None = None,
     huge: Callable[[tuple[int, int]], AbstractContextManager[None]] | None = None,
 ) -> Image.Image:
@@ -42,6 +46,7 @@ def decode(
     Args:
         data: of the file.
         channels: of the result.
+        color: srgb converts by the image's ICC profile; as-is takes its numbers as if they were sRGB.
         smallest: an image of more than ``HUGE_PIXELS`` may come reduced to a shorter side of three times this: JPEG
             decodes fewer pixels, other formats are averaged before anything else is done.
         huge: called with width and height of an image of more than ``HUGE_PIXELS``, and held while it is in memory.
@@ -60,6 +65,9 @@ def decode(
                 if smallest is not None and pixels > HUGE_PIXELS:
                     image = _load_reduced(image, smallest * _REDUCING_GAP)
                 image.load()
+                image = scale_gray(image)
+                if color == "srgb":
+                    image = to_srgb(image)
                 return convert(ImageOps.exif_transpose(image), channels)
     except UnreadableImageError:
         raise
@@ -79,17 +87,37 @@ def _load_reduced(image: Image.Image, shorter: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 and image.mode in _REDUCIBLE else image
 
 
+def scale_gray(image: Image.Image) -> Image.Image:
+    """Gray of 12 or 16 bits a pixel as 8 bits, by the range that the file states; other images as they are.
+
+    Raises:
+        UnreadableImageError: the range is not known: 32 bits, floating point, or 16 bits of which hardly any are used.
+    """
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels have no known range; scale them to 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    bits = int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])  # TIFF alone states it
+    values = np.asarray(image)  # Pillow's own conversion would clip them at 255
+    if bits > 16 or np.min(values) < 0 or np.max(values) >= 2**16:
+        raise UnreadableImageError("gray of 32 bits has no known range; scale it to 8 or 16 bits")
+    if bits == 16 and 0 < np.max(values) < 2**12:
+        raise UnreadableImageError(
+            f"gray of 16 bits with no value above {np.max(values):,}, which is nearly black; if it holds fewer bits,"
+            " scale it to 16"
+        )
+    gray = Image.fromarray(np.rint(values.astype(np.float32) / np.float32((2**bits - 1) / 255)).astype(np.uint8))
+    gray.info = dict(image.info)
+    return gray
+
+
 def convert(image: Image.Image, channels: int) -> Image.Image:
     """Bring an image of any mode to 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA) channels.
 
     Color to gray is luma (ITU-R 601); gray to RGB repeats it. Transparency, where the target has no alpha, is laid on
-    white, which is what a page shows behind it. Sixteen bits are scaled to eight.
+    white, which is what a page shows behind it. Gray of more than 8 bits is scaled (see ``scale_gray``).
     """
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them at 255
-        values = np.asarray(image).astype(np.float32)
-        image = Image.fromarray(np.rint(values.clip(0, 65_535) / 257.0).astype(np.uint8))
-    elif image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no known range")
+    image = scale_gray(image)
     mode = _MODES[channels]
     if image.mode == mode:
         return image

@@ -127,7 +127,9 @@ def _prepare(config: Config, dataset: RawDataset, out: Path, overwrite: bool) ->
     # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
-    options = Options(config.resolution, image_channels=config.image_channels, crop=config.data.crop)
+    options = Options(
+        config.resolution, image_channels=config.image_channels, crop=config.data.crop, color=config.data.color
+    )
     prepare(dataset, out, options, overwrite=overwrite)
 
 
@@ -153,6 +155,11 @@ def _check_prepared(data: DataConfig, folder: Path) -> None:
         raise DataError(
             f"data.crop = {data.crop!r}: {folder} was prepared with {manifest.settings.crop};"
             " set data.crop to that, or prepare it anew."
+        )
+    if manifest.settings.color not in (None, data.color):
+        raise DataError(
+            f"data.color = {data.color!r}: {folder} was prepared with {manifest.settings.color};"
+            " set data.color to that, or prepare it anew."
         )
 
 

@@ -57,7 +57,7 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
     return paths
 
 
-def load_target(path: str | os.PathLike[str], resolution: int, channels: int) -> Target:
+def load_target(path: str | os.PathLike[str], resolution: int, channels: int, color: imaging.Color = "srgb") -> Target:
     """Read an image, crop its center to a square and resize it with Pillow's Lanczos filter, as for training data.
 
     Gray becomes RGB and color becomes gray where the generator needs it. Transparency is laid on white if the generator
@@ -67,6 +67,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int) ->
         path: of any format that Pillow reads.
         resolution: pixels a side of the result.
         channels: of the generator.
+        color: srgb converts by the image's ICC profile; as-is leaves that out.
 
     Raises:
         TargetError: it cannot be read, or is too large.
@@ -75,7 +76,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int) ->
     try:
         if path.stat().st_size > imaging.MAX_BYTES:
             raise TargetError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
-        image = imaging.decode(path.read_bytes(), channels)
+        image = imaging.decode(path.read_bytes(), channels, color=color)
     except imaging.UnreadableImageError as error:
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:
@@ -97,9 +98,9 @@ def crop_note(size: tuple[int, int], resolution: int) -> str:
     return f"{text}, {'enlarged' if side < resolution else 'resized'} from {side} to {resolution}."
 
 
-def load_targets(paths: Sequence[Path], resolution: int, channels: int) -> list[Target]:
-    """Several targets, with names that differ."""
-    targets = [load_target(path, resolution, channels) for path in paths]
+def load_targets(paths: Sequence[Path], resolution: int, channels: int, color: imaging.Color = "srgb") -> list[Target]:
+    """Several targets, with names that differ; see ``load_target``."""
+    targets = [load_target(path, resolution, channels, color) for path in paths]
     named: list[Target] = []
     for target in targets:
         name, count = target.name, 2

@@ -1,5 +1,6 @@
 """Raw data that changes after it was prepared, and prepared data that is replaced: never trained on unnoticed."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylegen.config import Config, DataConfig
 from stylegen.data import DataError, open_source
@@ -15,6 +17,7 @@ from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.opening import ToyDataset, open_raw
+from tests.support.icc import DISPLAY_P3, rgb_profile
 
 
 def config(path, source="images", **fields):
@@ -253,3 +256,25 @@ def test_a_checksum_sees_the_beginning_the_end_and_blocks_between(tmp_path, chan
     assert checksum(tmp_path / "a") != checksum(tmp_path / "b")
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes())
     assert checksum(tmp_path / "a") == checksum(tmp_path / "b")
+
+
+def test_color_profiles_are_converted_or_left_as_asked(tmp_path, to_bytes, capsys):
+    (tmp_path / "photos").mkdir()
+    image = Image.new("RGB", (8, 8), (230, 90, 60))
+    (tmp_path / "photos" / "a.png").write_bytes(to_bytes(image, "PNG", icc_profile=rgb_profile(DISPLAY_P3)))
+
+    def color(prepared, **data):
+        run_config = config(tmp_path / "photos")
+        data = dataclasses.replace(run_config.data, prepared=str(tmp_path / prepared), **data)
+        return open_source(dataclasses.replace(run_config, data=data)).read(np.arange(1), 8)["image"][0, 0, 0].tolist()
+
+    assert color("a") == [249, 77, 45]
+    assert color("b", color="as-is") == [230, 90, 60]
+    with pytest.raises(DataError, match=r"data.color = 'srgb': .* was prepared with as-is; set data.color to that"):
+        color("b")
+    fields = json.loads((tmp_path / "b" / MANIFEST_NAME).read_text())
+    fields["settings"].pop("color")  # an earlier version knew no profiles
+    (tmp_path / "b" / MANIFEST_NAME).write_text(json.dumps(fields))
+    assert color("b") == [230, 90, 60]
+    prepare(open_raw("images", tmp_path / "photos"), tmp_path / "b", Options(8), workers=1)
+    assert "is prepared already" in capsys.readouterr().err

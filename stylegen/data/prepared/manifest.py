@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegen.data.imaging import Crop, Encoding
+from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
 
@@ -33,6 +33,7 @@ class Settings:
     class_names: tuple[str, ...]  # empty if unlabeled
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
     filter: str = "lanczos, then 2x2 means"
+    color: Color | None = None  # what becomes of ICC profiles; None: by an earlier version, which left them out
 
     def differences(self, other: "Settings") -> list[str]:
         """Names and values that differ, as ``name A, not B`` for this and the other."""
@@ -41,6 +42,7 @@ class Settings:
         # How a resolution is stored that only one of them has is no difference of its own. Neither is, of the same kind
         # of data, what an earlier version did not note.
         optional = {n for n in own.keys() ^ others.keys() if n.startswith("encoding") or self.origin == other.origin}
+        optional |= {"color"} if None in (self.color, other.color) else set()
         return [_difference(n, own.get(n), others.get(n)) for n in names if n not in optional]
 
     def source_differences(self, origin: str, identity: dict[str, Any]) -> list[str]:

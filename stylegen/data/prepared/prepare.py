@@ -55,6 +55,7 @@ class Options:
     image_channels: int = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
+    color: imaging.Color = "srgb"  # convert by ICC profiles, or leave the numbers as-is
 
     def __post_init__(self) -> None:
         for name in ("resolution", "start_resolution"):
@@ -64,6 +65,8 @@ class Options:
             raise DataError(f"image_channels = {self.image_channels}: must be 1, 2, 3 or 4.")
         if self.crop not in get_args(imaging.Crop):
             raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
+        if self.color not in get_args(imaging.Color):
+            raise DataError(f"color = {self.color!r}: must be one of {', '.join(get_args(imaging.Color))}.")
         if self.encoding == "jpeg" and self.image_channels in (2, 4):
             raise DataError("encoding = 'jpeg': JPEG has no alpha channel; use lossless or raw.")
         if self.encoding == "lossless" and self.image_channels == 2:
@@ -157,6 +160,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
         resolutions=options.resolutions,
         image_channels=options.image_channels,
         crop=options.crop,
+        color=options.color,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
         class_names=dataset.class_names,
         images_per_shard=min(max(math.ceil(dataset.num_images / _SHARDS), least), most),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
 
 _KEYS_KEPT = 100  # unreadable images named in the manifest
+HugeImage = Callable[[tuple[int, int]], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     return result
 
 
-def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bool]:
+def make_levels(raw: RawImage, settings: Settings, huge: HugeImage | None = None) -> tuple[dict[int, bytes], bool]:
     """Stored bytes by resolution, smallest first, and whether the image was too small for the largest.
+
+    ``huge`` is as in ``imaging.decode``; by default, huge images are decoded one at a time over all processes.
 
     Raises:
         UnreadableImageError: the image is no image.
@@ -123,8 +126,13 @@ def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bo
     if raw.problem:
         raise imaging.UnreadableImageError(raw.problem)
     if isinstance(raw.data, bytes):
-        huge = functools.partial(_one_at_a_time, raw.key)
-        image = imaging.decode(raw.data, settings.image_channels, smallest=settings.resolution, huge=huge)
+        image = imaging.decode(
+            raw.data,
+            settings.image_channels,
+            color=settings.color or "srgb",
+            smallest=settings.resolution,
+            huge=huge or functools.partial(_one_at_a_time, raw.key),
+        )
     else:
         image = imaging.from_array(np.ascontiguousarray(raw.data), settings.image_channels)
     square = imaging.crop_and_resize(image, settings.resolution, settings.crop)
@@ -209,6 +217,10 @@ def run_in_process(index: int) -> ShardResult:
     return write_shard(_Process.job, index, count_image)
 
 
+def _not_in_samples(image_size: tuple[int, int]) -> NoReturn:
+    raise imaging.UnreadableImageError(f"{image_size[0]}x{image_size[1]} pixels take too long for a sample")
+
+
 def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[int, dict[int, int]]:
     """Number of readable images among a sample, and the bytes on disk that they take, by resolution."""
     settings = job.settings
@@ -220,7 +232,7 @@ def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[in
         }
         for raw in images:
             with contextlib.suppress(imaging.UnreadableImageError):
-                for resolution, level in make_levels(raw, settings)[0].items():
+                for resolution, level in make_levels(raw, settings, _not_in_samples)[0].items():
                     writers[resolution].write(serialize(raw.key, level, raw.label))
                 count += 1
     # Files are padded to 64 kB, which matters for small images, and compressed, which matters for large ones.
