@@ -7,6 +7,7 @@ from stylegen.config import Config, DataConfig
 from stylegen.data.prepared.manifest import MANIFEST_NAME, existing_settings, read_manifest
 from stylegen.data.raw.base import ArchiveMissingError, RawDataset
 from stylegen.data.source import DataError, ImageSource
+from stylegen.io.files import printable
 from stylegen.io.progress import Progress
 
 
@@ -96,7 +97,7 @@ def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
         return (path if path.is_dir() else path.parent) / f"stylegen-{data.category}-{data.split}-{resolution}"
     path = Path(os.path.abspath(path))  # "." has no name of its own; a link keeps the one that the user knows
     split = f"-{data.split}" if data.source == "cifar10" else ""
-    return path.parent / f"stylegen-{path.name}{split}-{resolution}"
+    return path.parent / f"stylegen-{printable(path.name)}{split}-{resolution}"
 
 
 def _earlier_folder(data: DataConfig, path: Path, resolution: int, dataset: RawDataset) -> Path | None:

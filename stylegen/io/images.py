@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
-from stylegen.io.files import natural_order, replacing
+from stylegen.io.files import natural_order, printable, replacing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 COMFORTABLE_SIDE = 128  # pixels; smaller images are hard to see in a grid
@@ -72,19 +72,22 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
     Raises:
         NoImagesError: there are none; the message begins with ``location``.
     """
+    location = printable(location)
     shown = [name for name in names if not _is_hidden(name)]
     chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
     other_files = sorted((name for name in shown if not _is_image(name)), key=natural_order)
     if not chosen:
         files = "files" if len(other_files) > 1 else "file"
-        contents = f"; it holds {len(other_files):,} other {files}, such as {other_files[0]}" if other_files else ""
+        contents = (
+            f"; it holds {len(other_files):,} other {files}, such as {printable(other_files[0])}" if other_files else ""
+        )
         raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
     if not other_files:
         return chosen, ""
     many = (
         f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
     )
-    return chosen, f"{location}: {many} left out, such as {other_files[0]}."
+    return chosen, f"{location}: {many} left out, such as {printable(other_files[0])}."
 
 
 def _is_image(name: str) -> bool:

@@ -30,7 +30,7 @@ from stylegen.data.prepared.manifest import (
 from stylegen.data.prepared.shards import Job, ShardResult
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
-from stylegen.io.files import exclusive, remove_partial, write_json
+from stylegen.io.files import exclusive, printable, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -113,6 +113,8 @@ def prepare(
     """
     out = Path(out).expanduser()
     progress = progress or Progress()
+    if printable(out) != str(out):
+        raise DataError(f"{printable(out)} is no UTF-8, which names of shards must be; choose another folder.")
     settings = _settings(dataset, options)
     job = Job(dataset, settings, out, math.ceil(dataset.num_images / settings.images_per_shard))
     try:

@@ -10,6 +10,7 @@ from stylegen.data.imaging import MAX_BYTES, UnreadableImageError
 from stylegen.data.prepared.manifest import MANIFEST_NAME, WORK_FOLDER
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
+from stylegen.io.files import printable
 from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
 
@@ -53,7 +54,7 @@ class ImageFilesDataset(RawDataset):
                 data = self._read_file(self._keys[i])
             except Exception as error:  # a bad checksum, a password, no permission: to be counted, like a damaged image
                 problem = str(error) or type(error).__name__
-            yield RawImage(self._keys[i], data, self._labels[i] if self._labels else None, problem)
+            yield RawImage(printable(self._keys[i]), data, self._labels[i] if self._labels else None, problem)
 
     def _read_file(self, key: str) -> bytes:
         assert self.path is not None
@@ -121,7 +122,9 @@ def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:
         depth += 1
     outside = next((key for key, p in zip(keys, parts, strict=True) if len(p) < depth + 2), None)
     if outside is not None:
-        raise DataError(f"{path} has images outside of folders, such as {outside}, so folders cannot be their labels.")
+        raise DataError(
+            f"{path} has images outside of folders, such as {printable(outside)}, so folders cannot be their labels."
+        )
     names = sorted({p[depth] for p in parts})
     number = {name: i for i, name in enumerate(names)}
-    return tuple(names), [number[p[depth]] for p in parts]
+    return tuple(map(printable, names)), [number[p[depth]] for p in parts]

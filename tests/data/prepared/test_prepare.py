@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -432,3 +433,51 @@ def test_huge_images_are_prepared_by_several_processes(tmp_path, photo):
         photo(i, (50, 50)).resize((6000, 6000)).save(tmp_path / "in" / f"{i}.png", compress_level=1)
     manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=2)
     assert (manifest.num_images, manifest.unreadable) == (130, 0)
+
+
+@pytest.fixture
+def odd_folder(tmp_path, photo):
+    """Folder, class and files with names that are not UTF-8."""
+    folder = os.fsencode(tmp_path) + b"/in\xff"
+    try:
+        os.makedirs(folder + b"/class\xe9")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    for i in range(3):
+        with open(folder + b"/class\xe9/\xe9%d.png" % i, "wb") as file:
+            photo(i).save(file, "PNG")
+    with open(folder + b"/class\xe9/\xe9.txt", "wb") as file:
+        file.write(b"text")
+    return Path(os.fsdecode(folder))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_file_names_that_are_not_utf_8_are_read_and_shown_escaped(odd_folder, tmp_path, workers, small_shards):
+    import tensorflow_datasets as tfds
+
+    from stylegen.evaluation.image_sets import open_images
+
+    broken = odd_folder / os.fsdecode(b"class\xe9/\xe9_broken.png")
+    broken.write_bytes(b"text")
+    for i in range(3, 7):  # two shards
+        (odd_folder / "class").mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(odd_folder / "class" / f"{i}.png")
+    dataset = open_raw("images", odd_folder, labels_from_folders=True)
+    manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
+    assert (manifest.num_images, manifest.settings.class_names) == (7, ("class", "class\\udce9"))
+    assert manifest.unreadable_keys[0].startswith("class\\udce9/\\udce9_broken.png: ")
+    data = tfds.builder_from_directory(str(tmp_path / "out" / "0008")).as_data_source("train")
+    assert [example["key"] for example in data][-1] == b"class\\udce9/\\udce92.png"
+    broken.unlink()
+    images = open_images(odd_folder)
+    assert images.note.encode() and images.provenance["fingerprint"]
+    with pytest.raises(DataError, match=r"in\\udcff is no UTF-8.*; choose another folder"):
+        prepare(dataset, odd_folder, Options(8), workers=1)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_trained_on(odd_folder, tmp_path):
+    from stylegen.config import Config, DataConfig
+    from stylegen.data import open_source
+
+    source = open_source(Config(resolution=8, data=DataConfig(source="images", path=str(odd_folder))))
+    assert source.num_images == 3 and (tmp_path / "stylegen-in\\udcff-8").is_dir()
