@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
+from stylegen.io.files import printable
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
+MAX_LEFT_OUT = 20  # images that are named
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
 
@@ -61,6 +63,14 @@ def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
     if len(labels) not in (1, n):
         raise UsageError(f"--labels {text}: {len(labels)} classes for {n} {of}; give one, or one each.")
     return labels[0] if len(labels) == 1 else labels
+
+
+def print_left_out(reasons: Sequence[str]) -> None:
+    """Count and name the images of a folder that could not be used, at the end; nothing if there are none."""
+    if reasons:
+        images = "1 image was" if len(reasons) == 1 else f"{len(reasons):,} images were"
+        more = [f"and {len(reasons) - MAX_LEFT_OUT:,} more"] if len(reasons) > MAX_LEFT_OUT else []
+        print("\n  ".join([f"{images} left out:", *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

@@ -88,7 +88,13 @@ def project(options: Options) -> None:
     common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
-    loaded = targets.load_targets(paths, G.resolution, G.image_channels, options.color)
+    # A file that was named must be used; one in a folder need not be.
+    left_out: list[str] = []
+    of_folders = all(path.is_dir() for path in map(Path, map(str.strip, options.target.split(","))))
+    loaded = targets.load_targets(
+        paths, G.resolution, G.image_channels, options.color, left_out if of_folders else None
+    )
+    common.refuse_in(options.out, _outputs(options, len(loaded) == 1), options.overwrite)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
     for target in loaded:
@@ -109,6 +115,7 @@ def project(options: Options) -> None:
         progress=common.with_progress,
     )
     _write(options, G, target_images, result, distance)
+    common.print_left_out(left_out)
 
 
 def _settings(options: Options, projection: Any) -> Any:

@@ -128,13 +128,15 @@ def _check(options: Options) -> None:
 
 def _folder(options: Options) -> list[tuple[Path, Path]]:
     assert options.content is not None and options.out is not None
+    out = options.out.resolve()
     try:
-        listing = images.list_images(options.content)
+        # The results may go into a folder of the content, and are no content.
+        listing = images.list_images(options.content, recursive=True, skip=lambda folder: folder.resolve() == out)
     except images.NoImagesError as error:
         raise common.UsageError(f"--content {error}") from error
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
-    jobs = [(path, options.out / f"{path.stem}.png") for path in listing.files]
+    jobs = [(path, options.out / path.relative_to(options.content).with_suffix(".png")) for path in listing.files]
     if len({out for _, out in jobs}) < len(jobs):
         raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
     if not options.overwrite:
@@ -157,23 +159,34 @@ def _out_file(options: Options) -> Path:
 
 
 def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
-    from stylegen.style_transfer import training_images
+    from stylegen.style_transfer import StyleError, training_images
     from stylegen.style_transfer.stylize import SMALLEST
 
     stylizer = _Stylizer(options)
     if len(jobs) == 1:
         print(stylizer.model)
+    broken: list[str] = []
 
-    def results() -> Iterator[list[np.ndarray]]:
+    def results() -> Iterator[list[Path]]:
         for path, out in jobs:
-            content, masks = stylizer.sized(training_images.read(path, SMALLEST, options.color))
-            images.save_image(stylizer.transfer(content, masks), out)
-            yield [content]
+            try:
+                image = training_images.read(path, SMALLEST, options.color)
+            except StyleError as error:
+                if len(jobs) == 1:
+                    raise
+                broken.append(str(error))
+            else:
+                content, masks = stylizer.sized(image)
+                images.save_image(stylizer.transfer(content, masks), out)
+            yield [path]
 
     for _ in common.with_progress(results(), len(jobs), "images"):
         pass
-    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} images"
+    if len(broken) == len(jobs):
+        raise common.UsageError(f"--content {options.content}: none of its images can be used; the first: {broken[0]}")
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs) - len(broken):,} images"
     print(f"{where}: {stylizer.description()}")
+    common.print_left_out(broken)
 
 
 def _stylize_video(options: Options) -> None:

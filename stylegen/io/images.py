@@ -21,6 +21,11 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+_HINTS = (
+    ((".heic", ".heif"), "HEIC is not read: convert it to JPEG or PNG first."),
+    ((".tar", ".tgz", ".gz", ".7z", ".rar", ".zip"), "Archives in a folder are not opened: unpack them first."),
+    ((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"), "Raw photographs are not read: develop them first."),
+)
 
 
 class NoImagesError(StylegenError):
@@ -52,13 +57,20 @@ def list_images(
     folder = Path(folder)
     if recursive:
         paths = []
+        links = []
         for parent, folders, files in os.walk(folder):
+            links += [path for name in folders if not _is_hidden(name) and (path := Path(parent, name)).is_symlink()]
             folders[:] = [n for n in folders if not (_is_hidden(n) or (skip is not None and skip(Path(parent, n))))]
             paths += [Path(parent, name) for name in files]
     else:
-        paths = list(folder.iterdir())
+        paths, links = list(folder.iterdir()), []
     names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
     chosen, note = choose_images(names, str(folder))
+    links += [path for path in paths if path.is_symlink() and not path.exists() and not _is_hidden(path.name)]
+    if links:
+        many = f"{len(links):,} links to folders or to nothing were" if len(links) > 1 else "1 link was"
+        link_note = f"{folder}: {many} not followed, such as {min(links).relative_to(folder)}."
+        note = f"{note} {printable(link_note)}".strip()
     return Listing([folder / name for name in chosen], note)
 
 
@@ -81,13 +93,21 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
         contents = (
             f"; it holds {len(other_files):,} other {files}, such as {printable(other_files[0])}" if other_files else ""
         )
-        raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
+        looked_for = f"files named {', '.join(SUFFIXES)} are looked for"
+        raise NoImagesError(f"{location} holds no images ({looked_for}){contents}.{_hint(other_files)}")
     if not other_files:
         return chosen, ""
     many = (
         f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
     )
-    return chosen, f"{location}: {many} left out, such as {printable(other_files[0])}."
+    return chosen, f"{location}: {many} left out, such as {printable(other_files[0])}.{_hint(other_files)}"
+
+
+def _hint(other_files: list[str]) -> str:
+    """What can be done about files of a kind that photographs come in, and that is not read."""
+    kinds = {PurePosixPath(name).suffix.lower() for name in other_files}
+    hints = [hint for suffixes, hint in _HINTS if kinds & set(suffixes)]
+    return "".join(f" {hint}" for hint in hints)
 
 
 def _is_image(name: str) -> bool:

@@ -28,7 +28,7 @@ class Target:
 
 
 def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Files of a comma-separated list of files and folders; of a folder, all its images in natural order.
+    """Files of a comma-separated list of files and folders; of a folder, all images, nested ones too, in natural order.
 
     Args:
         text: the list.
@@ -46,7 +46,7 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
             paths.append(path)
             continue
         try:
-            listing = list_images(path)
+            listing = list_images(path, recursive=True)
         except NoImagesError as error:
             raise TargetError(f"--target {error}") from error
         paths.extend(listing.files)
@@ -98,9 +98,38 @@ def crop_note(size: tuple[int, int], resolution: int) -> str:
     return f"{text}, {'enlarged' if side < resolution else 'resized'} from {side} to {resolution}."
 
 
-def load_targets(paths: Sequence[Path], resolution: int, channels: int, color: imaging.Color = "srgb") -> list[Target]:
-    """Several targets, with names that differ; see ``load_target``."""
-    targets = [load_target(path, resolution, channels, color) for path in paths]
+def load_targets(
+    paths: Sequence[Path],
+    resolution: int,
+    channels: int,
+    color: imaging.Color = "srgb",
+    left_out: list[str] | None = None,
+) -> list[Target]:
+    """Several targets, with names that differ; see ``load_target``.
+
+    Args:
+        paths: of the files.
+        resolution: pixels a side of the results.
+        channels: of the generator.
+        color: of all of them.
+        left_out: if given, files that cannot be used are left out, as long as others can, and the reasons added here.
+
+    Raises:
+        TargetError: one of them cannot be used; with ``left_out``: none of them can.
+    """
+    targets: list[Target] = []
+    reasons: list[str] = []
+    for path in paths:
+        try:
+            targets.append(load_target(path, resolution, channels, color))
+        except TargetError as error:
+            if left_out is None:
+                raise
+            reasons.append(str(error))
+    if not targets:
+        raise TargetError(f"None of {len(paths):,} images can be used as a target; the first: {reasons[0]}")
+    if left_out is not None:
+        left_out += reasons
     named: list[Target] = []
     for target in targets:
         name, count = target.name, 2

@@ -14,6 +14,7 @@ from stylegen.io.files import printable
 from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
 
+_OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _BOMB_BYTES, _BOMB_RATIO = 2**26, 100  # an image in a zip may not unpack to both more bytes and so many times its size
 
 
@@ -105,7 +106,8 @@ def _list_zip(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
         with zipfile.ZipFile(path) as archive:
             sizes = {item.filename: (item.file_size, item.CRC) for item in archive.infolist() if not item.is_dir()}
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
+        hint = " Unpack it first, and give the folder." if set(path.suffixes) & set(_OTHER_ARCHIVES) else ""
+        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).{hint}") from error
     chosen, note = choose_images(sizes, str(path))
     return {name: sizes[name] for name in chosen}, note
 

@@ -124,3 +124,29 @@ def test_a_sample_is_read_one_by_one(make_tree, monkeypatch):
     sample = iter(dataset.sample(3))
     next(sample)
     assert reads == ["1.png"]
+
+
+def test_links_and_files_that_are_not_read_are_said(make_tree, tmp_path):
+    folder = make_tree(["a.png", "b.HEIC"], False)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "c.png").symlink_to(folder / "a.png")
+    dataset = ImageFilesDataset(folder)
+    assert [image.key for image in dataset.read(0, 9)] == ["a.png", "c.png"]
+    assert dataset.note == (
+        f"{folder}: 1 file that is no image was left out, such as b.HEIC. HEIC is not read: convert it to JPEG or PNG"
+        f" first. {folder}: 2 links to folders or to nothing were not followed, such as gone.png."
+    )
+
+
+def test_other_archives_are_to_be_unpacked(tmp_path):
+    (tmp_path / "in.tar.gz").write_text("")
+    with pytest.raises(DataError, match=r"neither a folder nor a readable zip file .* Unpack it first"):
+        ImageFilesDataset(tmp_path / "in.tar.gz")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "in.tar").write_text("")
+    with pytest.raises(
+        DataError, match=r"holds no images .*such as in.tar. Archives in a folder are not opened: unpack"
+    ):
+        ImageFilesDataset(tmp_path / "in")
