@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from stylegen import data
 from stylegen.config import Config
+from stylegen.data.source import class_text
 from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
@@ -130,6 +131,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
+                if config.num_classes:
+                    log.line(f"Labels are the numbers of {class_text(source.class_names)}")
                 if transfer and not restored:
                     log.line(transfer.text)
                 if metrics is not None:

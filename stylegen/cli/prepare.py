@@ -41,7 +41,7 @@ class Output:
     # Convert images by their ICC profiles to sRGB, or leave their numbers as-is.
     color: Literal["srgb", "as-is"] = "srgb"
     workers: int | None = None  # processes; default: all cores.
-    max_images: int | None = None  # use only the first so many.
+    max_images: int | None = None  # use only so many, the first ones; of folders as labels, as many of each class.
     overwrite: bool = False  # start anew, deleting what was prepared in DATA before.
 
 

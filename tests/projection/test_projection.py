@@ -366,3 +366,9 @@ def test_targets_of_a_folder_are_those_that_can_be_used(tmp_path):
         targets.load_targets(paths, 8, 3)
     with pytest.raises(targets.TargetError, match="None of 1 images can be used .*a.png: cannot be used"):
         targets.load_targets(paths[:1], 8, 3, left_out=[])
+
+
+def test_a_projection_names_no_folders_of_mine(G, images, tmp_path):
+    absolute = dataclasses.replace(G, source=str(tmp_path / "runs" / "bedroom"))
+    about = project(absolute, images[:1], FAST).projection.about
+    assert about["generator"] == f"bedroom at {G.kimg:g} kimg" and str(tmp_path) not in str(about)

@@ -101,6 +101,7 @@ class Manifest:
     fingerprint: str  # hash of every image at every resolution, in order
     # By resolution, the ``checksum`` of each shard; empty in folders that an earlier version prepared.
     shard_checksums: dict[int, list[str]] = dataclasses.field(default_factory=dict)
+    class_counts: list[int] = dataclasses.field(default_factory=list)  # images by class; empty if unlabeled or unknown
     format_version: int = FORMAT_VERSION
 
     def shard_paths(self, folder: Path, resolution: int) -> list[Path]:

@@ -29,7 +29,7 @@ from stylegen.data.prepared.manifest import (
 )
 from stylegen.data.prepared.shards import Job, ShardResult
 from stylegen.data.raw.base import RawDataset
-from stylegen.data.source import DataError, usable_cores
+from stylegen.data.source import DataError, class_text, usable_cores
 from stylegen.io.files import exclusive, printable, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
 
@@ -201,7 +201,8 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
     if dataset.path is not None and dataset.path.is_file():
         items.insert(0, f"archive {size(dataset.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
-    progress.say(f"{dataset.num_images:,} images of {dataset.kind} {dataset.split} to {job.folder}")
+    source = dataset.path if dataset.kind == "images" else f"{dataset.kind} {dataset.split}"
+    progress.say(f"{dataset.num_images:,} images of {source} to {job.folder}")
     if dataset.note:
         progress.say(dataset.note)
     progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
@@ -285,6 +286,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
     settings, dataset = job.settings, job.dataset
     keys = [key for result in results for key in result.unreadable_keys]
     paths = {r: [job.shard_path(r, result.index) for result in results] for r in settings.resolutions}
+    counts = [sum(images) for images in zip(*(result.class_counts for result in results), strict=False)]
     manifest = Manifest(
         settings=settings,
         name=dataset.name,
@@ -297,6 +299,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         upscaled=sum(result.upscaled for result in results),
         fingerprint=hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()[:32],
         shard_checksums={r: [checksum(path) for path in shard_paths] for r, shard_paths in paths.items()},
+        class_counts=counts,
     )
     if manifest.num_images == 0:
         raise DataError(f"None of the {dataset.num_images:,} images could be read; the first was {keys[0]}.")
@@ -314,6 +317,13 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
     progress.say(
         f"{folder}: {manifest.num_images:,} images at {resolutions[0]} to {resolutions[-1]} pixels, {size(total)}"
     )
+    names = manifest.settings.class_names
+    if names:
+        progress.say(class_text(names, manifest.class_counts))
+    if empty := [name for name, count in zip(names, manifest.class_counts, strict=False) if not count]:
+        progress.say(
+            f"warning: no image that can be read is in {', '.join(empty)}; a generator cannot learn that class"
+        )
     if manifest.unreadable:
         progress.say(
             f"{manifest.unreadable:,} images could not be read and were left out, the first:"

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -57,6 +57,7 @@ class ShardResult:
     unreadable_keys: list[str]  # the first of them, each with the reason
     upscaled: int
     digest: str  # hash of all records
+    class_counts: list[int] = field(default_factory=list)  # readable images by class
 
 
 def read_result(job: Job, index: int) -> ShardResult | None:
@@ -82,6 +83,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     stop = min(start + settings.images_per_shard, job.dataset.num_images)
     unreadable: list[str] = []
     num_images = num_upscaled = 0
+    class_counts = [0] * len(settings.class_names)
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         writers = {
@@ -96,6 +98,8 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
             else:
                 num_images += 1
                 num_upscaled += upscaled
+                if raw.label is not None:
+                    class_counts[raw.label] += 1
                 for resolution, level in levels.items():
                     record = serialize(raw.key, level, raw.label)
                     digest.update(record)
@@ -110,6 +114,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
         unreadable_keys=unreadable[:_KEYS_KEPT],
         upscaled=num_upscaled,
         digest=digest.hexdigest(),
+        class_counts=class_counts,
     )
     write_json(job.result_path(index), asdict(result), indent=1)
     return result

@@ -1,7 +1,9 @@
 """A folder or zip of image files, with the names of the top folders as classes if wanted."""
 
 import hashlib
+import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,11 +12,13 @@ from stylegen.data.imaging import MAX_BYTES, UnreadableImageError
 from stylegen.data.prepared.manifest import MANIFEST_NAME, WORK_FOLDER
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
-from stylegen.io.files import printable
+from stylegen.io.files import natural_order, printable
 from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
 
 _OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_NVIDIA_LABELS = "dataset.json"
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
 _BOMB_BYTES, _BOMB_RATIO = 2**26, 100  # an image in a zip may not unpack to both more bytes and so many times its size
 
 
@@ -35,11 +39,16 @@ class ImageFilesDataset(RawDataset):
             versions, self.note = _list_zip(path) if self._zipped else _list_folder(path)
         except NoImagesError as error:
             raise DataError(str(error)) from error
-        self._keys = list(versions)[:max_images]
-        self.num_images = len(self._keys)
+        self._keys = list(versions)
         self._labels: list[int] | None = None
         if labels_from_folders:
+            _refuse_other_labels(path)
             self.class_names, self._labels = _classes(path, self._keys)
+            self.note = f"{self.note} {_splits_note(path, self.class_names)}".strip()
+        chosen = _spread(self._labels or [0] * len(self._keys), max_images)
+        self._keys = [self._keys[i] for i in chosen]
+        self._labels = self._labels and [self._labels[i] for i in chosen]
+        self.num_images = len(self._keys)
         self.identity = {
             "images": self.num_images,
             "hash of names and sizes": _hash(f"{key} {versions[key][0]}" for key in self._keys),
@@ -112,8 +121,48 @@ def _list_zip(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
     return {name: sizes[name] for name in chosen}, note
 
 
+def _spread(labels: list[int], count: int | None) -> list[int]:
+    """Numbers of at most ``count`` images, the first ones of each class and as many of each as there are, in order."""
+    if count is None or count >= len(labels):
+        return list(range(len(labels)))
+    nth: Counter[int] = Counter()  # of each class, so far
+    ranks = []
+    for i, label in enumerate(labels):
+        ranks.append((nth[label], label, i))
+        nth[label] += 1
+    return sorted(i for _, _, i in sorted(ranks)[:count])
+
+
+def _splits_note(path: Path, class_names: tuple[str, ...]) -> str:
+    if not {name.lower() for name in class_names} <= _SPLITS:
+        return ""
+    return (
+        f"{path}: its classes are {', '.join(class_names)}, which look like splits; to train on the classes within one,"
+        " give its folder."
+    )
+
+
+def _refuse_other_labels(path: Path) -> None:
+    """NVIDIA's dataset_tool sorts images into folders of a thousand, and writes their labels into a file."""
+    try:
+        if path.is_dir():
+            text = (path / _NVIDIA_LABELS).read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(_NVIDIA_LABELS)
+        labels = json.loads(text).get("labels")
+    except (OSError, KeyError, ValueError, AttributeError, RecursionError, RuntimeError, zipfile.BadZipFile):
+        return  # there is none, or it is something else
+    if labels:
+        raise DataError(
+            f"{path} has its labels in {_NVIDIA_LABELS}, as NVIDIA's dataset_tool writes them, and its folders are no"
+            " classes. That file is not read yet: train without labels (num_classes 0, no --labels-from-folders), or"
+            f" sort the images into one folder for each class and remove {_NVIDIA_LABELS}."
+        )
+
+
 def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Class names, sorted, and the class of each key.
+    """Class names in natural order, and the class of each key.
 
     Where everything lies in one folder that itself has nothing but folders, as in the zip of a folder, that one is
     passed over.
@@ -127,6 +176,6 @@ def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:
         raise DataError(
             f"{path} has images outside of folders, such as {printable(outside)}, so folders cannot be their labels."
         )
-    names = sorted({p[depth] for p in parts})
+    names = sorted({p[depth] for p in parts}, key=natural_order)
     number = {name: i for i, name in enumerate(names)}
     return tuple(map(printable, names)), [number[p[depth]] for p in parts]

@@ -56,7 +56,7 @@ def open_raw(
         category: of LSUN, where the folder holds several.
         split: of LSUN or CIFAR-10.
         labels_from_folders: take the top folders of images as classes.
-        max_images: use only the first so many.
+        max_images: use only the first so many; with ``labels_from_folders``, of each class as many.
 
     Raises:
         ArchiveMissingError: the folder does not hold the archive.

@@ -481,3 +481,19 @@ def test_a_folder_whose_name_is_not_utf_8_is_trained_on(odd_folder, tmp_path):
 
     source = open_source(Config(resolution=8, data=DataConfig(source="images", path=str(odd_folder))))
     assert source.num_images == 3 and (tmp_path / "stylegen-in\\udcff-8").is_dir()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_classes_are_printed_with_numbers_and_images(tmp_path, photo, small_shards, capsys, workers):
+    for name, count in (("10", 2), ("2", 5), ("broken", 1)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(count):
+            photo(i).save(tmp_path / "in" / name / f"{i}.png")
+    (tmp_path / "in" / "broken" / "0.png").write_text("text")
+    dataset = open_raw("images", tmp_path / "in", labels_from_folders=True)
+    manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
+    assert manifest.class_counts == [5, 2, 0]
+    said = capsys.readouterr().err
+    assert "classes: 0 2 (5), 1 10 (2), 2 broken (0)\n" in said
+    assert "warning: no image that can be read is in broken" in said
+    assert f"8 images of {tmp_path / 'in'} to" in said

@@ -150,3 +150,58 @@ def test_other_archives_are_to_be_unpacked(tmp_path):
         DataError, match=r"holds no images .*such as in.tar. Archives in a folder are not opened: unpack"
     ):
         ImageFilesDataset(tmp_path / "in")
+
+
+def test_classes_are_in_natural_order(make_tree):
+    names = ["10/a.png", "2/a.png", "1/a.png"]
+    dataset = ImageFilesDataset(make_tree(names, False), labels_from_folders=True)
+    assert dataset.class_names == ("1", "2", "10")
+    assert [(image.key, image.label) for image in dataset.read(0, 3)] == [
+        ("1/a.png", 0),
+        ("2/a.png", 1),
+        ("10/a.png", 2),
+    ]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_few_images_are_of_all_classes(make_tree, zipped):
+    path = make_tree([*(f"a/{i}.png" for i in range(5)), *(f"b/{i}.png" for i in range(3)), "c/0.png"], zipped)
+    dataset = ImageFilesDataset(path, labels_from_folders=True, max_images=6)
+    assert [image.key for image in dataset.read(0, 9)] == [
+        "a/0.png",
+        "a/1.png",
+        "a/2.png",
+        "b/0.png",
+        "b/1.png",
+        "c/0.png",
+    ]
+    assert [image.label for image in dataset.read(0, 9)] == [0, 0, 0, 1, 1, 2]
+    first = ImageFilesDataset(path, max_images=6)
+    assert [image.key for image in first.read(0, 9)] == [*(f"a/{i}.png" for i in range(5)), "b/0.png"]
+
+
+def test_folders_that_are_splits_are_said(make_tree):
+    dataset = ImageFilesDataset(make_tree(["train/cat/1.png", "val/cat/1.png"], False), labels_from_folders=True)
+    assert "its classes are train, val, which look like splits" in dataset.note
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("text", ['{"labels": [["00000/1.png", 3]]}', '{"labels": null}', '{"labels": []}', "[]", "{"])
+def test_labels_of_nvidia_are_refused_where_folders_would_be_labels(tmp_path, photo, to_bytes, zipped, text):
+    files = {"dataset.json": text.encode(), "00000/1.png": to_bytes(photo(1), "PNG")}
+    if zipped:
+        path = tmp_path / "in.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        path = tmp_path / "in"
+        (path / "00000").mkdir(parents=True)
+        for name, content in files.items():
+            (path / name).write_bytes(content)
+    assert ImageFilesDataset(path).num_images == 1
+    if "00000" in text:
+        with pytest.raises(DataError, match=r"has its labels in dataset.json, .* train without labels \(num_classes 0"):
+            ImageFilesDataset(path, labels_from_folders=True)
+    else:
+        assert ImageFilesDataset(path, labels_from_folders=True).class_names == ("00000",)
