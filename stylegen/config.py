@@ -32,12 +32,17 @@ class DataConfig:
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
     path: str | None = None
-    prepared: str | None = None  # where raw data is prepared to; default: beside it, stylegen-<...>-<resolution>.
+    # Where raw data is prepared to; default: beside it, stylegen-<its name>-<resolution>. If the raw data has changed,
+    # a new run prepares it anew in the default folder; a folder that is named here is never deleted.
+    prepared: str | None = None
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square center crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
+    # Convert images by their ICC profiles to sRGB, or take their numbers as they are. Not for tfds, whose reader leaves
+    # profiles out.
+    color: Literal["srgb", "as-is"] = "srgb"
     mirror: bool = False  # show half of the images flipped; off for bedrooms in the original, on for faces.
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from stylegen import data
 from stylegen.config import Config
+from stylegen.data.source import class_text
 from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
@@ -100,14 +101,14 @@ def _train(config: Config, hooks: Hooks) -> Path:
     mesh = sharding.make_mesh(config)
     main = processes.is_main()
     folder = directory.check_run(config) if main else Path(config.run.dir)
+    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     with processes.main_first():  # the one that prepares what is raw
-        source = data.open_source(config)
+        source = data.open_source(config, renew=not resumes)
     if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)
-    resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
     if jax.process_count() == 1:  # of several, all must stop at the same step
         check_signals()
@@ -133,6 +134,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
+                if config.num_classes:
+                    log.line(f"Labels are the numbers of {class_text(source.class_names)}")
                 if transfer and not restored:
                     log.line(transfer.text)
                 if metrics is not None:

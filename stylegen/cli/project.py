@@ -40,6 +40,9 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     target: str  # image, folder of images, or several with commas; the square in the middle is taken.
+    color: Literal["srgb", "as-is"] = (
+        "srgb"  # convert targets by their ICC profiles, or take their numbers as they are.
+    )
     labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
     """Classes of a class-conditional generator: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"
@@ -92,7 +95,13 @@ def project(options: Options) -> None:
     common.check_outputs(options.out, _outputs(options, targets.target_names(paths)), options.overwrite)
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
-    loaded = targets.load_targets(paths, G.resolution, G.image_channels)
+    # A file that was named must be used; one in a folder need not be.
+    left_out: list[str] = []
+    of_folders = all(path.is_dir() for path in map(Path, map(str.strip, options.target.split(","))))
+    loaded = targets.load_targets(
+        paths, G.resolution, G.image_channels, options.color, left_out if of_folders else None
+    )
+    common.refuse_in(options.out, _outputs(options, len(loaded) == 1), options.overwrite)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
     for target in loaded:
@@ -113,6 +122,7 @@ def project(options: Options) -> None:
         progress=common.with_progress,
     )
     _write(options, G, target_images, result, distance)
+    common.print_left_out(left_out)
 
 
 def _settings(options: Options, projection: Any) -> Any:

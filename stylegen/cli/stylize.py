@@ -43,6 +43,7 @@ class Options:
     preserve_color: Literal["coral", "luminance"] | None = None
     """Keep the content's colors: coral recolors the style first, luminance transfers lightness alone. Without a value
     coral."""
+    color: Literal["srgb", "as-is"] = "srgb"  # convert images by their ICC profiles, or take their numbers as they are.
     mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
     out: File = None  # file for one image or a video, folder for a folder.
     size: Pixels = None  # shorter side of the content; as it is if not given.
@@ -132,16 +133,19 @@ def _check(options: Options) -> None:
 
 def _folder(options: Options) -> list[tuple[Path, Path]]:
     assert options.content is not None and options.out is not None
+    out = options.out.resolve()
     try:
-        listing = images.list_images(options.content)
+        # The results may go into a folder of the content, and are no content.
+        listing = images.list_images(options.content, recursive=True, skip=lambda folder: folder.resolve() == out)
     except images.NoImagesError as error:
         raise common.UsageError(f"--content {error}") from error
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
-    jobs = [(path, options.out / f"{path.stem}.png") for path in listing.files]
-    if len({out.name.casefold() for _, out in jobs}) < len(jobs):
+    jobs = [(path, options.out / path.relative_to(options.content).with_suffix(".png")) for path in listing.files]
+    if len({str(out).casefold() for _, out in jobs}) < len(jobs):
         raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
-    common.check_outputs(options.out, [out.name for _, out in jobs], options.overwrite)
+    names = [str(out.relative_to(options.out)) for _, out in jobs]
+    common.check_outputs(options.out, names, options.overwrite)
     if listing.note:
         print(listing.note)
     return jobs
@@ -159,23 +163,34 @@ def _out_file(options: Options) -> Path:
 
 
 def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
-    from stylegen.style_transfer import training_images
+    from stylegen.style_transfer import StyleError, training_images
     from stylegen.style_transfer.stylize import SMALLEST
 
     stylizer = _Stylizer(options)
     if len(jobs) == 1:
         print(stylizer.model)
+    broken: list[str] = []
 
-    def results() -> Iterator[list[np.ndarray]]:
+    def results() -> Iterator[list[Path]]:
         for path, out in jobs:
-            content, masks = stylizer.sized(training_images.read(path, SMALLEST))
-            images.save_image(stylizer.transfer(content, masks), out)
-            yield [content]
+            try:
+                image = training_images.read(path, SMALLEST, options.color)
+            except StyleError as error:
+                if len(jobs) == 1:
+                    raise
+                broken.append(str(error))
+            else:
+                content, masks = stylizer.sized(image)
+                images.save_image(stylizer.transfer(content, masks), out)
+            yield [path]
 
     for _ in common.with_progress(results(), len(jobs), "images"):
         pass
-    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} images"
+    if len(broken) == len(jobs):
+        raise common.UsageError(f"--content {options.content}: none of its images can be used; the first: {broken[0]}")
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs) - len(broken):,} images"
     print(f"{where}: {stylizer.description()}")
+    common.print_left_out(broken)
 
 
 def _stylize_video(options: Options) -> None:
@@ -219,7 +234,7 @@ class _Stylizer:
         paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
-            _resized(training_images.read(path, transfer.SMALLEST), options.style_size or 0, grow=False)
+            _resized(training_images.read(path, transfer.SMALLEST, options.color), options.style_size or 0, grow=False)
             for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
@@ -302,7 +317,7 @@ def _read_mask(path: Path) -> np.ndarray:
 
     from stylegen.style_transfer import training_images
 
-    return np.asarray(Image.fromarray(training_images.read(path, smallest=1)).convert("L"))
+    return np.asarray(Image.fromarray(training_images.read(path, smallest=1, color="as-is")).convert("L"))
 
 
 def _download(name: str) -> None:

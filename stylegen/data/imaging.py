@@ -5,29 +5,51 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
+from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
 MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
-MAX_BYTES = 2**30  # of a foreign image file, compressed
+MAX_BYTES = 2**29  # of a foreign image file, as it lies on disk or comes out of a zip
+HUGE_PIXELS = 2**25  # larger ones are decoded at a reduced size where that is enough, and one at a time
+_REDUCING_GAP = 3  # times what is needed that a reduced size still has, so that Lanczos does the rest
+_REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
+_BITS_PER_SAMPLE = 258  # tag of a TIFF
 
 
 class UnreadableImageError(StylegenError):
     """The bytes are not an image that can be used."""
 
 
-def decode(data: bytes, channels: int) -> Image.Image:
+def decode(
+    data: bytes,
+    channels: int,
+    *,
+    color: Color = "srgb",
+    smallest: int | None = None,
+    huge: Callable[[tuple[int, int]], AbstractContextManager[None]] | None = None,
+) -> Image.Image:
     """Decode any common image format and bring it to ``channels`` channels (see ``convert``).
 
     The format is sniffed, the EXIF orientation is applied, and of an animation the first frame is taken.
+
+    Args:
+        data: of the file.
+        channels: of the result.
+        color: srgb converts by the image's ICC profile; as-is takes its numbers as if they were sRGB.
+        smallest: an image of more than ``HUGE_PIXELS`` may come reduced to a shorter side of three times this: JPEG
+            decodes fewer pixels, other formats are averaged before anything else is done.
+        huge: called with width and height of an image of more than ``HUGE_PIXELS``, and held while it is in memory.
 
     Raises:
         UnreadableImageError: not an image, cut short, or too large to be honest.
@@ -35,28 +57,67 @@ def decode(data: bytes, channels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's bomb warning comes below its limit; odd metadata is no matter
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > MAX_PIXELS:
+            image: Image.Image = Image.open(io.BytesIO(data))
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels are too many")
-            image.load()
-            return convert(ImageOps.exif_transpose(image), channels)
+            with huge(image.size) if huge is not None and pixels > HUGE_PIXELS else nullcontext():
+                if smallest is not None and pixels > HUGE_PIXELS:
+                    image = _load_reduced(image, smallest * _REDUCING_GAP)
+                image.load()
+                image = scale_gray(image)
+                if color == "srgb":
+                    image = to_srgb(image)
+                return convert(ImageOps.exif_transpose(image), channels)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("no image, or none of a format that is read") from error
     except Exception as error:  # the codecs raise OSError, SyntaxError, struct.error, ... for what is the same to us
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def _load_reduced(image: Image.Image, shorter: int) -> Image.Image:
+    """Load an image with at least ``shorter`` pixels along its shorter side, if it has them, and not many more."""
+    scale = shorter / min(image.size)
+    if scale < 1:
+        image.draft(image.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))  # JPEG alone
+    image.load()
+    factor = min(image.size) // shorter
+    return image.reduce(factor) if factor > 1 and image.mode in _REDUCIBLE else image
+
+
+def scale_gray(image: Image.Image) -> Image.Image:
+    """Gray of 12 or 16 bits a pixel as 8 bits, by the range that the file states; other images as they are.
+
+    Raises:
+        UnreadableImageError: the range is not known: 32 bits, floating point, or 16 bits of which hardly any are used.
+    """
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels have no known range; scale them to 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    bits = int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])  # TIFF alone states it
+    values = np.asarray(image)  # Pillow's own conversion would clip them at 255
+    if bits > 16 or np.min(values) < 0 or np.max(values) >= 2**16:
+        raise UnreadableImageError("gray of 32 bits has no known range; scale it to 8 or 16 bits")
+    if bits == 16 and 0 < np.max(values) < 2**12:
+        raise UnreadableImageError(
+            f"gray of 16 bits with no value above {np.max(values):,}, which is nearly black; if it holds fewer bits,"
+            " scale it to 16"
+        )
+    gray = Image.fromarray(np.rint(values.astype(np.float32) / np.float32((2**bits - 1) / 255)).astype(np.uint8))
+    gray.info = dict(image.info)
+    return gray
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:
     """Bring an image of any mode to 1 (L), 2 (LA), 3 (RGB) or 4 (RGBA) channels.
 
     Color to gray is luma (ITU-R 601); gray to RGB repeats it. Transparency, where the target has no alpha, is laid on
-    white, which is what a page shows behind it. Sixteen bits are scaled to eight.
+    white, which is what a page shows behind it. Gray of more than 8 bits is scaled (see ``scale_gray``).
     """
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them at 255
-        values = np.asarray(image).astype(np.float32)
-        image = Image.fromarray(np.rint(values.clip(0, 65_535) / 257.0).astype(np.uint8))
-    elif image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no known range")
+    image = scale_gray(image)
     mode = _MODES[channels]
     if image.mode == mode:
         return image

@@ -4,18 +4,27 @@ import os
 from pathlib import Path
 
 from stylegen.config import Config, DataConfig
-from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
+from stylegen.data.prepared.manifest import MANIFEST_NAME, existing_settings, read_manifest
+from stylegen.data.raw.base import ArchiveMissingError, RawDataset
 from stylegen.data.source import DataError, ImageSource
+from stylegen.io.files import printable
+from stylegen.io.progress import Progress
 
 
-def open_source(config: Config) -> ImageSource:
+def open_source(config: Config, *, renew: bool = False) -> ImageSource:
     """The image source that ``config.data`` names.
 
     Raw data (an LSUN archive, a folder or zip of images, the CIFAR-10 archive) is prepared first, which may take hours;
     the same call takes up where it was interrupted. With several processes, prepare beforehand.
 
+    Args:
+        config: the run.
+        renew: prepare raw data anew where it has changed since; otherwise that is an error, as for a run that is
+            resumed.
+
     Raises:
-        DataError: the data is missing, empty, damaged or does not fit the configuration; the message names the field.
+        DataError: the data is missing, empty, damaged, has changed or does not fit the configuration; the message names
+            the field.
     """
     data = config.data
     source: ImageSource
@@ -40,15 +49,15 @@ def open_source(config: Config) -> ImageSource:
     else:
         from stylegen.data.prepared.source import PreparedSource
 
-        folder = _prepared_folder(config)
+        folder = _prepared_folder(config, renew)
         _check_prepared(data, folder)
         source = PreparedSource(folder)
     _check_fit(config, source)
     return source
 
 
-def _prepared_folder(config: Config) -> Path:
-    """The folder of prepared data, made now where ``data.path`` is raw."""
+def _prepared_folder(config: Config, renew: bool) -> Path:
+    """The folder of prepared data, made now where ``data.path`` is raw and was not prepared or has changed."""
     data = config.data
     if data.path is None:
         raise DataError(f"data.path is not set: data.source {data.source} needs it; say where the data lies.")
@@ -57,22 +66,59 @@ def _prepared_folder(config: Config) -> Path:
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():
         return path
-    out = _default_folder(data, path, config.resolution)
-    if not (out / MANIFEST_NAME).is_file():
-        _prepare(config, path, out)
+    out = Path(data.prepared).expanduser() if data.prepared else _default_folder(data, path, config.resolution)
+    try:
+        dataset = _open_raw(config, path)
+    except ArchiveMissingError as error:
+        if not (out / MANIFEST_NAME).is_file():
+            raise
+        Progress().say(f"{error} Taking what was prepared of it before: {out}.")
+        return out
+    existing = existing_settings(out)
+    if existing is None and not data.prepared and (earlier := _earlier_folder(data, path, config.resolution, dataset)):
+        return earlier
+    changes = existing.source_differences(dataset.kind, dataset.full_identity) if existing else []
+    if changes and (data.prepared or not renew):
+        raise DataError(_changed(data, path, out, changes))
+    if changes:
+        Progress().say(f"{path} has changed since {out} was prepared of it ({changes[0]}): preparing it anew.")
+    if changes or not (out / MANIFEST_NAME).is_file():
+        _prepare(config, dataset, out, overwrite=bool(changes))
     return out
 
 
+def _changed(data: DataConfig, path: Path, out: Path, changes: list[str]) -> str:
+    way_out = (
+        "set data.prepared to another folder to train on what is there now"
+        if data.prepared
+        else "start a new run (another run.dir) to train on what is there now, which deletes what was prepared"
+    )
+    return (
+        f"data.path = {data.path!r}: {path} is not what {out} was prepared of ({changes[0]})."
+        f" Set data.path {out} to go on with what was prepared, or {way_out}."
+    )
+
+
 def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
-    if data.prepared is not None:
-        return Path(data.prepared).expanduser()
-    # Archives of several categories and splits lie side by side.
-    prefix = f"{data.category}-{data.split}-" if data.source == "lsun" else ""
-    return (path if path.is_dir() else path.parent) / f"stylegen-{prefix}{resolution}"
+    """Beside the raw data, with its name: two zips in one folder are two data sets."""
+    if data.source == "lsun":  # archives of several categories and splits lie side by side
+        return (path if path.is_dir() else path.parent) / f"stylegen-{data.category}-{data.split}-{resolution}"
+    path = Path(os.path.abspath(path))  # "." has no name of its own; a link keeps the one that the user knows
+    split = f"-{data.split}" if data.source == "cifar10" else ""
+    return path.parent / f"stylegen-{printable(path.name)}{split}-{resolution}"
 
 
-def _prepare(config: Config, path: Path, out: Path) -> None:
-    from stylegen.data.prepared.prepare import Options, prepare
+def _earlier_folder(data: DataConfig, path: Path, resolution: int, dataset: RawDataset) -> Path | None:
+    """Where earlier versions prepared to, if that is there and of this very data."""
+    folder = (path if path.is_dir() else path.parent) / f"stylegen-{resolution}"
+    if data.source == "lsun" or not (folder / MANIFEST_NAME).is_file():
+        return None
+    existing = existing_settings(folder)
+    same = existing and not existing.source_differences(dataset.kind, dataset.full_identity)
+    return folder if same else None
+
+
+def _open_raw(config: Config, path: Path) -> RawDataset:
     from stylegen.data.raw.opening import open_raw
 
     data = config.data
@@ -80,11 +126,20 @@ def _prepare(config: Config, path: Path, out: Path) -> None:
     dataset = open_raw(data.source, path, category=data.category, split=data.split, labels_from_folders=labeled)
     # Before the work, not after it: preparing may take hours.
     _check_kind(data, path, dataset.identity.get("category", data.category), dataset.split)
+    return dataset
+
+
+def _prepare(config: Config, dataset: RawDataset, out: Path, overwrite: bool) -> None:
+    from stylegen.data.prepared.prepare import Options, prepare
+
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
     # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
-    prepare(dataset, out, Options(config.resolution, image_channels=config.image_channels, crop=data.crop))
+    options = Options(
+        config.resolution, image_channels=config.image_channels, crop=config.data.crop, color=config.data.color
+    )
+    prepare(dataset, out, options, overwrite=overwrite)
 
 
 def _check_kind(data: DataConfig, location: Path, category: str, split: str) -> None:
@@ -98,11 +153,22 @@ def _check_kind(data: DataConfig, location: Path, category: str, split: str) -> 
 
 def _check_prepared(data: DataConfig, folder: Path) -> None:
     manifest = read_manifest(folder)
+    manifest.check_shards(folder)
+    if not manifest.shard_checksums:
+        Progress().say(
+            f"{folder} was prepared by an earlier version, which noted no times and checksums: if files are replaced by"
+            " others of the same names and sizes, that is not noticed. Prepare it anew to have it noticed."
+        )
     _check_kind(data, folder, manifest.settings.identity.get("category", data.category), manifest.split)
     if manifest.settings.crop != data.crop:
         raise DataError(
             f"data.crop = {data.crop!r}: {folder} was prepared with {manifest.settings.crop};"
             " set data.crop to that, or prepare it anew."
+        )
+    if manifest.settings.color not in (None, data.color):
+        raise DataError(
+            f"data.color = {data.color!r}: {folder} was prepared with {manifest.settings.color};"
+            " set data.color to that, or prepare it anew."
         )
 
 

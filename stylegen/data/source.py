@@ -2,6 +2,7 @@
 
 import abc
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from stylegen.errors import StylegenError
 from stylegen.io.images import box_mean
 
 Batch = dict[str, np.ndarray]
+_CLASSES_SHOWN = 100
 
 
 class DataError(StylegenError):
@@ -72,6 +74,16 @@ class ImageSource(abc.ABC):
     @abc.abstractmethod
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
         """As ``read``, at one of ``resolutions``."""
+
+
+def class_text(names: Sequence[str], counts: Sequence[int] = ()) -> str:
+    """Classes with the numbers by which labels name them, and how many images each has where that is known."""
+    shown = [
+        f"{number} {name}" + (f" ({counts[number]:,})" if number < len(counts) else "")
+        for number, name in enumerate(names[:_CLASSES_SHOWN])
+    ]
+    more = [f"and {len(names) - _CLASSES_SHOWN:,} more"] if len(names) > _CLASSES_SHOWN else []
+    return f"classes: {', '.join(shown + more)}"
 
 
 def usable_cores() -> int:

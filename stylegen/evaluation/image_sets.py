@@ -128,8 +128,16 @@ class FilesSet(ImageSet):
 
     channels = 3
 
-    def __init__(self, path: Path, resolution: int | None = None, crop: imaging.Crop = "center-crop") -> None:
+    def __init__(
+        self,
+        path: Path,
+        resolution: int | None = None,
+        crop: imaging.Crop = "center-crop",
+        color: imaging.Color = "srgb",
+    ) -> None:
         """Look at the first image; with ``resolution``, all are cropped and resized to it (Lanczos).
+
+        ICC profiles are converted to sRGB, or left out with ``color`` as-is.
 
         Raises:
             DataError: no images there.
@@ -137,6 +145,7 @@ class FilesSet(ImageSet):
         """
         self._dataset = ImageFilesDataset(path)
         self._path, self._target_resolution, self._crop = path, resolution, crop
+        self._color: imaging.Color = color
         self.count, self.note = self._dataset.num_images, self._dataset.note
         self._order = shuffled(self.count)
         self.resolution = (resolution, resolution) if resolution else self._decode(0).shape[:2]
@@ -157,6 +166,7 @@ class FilesSet(ImageSet):
             "images": self.count,
             "crop": self._crop if self._target_resolution else "none",
             "resize_filter": "lanczos" if self._target_resolution else "none",
+            "color": self._color,
             "resolution": list(self.resolution),
             "channels": 3,
             "order_seed": ORDER_SEED,
@@ -178,7 +188,9 @@ class FilesSet(ImageSet):
     def _decode(self, number: int) -> np.ndarray:
         (raw,) = self._dataset.read(number, number + 1)
         try:
-            image = imaging.decode(raw.data, 3)  # type: ignore[arg-type]
+            if raw.problem:
+                raise imaging.UnreadableImageError(raw.problem)
+            image = imaging.decode(raw.data, 3, color=self._color)  # type: ignore[arg-type]
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."
@@ -190,7 +202,12 @@ class FilesSet(ImageSet):
         )
 
 
-def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = "center-crop") -> ImageSet:
+def open_images(
+    path: Path,
+    resolution: int | None = None,
+    crop: imaging.Crop = "center-crop",
+    color: imaging.Color = "srgb",
+) -> ImageSet:
     """A folder, a zip or a .npy file as images.
 
     Raises:
@@ -200,7 +217,7 @@ def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = 
     if not path.exists():
         raise EvaluationError(f"{path}: there is no such folder or file.")
     if path.suffix != ".npy":
-        return FilesSet(path, resolution, crop)
+        return FilesSet(path, resolution, crop, color)
     if resolution:
         raise EvaluationError(f"{path}: --resolution is for folders and zips; an array is taken as it is.")
     try:

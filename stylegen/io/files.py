@@ -146,6 +146,11 @@ def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> N
     write_text(path, json.dumps(tree, indent=indent) + "\n")
 
 
+def printable(name: str | os.PathLike[str]) -> str:
+    """A path to show or to store as text: bytes that are no UTF-8, which Python holds as surrogates, come escaped."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
+
+
 def natural_order(path: str) -> tuple[str, str]:
     """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order.
 

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
-from stylegen.io.files import natural_order, replacing
+from stylegen.io.files import natural_order, printable, replacing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 # Pillow's own are JPEG's quality 75 with color at half the size, and WebP's quality 80.
@@ -29,6 +29,11 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+_HINTS = (
+    ((".heic", ".heif"), "HEIC is not read: convert it to JPEG or PNG first."),
+    ((".tar", ".tgz", ".gz", ".7z", ".rar", ".zip"), "Archives in a folder are not opened: unpack them first."),
+    ((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"), "Raw photographs are not read: develop them first."),
+)
 
 
 class NoImagesError(StylegenError):
@@ -43,12 +48,15 @@ class Listing:
     note: str  # a sentence for the user that counts files that are no images; empty if there are none
 
 
-def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> Listing:
+def list_images(
+    folder: str | os.PathLike[str], *, recursive: bool = False, skip: Callable[[Path], bool] | None = None
+) -> Listing:
     """The image files in a folder, by the endings of their names; hidden files are passed over.
 
     Args:
         folder: where to look.
         recursive: in all its folders too.
+        skip: says of a folder in it that it is to be passed over, like hidden ones.
 
     Raises:
         NoImagesError: there are none.
@@ -57,13 +65,20 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> L
     folder = Path(folder)
     if recursive:
         paths = []
+        links = []
         for parent, folders, files in os.walk(folder):
-            folders[:] = [name for name in folders if not _is_hidden(name)]
+            links += [path for name in folders if not _is_hidden(name) and (path := Path(parent, name)).is_symlink()]
+            folders[:] = [n for n in folders if not (_is_hidden(n) or (skip is not None and skip(Path(parent, n))))]
             paths += [Path(parent, name) for name in files]
     else:
-        paths = list(folder.iterdir())
+        paths, links = list(folder.iterdir()), []
     names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
     chosen, note = choose_images(names, str(folder))
+    links += [path for path in paths if path.is_symlink() and not path.exists() and not _is_hidden(path.name)]
+    if links:
+        many = f"{len(links):,} links to folders or to nothing were" if len(links) > 1 else "1 link was"
+        link_note = f"{folder}: {many} not followed, such as {min(links).relative_to(folder)}."
+        note = f"{note} {printable(link_note)}".strip()
     return Listing([folder / name for name in chosen], note)
 
 
@@ -77,19 +92,30 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
     Raises:
         NoImagesError: there are none; the message begins with ``location``.
     """
+    location = printable(location)
     shown = [name for name in names if not _is_hidden(name)]
     chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
     other_files = sorted((name for name in shown if not _is_image(name)), key=natural_order)
     if not chosen:
         files = "files" if len(other_files) > 1 else "file"
-        contents = f"; it holds {len(other_files):,} other {files}, such as {other_files[0]}" if other_files else ""
-        raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
+        contents = (
+            f"; it holds {len(other_files):,} other {files}, such as {printable(other_files[0])}" if other_files else ""
+        )
+        looked_for = f"files named {', '.join(SUFFIXES)} are looked for"
+        raise NoImagesError(f"{location} holds no images ({looked_for}){contents}.{_hint(other_files)}")
     if not other_files:
         return chosen, ""
     many = (
         f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
     )
-    return chosen, f"{location}: {many} left out, such as {other_files[0]}."
+    return chosen, f"{location}: {many} left out, such as {printable(other_files[0])}.{_hint(other_files)}"
+
+
+def _hint(other_files: list[str]) -> str:
+    """What can be done about files of a kind that photographs come in, and that is not read."""
+    kinds = {PurePosixPath(name).suffix.lower() for name in other_files}
+    hints = [hint for suffixes, hint in _HINTS if kinds & set(suffixes)]
+    return "".join(f" {hint}" for hint in hints)
 
 
 def _is_image(name: str) -> bool:

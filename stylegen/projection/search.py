@@ -6,6 +6,7 @@ and Karras et al. 2020 (StyleGAN2, appendix D: w, the ramps of the learning rate
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -347,11 +348,16 @@ def _step(
     return latent, moments, losses, ops.to_uint8(images)
 
 
+def _without_folder(source: str) -> str:
+    """An absolute path by its last part alone: a projection is given to others, whom my folders do not concern."""
+    return os.path.basename(source) if os.path.isabs(source) else source
+
+
 def _about(G: Generator, options: Options, distance: Distance | None) -> dict[str, Any]:
     """The origin of a projection, for JSON."""
     perceptual = distance is not None and options.weights.perceptual > 0
     return {
-        "generator": f"{G.source or 'a generator'} at {G.kimg:g} kimg",
+        "generator": f"{_without_folder(G.source) or 'a generator'} at {G.kimg:g} kimg",
         "options": dataclasses.asdict(options),
         "perceptual": distance.provenance if perceptual and distance is not None else None,
     }

@@ -29,7 +29,7 @@ class Target:
 
 
 def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Files of a comma-separated list of files and folders; of a folder, all its images in natural order.
+    """Files of a comma-separated list of files and folders; of a folder, all images, nested ones too, in natural order.
 
     Args:
         text: the list.
@@ -47,7 +47,7 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
             paths.append(path)
             continue
         try:
-            listing = list_images(path)
+            listing = list_images(path, recursive=True)
         except NoImagesError as error:
             raise TargetError(f"--target {error}") from error
         paths.extend(listing.files)
@@ -58,7 +58,7 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
     return paths
 
 
-def load_target(path: str | os.PathLike[str], resolution: int, channels: int) -> Target:
+def load_target(path: str | os.PathLike[str], resolution: int, channels: int, color: imaging.Color = "srgb") -> Target:
     """Read an image, crop its center to a square and resize it with Pillow's Lanczos filter, as for training data.
 
     Gray becomes RGB and color becomes gray where the generator needs it. Transparency is laid on white if the generator
@@ -68,6 +68,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int) ->
         path: of any format that Pillow reads.
         resolution: pixels a side of the result.
         channels: of the generator.
+        color: srgb converts by the image's ICC profile; as-is leaves that out.
 
     Raises:
         TargetError: it cannot be read, or is too large.
@@ -76,7 +77,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int) ->
     try:
         if path.stat().st_size > imaging.MAX_BYTES:
             raise TargetError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
-        image = imaging.decode(path.read_bytes(), channels)
+        image = imaging.decode(path.read_bytes(), channels, color=color)
     except imaging.UnreadableImageError as error:
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:
@@ -98,10 +99,41 @@ def crop_note(size: tuple[int, int], resolution: int) -> str:
     return f"{text}, {'enlarged' if side < resolution else 'resized'} from {side} to {resolution}."
 
 
-def load_targets(paths: Sequence[Path], resolution: int, channels: int) -> list[Target]:
-    """Several targets, with names that differ."""
-    targets = [load_target(path, resolution, channels) for path in paths]
-    return [replace(target, name=name) for target, name in zip(targets, target_names(paths), strict=True)]
+def load_targets(
+    paths: Sequence[Path],
+    resolution: int,
+    channels: int,
+    color: imaging.Color = "srgb",
+    left_out: list[str] | None = None,
+) -> list[Target]:
+    """Several targets, with names that differ; see ``load_target``.
+
+    Args:
+        paths: of the files.
+        resolution: pixels a side of the results.
+        channels: of the generator.
+        color: of all of them.
+        left_out: if given, files that cannot be used are left out, as long as others can, and the reasons added here.
+
+    Raises:
+        TargetError: one of them cannot be used; with ``left_out``: none of them can.
+    """
+    targets: list[Target] = []
+    used: list[Path] = []
+    reasons: list[str] = []
+    for path in paths:
+        try:
+            targets.append(load_target(path, resolution, channels, color))
+            used.append(path)
+        except TargetError as error:
+            if left_out is None:
+                raise
+            reasons.append(str(error))
+    if not targets:
+        raise TargetError(f"None of {len(paths):,} images can be used as a target; the first: {reasons[0]}")
+    if left_out is not None:
+        left_out += reasons
+    return [replace(target, name=name) for target, name in zip(targets, target_names(used), strict=True)]
 
 
 def target_names(paths: Sequence[Path]) -> list[str]:

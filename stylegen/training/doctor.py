@@ -300,5 +300,5 @@ class Doctor:
                 sentences.append(f"{name}: {sentence}")
             elif self._streaks[name] <= -PATIENCE and name in self._reported:
                 self._reported.remove(name)
-                sentences.append(f"{name}: over.")
+                sentences.append(f"{name}: no longer seen.")
         return sentences

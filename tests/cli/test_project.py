@@ -263,3 +263,15 @@ def test_help_shows_the_commands(verb, shown, capsys):
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     assert shown in said and "--run runs/bedroom" in said
+
+
+def test_a_folder_of_targets_is_done_whole_whatever_is_broken_in_it(in_a_folder, capsys):
+    (in_a_folder / "photos" / "deep").mkdir(parents=True)
+    for name in ("b.png", "deep/c.png", "._b.png"):
+        (in_a_folder / "photos" / name).write_bytes((in_a_folder / "other.png").read_bytes())
+    (in_a_folder / "photos" / "a.png").write_text("no image")
+    assert call(project, f"{FAST} --target photos --space w --frames 0 --out out") == 0
+    assert result.load("out/projection.npz").names == ("b", "c")
+    assert "1 image was left out:\n  photos/a.png: cannot be used as an image" in capsys.readouterr().out
+    assert call(project, f"{FAST} --target photos/b.png,photos/a.png --space w --frames 0 --out named") == 2
+    assert "photos/a.png: cannot be used" in capsys.readouterr().err

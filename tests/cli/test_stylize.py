@@ -70,6 +70,24 @@ def test_a_folder_with_weights_and_colors(capsys):
     assert run(command + " --overwrite") == 0
 
 
+def test_a_folder_is_done_whole_whatever_is_broken_in_it(capsys):
+    Path("mixed/deep/.hidden").mkdir(parents=True)
+    for name in ("mixed/b.png", "mixed/deep/b.png", "mixed/deep/.hidden/x.png", "mixed/._b.png"):
+        Path(name).write_bytes(Path("room.png").read_bytes())
+    Path("mixed/a.png").write_text("no picture")
+    command = "--content mixed --style a.png --style-size 32 --out mixed/out"
+    for options in ("", " --overwrite"):  # the second time, what the first one wrote is no content
+        assert run(command + options) == 0
+        written = {path.relative_to("mixed/out").as_posix() for path in Path("mixed/out").rglob("*.png")}
+        assert written == {"b.png", "deep/b.png"}
+        out = capsys.readouterr().out
+        assert "mixed/out: 2 images" in out and "1 image was left out:\n  mixed/a.png: not an image that can be" in out
+    for name in ("b.png", "deep/b.png"):
+        Path("mixed", name).unlink()
+    assert run(command + " --overwrite") == 2
+    assert "mixed/a.png: not an image that can be used" in capsys.readouterr().err
+
+
 def test_a_folder_leaves_no_image_out_and_says_what_else_is_there(capsys):
     Path("mixed").mkdir()
     for name in ("10.avif", "9.jp2", "8.pgm"):

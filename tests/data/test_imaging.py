@@ -1,4 +1,6 @@
+import contextlib
 import io
+import struct
 import sys
 
 import numpy as np
@@ -162,3 +164,77 @@ def _use(library, monkeypatch):
 def _forget_the_decoder():
     yield
     imaging.stored_decoder.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA"), ("PNG", "RGB"), ("PNG", "P")]
+)
+def test_huge_images_are_reduced_early_and_look_the_same(form, mode, photo, to_bytes, monkeypatch):
+    image = photo(5, (1300, 1000), "RGB" if mode == "P" else mode)
+    data = to_bytes(image.convert(mode), form, **({"quality": 95} if form == "JPEG" else {}))
+    full = imaging.decode(data, 3, smallest=32)
+    assert full.size == (1300, 1000)  # not huge
+    monkeypatch.setattr(imaging, "HUGE_PIXELS", 1_000_000)
+    held = []
+
+    @contextlib.contextmanager
+    def huge(size):
+        held.append(size)
+        yield
+        held.append("done")
+
+    small = imaging.decode(data, 3, smallest=32, huge=huge)
+    assert held == [(1300, 1000), "done"]
+    assert min(small.size) >= 3 * 32
+    if mode != "P":
+        assert min(small.size) < 3 * 32 * 2
+    assert imaging.decode(data, 3).size == (1300, 1000)  # who did not say how small it may be gets all
+    results = [imaging.crop_and_resize(i, 32, "center-crop").astype(int) for i in (full, small)]
+    assert np.abs(results[0] - results[1]).mean() < 1.0
+
+
+def test_an_image_that_is_none_is_so_called():
+    with pytest.raises(imaging.UnreadableImageError, match="^no image, or none of a format that is read$"):
+        imaging.decode(b"no image", 3)
+
+
+def _gray_tiff(values, bits):
+    """A TIFF of unsigned gray of 12 (packed) or 32 bits a pixel."""
+    if bits == 12:
+        pixels = b"".join(
+            bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for row in values for a, b in row.reshape(-1, 2).tolist()
+        )
+    else:
+        pixels = values.astype("<u4").tobytes()
+    height, width = values.shape
+    fields = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(pixels)}
+    directory = struct.pack("<H", len(fields))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items()) + bytes(4)
+    padded = pixels + bytes(len(pixels) % 2)
+    return b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + directory
+
+
+def test_gray_of_12_bits_is_scaled_by_its_range():
+    values = np.array([[0, 2048, 4095, 1000]] * 4)
+    array = decoded(_gray_tiff(values, 12), 1)[:, :, 0]
+    assert array[0].tolist() == [0, 128, 255, 62]
+
+
+def test_gray_of_32_bits_is_refused():
+    with pytest.raises(imaging.UnreadableImageError, match="gray of 32 bits has no known range; scale it to 8 or 16"):
+        imaging.decode(_gray_tiff(np.full((4, 4), 2**31 - 1), 32), 3)
+
+
+def test_twelve_bits_in_sixteen_are_refused_and_black_is_not(to_bytes):
+    def png(value):
+        return to_bytes(Image.fromarray(np.full((4, 4), value, np.uint16)), "PNG")
+
+    with pytest.raises(imaging.UnreadableImageError, match="no value above 4,095, which is nearly black; if it holds"):
+        imaging.decode(png(4095), 3)
+    assert decoded(png(0), 1).max() == 0 and decoded(png(4112), 1).max() == 16
+
+
+def test_every_value_of_16_bits_is_scaled_and_rounded(to_bytes):
+    values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    expected = np.rint(values.astype(np.float64) / 257)
+    np.testing.assert_array_equal(decoded(to_bytes(Image.fromarray(values), "PNG"), 1)[:, :, 0], expected)

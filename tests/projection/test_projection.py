@@ -377,3 +377,26 @@ def test_targets_of_the_same_name_get_names_of_their_own(tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "room.png")
     paths = targets.find_targets(f"{tmp_path / 'a'},{tmp_path / 'b' / 'room.png'}")
     assert [target.name for target in targets.load_targets(paths, 8, 3)] == ["room", "room-2"]
+
+
+def test_targets_of_a_folder_are_those_that_can_be_used(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "deep/c.png", ".hidden.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "a.png").write_text("no image")
+    paths = targets.find_targets(str(tmp_path))
+    assert [path.name for path in paths] == ["a.png", "b.png", "c.png"]
+    left_out: list[str] = []
+    loaded = targets.load_targets(paths, 8, 3, left_out=left_out)
+    assert [target.name for target in loaded] == ["b", "c"]
+    assert len(left_out) == 1 and "a.png: cannot be used as an image" in left_out[0]
+    with pytest.raises(targets.TargetError, match="a.png: cannot be used"):
+        targets.load_targets(paths, 8, 3)
+    with pytest.raises(targets.TargetError, match="None of 1 images can be used .*a.png: cannot be used"):
+        targets.load_targets(paths[:1], 8, 3, left_out=[])
+
+
+def test_a_projection_names_no_folders_of_mine(G, images, tmp_path):
+    absolute = dataclasses.replace(G, source=str(tmp_path / "runs" / "bedroom"))
+    about = project(absolute, images[:1], FAST).projection.about
+    assert about["generator"] == f"bedroom at {G.kimg:g} kimg" and str(tmp_path) not in str(about)

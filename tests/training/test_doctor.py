@@ -109,7 +109,7 @@ def test_a_finding_takes_several_ticks_and_is_reported_once_until_it_is_over(mon
     assert PATIENCE == 3
     reports = looks([0, 2, 2, 0, 2, 2, 2, 2, 0, 2, 0, 0, 0, 0, 2, 2, 2], monkeypatch)
     assert [i for i, sentences in enumerate(reports) if sentences] == [6, 12, 16]
-    assert reports[6] == reports[16] == ["test: it is high"] and reports[12] == ["test: over."]
+    assert reports[6] == reports[16] == ["test: it is high"] and reports[12] == ["test: no longer seen."]
 
 
 def test_a_resumed_run_knows_what_has_been_reported(monkeypatch):

@@ -1,17 +1,22 @@
 """prepared.json: the contents of a folder of prepared data, the settings it was made with, and its shards."""
 
 import dataclasses
+import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegen.data.imaging import Crop, Encoding
+from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
 
 MANIFEST_NAME = "prepared.json"
+WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
+SETTINGS_NAME = "settings.json"  # in that
 FORMAT_VERSION = 1
+_BLOCKS, _BLOCK_BYTES = 16, 4096  # of a shard, that its checksum is of
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,21 @@ class Settings:
     class_names: tuple[str, ...]  # empty if unlabeled
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
     filter: str = "lanczos, then 2x2 means"
+    color: Color | None = None  # what becomes of ICC profiles; None: by an earlier version, which left them out
 
     def differences(self, other: "Settings") -> list[str]:
         """Names and values that differ, as ``name A, not B`` for this and the other."""
         own, others = _flat(self), _flat(other)
         names = [n for n in {**own, **others} if own.get(n) != others.get(n)]
-        # How a resolution is stored that only one of them has is no difference of its own.
-        names = [n for n in names if not n.startswith("encoding") or (n in own and n in others)]
-        return [f"{name} {_show(own.get(name))}, not {_show(others.get(name))}" for name in names]
+        # How a resolution is stored that only one of them has is no difference of its own. Neither is, of the same kind
+        # of data, what an earlier version did not note.
+        optional = {n for n in own.keys() ^ others.keys() if n.startswith("encoding") or self.origin == other.origin}
+        optional |= {"color"} if None in (self.color, other.color) else set()
+        return [_difference(n, own.get(n), others.get(n)) for n in names if n not in optional]
+
+    def source_differences(self, origin: str, identity: dict[str, Any]) -> list[str]:
+        """As ``differences``, of the raw data alone: from one of that kind and identity."""
+        return self.differences(dataclasses.replace(self, origin=origin, identity=identity))
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
@@ -43,6 +55,12 @@ def _flat(settings: Settings) -> dict[str, Any]:
     encodings = {f"encoding at {r}": encoding for r, encoding in fields.pop("encodings").items()}
     fields["start_resolution"] = fields.pop("resolutions")[0]
     return {**fields.pop("identity"), **fields, **encodings}
+
+
+def _difference(name: str, own: Any, other: Any) -> str:
+    if name.startswith("hash of "):
+        return "other " + name.removeprefix("hash of ")
+    return f"{name} {_show(own)}, not {_show(other)}"
 
 
 def _show(value: Any) -> str:
@@ -81,12 +99,25 @@ class Manifest:
     unreadable_keys: list[str]  # the first hundred of them
     upscaled: int  # images that were smaller than the largest resolution
     fingerprint: str  # hash of every image at every resolution, in order
+    # By resolution, the ``checksum`` of each shard; empty in folders that an earlier version prepared.
+    shard_checksums: dict[int, list[str]] = dataclasses.field(default_factory=dict)
+    class_counts: list[int] = dataclasses.field(default_factory=list)  # images by class; empty if unlabeled or unknown
     format_version: int = FORMAT_VERSION
 
     def shard_paths(self, folder: Path, resolution: int) -> list[Path]:
         """Files of one resolution, in order."""
         count = len(self.shard_lengths)
         return [folder / shard_name(self.name, self.split, resolution, i, count) for i in range(count)]
+
+    def check_shards(self, folder: Path) -> None:
+        """Make sure that the shards are those that were written, by their checksums, which takes about a second.
+
+        Raises:
+            DataError: one is missing, damaged or of other data.
+        """
+        for resolution, checksums in self.shard_checksums.items():
+            for path, expected in zip(self.shard_paths(folder, resolution), checksums, strict=True):
+                check_shard(path, expected)
 
     def write(self, folder: Path) -> None:
         """Write prepared.json; its presence means that everything else is in place."""
@@ -104,6 +135,41 @@ def shard_name(name: str, split: str, resolution: int, index: int, count: int) -
     return f"{resolution_folder(resolution)}/{name}-{split}.array_record-{index:05d}-of-{count:05d}"
 
 
+def checksum(path: Path) -> str:
+    """A hash of the size of a shard and of blocks spread over it: quick, and another one if the images are others."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest = hashlib.sha256(str(size).encode())
+        # All of a small file. At the end of a file are the places of its images, which depend on all of them.
+        last = max(0, size - _BLOCK_BYTES)
+        starts = [last * i // _BLOCKS for i in range(_BLOCKS)] if size > _BLOCKS * _BLOCK_BYTES else [0]
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES if len(starts) > 1 else size))
+        file.seek(last)
+        digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def check_shard(path: Path, expected: str) -> None:
+    """Make sure that a shard is the one whose ``checksum`` was noted.
+
+    Raises:
+        DataError: it is missing, damaged or of other data.
+    """
+    try:
+        found = checksum(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; prepare the data again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if found != expected:
+        raise DataError(
+            f"{path} is not the file that was prepared: it is damaged, or was replaced by other data;"
+            " prepare the data again."
+        )
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a prepared folder.
 
@@ -118,6 +184,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise DataError(f"{path} is of version {version}, this program reads {FORMAT_VERSION}; prepare it again.")
         fields["settings"] = settings_from_json(fields["settings"])
         fields["bytes_on_disk"] = {int(r): n for r, n in fields["bytes_on_disk"].items()}
+        fields["shard_checksums"] = {int(r): sums for r, sums in fields.get("shard_checksums", {}).items()}
         return Manifest(**fields)
     except FileNotFoundError as error:
         raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
@@ -125,3 +192,20 @@ def read_manifest(folder: Path) -> Manifest:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be read ({error}); prepare it again.") from error
+
+
+def existing_settings(folder: Path) -> Settings | None:
+    """The settings of what is prepared in ``folder``, or is being prepared there; None if nothing is.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if (folder / MANIFEST_NAME).is_file():
+        return read_manifest(folder).settings
+    work = folder / WORK_FOLDER / SETTINGS_NAME
+    if not work.is_file():
+        return None
+    try:
+        return settings_from_json(json.loads(work.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{work} cannot be read ({error}); start anew with --overwrite.") from error

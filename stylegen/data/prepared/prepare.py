@@ -1,7 +1,6 @@
 """From raw images to a folder of array_record shards at every resolution, on all cores, resumable."""
 
 import hashlib
-import json
 import math
 import multiprocessing
 import shutil
@@ -18,22 +17,24 @@ from stylegen.data import imaging
 from stylegen.data.prepared import shards
 from stylegen.data.prepared.manifest import (
     MANIFEST_NAME,
+    SETTINGS_NAME,
+    WORK_FOLDER,
     Manifest,
     Settings,
+    checksum,
+    existing_settings,
     read_manifest,
     resolution_folder,
-    settings_from_json,
     settings_to_json,
 )
-from stylegen.data.prepared.shards import WORK_FOLDER, Job, ShardResult
+from stylegen.data.prepared.shards import Job, ShardResult
 from stylegen.data.raw.base import RawDataset
-from stylegen.data.source import DataError, usable_cores
+from stylegen.data.source import DataError, class_text, usable_cores
 from stylegen.io import signals
-from stylegen.io.files import exclusive, remove_partial, why, write_json
+from stylegen.io.files import exclusive, printable, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, size
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
-_SETTINGS_NAME = "settings.json"
 _SHARDS = 128  # wanted; enough to keep all cores busy to the end
 _IMAGES_PER_SHARD = 64, 16_384  # fewest and most: small files waste 64 kB each, many files are slow to open
 _SAMPLE = 96  # images measured beforehand
@@ -55,6 +56,7 @@ class Options:
     image_channels: int = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
+    color: imaging.Color = "srgb"  # convert by ICC profiles, or leave the numbers as-is
 
     def __post_init__(self) -> None:
         for name in ("resolution", "start_resolution"):
@@ -64,6 +66,8 @@ class Options:
             raise DataError(f"image_channels = {self.image_channels}: must be 1, 2, 3 or 4.")
         if self.crop not in get_args(imaging.Crop):
             raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
+        if self.color not in get_args(imaging.Color):
+            raise DataError(f"color = {self.color!r}: must be one of {', '.join(get_args(imaging.Color))}.")
         if self.encoding == "jpeg" and self.image_channels in (2, 4):
             raise DataError("encoding = 'jpeg': JPEG has no alpha channel; use lossless or raw.")
         if self.encoding == "lossless" and self.image_channels == 2:
@@ -110,6 +114,8 @@ def prepare(
     """
     out = Path(out).expanduser()
     progress = progress or Progress()
+    if printable(out) != str(out):
+        raise DataError(f"{printable(out)} is no UTF-8, which names of shards must be; choose another folder.")
     settings = _settings(dataset, options)
     job = Job(dataset, settings, out, math.ceil(dataset.num_images / settings.images_per_shard))
     try:
@@ -128,7 +134,7 @@ def prepare(
         (out / WORK_FOLDER).mkdir(exist_ok=True)
         for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in options.resolutions)):
             remove_partial(folder)  # of an earlier call that was killed
-        write_json(out / WORK_FOLDER / _SETTINGS_NAME, settings_to_json(settings), indent=1)
+        write_json(out / WORK_FOLDER / SETTINGS_NAME, settings_to_json(settings), indent=1)
         results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
         _check_space(job, results, progress)
         try:
@@ -152,11 +158,12 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
     least, most = _IMAGES_PER_SHARD
     return Settings(
         origin=dataset.kind,
-        identity={**dataset.identity, "split": dataset.split, "images read": dataset.num_images},
+        identity=dataset.full_identity,
         resolution=options.resolution,
         resolutions=options.resolutions,
         image_channels=options.image_channels,
         crop=options.crop,
+        color=options.color,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
         class_names=dataset.class_names,
         images_per_shard=min(max(math.ceil(dataset.num_images / _SHARDS), least), most),
@@ -165,7 +172,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
 
 def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
     """Make sure that ``out`` is empty, or holds this very preparation; with ``overwrite``, delete an earlier one."""
-    work = out / WORK_FOLDER / _SETTINGS_NAME
+    work = out / WORK_FOLDER / SETTINGS_NAME
     own_names = {MANIFEST_NAME, WORK_FOLDER} | {resolution_folder(2**i) for i in range(2, 11)}
     other_files = sorted(path.name for path in out.iterdir() if path.name not in own_names)
     started = work.is_file() or (out / MANIFEST_NAME).is_file()
@@ -174,21 +181,14 @@ def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
         for name in own_names:
             shutil.rmtree(out / name, ignore_errors=True)
     elif started:
-        existing = read_manifest(out).settings if (out / MANIFEST_NAME).is_file() else _read_settings(work)
-        if different := existing.differences(settings):
+        existing = existing_settings(out)
+        if existing and (different := existing.differences(settings)):
             raise DataError(
                 f"{out} holds another preparation: {'; '.join(different[:3])}; choose another folder, or start anew"
                 " with --overwrite."
             )
     elif other_files:
         raise DataError(f"{out} holds other files, such as {other_files[0]}; choose an empty or a new folder.")
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        return settings_from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite.") from error
 
 
 def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) -> None:
@@ -202,7 +202,8 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
     if dataset.path is not None and dataset.path.is_file():
         items.insert(0, f"archive {size(dataset.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
-    progress.say(f"{dataset.num_images:,} images of {dataset.kind} {dataset.split} to {job.folder}")
+    source = dataset.path if dataset.kind == "images" else f"{dataset.kind} {dataset.split}"
+    progress.say(f"{dataset.num_images:,} images of {source} to {job.folder}")
     if dataset.note:
         progress.say(dataset.note)
     progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
@@ -237,7 +238,11 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
     rate = Rate(job.dataset.num_images, done)
     if min(workers, len(missing)) > 1:
         workers = min(workers, len(missing))
-        _write_in_parallel(job, missing, results, workers, lambda count: progress.update(rate.line(done + count)))
+
+        def show(count: int, state: str) -> None:
+            progress.update(rate.line(done + count) + state)
+
+        _write_in_parallel(job, missing, results, workers, show)
         return
     counted = 0
 
@@ -253,11 +258,11 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
 
 
 def _write_in_parallel(
-    job: Job, missing: list[int], results: dict[int, ShardResult], workers: int, show: Callable[[int], None]
+    job: Job, missing: list[int], results: dict[int, ShardResult], workers: int, show: Callable[[int, str], None]
 ) -> None:
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
-    counter, stop = context.Value("Q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, counter, stop))
+    shared = shards.Shared.make(context)
+    pool = ProcessPoolExecutor(workers, context, shards.start_process, (job, shared))
     try:
         with signals.blocked():  # processes are started here, and import for seconds before they ignore Ctrl-C
             pending: set[Future[ShardResult]] = {pool.submit(shards.run_in_process, index) for index in missing}
@@ -267,7 +272,7 @@ def _write_in_parallel(
             for future in finished:
                 result = future.result()
                 results[result.index] = result
-            show(counter.value)
+            show(shared.counter.value, shared.state())
     except BrokenProcessPool as error:
         signals.check()  # a scheduler sends SIGTERM to all processes of a job
         raise DataError(
@@ -275,7 +280,7 @@ def _write_in_parallel(
             " with fewer --workers if it happens again."
         ) from error
     finally:
-        stop.set()
+        shared.stop.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -285,6 +290,8 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
 
     settings, dataset = job.settings, job.dataset
     keys = [key for result in results for key in result.unreadable_keys]
+    paths = {r: [job.shard_path(r, result.index) for result in results] for r in settings.resolutions}
+    counts = [sum(images) for images in zip(*(result.class_counts for result in results), strict=False)]
     manifest = Manifest(
         settings=settings,
         name=dataset.name,
@@ -296,6 +303,8 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         unreadable_keys=keys[:100],
         upscaled=sum(result.upscaled for result in results),
         fingerprint=hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()[:32],
+        shard_checksums={r: [checksum(path) for path in shard_paths] for r, shard_paths in paths.items()},
+        class_counts=counts,
     )
     if manifest.num_images == 0:
         raise DataError(f"None of the {dataset.num_images:,} images could be read; the first was {keys[0]}.")
@@ -313,6 +322,13 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
     progress.say(
         f"{folder}: {manifest.num_images:,} images at {resolutions[0]} to {resolutions[-1]} pixels, {size(total)}"
     )
+    names = manifest.settings.class_names
+    if names:
+        progress.say(class_text(names, manifest.class_counts))
+    if empty := [name for name, count in zip(names, manifest.class_counts, strict=False) if not count]:
+        progress.say(
+            f"warning: no image that can be read is in {', '.join(empty)}; a generator cannot learn that class"
+        )
     if manifest.unreadable:
         progress.say(
             f"{manifest.unreadable:,} images could not be read and were left out, the first:"

@@ -12,6 +12,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+from stylegen.data.prepared.manifest import check_shard
 from stylegen.data.source import DataError
 from stylegen.io.files import replacing
 
@@ -91,9 +92,11 @@ class ShardReader:
     threads at every call, and parses in Python.
     """
 
-    def __init__(self, paths: list[Path], lengths: list[int]) -> None:
+    def __init__(self, paths: list[Path], lengths: list[int], checksums: list[str] | None = None) -> None:
+        """Nothing is opened yet; a shard is checked when it is, against its ``manifest.checksum`` if there is one."""
         self._paths = paths
         self._lengths = lengths
+        self._checksums = checksums
         self._ends = list(itertools.accumulate(lengths))
         self._readers: dict[int, ArrayRecordReader] = {}
         self._lock = threading.Lock()
@@ -109,7 +112,9 @@ class ShardReader:
             rows, positions = zip(*items, strict=True)
             try:
                 shard_records = self._open(shard).read(positions)
-            except (RuntimeError, IndexError) as error:
+            except DataError:
+                raise
+            except (RuntimeError, IndexError, ValueError) as error:
                 raise DataError(f"{self._paths[shard]} is damaged ({str(error)[:100]}); prepare it again.") from error
             for row, record in zip(rows, shard_records, strict=True):
                 records[row] = record
@@ -121,6 +126,8 @@ class ShardReader:
                 path = self._paths[shard]
                 if not path.is_file():
                     raise DataError(f"{path} is missing; prepare the data again.")
+                if self._checksums:
+                    check_shard(path, self._checksums[shard])
                 reader = ArrayRecordReader(
                     str(path), options=_READER_OPTIONS, file_reader_buffer_size=_READER_BUFFER_BYTES
                 )

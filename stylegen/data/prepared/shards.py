@@ -1,28 +1,29 @@
 """Writing one shard of a pyramid: the work of one process, whole or not at all, and the same bytes every time."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.prepared.manifest import Settings, shard_name
+from stylegen.data.prepared.manifest import WORK_FOLDER, Settings, shard_name
 from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
 
-WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
 _KEYS_KEPT = 100  # unreadable images named in the manifest
+HugeImage = Callable[[tuple[int, int]], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ShardResult:
     unreadable_keys: list[str]  # the first of them, each with the reason
     upscaled: int
     digest: str  # hash of all records
+    class_counts: list[int] = field(default_factory=list)  # readable images by class
 
 
 def read_result(job: Job, index: int) -> ShardResult | None:
@@ -81,6 +83,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     stop = min(start + settings.images_per_shard, job.dataset.num_images)
     unreadable: list[str] = []
     num_images = num_upscaled = 0
+    class_counts = [0] * len(settings.class_names)
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         writers = {
@@ -95,6 +98,8 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
             else:
                 num_images += 1
                 num_upscaled += upscaled
+                if raw.label is not None:
+                    class_counts[raw.label] += 1
                 for resolution, level in levels.items():
                     record = serialize(raw.key, level, raw.label)
                     digest.update(record)
@@ -109,19 +114,30 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
         unreadable_keys=unreadable[:_KEYS_KEPT],
         upscaled=num_upscaled,
         digest=digest.hexdigest(),
+        class_counts=class_counts,
     )
     write_json(job.result_path(index), asdict(result), indent=1)
     return result
 
 
-def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bool]:
+def make_levels(raw: RawImage, settings: Settings, huge: HugeImage | None = None) -> tuple[dict[int, bytes], bool]:
     """Stored bytes by resolution, smallest first, and whether the image was too small for the largest.
+
+    ``huge`` is as in ``imaging.decode``; by default, huge images are decoded one at a time over all processes.
 
     Raises:
         UnreadableImageError: the image is no image.
     """
+    if raw.problem:
+        raise imaging.UnreadableImageError(raw.problem)
     if isinstance(raw.data, bytes):
-        image = imaging.decode(raw.data, settings.image_channels)
+        image = imaging.decode(
+            raw.data,
+            settings.image_channels,
+            color=settings.color or "srgb",
+            smallest=settings.resolution,
+            huge=huge or functools.partial(_one_at_a_time, raw.key),
+        )
     else:
         image = imaging.from_array(np.ascontiguousarray(raw.data), settings.image_channels)
     square = imaging.crop_and_resize(image, settings.resolution, settings.crop)
@@ -130,24 +146,56 @@ def make_levels(raw: RawImage, settings: Settings) -> tuple[dict[int, bytes], bo
     return stored, imaging.is_upscaled(image, settings.resolution, settings.crop)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What worker processes and their parent have in common; made by the context that starts them."""
+
+    counter: Any  # integer, counts images
+    stop: Any  # event that ends the work
+    huge_lock: Any  # held while a huge image is in memory: one at a time, whatever the number of processes
+    huge_name: Any  # bytes [HUGE_NAME_BYTES], the image for which it is held
+
+    HUGE_NAME_BYTES: ClassVar[int] = 200
+
+    @classmethod
+    def make(cls, context: Any) -> "Shared":
+        """Of a multiprocessing context."""
+        name = context.Array("c", cls.HUGE_NAME_BYTES)
+        return cls(context.Value("Q", 0), context.Event(), context.Lock(), name)
+
+    def state(self) -> str:
+        """The huge image that is being decoded, for the progress line; empty if there is none."""
+        name = self.huge_name.value.decode(errors="replace")
+        return f"; decoding {name}" if name else ""
+
+
 class _Process:
     """State of a worker process, set up once."""
 
     job: Job
-    counter: Any
-    stop: Any
+    shared: Shared | None = None
 
 
-def start_process(job: Job, counter: Any, stop: Any) -> None:
-    """Initializer of a worker process.
+@contextlib.contextmanager
+def _one_at_a_time(key: str, image_size: tuple[int, int]) -> Iterator[None]:
+    """Held while a huge image is in memory; says which."""
+    shared = _Process.shared
+    if shared is None:  # this is the only process
+        yield
+        return
+    text = f"{key}, {image_size[0]:,}x{image_size[1]:,} pixels".encode(errors="backslashreplace")
+    with shared.huge_lock:
+        shared.huge_name.value = text[-Shared.HUGE_NAME_BYTES :]
+        try:
+            yield
+        finally:
+            shared.huge_name.value = b""
 
-    Args:
-        job: the whole job.
-        counter: shared integer, counts images.
-        stop: event that ends the work.
-    """
+
+def start_process(job: Job, shared: Shared) -> None:
+    """Initializer of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    _Process.job, _Process.counter, _Process.stop = job, counter, stop
+    _Process.job, _Process.shared = job, shared
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -162,16 +210,23 @@ def start_process(job: Job, counter: Any, stop: Any) -> None:
 def run_in_process(index: int) -> ShardResult:
     """Write a shard in a worker process."""
 
+    shared = _Process.shared
+    assert shared is not None
+
     def count_image() -> None:
-        with _Process.counter.get_lock():
-            _Process.counter.value += 1
-        if _Process.stop.is_set():
+        with shared.counter.get_lock():
+            shared.counter.value += 1
+        if shared.stop.is_set():
             raise CancelledError  # the shard at hand is given up
 
     return write_shard(_Process.job, index, count_image)
 
 
-def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, dict[int, int]]:
+def _not_in_samples(image_size: tuple[int, int]) -> NoReturn:
+    raise imaging.UnreadableImageError(f"{image_size[0]}x{image_size[1]} pixels take too long for a sample")
+
+
+def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[int, dict[int, int]]:
     """Number of readable images among a sample, and the bytes on disk that they take, by resolution."""
     settings = job.settings
     count = 0
@@ -182,7 +237,7 @@ def write_sample(job: Job, folder: Path, images: list[RawImage]) -> tuple[int, d
         }
         for raw in images:
             with contextlib.suppress(imaging.UnreadableImageError):
-                for resolution, level in make_levels(raw, settings)[0].items():
+                for resolution, level in make_levels(raw, settings, _not_in_samples)[0].items():
                     writers[resolution].write(serialize(raw.key, level, raw.label))
                 count += 1
     # Files are padded to 64 kB, which matters for small images, and compressed, which matters for large ones.

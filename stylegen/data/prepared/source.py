@@ -7,8 +7,8 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.data.prepared import records
-from stylegen.data.prepared.manifest import Manifest, read_manifest
-from stylegen.data.source import Batch, ImageSource
+from stylegen.data.prepared.manifest import Manifest, read_manifest, resolution_folder
+from stylegen.data.source import Batch, DataError, ImageSource
 
 
 class PreparedSource(ImageSource):
@@ -30,7 +30,17 @@ class PreparedSource(ImageSource):
         self._lock = threading.Lock()
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
-        examples = [records.deserialize(record) for record in self._reader(resolution).read(indices)]
+        shard_records = self._reader(resolution).read(indices)
+        try:
+            return self._decode(shard_records, resolution)
+        except Exception as error:  # protobuf, numpy and the decoders each raise their own kinds
+            raise DataError(
+                f"The shards in {self.folder / resolution_folder(resolution)} hold something else than was prepared"
+                f" ({str(error)[:100] or type(error).__name__}); prepare the data again."
+            ) from error
+
+    def _decode(self, shard_records: list[bytes], resolution: int) -> Batch:
+        examples = [records.deserialize(record) for record in shard_records]
         image = np.empty((len(examples), resolution, resolution, self.channels), np.uint8)
         if self.manifest.settings.encodings[resolution] == "raw":
             for i, (data, _) in enumerate(examples):
@@ -51,5 +61,7 @@ class PreparedSource(ImageSource):
                 while len(self._readers) >= self._OPEN_RESOLUTIONS:
                     self._readers.pop(next(iter(self._readers)))
                 paths = self.manifest.shard_paths(self.folder, resolution)
-                self._readers[resolution] = records.ShardReader(paths, self.manifest.shard_lengths)
+                self._readers[resolution] = records.ShardReader(
+                    paths, self.manifest.shard_lengths, self.manifest.shard_checksums.get(resolution)
+                )
             return self._readers[resolution]

@@ -1,14 +1,19 @@
 """The interface of raw datasets: numbered images with names, read in order, in any process."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stylegen.data.source import DataError
 from stylegen.io.progress import Progress
+
+
+class ArchiveMissingError(DataError):
+    """A folder does not hold the archive that is looked for in it."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class RawImage:
     key: str  # its name in the dataset
     data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
     label: int | None = None
+    problem: str = ""  # why there is no data, if there is none
 
 
 class RawDataset(abc.ABC):
@@ -29,18 +35,25 @@ class RawDataset(abc.ABC):
     path: Path | None = None
     num_images: int
     class_names: tuple[str, ...] = ()
-    identity: dict[str, Any]  # distinguishes it from others of its kind, in JSON; known without reading all of it
+    # Distinguishes it from others of its kind, in JSON; known without reading all of it, and another one when images
+    # change. Earlier versions noted less: a name may be missing in what they wrote, but means the same.
+    identity: dict[str, Any]
     unpacked_bytes: int = 0  # disk that ``unpack`` takes
     note: str = ""  # a sentence to report, such as how many files were left out
+
+    @property
+    def full_identity(self) -> dict[str, Any]:
+        """``identity``, the split, and how many of the images are used."""
+        return {**self.identity, "split": self.split, "images read": self.num_images}
 
     def unpack(self, folder: Path, progress: Progress) -> None:
         """Make the images readable, by unpacking into ``folder`` if need be; once done, a second call does nothing."""
         del folder, progress
 
-    def sample(self, count: int) -> list[RawImage]:
-        """About ``count`` images to measure, without unpacking; an empty list if that cannot be done."""
+    def sample(self, count: int) -> Iterable[RawImage]:
+        """About ``count`` images to measure, one at a time, without unpacking; none if that cannot be done."""
         step = max(1, self.num_images // count)
-        return [image for start in range(0, self.num_images, step) for image in self.read(start, start + 1)]
+        return (image for start in range(0, self.num_images, step) for image in self.read(start, start + 1))
 
     @abc.abstractmethod
     def read(self, start: int, stop: int) -> Iterator[RawImage]:

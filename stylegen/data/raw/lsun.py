@@ -1,5 +1,6 @@
 """LSUN's archives: find one, judge it before it is unpacked, read its LMDB."""
 
+import hashlib
 import itertools
 import re
 import struct
@@ -13,7 +14,7 @@ from typing import IO, Any
 
 import lmdb
 
-from stylegen.data.raw.base import RawDataset, RawImage
+from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import replacing_folder
@@ -22,6 +23,7 @@ from stylegen.io.progress import Progress, Rate, size
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure
 _COPY_BYTES = 16 * 2**20
+_IDENTITY_BYTES, _IDENTITY_NAME = 2**20, "hash of the first megabyte"
 _LMDB_MAGIC = 0xBEEFC0DE
 _OVERFLOW_PAGE = 0x04
 
@@ -43,12 +45,18 @@ class LsunDataset(RawDataset):
         scene = _SCENE.fullmatch(folder or path.stem)
         category, self.split = scene.group("category", "split") if scene else (folder or path.stem, "train")
         self.name = "lsun_" + re.sub(r"\W+", "_", category.lower())
-        with _open_database(path, self._member) as (stream, length):
-            header = _read_header(stream, path, length)
+        with _damage_as_sentence(path), _open_database(path, self._member) as (stream, length):
+            header, beginning = _read_header(stream, path, length)
+            digest = hashlib.sha256(beginning + stream.read(_IDENTITY_BYTES - len(beginning))).hexdigest()[:16]
         self.num_images = min(header.entries, max_images or header.entries)
         self._page_size = header.page_size
         self._length = length
-        self.identity = {"category": category, "bytes of data.mdb": length, "entries": header.entries}
+        self.identity = {
+            "category": category,
+            "bytes of data.mdb": length,
+            "entries": header.entries,
+            _IDENTITY_NAME: digest,
+        }
         self.unpacked_bytes = length if self._member else 0
         self._database = None if self._member else path
         self._mark: tuple[int, bytes | None] = (0, None)  # a number that was passed already, and its key
@@ -61,19 +69,17 @@ class LsunDataset(RawDataset):
         self._database = target
         if (target / "data.mdb").is_file():
             return
-        try:
-            with (
-                replacing_folder(target) as partial,
-                _open_database(self.path, self._member) as (source, length),
-                (partial / "data.mdb").open("wb") as sink,
-            ):
-                rate = Rate(length, unit="bytes")
-                while block := source.read(_COPY_BYTES):
-                    signals.check()
-                    sink.write(block)
-                    progress.update(f"unpacking {rate.line(sink.tell())}")
-        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{self.path} is damaged ({error}); download it again.") from error
+        with (
+            _damage_as_sentence(self.path),
+            replacing_folder(target) as partial,
+            _open_database(self.path, self._member) as (source, length),
+            (partial / "data.mdb").open("wb") as sink,
+        ):
+            rate = Rate(length, unit="bytes")
+            while block := source.read(_COPY_BYTES):
+                signals.check()
+                sink.write(block)
+                progress.update(f"unpacking {rate.line(sink.tell())}")
 
     def sample(self, count: int) -> list[RawImage]:
         """Images among the first pages of data.mdb, found without LMDB, so also inside a zip.
@@ -119,7 +125,7 @@ def find_archive(folder: Path, category: str, split: str) -> Path:
     """The archive of a category and split in a folder, zipped or unpacked, or the folder itself if it is one.
 
     Raises:
-        DataError: there is none.
+        ArchiveMissingError: there is none.
     """
     if (folder / "data.mdb").is_file():
         return folder
@@ -128,9 +134,17 @@ def find_archive(folder: Path, category: str, split: str) -> Path:
     for name in names:
         if (folder / name / "data.mdb").is_file() or (folder / name).is_file():
             return folder / name
-    raise DataError(
+    raise ArchiveMissingError(
         f"{folder} holds none of {', '.join(names)}; give the archive's own path, or its category and split."
     )
+
+
+@contextmanager
+def _damage_as_sentence(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error}); download it again.") from error
 
 
 def _find_member(path: Path) -> str:
@@ -171,8 +185,8 @@ class _Header:
     page_size: int
 
 
-def _read_header(stream: IO[bytes], path: Path, length: int) -> _Header:
-    """Number of entries from LMDB's first page, checking that the file is as long as that page says.
+def _read_header(stream: IO[bytes], path: Path, length: int) -> tuple[_Header, bytes]:
+    """Number of entries from LMDB's first pages, checking that the file is as long as they say; and what was read.
 
     Reading a data.mdb that is cut short would kill the process (SIGBUS), so it must be found out beforehand.
     """
@@ -191,4 +205,4 @@ def _read_header(stream: IO[bytes], path: Path, length: int) -> _Header:
         )
     if entries == 0:
         raise DataError(f"{path} is empty: its data.mdb has no images.")
-    return _Header(entries, page_size)
+    return _Header(entries, page_size), page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.data.raw.base import RawDataset, RawImage
+from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.raw.cifar10 import Cifar10Dataset
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.lsun import LsunDataset, find_archive
@@ -56,9 +56,10 @@ def open_raw(
         category: of LSUN, where the folder holds several.
         split: of LSUN or CIFAR-10.
         labels_from_folders: take the top folders of images as classes.
-        max_images: use only the first so many.
+        max_images: use only the first so many; with ``labels_from_folders``, of each class as many.
 
     Raises:
+        ArchiveMissingError: the folder does not hold the archive.
         DataError: it is not there, or not what ``kind`` says.
     """
     if not path.exists():
@@ -68,5 +69,8 @@ def open_raw(
     if kind == "images":
         return ImageFilesDataset(path, labels_from_folders, max_images)
     if kind == "cifar10":
-        return Cifar10Dataset(path / "cifar-10-binary.tar.gz" if path.is_dir() else path, split, max_images)
+        archive = path / "cifar-10-binary.tar.gz" if path.is_dir() else path
+        if not archive.is_file():
+            raise ArchiveMissingError(f"{path} is not CIFAR-10's archive cifar-10-binary.tar.gz, nor does it hold it.")
+        return Cifar10Dataset(archive, split, max_images)
     raise ValueError(f"unknown kind of data {kind!r}")

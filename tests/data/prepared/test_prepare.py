@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -333,6 +334,11 @@ def test_a_damaged_folder_is_a_sentence(make_lsun, photo_bytes, tmp_path):
     shard = next((out / "0016").glob("*.array_record*"))
     complete = shard.read_bytes()
     shard.write_bytes(complete[:50])
+    with pytest.raises(DataError, match="is not the file that was prepared: it is damaged, or was replaced"):
+        everything(out, 16)
+    fields = json.loads((out / "prepared.json").read_text())
+    del fields["shard_checksums"]  # as earlier versions wrote it
+    (out / "prepared.json").write_text(json.dumps(fields))
     with pytest.raises(DataError, match="holds 0 images where 3 were written; it is damaged"):
         everything(out, 16)
     shard.unlink()
@@ -357,7 +363,12 @@ def test_a_zip_and_a_folder_give_the_same_images(tmp_path, photo):
     a = prepare(open_raw("images", tmp_path / "in"), tmp_path / "a", Options(16), workers=1)
     b = prepare(open_raw("images", tmp_path / "in.zip"), tmp_path / "b", Options(16), workers=1)
     assert a.fingerprint == b.fingerprint
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    files = [contents(tmp_path / name) for name in "ab"]
+    manifests = [json.loads(file.pop("prepared.json")) for file in files]
+    assert files[0] == files[1]
+    # Of a zip checksums are known, of a folder times: the rest of what is noted is the same.
+    times = [manifest["settings"]["identity"].pop("hash of times or checksums") for manifest in manifests]
+    assert times[0] != times[1] and manifests[0] == manifests[1]
 
 
 def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp_path, monkeypatch):
@@ -410,3 +421,103 @@ def test_a_signal_to_all_processes_ends_in_a_sentence_and_keeps_what_is_whole(tm
     for out in ("stopped", "whole"):
         subprocess.run([*command, str(tmp_path / out)], cwd=ROOT, check=True, capture_output=True)
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_huge_images_are_in_memory_one_at_a_time_and_named(tmp_path, monkeypatch):
+    import multiprocessing
+    import threading
+
+    context = multiprocessing.get_context("spawn")
+    shared = writer.Shared.make(context)
+    monkeypatch.setattr(writer._Process, "shared", shared)
+    inside, states = [], []
+
+    def decode(number):
+        with writer._one_at_a_time(f"{number}.png", (13_377, 13_377)):
+            inside.append(number)
+            states.append(shared.state())
+            time.sleep(0.02)
+            assert inside == [number]
+            inside.remove(number)
+
+    threads = [threading.Thread(target=decode, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(states) == [f"; decoding {i}.png, 13,377x13,377 pixels" for i in range(4)]
+    assert shared.state() == ""
+
+
+def test_huge_images_are_prepared_by_several_processes(tmp_path, photo):
+    (tmp_path / "in").mkdir()
+    for i in range(130):
+        photo(i, (9, 8)).save(tmp_path / "in" / f"{i}.png")
+    for i in (3, 70):
+        photo(i, (50, 50)).resize((6000, 6000)).save(tmp_path / "in" / f"{i}.png", compress_level=1)
+    manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=2)
+    assert (manifest.num_images, manifest.unreadable) == (130, 0)
+
+
+@pytest.fixture
+def odd_folder(tmp_path, photo):
+    """Folder, class and files with names that are not UTF-8."""
+    folder = os.fsencode(tmp_path) + b"/in\xff"
+    try:
+        os.makedirs(folder + b"/class\xe9")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    for i in range(3):
+        with open(folder + b"/class\xe9/\xe9%d.png" % i, "wb") as file:
+            photo(i).save(file, "PNG")
+    with open(folder + b"/class\xe9/\xe9.txt", "wb") as file:
+        file.write(b"text")
+    return Path(os.fsdecode(folder))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_file_names_that_are_not_utf_8_are_read_and_shown_escaped(odd_folder, tmp_path, workers, small_shards):
+    import tensorflow_datasets as tfds
+
+    from stylegen.evaluation.image_sets import open_images
+
+    broken = odd_folder / os.fsdecode(b"class\xe9/\xe9_broken.png")
+    broken.write_bytes(b"text")
+    for i in range(3, 7):  # two shards
+        (odd_folder / "class").mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(odd_folder / "class" / f"{i}.png")
+    dataset = open_raw("images", odd_folder, labels_from_folders=True)
+    manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
+    assert (manifest.num_images, manifest.settings.class_names) == (7, ("class", "class\\udce9"))
+    assert manifest.unreadable_keys[0].startswith("class\\udce9/\\udce9_broken.png: ")
+    data = tfds.builder_from_directory(str(tmp_path / "out" / "0008")).as_data_source("train")
+    assert [example["key"] for example in data][-1] == b"class\\udce9/\\udce92.png"
+    broken.unlink()
+    images = open_images(odd_folder)
+    assert images.note.encode() and images.provenance["fingerprint"]
+    with pytest.raises(DataError, match=r"in\\udcff is no UTF-8.*; choose another folder"):
+        prepare(dataset, odd_folder, Options(8), workers=1)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_trained_on(odd_folder, tmp_path):
+    from stylegen.config import Config, DataConfig
+    from stylegen.data import open_source
+
+    source = open_source(Config(resolution=8, data=DataConfig(source="images", path=str(odd_folder))))
+    assert source.num_images == 3 and (tmp_path / "stylegen-in\\udcff-8").is_dir()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_classes_are_printed_with_numbers_and_images(tmp_path, photo, small_shards, capsys, workers):
+    for name, count in (("10", 2), ("2", 5), ("broken", 1)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(count):
+            photo(i).save(tmp_path / "in" / name / f"{i}.png")
+    (tmp_path / "in" / "broken" / "0.png").write_text("text")
+    dataset = open_raw("images", tmp_path / "in", labels_from_folders=True)
+    manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
+    assert manifest.class_counts == [5, 2, 0]
+    said = capsys.readouterr().err
+    assert "classes: 0 2 (5), 1 10 (2), 2 broken (0)\n" in said
+    assert "warning: no image that can be read is in broken" in said
+    assert f"8 images of {tmp_path / 'in'} to" in said

@@ -96,3 +96,112 @@ def test_a_file_that_cannot_be_read_comes_empty(make_tree, monkeypatch):
     assert [bool(image.data) for image in ImageFilesDataset(path).read(0, 2)] == [False, True]
     monkeypatch.setattr("stylegen.data.raw.image_files.MAX_BYTES", 10)
     assert [image.data for image in ImageFilesDataset(path).read(0, 2)] == [b"", b""]
+
+
+def test_a_picture_that_unpacks_to_a_gigabyte_is_left_out_and_named(tmp_path, photo, to_bytes, monkeypatch):
+    monkeypatch.setattr("stylegen.data.raw.image_files._BOMB_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", to_bytes(photo(0), "PNG") + bytes(10**7))
+        archive.writestr("photo.png", to_bytes(photo(1), "PNG"))
+    monkeypatch.setattr(zipfile.ZipFile, "read", _refuse_large(zipfile.ZipFile.read))
+    bomb, image = ImageFilesDataset(tmp_path / "in.zip").read(0, 2)
+    assert (bomb.key, bomb.data) == ("bomb.png", b"") and "unpack to 10.0 MB: a decompression bomb" in bomb.problem
+    assert image.data and not image.problem
+
+
+def _refuse_large(read):
+    def checked(archive, name):
+        assert archive.getinfo(name).file_size < 10**6, "it must not be unpacked to find out"
+        return read(archive, name)
+
+    return checked
+
+
+def test_a_sample_is_read_one_by_one(make_tree, monkeypatch):
+    dataset = ImageFilesDataset(make_tree(["1.png", "2.png", "3.png"], False))
+    reads = []
+    monkeypatch.setattr(dataset, "_read_file", lambda key: reads.append(key) or b"")
+    sample = iter(dataset.sample(3))
+    next(sample)
+    assert reads == ["1.png"]
+
+
+def test_links_and_files_that_are_not_read_are_said(make_tree, tmp_path):
+    folder = make_tree(["a.png", "b.HEIC"], False)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "c.png").symlink_to(folder / "a.png")
+    dataset = ImageFilesDataset(folder)
+    assert [image.key for image in dataset.read(0, 9)] == ["a.png", "c.png"]
+    assert dataset.note == (
+        f"{folder}: 1 file that is no image was left out, such as b.HEIC. HEIC is not read: convert it to JPEG or PNG"
+        f" first. {folder}: 2 links to folders or to nothing were not followed, such as gone.png."
+    )
+
+
+def test_other_archives_are_to_be_unpacked(tmp_path):
+    (tmp_path / "in.tar.gz").write_text("")
+    with pytest.raises(DataError, match=r"neither a folder nor a readable zip file .* Unpack it first"):
+        ImageFilesDataset(tmp_path / "in.tar.gz")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "in.tar").write_text("")
+    with pytest.raises(
+        DataError, match=r"holds no images .*such as in.tar. Archives in a folder are not opened: unpack"
+    ):
+        ImageFilesDataset(tmp_path / "in")
+
+
+def test_classes_are_in_natural_order(make_tree):
+    names = ["10/a.png", "2/a.png", "1/a.png"]
+    dataset = ImageFilesDataset(make_tree(names, False), labels_from_folders=True)
+    assert dataset.class_names == ("1", "2", "10")
+    assert [(image.key, image.label) for image in dataset.read(0, 3)] == [
+        ("1/a.png", 0),
+        ("2/a.png", 1),
+        ("10/a.png", 2),
+    ]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_few_images_are_of_all_classes(make_tree, zipped):
+    path = make_tree([*(f"a/{i}.png" for i in range(5)), *(f"b/{i}.png" for i in range(3)), "c/0.png"], zipped)
+    dataset = ImageFilesDataset(path, labels_from_folders=True, max_images=6)
+    assert [image.key for image in dataset.read(0, 9)] == [
+        "a/0.png",
+        "a/1.png",
+        "a/2.png",
+        "b/0.png",
+        "b/1.png",
+        "c/0.png",
+    ]
+    assert [image.label for image in dataset.read(0, 9)] == [0, 0, 0, 1, 1, 2]
+    first = ImageFilesDataset(path, max_images=6)
+    assert [image.key for image in first.read(0, 9)] == [*(f"a/{i}.png" for i in range(5)), "b/0.png"]
+
+
+def test_folders_that_are_splits_are_said(make_tree):
+    dataset = ImageFilesDataset(make_tree(["train/cat/1.png", "val/cat/1.png"], False), labels_from_folders=True)
+    assert "its classes are train, val, which look like splits" in dataset.note
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("text", ['{"labels": [["00000/1.png", 3]]}', '{"labels": null}', '{"labels": []}', "[]", "{"])
+def test_labels_of_nvidia_are_refused_where_folders_would_be_labels(tmp_path, photo, to_bytes, zipped, text):
+    files = {"dataset.json": text.encode(), "00000/1.png": to_bytes(photo(1), "PNG")}
+    if zipped:
+        path = tmp_path / "in.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        path = tmp_path / "in"
+        (path / "00000").mkdir(parents=True)
+        for name, content in files.items():
+            (path / name).write_bytes(content)
+    assert ImageFilesDataset(path).num_images == 1
+    if "00000" in text:
+        with pytest.raises(DataError, match=r"has its labels in dataset.json, .* train without labels \(num_classes 0"):
+            ImageFilesDataset(path, labels_from_folders=True)
+    else:
+        assert ImageFilesDataset(path, labels_from_folders=True).class_names == ("00000",)

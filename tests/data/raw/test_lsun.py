@@ -99,11 +99,14 @@ def test_a_database_that_is_cut_short_is_refused_before_it_kills_the_process(mak
         LsunDataset(folder)
 
 
-def test_a_zip_that_is_damaged_inside_is_refused(make_lsun, tmp_path, photo_bytes):
+def test_a_zip_that_is_damaged_inside_is_refused(make_lsun, tmp_path, photo_bytes, monkeypatch):
     path = make_lsun(photo_bytes(20, (200, 160)))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
+    with pytest.raises(DataError, match="is damaged .*; download it again"):
+        LsunDataset(path)
+    monkeypatch.setattr("stylegen.data.raw.lsun._IDENTITY_BYTES", 8192)  # the damage is behind what is read at first
     dataset = LsunDataset(path)
     with pytest.raises(DataError, match="is damaged .*; download it again"):
         dataset.unpack(tmp_path / "work", Progress())
