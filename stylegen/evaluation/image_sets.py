@@ -15,6 +15,7 @@ from stylegen.data import imaging
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.untrusted import FileError, npz
 
 ORDER_SEED = 0
 HASH_CHUNK = 256  # images of an array at once
@@ -204,7 +205,10 @@ def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = 
     if resolution:
         raise EvaluationError(f"{path}: --resolution is for folders and zips; an array is taken as it is.")
     try:
+        npz.read_npy_header(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileError as error:
+        raise EvaluationError(str(error)) from error
     except (OSError, ValueError, EOFError) as error:
         raise EvaluationError(f"{path}: cannot be read as an array ({error}).") from error
     return ArraySet(array, str(path))

@@ -89,6 +89,7 @@ def parse(data: bytes, path: Path) -> PickledFile:
         value, storages = torch_files.load(data, NAMES, source)
         tensors = Tensors(storages, source)
     else:
+        torch_files.refuse_other_kinds(data, source)
         pickle = pickle_tree.read(data, NAMES, source)
         if pickle.persistents:
             raise WeightsError(f"{source}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")

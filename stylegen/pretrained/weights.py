@@ -4,18 +4,18 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
+from stylegen.untrusted import FileError
+from stylegen.untrusted.npz import Npz
+from stylegen.untrusted.tensors import open_tensors
 
 CHUNK = 2**20  # bytes
 
@@ -141,10 +141,10 @@ def _read(path: Path, names: set[str]) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: unknown kind of file; weights are read from {', '.join(_READERS)}.")
     try:
         return _READERS[path.suffix](path, names)
-    except (OSError, SafetensorError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: cannot be read: {error}.") from error
+    except FileError as error:
+        raise WeightsError(str(error)) from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -159,13 +159,13 @@ def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple
 
 
 def _read_npz(path: Path, names: set[str]) -> dict[str, np.ndarray]:
-    with open_npz(path) as file:
-        return {name: file[name] for name in names & set(file.files)}
+    with Npz(path) as file:
+        return {name: file.read(name) for name in names & file.names}
 
 
 def _read_safetensors(path: Path, names: set[str]) -> dict[str, np.ndarray]:
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in names & set(file.keys())}
+    with open_tensors(path) as file:
+        return file.read_all(names & file.names)
 
 
 def _read_torch(path: Path, names: set[str]) -> dict[str, np.ndarray]:

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.config_json import to_dict
@@ -30,6 +29,8 @@ from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
+from stylegen.untrusted import FileError, json_text, numbers
+from stylegen.untrusted.tensors import open_tensors
 
 STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")
@@ -71,9 +72,9 @@ def _open_run(config: StyleConfig) -> Path:
     path = folder / "config.json"
     if path.is_file():
         try:
-            there = with_current_names(json.loads(path.read_text()))
+            there = with_current_names(json_text.read_object(path))
             differing = [name for name in _differing(there, wanted) if name not in RESUMABLE]
-        except (ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise StyleError(f"{path}: cannot be read ({error}); give another --run.dir.") from error
         if differing:
             raise StyleError(
@@ -130,20 +131,26 @@ class _Run:
         if not path.is_file():
             return PHASES[0], 0
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata()
-            return metadata["phase"], int(metadata["step"])
-        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+            with open_tensors(path) as file:
+                phase, step = file.metadata.get("phase", ""), numbers.digits(file.metadata.get("step", ""))
+        except (FileError, OSError) as error:
             raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
+        if phase not in PHASES or step is None:
+            raise StyleError(f"{path}: damaged (it does not say where the training is); delete it to begin anew.")
+        return phase, step
 
     def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The state of a phase in the structure of ``like`` and ``extra``."""
-        wanted = by_path((like, extra))
+        path, wanted = self.folder / STATE, by_path((like, extra))
         try:
-            with safe_open(self.folder / STATE, framework="numpy") as file:
-                leaves = [jnp.asarray(file.get_tensor(f"{phase}.{name}")) for name in wanted]
-        except (SafetensorError, OSError) as error:
-            raise StyleError(f"{self.folder / STATE}: damaged ({error}); delete it to begin anew.") from error
+            with open_tensors(path) as file:
+                for name, leaf in wanted.items():
+                    stored = file.header(f"{phase}.{name}") if f"{phase}.{name}" in file.names else None
+                    if stored != (leaf.shape, str(leaf.dtype)):
+                        raise FileError(f"its {name} is {stored or 'missing'}; wanted {leaf.shape} {leaf.dtype}")
+                leaves = [jnp.asarray(file.read(f"{phase}.{name}")) for name in wanted]
+        except (FileError, OSError) as error:
+            raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
         restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)
         return restored
 

@@ -9,6 +9,7 @@ from typing import Any
 from stylegen.data.imaging import Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
+from stylegen.untrusted import json_text
 
 MANIFEST_NAME = "prepared.json"
 FORMAT_VERSION = 1
@@ -112,7 +113,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        fields = json.loads(path.read_text())
+        fields = json_text.read_object(path)
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise DataError(f"{path} is of version {version}, this program reads {FORMAT_VERSION}; prepare it again.")

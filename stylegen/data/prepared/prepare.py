@@ -1,7 +1,6 @@
 """From raw images to a folder of array_record shards at every resolution, on all cores, resumable."""
 
 import hashlib
-import json
 import math
 import multiprocessing
 import shutil
@@ -30,6 +29,7 @@ from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
 from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
+from stylegen.untrusted import json_text
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SETTINGS_NAME = "settings.json"
@@ -185,8 +185,8 @@ def _check_folder(out: Path, settings: Settings, overwrite: bool) -> None:
 
 def _read_settings(path: Path) -> Settings:
     try:
-        return settings_from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
+        return settings_from_json(json_text.read_object(path))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite.") from error
 
 
