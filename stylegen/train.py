@@ -133,7 +133,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
                 if transfer and not restored:
                     log.line(transfer.text)
                 if metrics is not None:
-                    metrics.forget_after(nimg)
+                    for note in metrics.forget_after(nimg):
+                        log.line(note)
                 vote = sharding.StopVote(mesh, stop.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks)
                 with processes.computing():

@@ -74,7 +74,9 @@ def _layer(h5py: Any, root: Any, path: Path, name: str, shapes: Any) -> tuple[np
             sizes = ", ".join(str(item.shape) for item in arrays)
             raise WeightsError(f"{path}: the layer {name} has {shown(sizes) or 'no arrays'}; wanted one of {shape}.")
         if matches[0].dtype.kind not in "fiu":
-            raise WeightsError(f"{path}: the layer {name} holds {shown(str(matches[0].dtype))} where numbers are wanted.")
+            raise WeightsError(
+                f"{path}: the layer {name} holds {shown(str(matches[0].dtype))} where numbers are wanted."
+            )
         layer_arrays.append(np.asarray(matches[0], np.float32))
         if not np.isfinite(layer_arrays[-1]).all():
             raise WeightsError(f"{path}: the layer {name} holds numbers that are not finite.")

@@ -4,7 +4,7 @@
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
 ``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
 ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
-``evaluation.during_training``).
+``evaluation.during_training``); ``stats.jsonl.damaged`` with lines of ``stats.jsonl`` that could not be read.
 """
 
 import json
@@ -28,6 +28,7 @@ LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begi
 RUN_FILES = (  # patterns of all that a run writes
     *(*LEFTOVERS, CONFIG_NAME, "log.txt", STATS_NAME, "rollbacks.json", "tensorboard", "checkpoints", "reals.png"),
     *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+    "*.jsonl.damaged",
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
@@ -134,6 +135,8 @@ class RunLog(Log):
     def _open_scalars(self, nimg: int) -> None:
         from tensorboardX import SummaryWriter
 
+        if note := json_lines.set_aside(self.folder / STATS_NAME, json_lines.is_scalars):
+            self.line(note)
         json_lines.drop_after(self.folder / STATS_NAME, nimg)
         self._stats = (self.folder / STATS_NAME).open("a", buffering=1)
         self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=nimg, flush_secs=30)
@@ -144,7 +147,7 @@ class RunLog(Log):
         self._open_scalars(nimg)
 
     def stats(self) -> list[dict[str, Any]]:
-        return json_lines.read(self.folder / STATS_NAME)
+        return json_lines.read(self.folder / STATS_NAME, json_lines.is_scalars)
 
     def close(self) -> None:
         self._text.close()

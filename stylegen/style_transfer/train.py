@@ -56,6 +56,8 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     with stop_requested() as asked:
         run = _Run(config, folder, pool, progress, asked)
         phase, step = run.where()
+        if note := json_lines.set_aside(folder / STATS, _is_line):
+            progress.say(note)
         json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
@@ -97,6 +99,10 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def _position(line: dict[str, Any]) -> tuple[int, int]:
     """Where in the training a line of stats.jsonl stands."""
     return PHASES.index(line["phase"]), line["step"]
+
+
+def _is_line(line: dict[str, Any]) -> bool:
+    return line.get("phase") in PHASES and type(line.get("step")) is int
 
 
 class _Run:
