@@ -1,6 +1,7 @@
 """Configurations as JSON and back, and how two of them differ."""
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -69,7 +70,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(
                 f"{where.rstrip('.') or 'the configuration'} = {shown(value)}: must be an object with fields."
             )
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
             raise ConfigError(f"{where}{shown(unknown[0])}: no such field; {kind.__name__} has {', '.join(hints)}.")
@@ -94,6 +95,11 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         check(fits, name, value, f"must be a list of {len(items)}")
         return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
     return _scalar(kind, value, name)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _scalar(kind: type, value: Any, name: str) -> Any:
