@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylegen.errors import StylegenError
+from stylegen.untrusted import kinds
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
@@ -18,6 +19,7 @@ MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompr
 MAX_BYTES = 2**30  # of a foreign image file, compressed
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class UnreadableImageError(StylegenError):
@@ -35,15 +37,38 @@ def decode(data: bytes, channels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's bomb warning comes below its limit; odd metadata is no matter
-            image = Image.open(io.BytesIO(data))
+            image = _open(data)
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels are too many")
             image.load()
             return convert(ImageOps.exif_transpose(image), channels)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        what = kinds.sentence(data[: kinds.HEAD])
+        raise UnreadableImageError(what or "no image, or none of a format that is read") from error
     except Exception as error:  # the codecs raise OSError, SyntaxError, struct.error, ... for what is the same to us
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except ValueError:
+        if not data.startswith(_PNG):
+            raise
+        return Image.open(io.BytesIO(_without_text(data)))  # of which Pillow reads one MB, and refuses more
+
+
+def _without_text(data: bytes) -> bytes:
+    """A PNG file without its chunks of text, such as the prompts and histories that some programs write there."""
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, content, checksum
+        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:

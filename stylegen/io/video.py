@@ -15,9 +15,13 @@ from PIL import Image
 
 from stylegen.errors import StylegenError
 from stylegen.io import files, images
+from stylegen.untrusted import kinds, shown
 
 FORMATS = (".mp4", ".gif", ".webp")
-READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+READABLE = (
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv"),
+    *(".flv", ".3gp", ".ogv"),
+)
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
 MP4_CRF = "17"  # x264's quality: visually lossless
 FRAME = "frame{:05d}.png"
@@ -200,8 +204,11 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     match = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
     if match is None or not content:
         why = probe.stderr.decode(errors="replace").strip().splitlines()
-        raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
+        what = kinds.sentence(kinds.read_head(path)) or (shown(why[-1], 200) if why else "it is empty")
+        raise VideoError(f"{path}: no video with frames in it ({what}).")
     width, height, rate, base = (int(number) for number in match.groups())
+    if not rate or not base:
+        raise VideoError(f"{path}: states {rate}/{base} frames a second, which is no speed.")
     fps = rate / base
     try:
         frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))

@@ -162,3 +162,33 @@ def _use(library, monkeypatch):
 def _forget_the_decoder():
     yield
     imaging.stored_decoder.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html><html>", r"it is a web page \(a failed download\)"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (b"\x1f\x8b\x08\x00", "it is gzip: unpack it first"),
+        (bytes(4) + b"ftypheic" + bytes(9), "it is a HEIC image: save it as JPEG or PNG"),
+        (b"\x00\x00\x01\xba" + bytes(9), "it is an MPEG video"),
+        (bytes(range(128, 200)), "^no image, or none of a format that is read$"),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_is_no_image_is_named(data, words):
+    with pytest.raises(imaging.UnreadableImageError, match=words):
+        imaging.decode(data, 3)
+
+
+def test_a_png_with_much_text_is_read(photo, to_bytes):
+    """Programs write prompts and histories of megabytes into images; Pillow refuses more than one."""
+    from PIL import Image, PngImagePlugin
+
+    about = PngImagePlugin.PngInfo()
+    about.add_text("workflow", "x" * 3_000_000, zip=True)
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(photo(0))).save(buffer, "PNG", pnginfo=about)
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(io.BytesIO(buffer.getvalue()))
+    np.testing.assert_array_equal(imaging.to_array(imaging.decode(buffer.getvalue(), 3)), np.asarray(photo(0)))

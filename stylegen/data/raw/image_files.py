@@ -10,6 +10,7 @@ from stylegen.data.imaging import MAX_BYTES
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.images import NoImagesError, choose_images, list_images
+from stylegen.untrusted import FileError, archives, kinds, shown
 
 
 class ImageFilesDataset(RawDataset):
@@ -37,6 +38,7 @@ class ImageFilesDataset(RawDataset):
         digest = hashlib.sha256("\n".join(f"{key} {sizes[key]}" for key in self._keys).encode()).hexdigest()
         self.identity = {"images": self.num_images, "hash of names and sizes": digest[:16]}
         self._archive: zipfile.ZipFile | None = None
+        self._members: dict[str, zipfile.ZipInfo] = {}
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:
         """A file that cannot be read comes as empty bytes, which no decoder takes for an image."""
@@ -51,12 +53,14 @@ class ImageFilesDataset(RawDataset):
                 return file.read_bytes() if file.stat().st_size <= MAX_BYTES else b""
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self.path)
-            return self._archive.read(key) if self._archive.getinfo(key).file_size <= MAX_BYTES else b""
+                self._members = archives.member_names(self._archive)
+            member = self._members[key]
+            return self._archive.read(member) if member.file_size <= MAX_BYTES else b""
         except Exception:  # a bad checksum, a password, no permission: to be counted, like an image that is damaged
             return b""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_archive": None}
+        return {**self.__dict__, "_archive": None, "_members": {}}
 
 
 def _list_folder(path: Path) -> tuple[dict[str, int], str]:
@@ -67,12 +71,17 @@ def _list_folder(path: Path) -> tuple[dict[str, int], str]:
 
 def _list_zip(path: Path) -> tuple[dict[str, int], str]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist() if not member.is_dir()}
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
-    chosen, note = choose_images(sizes, str(path))
-    return {name: sizes[name] for name in chosen}, note
+        kinds.refuse_others(kinds.read_head(path), str(path), "a zip archive", "a zip archive")
+        with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
+            members = archives.member_names(archive)
+    except (FileError, OSError) as error:
+        raise DataError(f"{path} is neither a folder nor a readable zip file: {error}") from error
+    chosen, note = choose_images(members, str(path))
+    unreadable = [(name, why) for name in chosen if (why := archives.why_unreadable(members[name]))]
+    if len(unreadable) == len(chosen):
+        name, why = unreadable[0]
+        raise DataError(f"{path}: {shown(name)} in it {why}.")
+    return {name: members[name].file_size for name in chosen}, note
 
 
 def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:
