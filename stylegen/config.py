@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from stylegen.errors import StylegenError
+from stylegen.paths import expanded
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
 MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
@@ -27,6 +28,13 @@ MAX_COUNT = 10**9  # of images, steps, batches
 
 class ConfigError(StylegenError):
     """A setting is wrong; the message names the field, its value and what would be right."""
+
+
+def _expand(part: object, *names: str) -> None:
+    """Make the home folder of a ``~`` at the beginning of these paths of a frozen dataclass."""
+    for name in names:
+        if (path := getattr(part, name)) and path.startswith("~"):
+            object.__setattr__(part, name, str(expanded(path)))
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,9 @@ class DataConfig:
     # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
     # resolution, by how the images are stored, up to all cores.
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        _expand(self, "path", "prepared")
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,9 @@ class RunConfig:
     # times kernels on the card that trains, so that each stage is compiled when it begins.
     compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
+
+    def __post_init__(self) -> None:
+        _expand(self, "dir", "init_from", "metrics_weights", "compilation_cache")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stylegen.errors import StylegenError
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
+from stylegen.untrusted import shown
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses, as of argparse and of a shell after Ctrl-C
@@ -41,9 +42,11 @@ def parse_numbers(name: str, text: str) -> list[int]:
     """
     numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if match is None:
-            raise UsageError(f"{name} {text!r}: {part.strip()!r} is neither a number nor a range; write 0-15,42.")
+            raise UsageError(
+                f"{name} {shown(text)!r}: {shown(part.strip())!r} is neither a number nor a range; write 0-15,42."
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UsageError(f"{name} {text!r}: the range {part.strip()} runs backwards; write {last}-{first}.")

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylegen.errors import StylegenError
 from stylegen.untrusted import kinds
+from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
@@ -40,6 +41,8 @@ def decode(data: bytes, channels: int) -> Image.Image:
             image = _open(data)
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels are too many")
+            if image.width * image.height > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
+                raise UnreadableImageError(f"{image.width}x{image.height} pixels cannot be in {len(data):,} bytes")
             image.load()
             return convert(ImageOps.exif_transpose(image), channels)
     except UnreadableImageError:

@@ -6,6 +6,7 @@ from pathlib import Path
 from stylegen.config import Config, DataConfig
 from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
 from stylegen.data.source import DataError, ImageSource
+from stylegen.paths import expanded
 
 
 def open_source(config: Config) -> ImageSource:
@@ -44,7 +45,7 @@ def _prepared_folder(config: Config) -> Path:
     data = config.data
     if data.path is None:
         raise DataError(f"data.path is not set: data.source {data.source} needs it; say where the data lies.")
-    path = Path(data.path).expanduser()
+    path = expanded(data.path)
     if not path.exists():
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():
@@ -57,7 +58,7 @@ def _prepared_folder(config: Config) -> Path:
 
 def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
     if data.prepared is not None:
-        return Path(data.prepared).expanduser()
+        return expanded(data.prepared)
     # Archives of several categories and splits lie side by side.
     prefix = f"{data.category}-{data.split}-" if data.source == "lsun" else ""
     return (path if path.is_dir() else path.parent) / f"stylegen-{prefix}{resolution}"

@@ -19,6 +19,7 @@ from stylegen import sampling
 from stylegen.editing.directions import Direction, EditError
 from stylegen.metrics.separability import fit_logistic
 from stylegen.networks.generator import Generator
+from stylegen.paths import expanded
 from stylegen.untrusted import json_text, shown
 
 SAMPLES = 10_000  # of w, for its spread and its principal components
@@ -175,7 +176,7 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
     Raises:
         EditError: the file cannot be read, or a row makes no sense; the message names it.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
         if path.suffix.lower() == ".json":
             rows = _json_rows(json_text.read(path))

@@ -15,6 +15,7 @@ from stylegen.data import imaging
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, npz
 
 ORDER_SEED = 0
@@ -198,6 +199,7 @@ def open_images(path: Path, resolution: int | None = None, crop: imaging.Crop = 
         EvaluationError: there is no such thing, or it holds no images that can be used.
         DataError: no images in the folder or zip.
     """
+    path = expanded(path)
     if not path.exists():
         raise EvaluationError(f"{path}: there is no such folder or file.")
     if path.suffix != ".npy":

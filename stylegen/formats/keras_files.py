@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stylegen.formats import WeightsError
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds, shown
 
 SUFFIXES = (".h5", ".hdf5")
@@ -36,6 +37,7 @@ def read_layers(
             f"{path}: Keras' files need the package h5py, which is not installed: pip install 'stylegen[keras]', or "
             "give the same weights as .pth, .npz or .safetensors."
         ) from error
+    path = expanded(path)
     try:
         kinds.refuse_others(kinds.read_head(path), str(path), "HDF5", "HDF5")
         with h5py.File(path, "r") as file:

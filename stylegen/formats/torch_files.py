@@ -12,7 +12,6 @@ import os
 import struct
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from stylegen.formats import WeightsError, pickle_tree
 from stylegen.formats.pickle_arrays import MAX_OVERLAP, as_mapping
 from stylegen.formats.pickle_tree import Kind, Name, Names, Persistent, Record, describe
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -70,7 +70,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         WeightsError: the file is no state dict, is damaged, or names anything but tensors.
     """
-    path = Path(path)
+    path = expanded(path)
     value, storages = load(path.read_bytes(), STATE_DICT, str(path))
     tree = as_mapping(value) or {}
     if (inner := as_mapping(tree.get("state_dict"))) is not None:

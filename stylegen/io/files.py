@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stylegen.paths import expanded
+
 PARTIAL = ".*.partial*"  # matches incomplete files and folders that a killed process leaves
 
 
@@ -49,7 +51,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
         durable: wait until the disk has it, so that a power cut cannot leave an empty file under the name. That takes
             milliseconds; images, which can be drawn again by the thousand, do without.
     """
-    path = Path(path)
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
@@ -73,7 +75,7 @@ def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None)
         folder: its place.
         last: name of the part that moves last, whose presence says that all others are there.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this one's number
     partial.mkdir(parents=True)

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, replacing
+from stylegen.paths import expanded
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 COMFORTABLE_SIDE = 128  # pixels; smaller images are hard to see in a grid
@@ -46,7 +47,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> L
         NoImagesError: there are none.
         OSError: the folder cannot be read.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if recursive:
         paths = []
         for parent, folders, files in os.walk(folder):

@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from stylegen.io.files import write_text
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, json_text
 
 Line = dict[str, Any]
@@ -45,7 +45,7 @@ def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) ->
     Returns:
         A sentence for the user; empty if nothing was moved.
     """
-    path = Path(path)
+    path = expanded(path)
     texts = _texts(path)
     lines = [_object(text) for text in texts]
     good = [line is not None and is_valid(line) for line in lines]
@@ -63,7 +63,8 @@ def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) ->
 
 
 def _texts(path: str | os.PathLike[str]) -> list[bytes]:
-    return Path(path).read_bytes().splitlines(keepends=True) if Path(path).is_file() else []
+    path = expanded(path)
+    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []
 
 
 def _object(text: bytes) -> Line | None:
@@ -90,7 +91,7 @@ def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line
     Returns:
         Whether a line beyond the position was dropped.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         return False
     remaining, beyond = [], False

@@ -15,6 +15,7 @@ from PIL import Image
 
 from stylegen.errors import StylegenError
 from stylegen.io import files, images
+from stylegen.paths import expanded
 from stylegen.untrusted import kinds, shown
 
 FORMATS = (".mp4", ".gif", ".webp")
@@ -34,13 +35,13 @@ class VideoError(StylegenError):
 def check_path(path: str | os.PathLike[str]) -> None:
     """Raise VideoError unless the extension is one of ``FORMATS``, or there is none: then it is a folder of frames."""
     suffix = Path(path).suffix
-    if suffix and suffix.lower() not in FORMATS and not Path(path).is_dir():
+    if suffix and suffix.lower() not in FORMATS and not expanded(path).is_dir():
         raise VideoError(f"{path}: cannot write {suffix}; use {', '.join(FORMATS)}, or a folder for single frames.")
 
 
 def existing(path: str | os.PathLike[str]) -> list[Path]:
     """Files that writing to ``path`` would replace."""
-    path = Path(path)
+    path = expanded(path)
     return sorted(path.glob("frame*.png")) if path.is_dir() else [path] if path.exists() else []
 
 
@@ -67,7 +68,7 @@ def save_video(
     check_path(path)
     if fps <= 0:
         raise VideoError(f"fps = {fps}: must be positive.")
-    path = Path(path)
+    path = expanded(path)
     first, frames = _peek(frames)
     folder = path.is_dir() or not path.suffix
     if scale is None:
@@ -193,7 +194,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     """
     import imageio_ffmpeg
 
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.

@@ -13,6 +13,7 @@ import numpy as np
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
 from stylegen.io.files import replacing
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError
 from stylegen.untrusted.npz import Npz
 from stylegen.untrusted.tensors import open_tensors
@@ -82,9 +83,9 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
         WeightsError: it is not there; the message says how to get it.
     """
     if path is not None:
-        if not Path(path).is_file():
+        if not expanded(path).is_file():
             raise WeightsError(f"{path}: there is no such file of weights.")
-        return Path(path)
+        return expanded(path)
     default = folder() / PUBLISHED[name].filename
     if not default.is_file():
         raise WeightsError(
@@ -96,7 +97,7 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The file's SHA-256, in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with expanded(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -115,7 +116,7 @@ def read_tensors(path: str | os.PathLike[str], wanted: dict[str, tuple[int, ...]
     Raises:
         WeightsError: the file cannot be read, a tensor is missing or has another shape, or is not finite.
     """
-    path = Path(path)
+    path = expanded(path)
     return _checked(path, _read(path, set(wanted)), wanted)
 
 
@@ -128,7 +129,7 @@ def read_layout(
         NoLayoutError: it has none of them.
         WeightsError: as ``read_tensors``.
     """
-    path = Path(path)
+    path = expanded(path)
     tensors = _read(path, set().union(*layouts.values()))
     for layout, wanted in layouts.items():
         if tensors.keys() >= wanted.keys():

@@ -21,6 +21,7 @@ from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
+from stylegen.paths import expanded
 
 CONFIG_NAME, STATS_NAME = "config.json", "stats.jsonl"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
@@ -45,7 +46,7 @@ def check_run(config: Config) -> Path:
     """
     if not config.run.dir:
         raise RunError("run.dir is empty: say where the run goes, for example --run.dir runs/bedroom.")
-    folder = Path(config.run.dir)
+    folder = expanded(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
     if (folder / CONFIG_NAME).exists():

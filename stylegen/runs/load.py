@@ -20,6 +20,7 @@ from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, json_text, numbers, shown
 from stylegen.untrusted.npz import Npz
 from stylegen.untrusted.tensors import open_tensors
@@ -48,7 +49,7 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
         LoadError: nothing is there, or it is no generator.
         CheckpointError: the run has no such checkpoint.
     """
-    path = Path(source)
+    path = expanded(source)
     names = shipped()
     if str(source) in names:
         path = SHIPPED_DIR / f"{source}{SUFFIX}"
@@ -74,7 +75,7 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
 
 def is_exported(folder: str | os.PathLike[str]) -> bool:
     """Whether this is an exported folder, and not a run directory, which has a ``config.json`` too."""
-    return (Path(folder) / WEIGHTS_NAME).is_file()
+    return (expanded(folder) / WEIGHTS_NAME).is_file()
 
 
 def shipped() -> list[str]:

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from stylegen.formats import WeightsError
 from stylegen.io.files import replacing
+from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
 from stylegen.style_transfer import StyleError, networks
 from stylegen.style_transfer.losses import VARIANCES, Variance
@@ -59,7 +60,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
         StyleError: the file is not there, damaged or something else.
     """
     source = "built-in" if path is None else str(path)
-    path = BUILT_IN if path is None else Path(path)
+    path = BUILT_IN if path is None else expanded(path)
     stages, variance = _metadata(path)
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
@@ -111,7 +112,7 @@ def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:
     Raises:
         StyleError: it is not there, damaged, or of another network.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise StyleError(
             f"{path}: there is no such file of an encoder. `stylegen stylize --download vgg19` gets torchvision's "
@@ -142,7 +143,7 @@ def load_pair(encoder: str | os.PathLike[str], decoder: str | os.PathLike[str]) 
         StyleError: one of them is not there, damaged, or of another network.
     """
     stages, params, layout = load_encoder(encoder)
-    decoder = Path(decoder)
+    decoder = expanded(decoder)
     if not decoder.is_file():
         raise StyleError(f"{decoder}: there is no such file of a decoder; train_style.py trains one.")
     if decoder.suffix == ".safetensors" and _is_ours(decoder):

@@ -22,6 +22,7 @@ from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, Rate
 from stylegen.networks.trees import by_path
+from stylegen.paths import expanded
 from stylegen.runtime.signals import stop_requested
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
@@ -70,7 +71,7 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
 def _open_run(config: StyleConfig) -> Path:
     if not config.run.dir:
         raise StyleError("run.dir is empty: say where the training goes, for example --run.dir runs/style.")
-    folder, wanted = Path(config.run.dir), to_dict(config)
+    folder, wanted = expanded(config.run.dir), to_dict(config)
     path = folder / "config.json"
     if path.is_file():
         try:

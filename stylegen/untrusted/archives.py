@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Self, cast
 
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds, shown
 from stylegen.untrusted.limits import MAX_MEMBERS, unpacked_bound
 
@@ -71,6 +72,7 @@ class Archive:
     METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # one buffer of the others may unpack to 100 MB
 
     def __init__(self, path: str | os.PathLike[str], what: str = "a zip archive"):
+        path = expanded(path)
         self.source, self._what = str(path), what
         kinds.refuse_others(kinds.read_head(path), self.source, what, "a zip archive")
         with reading(self.source, what):

@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds, shown
 from stylegen.untrusted.limits import MAX_DEPTH, MAX_DIGITS, MAX_JSON
 
@@ -67,7 +68,7 @@ def read(path: str | os.PathLike[str], *, nonfinite: bool = False) -> Any:
         FileError: as ``parse``; names the file.
         OSError: there is no such file, or it cannot be read.
     """
-    with open(path, "rb") as file:
+    with expanded(path).open("rb") as file:
         data = file.read(MAX_JSON + 1)
     kinds.refuse_others(data, str(path), "JSON", "JSON", "text")
     return parse(data, str(path), nonfinite=nonfinite)

@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError
 
 HEAD = 1024  # bytes that are looked at
@@ -105,7 +106,7 @@ def read_head(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: there is no such file, or it cannot be read.
     """
-    with open(path, "rb") as file:
+    with expanded(path).open("rb") as file:
         return file.read(HEAD)
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds, shown
 from stylegen.untrusted.archives import Archive
 from stylegen.untrusted.limits import MAX_ARRAY_HEADER, MAX_DIMENSIONS, MAX_NUMBERS
@@ -126,7 +127,8 @@ def read_npy_header(path: str | os.PathLike[str]) -> Header:
         OSError: there is no such file.
     """
     kinds.refuse_others(kinds.read_head(path), str(path), "an array", "a numpy array (.npy)")
-    with open(path, "rb") as file:
+    path = expanded(path)
+    with path.open("rb") as file:
         header, start = _read_header(file, str(path))
     if os.path.getsize(path) < start + header.nbytes:
         raise FileError(f"{path}: is cut off: it has not all of {header.dtype} {header.shape}.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, kinds, shown
 from stylegen.untrusted.limits import MAX_HEADER, MAX_JSON, MAX_MEMBERS
 
@@ -54,6 +55,7 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[Tensors]:
         FileError: it is something else or damaged, or exceeds a bound of ``limits``; names the file.
         OSError: there is no such file.
     """
+    path = expanded(path)
     head = kinds.read_head(path)
     kinds.refuse_others(head, str(path), "safetensors", "safetensors")
     length = int.from_bytes(head[:8], "little")

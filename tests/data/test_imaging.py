@@ -192,3 +192,14 @@ def test_a_png_with_much_text_is_read(photo, to_bytes):
     with pytest.raises(ValueError, match="too large"):
         Image.open(io.BytesIO(buffer.getvalue()))
     np.testing.assert_array_equal(imaging.to_array(imaging.decode(buffer.getvalue(), 3)), np.asarray(photo(0)))
+
+
+def test_a_header_without_an_image_is_refused(to_bytes):
+    """A raw TIFF of 200 bytes may state 150 million pixels, and Pillow makes them all."""
+    small = to_bytes(Image.new("L", (9, 8)), "TIFF")
+    tall = (257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00"
+    at = small.index(tall) + len(tall)
+    with pytest.raises(imaging.UnreadableImageError, match="9x16777225 pixels cannot be in"):
+        imaging.decode(small[:at] + (16_777_225).to_bytes(4, "little") + small[at + 4 :], 3)
+    blank = to_bytes(Image.new("1", (4000, 4000)), "PNG")
+    assert imaging.decode(blank, 1).size == (4000, 4000), "the best packed image there is"

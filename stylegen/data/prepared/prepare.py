@@ -29,6 +29,7 @@ from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, usable_cores
 from stylegen.io.files import exclusive, remove_partial, write_json
 from stylegen.io.progress import Progress, Rate, size
+from stylegen.paths import expanded
 from stylegen.untrusted import json_text
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -107,7 +108,7 @@ def prepare(
         DataError: the raw data is damaged or holds no readable image, ``out`` holds something else, or the disk is too
             small; the message says what to do.
     """
-    out = Path(out).expanduser()
+    out = expanded(out)
     progress = progress or Progress()
     settings = _settings(dataset, options)
     job = Job(dataset, settings, out, math.ceil(dataset.num_images / settings.images_per_shard))

@@ -10,6 +10,7 @@ from stylegen.data.imaging import MAX_BYTES
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io.images import NoImagesError, choose_images, list_images
+from stylegen.paths import expanded
 from stylegen.untrusted import FileError, archives, kinds, shown
 
 
@@ -24,7 +25,7 @@ class ImageFilesDataset(RawDataset):
     name = "images"
 
     def __init__(self, path: Path, labels_from_folders: bool = False, max_images: int | None = None) -> None:
-        self.path = path
+        self.path = path = expanded(path)
         self._zipped = path.is_file()
         try:
             sizes, self.note = _list_zip(path) if self._zipped else _list_folder(path)
