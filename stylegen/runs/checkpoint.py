@@ -132,6 +132,9 @@ def _load(
 
     def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
         meta = _read_meta(folder, nimg)
+        if meta.resolution not in config.resolutions:
+            step = checkpoint_files.step_dir(folder, nimg)
+            raise CheckpointError(f"{step} does not fit the configuration: it is of {meta.resolution} pixels.")
         fields: dict[str, Any] = {}
         for item in items:
             fields |= checkpoint_layout.rebuild(templates[item], _read_tree(folder, meta, item, templates[item]))
