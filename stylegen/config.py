@@ -9,17 +9,32 @@ Networks").
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from stylegen.errors import StylegenError
+from stylegen.paths import expanded
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
 MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
+MAX_SHOWN = 200  # letters of a wrong value in a message
+# Sizes far beyond all published networks, but such that whatever a file says can be described within a second.
+MAX_WIDTH = 16_384  # of z, w, the mapping network's layers and the convolutions; published ones have 512
+MAX_MAPPING_LAYERS = 64  # published networks have 2 and 8
+MAX_CHANNEL_BASE = 2**26  # published ones go up to 2**16
+MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841
+MAX_COUNT = 10**9  # of images, steps, batches
 
 
 class ConfigError(StylegenError):
     """A setting is wrong; the message names the field, its value and what would be right."""
+
+
+def _expand(part: object, *names: str) -> None:
+    """Make the home folder of a ``~`` at the beginning of these paths of a frozen dataclass."""
+    for name in names:
+        if (path := getattr(part, name)) and path.startswith("~"):
+            object.__setattr__(part, name, str(expanded(path)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,9 @@ class DataConfig:
     # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
     # resolution, by how the images are stored, up to all cores.
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        _expand(self, "path", "prepared")
 
 
 @dataclass(frozen=True)
@@ -185,6 +203,9 @@ class RunConfig:
     compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
+    def __post_init__(self) -> None:
+        _expand(self, "dir", "init_from", "metrics_weights", "compilation_cache")
+
 
 @dataclass(frozen=True)
 class DistributedConfig:
@@ -250,7 +271,14 @@ class Config:
 def check(ok: bool, name: str, value: object, fix: str) -> None:
     """Raise ConfigError naming field, value and fix, unless ok."""
     if not ok:
-        raise ConfigError(f"{name} = {value!r}: {fix}.")
+        text = repr(value)  # a value from a file may be long
+        raise ConfigError(f"{name} = {text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + ' …'}: {fix}.")
+
+
+def _check_between(value: float | None, name: str, least: float, most: float, fix: str = "") -> None:
+    """Raise ConfigError unless a number, where there is one, is in a range; NaN is in none."""
+    fix = fix or f"must be at least {least:,} and at most {most:,}"
+    check(value is None or least <= value <= most, name, value, fix)
 
 
 def option(name: str, value: object) -> str:
@@ -271,36 +299,48 @@ def validate(config: Config) -> None:
     powers = f"must be a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
     check(is_resolution(config.resolution), "resolution", config.resolution, powers)
     check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
-    check(config.num_classes >= 0, "num_classes", config.num_classes, "must be 0 (unconditional) or more")
+    fix = f"must be 0 (unconditional) or more, up to {MAX_CLASSES:,}"
+    _check_between(config.num_classes, "num_classes", 0, MAX_CLASSES, fix)
     _validate_networks(config)
     _validate_training(config)
     _validate_augment(config)
     _validate_schedule(config)
     _validate_run(config)
     _validate_distributed(config.distributed)
+    _check_numbers(config, "")
+
+
+def _check_numbers(part: Any, where: str) -> None:
+    """Raise ConfigError for a number that is not finite, or beyond what anything counts; after all finer checks."""
+    for field_ in fields(part):
+        name, value = where + field_.name, getattr(part, field_.name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{name}.")
+        for number in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]:
+            if isinstance(number, float):
+                check(math.isfinite(number), name, value, "must be finite")
+            elif isinstance(number, int) and not name.endswith("seed"):
+                check(abs(number) <= MAX_COUNT, name, value, f"must be at most {MAX_COUNT:,}")
 
 
 def _validate_networks(config: Config) -> None:
     g, d = config.generator, config.discriminator
-    for name, value in (("z_dim", g.z_dim), ("w_dim", g.w_dim), ("mapping_layers", g.mapping_layers)):
-        check(value >= 1, f"generator.{name}", value, "must be at least 1")
-    hidden = g.mapping_width
-    check(hidden is None or hidden >= 1, "generator.mapping_width", hidden, "must be at least 1")
-    check(g.mapping_lr_multiplier > 0, "generator.mapping_lr_multiplier", g.mapping_lr_multiplier, "must be positive")
+    for name in ("z_dim", "w_dim", "mapping_width"):
+        _check_between(getattr(g, name), f"generator.{name}", 1, MAX_WIDTH)
+    _check_between(g.mapping_layers, "generator.mapping_layers", 1, MAX_MAPPING_LAYERS)
+    lr_multiplier = g.mapping_lr_multiplier
+    check(0 < lr_multiplier < math.inf, "generator.mapping_lr_multiplier", lr_multiplier, "must be positive and finite")
     for owner, net in (("generator", g), ("discriminator", d)):
-        check(net.channel_max >= 1, f"{owner}.channel_max", net.channel_max, "must be at least 1")
+        _check_between(net.channel_max, f"{owner}.channel_max", 1, MAX_WIDTH)
         decay = net.channel_decay
         check(0 <= decay <= 4, f"{owner}.channel_decay", decay, "must be from 0 (equal widths) to 4")
         least = math.ceil(2 * 2 ** ((math.log2(config.resolution) - 1) * decay))
-        check(
-            net.channel_base >= least,
-            f"{owner}.channel_base",
-            net.channel_base,
-            f"leaves no channel at {config.resolution} pixels; make it at least {least}",
-        )
+        fix = f"leaves no channel at {config.resolution} pixels; make it at least {least}"
+        check(net.channel_base >= least, f"{owner}.channel_base", net.channel_base, fix)
+        _check_between(net.channel_base, f"{owner}.channel_base", least, max(least, MAX_CHANNEL_BASE))
     check(0 <= g.w_avg_beta < 1, "generator.w_avg_beta", g.w_avg_beta, "must be in [0, 1)")
     check(0 <= g.style_mixing_prob <= 1, "generator.style_mixing_prob", g.style_mixing_prob, "must be in [0, 1]")
-    check(d.mbstd_group_size >= 1, "discriminator.mbstd_group_size", d.mbstd_group_size, "must be at least 1")
+    _check_between(d.mbstd_group_size, "discriminator.mbstd_group_size", 1, MAX_COUNT)
 
 
 def _validate_training(config: Config) -> None:

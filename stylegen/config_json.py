@@ -1,6 +1,7 @@
 """Configurations as JSON and back, and how two of them differ."""
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stylegen.config import Config, ConfigError, check
+from stylegen.untrusted import FileError, json_text, numbers, shown
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -30,9 +32,13 @@ def from_json(text: str) -> Config:
         ConfigError: the text is no JSON object, holds an unknown field, or a value is wrong.
     """
     try:
-        tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"the configuration is not valid JSON: {error}.") from error
+        tree = json_text.parse(text, "the configuration")
+    except FileError as error:
+        raise ConfigError(str(error)) from error
+    return _from_tree(tree)
+
+
+def _from_tree(tree: Any) -> Config:
     augment = tree.get("augment") if isinstance(tree, dict) else None
     if isinstance(augment, dict) and augment.get("mode", "none") != "none":
         augment.setdefault("paired", False)
@@ -46,8 +52,14 @@ def read(path: Path) -> Config:
         ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
     """
     try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        tree = json_text.read(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except FileError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        return _from_tree(tree)
+    except ConfigError as error:
         raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
 
 
@@ -55,25 +67,28 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     """Rebuild a value of the annotated kind from what JSON made of it."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where or 'the configuration'} = {value!r}: must be an object with fields.")
-        hints = typing.get_type_hints(kind)
+            raise ConfigError(
+                f"{where.rstrip('.') or 'the configuration'} = {shown(value)}: must be an object with fields."
+            )
+        hints = _hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
-            raise ConfigError(f"{where}{unknown[0]}: no such field; {kind.__name__} has {', '.join(hints)}.")
+            raise ConfigError(f"{where}{shown(unknown[0])}: no such field; {kind.__name__} has {', '.join(hints)}.")
         return kind(**{name: _build(hints[name], item, f"{where}{name}.") for name, item in value.items()})
     name = where.rstrip(".")
     origin = typing.get_origin(kind)
     if origin is Literal:
         choices = typing.get_args(kind)
-        check(value in choices, name, value, f"must be one of {', '.join(choices)}")
+        check(isinstance(value, str) and value in choices, name, value, f"must be one of {', '.join(choices)}")
         return value
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _build(typing.get_args(kind)[0], value, where)
     if origin is dict:
         check(isinstance(value, dict), name, value, "must be an object of values by resolution")
         item = typing.get_args(kind)[1]
-        check(all(key.isdigit() for key in value), name, value, "its keys must be resolutions")
-        return {int(key): _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
+        keys = {key: numbers.digits(key) for key in value}
+        check(None not in keys.values(), name, value, "its keys must be resolutions")
+        return {keys[key]: _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
     if origin is tuple:
         items = typing.get_args(kind)
         fits = isinstance(value, list) and len(value) == len(items)
@@ -82,11 +97,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     return _scalar(kind, value, name)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _scalar(kind: type, value: Any, name: str) -> Any:
     """A string, bool, int or float of exactly that kind; an int is a float too."""
     fits = type(value) is kind or (kind is float and type(value) is int)
     check(fits, name, value, f"must be of type {kind.__name__}")
-    return kind(value)
+    return kind(value)  # of an int of at most 40 digits a float too is finite
 
 
 # Settings that may change between two sessions of one run: paths, frequency of reports, length and precision.

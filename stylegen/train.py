@@ -139,8 +139,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
                 if transfer and not restored:
                     log.line(transfer.text)
                 if metrics is not None:
-                    metrics.forget_after(nimg)
-                    for line in metrics.expected():
+                    for line in [*metrics.forget_after(nimg), *metrics.expected()]:
                         log.line(line)
                 vote = sharding.StopVote(mesh, stop.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks)

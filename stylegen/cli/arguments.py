@@ -10,6 +10,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union
 
 import tyro
@@ -17,6 +18,7 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 
 from stylegen.cli.common import UsageError
 from stylegen.config import option
+from stylegen.paths import expanded, expanded_list
 
 Kind = TypeVar("Kind")
 
@@ -59,7 +61,18 @@ def parse(
         registry=_add_optional_flags(registry or ConstructorRegistry()),
         **given,
     )
-    return parsed
+    return _with_home(parsed)
+
+
+def _with_home(value: Any) -> Any:
+    """Options with the home folder for ``~``, which a shell leaves in ``--run.dir=~/x`` and in quotes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        changed = {name: new for name, old in fields.items() if (new := _with_home(old)) != old}
+        return dataclasses.replace(value, **changed) if changed else value
+    if isinstance(value, Path):
+        return expanded(value)
+    return expanded_list(value) if isinstance(value, str) and "~" in value else value
 
 
 def booleans(kind: Any) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from stylegen.errors import StylegenError
 from stylegen.io import files, signals
 from stylegen.io.files import printable
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
+from stylegen.untrusted import shown
 
 MAX_LEFT_OUT = 20  # images that are named
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
@@ -56,9 +57,11 @@ def parse_numbers(name: str, text: str) -> list[int]:
     """
     numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if match is None:
-            raise UsageError(f"{name} {text!r}: {part.strip()!r} is neither a number nor a range; write 0-15,42.")
+            raise UsageError(
+                f"{name} {shown(text)!r}: {shown(part.strip())!r} is neither a number nor a range; write 0-15,42."
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UsageError(f"{name} {text!r}: the range {part.strip()} runs backwards; write {last}-{first}.")

@@ -32,6 +32,7 @@ DESCRIPTION = """Find directions in which images change, and move images along t
   edit --run runs/bedroom --probe scores.csv --out edits
 """
 
+MAX_STRENGTH = 1000  # of either sign; images are of noise long before
 FILE = "directions.npz"
 Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
@@ -119,16 +120,19 @@ def parse_strengths(text: str, steps: int) -> list[float]:
     Raises:
         UsageError: it does not parse.
     """
+    is_range = ".." in text
     try:
-        if ".." in text:
-            first, last = (float(part) for part in text.split(".."))
-            strengths = np.linspace(first, last, steps).tolist() if first != last else [first]
-        else:
-            strengths = [float(part) for part in text.split(",")]
+        strengths = [float(part) for part in text.split(".." if is_range else ",")]
     except ValueError:
         strengths = [math.nan]
-    if not all(map(math.isfinite, strengths)):
-        raise common.UsageError(f"--strength {text}: must be a number, several with commas, or a range such as -3..3.")
+    if not all(abs(strength) <= MAX_STRENGTH for strength in strengths) or (is_range and len(strengths) != 2):
+        raise common.UsageError(
+            f"--strength {text}: must be a number, several with commas, or a range such as -3..3, of at most "
+            f"{MAX_STRENGTH} standard deviations."
+        )
+    if is_range:
+        first, last = strengths
+        return np.linspace(first, last, steps).tolist() if first != last else [first]
     return strengths
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import stylegen
 from stylegen.config import Config, ConfigError
+from stylegen.paths import expanded
 
 Kind = TypeVar("Kind")
 
@@ -23,8 +24,8 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: there is none; the message lists those that there are.
     """
-    if Path(name).is_file():
-        return Path(name)
+    if expanded(name).is_file():
+        return expanded(name)
     stem = Path(name).stem
     for folder in config_dirs():
         if (folder / f"{stem}.py").is_file():

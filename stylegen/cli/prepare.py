@@ -103,9 +103,9 @@ def parse_resolution(text: str) -> int:
     Raises:
         DataError: not a whole number, or width and height.
     """
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"[0-9]{1,9}", text):
         return int(text)
-    if sides := re.fullmatch(r"(\d+)[x, ](\d+)", text):
+    if sides := re.fullmatch(r"([0-9]{1,9})[x, ]([0-9]{1,9})", text):
         if sides[1] == sides[2]:
             return int(sides[1])
         raise DataError(

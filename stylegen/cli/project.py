@@ -101,7 +101,6 @@ def project(options: Options) -> None:
     loaded = targets.load_targets(
         paths, G.resolution, G.image_channels, options.color, left_out if of_folders else None
     )
-    common.refuse_in(options.out, _outputs(options, len(loaded) == 1), options.overwrite)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
     for target in loaded:

@@ -31,6 +31,7 @@ DESCRIPTION = """Draw images with a trained generator.
   sample --run runs/bedroom --from a/projection.npz,b/projection.npz --interpolate --out out/walk.mp4
 """
 
+MAX_PSI = 100  # of either sign; images are of noise long before
 GRID_MAX = 64  # images in grid.png; the rest of a long list is only written one by one
 
 # Without these, --help would call every list of numbers {None}|STR.
@@ -271,9 +272,10 @@ def _psis(options: Options) -> list[float]:
         psis = [float(part) for part in options.psi.split(",")]
     except ValueError:
         psis = [math.nan]
-    if not all(math.isfinite(psi) for psi in psis):
+    if not all(abs(psi) <= MAX_PSI for psi in psis):  # NaN is not
         raise common.UsageError(
-            f"--psi {options.psi}: must be a number such as 0.7, or several, --psi=-1,-0.5,0,0.5,1."
+            f"--psi {options.psi}: must be a number such as 0.7, or several, --psi=-1,-0.5,0,0.5,1, and none beyond "
+            f"{MAX_PSI}."
         )
     return psis
 

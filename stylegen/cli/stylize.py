@@ -141,6 +141,8 @@ def _folder(options: Options) -> list[tuple[Path, Path]]:
         raise common.UsageError(f"--content {error}") from error
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
+    if options.out.suffix.lower() in images.SUFFIXES and not options.out.exists():
+        raise common.UsageError(f"--out {options.out}: names one image; a folder of images goes to a folder.")
     jobs = [(path, options.out / path.relative_to(options.content).with_suffix(".png")) for path in listing.files]
     if len({str(out).casefold() for _, out in jobs}) < len(jobs):
         raise common.UsageError(f"--content {options.content}: two images differ in their extensions alone.")
@@ -312,12 +314,15 @@ def _resized(image: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    """A mask as uint8 [h, w]."""
-    from PIL import Image
-
+    """A mask as uint8 [h, w]: its gray values; or its alpha, where it is of one color and drawn in alpha alone."""
+    from stylegen.data import imaging
     from stylegen.style_transfer import training_images
 
-    return np.asarray(Image.fromarray(training_images.read(path, smallest=1, color="as-is")).convert("L"))
+    gray = np.asarray(imaging.from_array(training_images.read(path, smallest=1, color="as-is"), 1))
+    image = imaging.to_array(imaging.decode(path.read_bytes(), 4, color="as-is"))
+    alpha = image[..., 3]
+    colors = image[alpha > 0][:, :3] if alpha.min() < alpha.max() else image[:0, 0, :3]
+    return alpha if len(colors) and (colors == colors[0]).all() else gray
 
 
 def _download(name: str) -> None:

@@ -14,6 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
+from stylegen.untrusted import kinds
+from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
@@ -25,6 +27,7 @@ _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # tag of a TIFF
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class UnreadableImageError(StylegenError):
@@ -57,10 +60,12 @@ def decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's bomb warning comes below its limit; odd metadata is no matter
-            image: Image.Image = Image.open(io.BytesIO(data))
+            image = _open(data)
             pixels = image.width * image.height
             if pixels > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels are too many")
+            if pixels > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
+                raise UnreadableImageError(f"{image.width}x{image.height} pixels cannot be in {len(data):,} bytes")
             with huge(image.size) if huge is not None and pixels > HUGE_PIXELS else nullcontext():
                 if smallest is not None and pixels > HUGE_PIXELS:
                     image = _load_reduced(image, smallest * _REDUCING_GAP)
@@ -72,9 +77,30 @@ def decode(
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("no image, or none of a format that is read") from error
+        what = kinds.sentence(data[: kinds.HEAD])
+        raise UnreadableImageError(what or "no image, or none of a format that is read") from error
     except Exception as error:  # the codecs raise OSError, SyntaxError, struct.error, ... for what is the same to us
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except ValueError:
+        if not data.startswith(_PNG):
+            raise
+        return Image.open(io.BytesIO(_without_text(data)))  # of which Pillow reads one MB, and refuses more
+
+
+def _without_text(data: bytes) -> bytes:
+    """A PNG file without its chunks of text, such as the prompts and histories that some programs write there."""
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, content, checksum
+        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _load_reduced(image: Image.Image, shorter: int) -> Image.Image:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from stylegen.errors import StylegenError
-from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator
 from stylegen.projection.result import fingerprint
+from stylegen.untrusted import FileError, json_text, numbers
+from stylegen.untrusted.npz import Npz
 
 FORMAT = "stylegen-directions-1"
+MAX_LAYERS = 100  # a generator of 1024 pixels has 18
 
 
 class EditError(StylegenError):
@@ -52,8 +53,9 @@ class Directions:
         for direction in self.entries:
             if direction.name == name:
                 return direction
-        if re.fullmatch(r"\d+", name) and int(name) < len(self.entries):
-            return self.entries[int(name)]
+        number = numbers.digits(name)
+        if number is not None and number < len(self.entries):
+            return self.entries[number]
         names = ", ".join(f"{i} {direction.name}" for i, direction in enumerate(self.entries))
         raise EditError(f"direction {name!r}: there is none of this name or number; there are {names}.")
 
@@ -118,24 +120,39 @@ def load(path: str | os.PathLike[str], G: Generator | None = None) -> Directions
         EditError: there is no such file, it is something else, or of another generator.
     """
     try:
-        with open_npz(path) as file:
-            header, vectors = json.loads(str(file["header"])), file["vectors"]
-        if header["format"] != FORMAT:
-            raise KeyError(header["format"])
-        entries = [
-            Direction(d["name"], vector, tuple(d["layers"]), d["about"])
-            for d, vector in zip(header["directions"], vectors, strict=True)
-        ]
+        with Npz(path) as file:
+            header = json_text.parse_object(file.text("header"), f"{path}: header", nonfinite=True)
+            vectors = file.read("vectors")
+        entries = _entries(header, vectors)
     except FileNotFoundError as error:
         raise EditError(f"{path}: there are no directions there; find some first (--discover 10).") from error
     except OSError as error:
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-        raise EditError(f"{path} holds no directions that edit wrote, or it is damaged.") from error
-    directions = Directions(tuple(entries), header["generator"])
+    except FileError as error:
+        raise EditError(f"{path} holds no directions that edit wrote, or it is damaged: {error}") from error
+    directions = Directions(entries, header["generator"])
     if G is not None and (vectors.shape[1:] != (G.w_dim,) or directions.generator != fingerprint(G)):
         raise EditError(
             f"{path} has directions of another generator; its weights are not those of {G.source}. Find new ones with "
             "edit --discover 10."
         )
     return directions
+
+
+def _entries(header: dict[str, Any], vectors: np.ndarray) -> tuple[Direction, ...]:
+    """The directions of a file; raises FileError where they are none."""
+    listed: Any = header.get("directions")
+    plain = vectors.ndim == 2 and vectors.dtype.kind == "f" and isinstance(listed, list) and len(listed) == len(vectors)
+    if header.get("format") != FORMAT or not isinstance(header.get("generator"), str) or not plain:
+        raise FileError(f"its format is not {FORMAT}, or its vectors are not those of its header.")
+    if not np.isfinite(vectors).all():
+        raise FileError("its vectors hold numbers that are not finite.")
+    entries = []
+    for number, (entry, vector) in enumerate(zip(listed, vectors, strict=True)):
+        fields = entry if isinstance(entry, dict) else {}
+        name, layers, about = (fields.get(key) for key in ("name", "layers", "about"))
+        if not isinstance(name, str) or not isinstance(layers, list) or not isinstance(about, dict):
+            raise FileError(f"its direction {number} has no name, layers or origin.")
+        acts_on = tuple(numbers.whole(layer, "a layer", 0, MAX_LAYERS) for layer in layers)
+        entries.append(Direction(name, vector, acts_on, about))
+    return tuple(entries)

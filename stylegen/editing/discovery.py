@@ -5,7 +5,7 @@ Shen and Zhou 2021 (SeFa), Eq. 5 to 8. A linear probe: Shen et al. 2020 (InterFa
 """
 
 import csv
-import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from stylegen import sampling
 from stylegen.editing.directions import Direction, EditError
 from stylegen.metrics.separability import fit_logistic
 from stylegen.networks.generator import Generator
+from stylegen.paths import expanded
+from stylegen.untrusted import json_text, shown
 
 SAMPLES = 10_000  # of w, for its spread and its principal components
 RIDGE = 1e-2  # weight of the squared length of a ridge regression's slope, for w of unit variance
@@ -179,17 +181,17 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
     Raises:
         EditError: the file cannot be read, or a row makes no sense; the message names it.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
-        text = path.read_text()
-        rows = (
-            _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
-        )
+        if path.suffix.lower() == ".json":
+            rows = _json_rows(json_text.read(path))
+        else:
+            rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     except OSError as error:
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, csv.Error, TypeError, AttributeError) as error:
         raise EditError(f"{path}: neither a table of scores as CSV nor as JSON: {error}.") from error
-    if not rows:
+    if not rows or not all(isinstance(row, dict) for row in rows):
         raise EditError(f"{path}: has no rows of scores.")
     key = next((name for name in ("seed", "image") if name in rows[0]), None)
     attributes = [name for name in rows[0] if name != key]
@@ -201,9 +203,10 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
     for number, row in enumerate(rows, start=1):
         try:
             seeds.append(_seed_of(str(row[key])))
-            table.append([float(row[name]) for name in attributes])
-        except (ValueError, KeyError, TypeError) as error:
-            raise EditError(f"{path}: row {number} is {dict(row)}: a seed (or seed0042.png) and numbers.") from error
+            table.append([_finite(row[name]) for name in attributes])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            is_now = f"row {number} is {shown(dict(row))}"
+            raise EditError(f"{path}: {is_now}; wanted a seed (or seed0042.png) and finite numbers.") from error
     return seeds, dict(zip(attributes, np.array(table).T, strict=True))
 
 
@@ -214,8 +217,15 @@ def _json_rows(tree: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in tree]
 
 
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
 def _seed_of(text: str) -> int:
-    match = re.fullmatch(r"\s*(?:seed)?(\d+)(?:\.\w+)?\s*", Path(text).name)
+    match = re.fullmatch(r"\s*(?:seed)?([0-9]{1,10})(?:\.\w+)?\s*", Path(text).name)
     if match is None:
         raise ValueError(text)
     return int(match[1])

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stylegen.config import Config
+from stylegen.config import Config, ConfigError
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import (
     EvaluationError,
@@ -26,7 +26,7 @@ from stylegen.io.progress import in_kimg
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.networks.generator import Generator
-from stylegen.runs.load import load, save_generator
+from stylegen.runs.load import LoadError, load, save_generator
 from stylegen.training import schedule
 
 PLOT_NAME, BEST_NAME = "metrics.png", "best.safetensors"
@@ -75,16 +75,22 @@ class RunMetrics:
             lines += [f"Warning: {metric.name}: {note}" for note in notes]
         return lines
 
-    def forget_after(self, nimg: int) -> None:
+    def forget_after(self, nimg: int) -> list[str]:
         """Drop the values beyond ``nimg`` that a killed run recorded: they will be measured again.
 
         The best snapshot goes too if it was one of these: its value is no longer in the record.
+
+        Returns:
+            A sentence for each record that had lines which cannot be read.
         """
         values = [name for metric in self.metrics for name in metric.values]
-        dropped = [json_lines.drop_after(evaluate_run.record_path(self._folder, name), nimg) for name in values]
+        paths = [evaluate_run.record_path(self._folder, name) for name in values]
+        notes = [json_lines.set_aside(path, evaluate_run.is_value) for path in paths]
+        dropped = [json_lines.drop_after(path, nimg) for path in paths]
         best = self._folder / BEST_NAME
         if any(dropped) and (self._best_nimg() or 0) > nimg:
             best.unlink()
+        return [note for note in notes if note]
 
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
         """Measure, record, plot, and keep the generator if it is the best by the first metric.
@@ -131,9 +137,12 @@ class RunMetrics:
         return f", the best so far: {BEST_NAME}"
 
     def _best_nimg(self) -> int | None:
-        """The best snapshot so far, by images shown; None if there is none."""
+        """The best snapshot so far, by images shown; None if there is none, or none that can be read."""
         path = self._folder / BEST_NAME
-        return round(load(path).kimg * 1000) if path.exists() else None
+        try:
+            return round(load(path).kimg * 1000) if path.exists() else None
+        except (LoadError, ConfigError):
+            return None
 
     def _comparable_lines(self, result: Result) -> list[dict[str, Any]]:
         """The lines of the record that can be compared with a result."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
         if not math.isfinite(result.value):
             continue
         path = record_path(run_dir, result.name)
+        if note := json_lines.set_aside(path, is_value):
+            warnings.warn(note, stacklevel=2)
         line = {"nimg": nimg, "kimg": nimg / 1000, "value": result.value, "measured_by": measured_by(result.provenance)}
         line["provenance"] = result.provenance
         lines = [old for old in read_record(path) if not _is_same_measurement(old, line)]
@@ -104,14 +107,16 @@ def record(run_dir: Path, nimg: int, results: Sequence[Result]) -> None:
 
 def read_record(path: Path) -> list[dict[str, Any]]:
     """The lines of such a file that hold a finite value; half a line, left by a killed process, is passed over."""
-    return [line for line in json_lines.read(path) if _is_value(line)]
+    return json_lines.read(path, is_value)
 
 
-def _is_value(line: dict[str, Any]) -> bool:
+def is_value(line: dict[str, Any]) -> bool:
+    """Whether a line of such a file is whole, and its value finite."""
     return (
-        isinstance(line.get("nimg"), int)
-        and isinstance(line.get("value"), int | float)
-        and math.isfinite(line["value"])
+        type(line.get("nimg")) is int
+        and all(type(line.get(name)) in (int, float) and math.isfinite(line[name]) for name in ("kimg", "value"))
+        and isinstance(line.get("provenance"), dict)
+        and all(isinstance(line["provenance"].get(side, {}), dict) for side in ("fakes", "reals"))
     )
 
 

@@ -15,6 +15,8 @@ from stylegen.data import imaging
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, npz
 
 ORDER_SEED = 0
 HASH_CHUNK = 256  # images of an array at once
@@ -214,6 +216,7 @@ def open_images(
         EvaluationError: there is no such thing, or it holds no images that can be used.
         DataError: no images in the folder or zip.
     """
+    path = expanded(path)
     if not path.exists():
         raise EvaluationError(f"{path}: there is no such folder or file.")
     if path.suffix != ".npy":
@@ -221,7 +224,10 @@ def open_images(
     if resolution:
         raise EvaluationError(f"{path}: --resolution is for folders and zips; an array is taken as it is.")
     try:
+        npz.read_npy_header(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileError as error:
+        raise EvaluationError(str(error)) from error
     except (OSError, ValueError, EOFError) as error:
         raise EvaluationError(f"{path}: cannot be read as an array ({error}).") from error
     return ArraySet(array, str(path))

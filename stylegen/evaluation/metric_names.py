@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stylegen.evaluation import EvaluationError
+from stylegen.untrusted import shown
 
 Kind = Literal["fid", "kid", "pr", "dc", "is", "swd", "ppl"]
 
@@ -19,6 +20,7 @@ STANDARD = {
 }
 THOUSAND = {"swd": 1024}  # a k; 1000 for the others
 PPL_SAMPLES = 100_000  # StyleGAN; a name such as ppl50k_wend says otherwise
+MAX_IMAGES = 10_000_000  # to draw for a metric; published ones take up to 100,000
 MAX_NEIGHBOR_REALS = 50_000  # of precision, recall, density and coverage, whose definition takes as many
 HELP = (
     "fid50k_full, kid50k_full, pr50k3_full (precision and recall), dc10k5 (density and coverage), is50k, swd8k, "
@@ -83,25 +85,27 @@ def parse(name: str, *, everything: bool = False) -> Metric:
         k = {"pr": 3, "dc": 5}.get(name, 0)
         return Metric(name, name, None, MAX_NEIGHBOR_REALS if k else None, k)  # type: ignore[arg-type]
     text = STANDARD.get(name, name)
-    if match := re.fullmatch(r"(fid|kid|is|swd)(\d+)(k?)(_full)?", text):
+    if match := re.fullmatch(r"(fid|kid|is|swd)([0-9]{1,9})(k?)(_full)?", text):
         kind, number, thousand, full = match.groups()
         count = int(number) * (THOUSAND.get(kind, 1000) if thousand else 1)
         metric = Metric(name, kind, count, None if full else count)  # type: ignore[arg-type]
         if full and kind in ("is", "swd"):
             raise EvaluationError(f"metric {name!r}: {kind} takes no _full; write {name.removesuffix('_full')}.")
-    elif match := re.fullmatch(r"(pr|dc)(\d+)k(\d+)(_full)?", text):
+    elif match := re.fullmatch(r"(pr|dc)([0-9]{1,9})k([0-9]{1,9})(_full)?", text):
         kind, number, neighbors, full = match.groups()
         count = int(number) * 1000
         reals = MAX_NEIGHBOR_REALS if full else min(count, MAX_NEIGHBOR_REALS)
         metric = Metric(name, kind, count, reals, int(neighbors))  # type: ignore[arg-type]
-    elif match := re.fullmatch(r"ppl(?:(\d+)(k?))?_(z|w)(full|end)", text):
+    elif match := re.fullmatch(r"ppl(?:([0-9]{1,9})(k?))?_(z|w)(full|end)", text):
         number, thousand, space, sampling = match.groups()
         count = int(number) * (1000 if thousand else 1) if number else PPL_SAMPLES
         metric = Metric(name, "ppl", count, 0, 0, space, sampling)  # type: ignore[arg-type]
     else:
-        raise EvaluationError(f"metric {name!r}: there is no such; there are {HELP}.")
+        raise EvaluationError(f"metric {shown(name)!r}: there is no such; there are {HELP}.")
     if metric.fakes is None or metric.fakes < 2 or (metric.kind in ("pr", "dc") and metric.k < 1):
         raise EvaluationError(f"metric {name!r}: the numbers in it must be at least 2 images and 1 neighbor.")
+    if metric.fakes > MAX_IMAGES:
+        raise EvaluationError(f"metric {name!r}: asks for {metric.fakes:,} images; at most {MAX_IMAGES:,}.")
     return metric
 
 

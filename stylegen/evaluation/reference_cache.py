@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import numpy as np
 
 from stylegen.evaluation.collect import Collector, Progress, collect
 from stylegen.evaluation.image_sets import ImageSet
-from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.metrics.extractors import Extractor
+from stylegen.untrusted import json_text
+from stylegen.untrusted.npz import Npz
 
 FORMAT = 1  # raised when the same key would no longer mean the same numbers
 
@@ -76,13 +76,12 @@ def _path(folder: Path, key: dict[str, Any]) -> Path:
 def _restore(folder: Path, images: ImageSet, collector: Collector, extractor: Extractor | None) -> bool:
     key = cache_key(images, collector, extractor)
     try:
-        with open_npz(_path(folder, key)) as file:
-            arrays = dict(file)
-            if json.loads(str(arrays.pop("key"))) != key:
+        with Npz(_path(folder, key)) as file:
+            if json_text.parse(file.text("key"), file.source) != json.loads(json.dumps(key)):
                 return False
-            collector.restore(arrays)
+            collector.restore({name: file.read(name) for name in file.names - {"key"}})
             return True
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError):
         return False  # not there, or damaged: to be computed
 
 

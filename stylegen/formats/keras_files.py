@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from stylegen.formats import WeightsError
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, kinds, shown
 
 SUFFIXES = (".h5", ".hdf5")
+# What h5py raises of a damaged file, by what it meets first.
+_DAMAGED = (OSError, RuntimeError, LookupError, ValueError, TypeError, NotImplementedError, OverflowError)
 
 
 def read_layers(
@@ -33,25 +37,48 @@ def read_layers(
             f"{path}: Keras' files need the package h5py, which is not installed: pip install 'stylegen[keras]', or "
             "give the same weights as .pth, .npz or .safetensors."
         ) from error
+    path = expanded(path)
     try:
+        kinds.refuse_others(kinds.read_head(path), str(path), "HDF5", "HDF5")
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
+            root = _inside(h5py, file, "model_weights", path) or file
             return {name: _layer(h5py, root, Path(path), name, shapes) for name, shapes in expected.items()}
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: cannot be read as HDF5: {error}.") from error
+    except FileError as error:
+        raise WeightsError(str(error)) from error
+    except WeightsError:
+        raise
+    except _DAMAGED as error:
+        reason = shown(str(error) or type(error).__name__, 120).rstrip(".")
+        raise WeightsError(f"{path}: cannot be read as HDF5: {reason}.") from error
+
+
+def _inside(h5py: Any, group: Any, name: str, path: object) -> Any:
+    """What a group has under a name; None if nothing. A link, which may lead to another file, is refused."""
+    link = group.get(name, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+        raise FileError(f"{path}: {name} in it is a link to another place; save the weights themselves.")
+    return group.get(name)
 
 
 def _layer(h5py: Any, root: Any, path: Path, name: str, shapes: Any) -> tuple[np.ndarray, np.ndarray]:
-    if name not in root or not isinstance(root[name], h5py.Group):
+    group = _inside(h5py, root, name, path)
+    if not isinstance(group, h5py.Group):
         raise WeightsError(f"{path}: the layer {name} is missing; these are the weights of another network.")
     arrays: list[Any] = []
-    root[name].visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+    # This follows no links. The numbers of an array may lie in another file all the same.
+    group.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+    if any(item.external or item.is_virtual for item in arrays):
+        raise FileError(f"{path}: the layer {name} is kept in another file; save the weights themselves.")
     layer_arrays = []
     for shape in shapes:
         matches = [item for item in arrays if item.shape == shape]
         if len(matches) != 1:
             sizes = ", ".join(str(item.shape) for item in arrays)
-            raise WeightsError(f"{path}: the layer {name} has {sizes or 'no arrays'}; wanted one of {shape}.")
+            raise WeightsError(f"{path}: the layer {name} has {shown(sizes) or 'no arrays'}; wanted one of {shape}.")
+        if matches[0].dtype.kind not in "fiu":
+            raise WeightsError(
+                f"{path}: the layer {name} holds {shown(str(matches[0].dtype))} where numbers are wanted."
+            )
         layer_arrays.append(np.asarray(matches[0], np.float32))
         if not np.isfinite(layer_arrays[-1]).all():
             raise WeightsError(f"{path}: the layer {name} holds numbers that are not finite.")

@@ -12,7 +12,6 @@ import os
 import struct
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ import numpy as np
 from stylegen.formats import WeightsError, pickle_tree
 from stylegen.formats.pickle_arrays import MAX_OVERLAP, as_mapping
 from stylegen.formats.pickle_tree import Kind, Name, Names, Persistent, Record, describe
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, kinds
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -69,7 +70,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         WeightsError: the file is no state dict, is damaged, or names anything but tensors.
     """
-    path = Path(path)
+    path = expanded(path)
     value, storages = load(path.read_bytes(), STATE_DICT, str(path))
     tree = as_mapping(value) or {}
     if (inner := as_mapping(tree.get("state_dict"))) is not None:
@@ -233,6 +234,7 @@ def load(data: bytes | memoryview, names: Names, source: str) -> tuple[Any, Stor
     Raises:
         WeightsError: it is no such file, is damaged, or uses a name that is not in ``names``.
     """
+    refuse_other_kinds(data, source)
     if data[:4] == _ZIP_MAGIC:
         try:
             return _load_zip(data, names, source)
@@ -244,6 +246,15 @@ def load(data: bytes | memoryview, names: Names, source: str) -> tuple[Any, Stor
                 f"{source}: no state dict that can be read ({type(error).__name__}: {reason})."
             ) from error
     return _load_legacy(memoryview(data), names, source)
+
+
+def refuse_other_kinds(data: bytes | memoryview, source: str) -> None:
+    """Raise WeightsError if a file is known to be neither a pickle nor a zip archive; the oldest pickles are text."""
+    head = bytes(data[: kinds.HEAD])
+    try:
+        kinds.refuse_others(head, source, "a pickle", "a pickle", "a zip archive", "text", "JSON")
+    except FileError as error:
+        raise WeightsError(str(error)) from error
 
 
 def _stored(archive: zipfile.ZipFile, name: str, limit: int, source: str) -> bytes:

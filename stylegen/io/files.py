@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stylegen.paths import expanded
+
 _LONG_STEM = 100  # bytes
 ADVICE = {  # where a file cannot be written, by the error's number
     errno.ENOSPC: "free some space on its disk, or give a place on another one",
@@ -64,7 +66,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
         durable: wait until the disk has it, so that a power cut cannot leave an empty file under the name. That takes
             milliseconds; images, which can be drawn again by the thousand, do without.
     """
-    path = Path(path)
+    path = expanded(path)
     partial = _partial(path)
     with _naming(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None)
         folder: its place.
         last: name of the part that moves last, whose presence says that all others are there.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this one's number
     with _naming(folder, partial):

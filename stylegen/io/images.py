@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, printable, replacing
+from stylegen.paths import expanded
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 # Pillow's own are JPEG's quality 75 with color at half the size, and WebP's quality 80.
@@ -62,7 +63,7 @@ def list_images(
         NoImagesError: there are none.
         OSError: the folder cannot be read.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if recursive:
         paths = []
         links = []

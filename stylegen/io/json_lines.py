@@ -4,10 +4,11 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from stylegen.io.files import write_text
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, json_text
 
 Line = dict[str, Any]
 
@@ -17,17 +18,62 @@ def number_of_images(line: Line) -> int:
     return int(line["nimg"])
 
 
-def read(path: str | os.PathLike[str]) -> list[Line]:
-    """The objects of a file, in order; none if there is no file."""
-    lines: list[Line] = []
-    for text in Path(path).read_text().splitlines() if Path(path).is_file() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict):
-            lines.append(line)
-    return lines
+def is_scalars(line: Line) -> bool:
+    """Whether a line is one of scalars at a position, as ``stats.jsonl`` has them."""
+    return type(line.get("nimg")) is int and all(type(value) in (int, float) for value in line.values())
+
+
+def read(path: str | os.PathLike[str], is_valid: Callable[[Line], bool] | None = None) -> list[Line]:
+    """The objects of a file, in order; none if there is no file. Whatever else is in it is passed over.
+
+    Args:
+        path: of the file.
+        is_valid: whether an object is one of this file; any if None.
+    """
+    parsed = ((_object(text), text) for text in _texts(path))
+    return [line for line, _ in parsed if line is not None and (is_valid is None or is_valid(line))]
+
+
+def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) -> str:
+    """Move what cannot be read to ``<name>.damaged``; do nothing if there is nothing of that kind.
+
+    Half a line at the end, which a killed process leaves, is nothing to keep.
+
+    Args:
+        path: of the file; it need not be there.
+        is_valid: whether an object is one of this file.
+
+    Returns:
+        A sentence for the user; empty if nothing was moved.
+    """
+    path = expanded(path)
+    texts = _texts(path)
+    lines = [_object(text) for text in texts]
+    good = [line is not None and is_valid(line) for line in lines]
+    bad = [text for text, is_good in zip(texts, good, strict=True) if not is_good and text.strip()]
+    if bad and bad[-1] is texts[-1] and not texts[-1].endswith(b"\n"):
+        bad.pop()
+    if not bad:
+        return ""
+    aside = path.with_name(f"{path.name}.damaged")
+    with aside.open("ab") as file:
+        file.writelines(text.rstrip(b"\n") + b"\n" for text in bad)
+    write(path, [line for line, is_good in zip(lines, good, strict=True) if is_good and line is not None])
+    count = f"{len(bad):,} lines that cannot be read are" if len(bad) > 1 else "a line that cannot be read is"
+    return f"{path}: {count} now in {aside.name}; the {sum(good):,} others are as they were."
+
+
+def _texts(path: str | os.PathLike[str]) -> list[bytes]:
+    path = expanded(path)
+    return path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+
+
+def _object(text: bytes) -> Line | None:
+    """The object in a line; None if it is something else, or too large to be one of ours."""
+    try:
+        return json_text.parse_object(text, "", nonfinite=True)
+    except FileError:
+        return None
 
 
 def write(path: str | os.PathLike[str], lines: Iterable[Line]) -> None:
@@ -63,20 +109,20 @@ def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line
     Returns:
         Whether a line beyond the position was dropped.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         return False
     remaining, beyond = [], False
     for line in read(path):
         try:
             keep = position(line) <= last
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
         beyond = beyond or not keep
         if keep:
             remaining.append(line)
     text = _text(remaining)
-    if text != path.read_text():
+    if text.encode() != path.read_bytes():
         write_text(path, text)
     return beyond
 

@@ -16,9 +16,14 @@ from PIL import Image
 
 from stylegen.errors import StylegenError
 from stylegen.io import files, images
+from stylegen.paths import expanded
+from stylegen.untrusted import kinds, shown
 
 FORMATS = (".mp4", ".gif", ".webp")
-READABLE = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
+READABLE = (
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv"),
+    *(".flv", ".3gp", ".ogv"),
+)
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
 MP4_CRF = "17"  # x264's quality: visually lossless
 # Without a tag, players guess the matrix of colors by the size, and many take BT.709 for what ffmpeg wrote in BT.601.
@@ -39,13 +44,13 @@ class VideoError(StylegenError):
 def check_path(path: str | os.PathLike[str]) -> None:
     """Raise VideoError unless the extension is one of ``FORMATS``, or there is none: then it is a folder of frames."""
     suffix = Path(path).suffix
-    if suffix and suffix.lower() not in FORMATS and not Path(path).is_dir():
+    if suffix and suffix.lower() not in FORMATS and not expanded(path).is_dir():
         raise VideoError(f"{path}: cannot write {suffix}; use {', '.join(FORMATS)}, or a folder for single frames.")
 
 
 def existing(path: str | os.PathLike[str]) -> list[Path]:
     """Files that writing to ``path`` would replace: of a folder, frames that we wrote, and no other files."""
-    path = Path(path)
+    path = expanded(path)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if FRAME_NAME.fullmatch(file.name))
     return [path] if path.exists() else []
@@ -53,7 +58,7 @@ def existing(path: str | os.PathLike[str]) -> list[Path]:
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether ``path`` is a folder of frames, and no video file."""
-    return Path(path).is_dir() or not Path(path).suffix
+    return expanded(path).is_dir() or not expanded(path).suffix
 
 
 def save_video(
@@ -80,7 +85,7 @@ def save_video(
     check_path(path)
     if fps <= 0:
         raise VideoError(f"fps = {fps}: must be positive.")
-    path = Path(path)
+    path = expanded(path)
     first, frames = _peek(frames)
     folder = is_folder(path)
     if scale is None:
@@ -225,7 +230,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     """
     import imageio_ffmpeg
 
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
@@ -236,8 +241,11 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     match = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
     if match is None or not content:
         why = probe.stderr.decode(errors="replace").strip().splitlines()
-        raise VideoError(f"{path}: no video with frames in it ({why[-1] if why else 'it is empty'}).")
+        what = kinds.sentence(kinds.read_head(path)) or (shown(why[-1], 200) if why else "it is empty")
+        raise VideoError(f"{path}: no video with frames in it ({what}).")
     width, height, rate, base = (int(number) for number in match.groups())
+    if not rate or not base:
+        raise VideoError(f"{path}: states {rate}/{base} frames a second, which is no speed.")
     fps = rate / base
     times = _frame_times(path)
     if len(times) < 2:

@@ -138,13 +138,20 @@ class Structure:
         self.graphdef = graphdef
 
 
+MAX_SHAPES = 16  # architectures whose shapes are kept: tracing a network takes up to 0.2 s
+_SHAPES: dict[Any, tuple[Any, ...]] = {}
 _BY_SETTINGS: dict[Any, Structure] = {}
 _BY_GRAPHDEF: dict[Any, Structure] = {}
 
 
+def _architecture(config: Config) -> tuple[Any, ...]:
+    """The settings that decide what a generator is."""
+    return config.generator, config.num_classes, config.resolution, config.image_channels, config.compute_dtype
+
+
 def structure(config: Config) -> Structure:
     """The structure of the configured generator; nothing is computed."""
-    settings = config.generator, config.num_classes, config.resolution, config.image_channels, config.compute_dtype
+    settings = _architecture(config)
     if settings not in _BY_SETTINGS:
         graphdef = nnx.graphdef(nnx.eval_shape(lambda: GeneratorNetwork(config, init=Initializer(None))))
         _BY_SETTINGS[settings] = _BY_GRAPHDEF.setdefault(graphdef, Structure(graphdef))
@@ -388,9 +395,13 @@ def split_generator(config: Config, init: Initializer) -> tuple[Any, dict[str, A
 
 def abstract_arrays(config: Config) -> dict[str, Any]:
     """Shapes and dtypes of ``ARRAYS`` of the configured generator; nothing is computed."""
-    params, noise_const = jax.eval_shape(lambda: split_generator(config, Initializer(None))[1:])
-    w_avg = jax.ShapeDtypeStruct((config.generator.w_dim,), np.float32)
-    return dict(zip(ARRAYS, (params, noise_const, w_avg), strict=True))
+    settings = _architecture(config)
+    if settings not in _SHAPES:
+        if len(_SHAPES) >= MAX_SHAPES:
+            _SHAPES.clear()
+        params, noise_const = jax.eval_shape(lambda: split_generator(config, Initializer(None))[1:])
+        _SHAPES[settings] = params, noise_const, jax.ShapeDtypeStruct((config.generator.w_dim,), np.float32)
+    return dict(zip(ARRAYS, _SHAPES[settings], strict=True))
 
 
 def in_float32(G: Generator) -> Generator:

@@ -23,6 +23,7 @@ from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile
 from stylegen.nvidia.weight_table import Imported
+from stylegen.paths import expanded
 from stylegen.pretrained import weights
 from stylegen.runs import directory
 from stylegen.training import schedule
@@ -162,7 +163,7 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
     """
     from stylegen.runs.checkpoint import Checkpointer, CheckpointError  # here, because orbax takes seconds to import
 
-    folder = Path(folder)
+    folder = expanded(folder)
     check_free(folder, overwrite)
     config, state, stage = state_of(imported)
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))

@@ -19,6 +19,7 @@ from stylegen.formats import WeightsError, pickle_arrays, pickle_tree, torch_fil
 from stylegen.formats.pickle_arrays import Settings, as_array, as_mapping
 from stylegen.formats.pickle_tree import Kind, Names, Record, describe
 from stylegen.formats.torch_files import Storages, Tensors
+from stylegen.paths import expanded
 
 TF_VERSIONS = (2, 3, 4)  # of pickled TensorFlow networks; StyleGAN has 3, StyleGAN2 has 4
 MAX_VISITS, MAX_VARIABLES = 30_000, 20_000  # modules with what they list, and variables; NVIDIA's have hundreds
@@ -76,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
         WeightsError: the file is damaged, is none of NVIDIA's, or asks for something that networks do not need; the
             message names it.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file.")
     return parse(path.read_bytes(), path)
@@ -89,6 +90,7 @@ def parse(data: bytes, path: Path) -> PickledFile:
         value, storages = torch_files.load(data, NAMES, source)
         tensors = Tensors(storages, source)
     else:
+        torch_files.refuse_other_kinds(data, source)
         pickle = pickle_tree.read(data, NAMES, source)
         if pickle.persistents:
             raise WeightsError(f"{source}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")

@@ -4,18 +4,19 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError
+from stylegen.untrusted.npz import Npz
+from stylegen.untrusted.tensors import open_tensors
 
 CHUNK = 2**20  # bytes
 
@@ -82,9 +83,9 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
         WeightsError: it is not there; the message says how to get it.
     """
     if path is not None:
-        if not Path(path).is_file():
+        if not expanded(path).is_file():
             raise WeightsError(f"{path}: there is no such file of weights.")
-        return Path(path)
+        return expanded(path)
     default = folder() / PUBLISHED[name].filename
     if not default.is_file():
         raise WeightsError(
@@ -97,7 +98,7 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The file's SHA-256, in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with expanded(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -116,7 +117,7 @@ def read_tensors(path: str | os.PathLike[str], wanted: dict[str, tuple[int, ...]
     Raises:
         WeightsError: the file cannot be read, a tensor is missing or has another shape, or is not finite.
     """
-    path = Path(path)
+    path = expanded(path)
     return _checked(path, _read(path, set(wanted)), wanted)
 
 
@@ -129,7 +130,7 @@ def read_layout(
         NoLayoutError: it has none of them.
         WeightsError: as ``read_tensors``.
     """
-    path = Path(path)
+    path = expanded(path)
     tensors = _read(path, set().union(*layouts.values()))
     for layout, wanted in layouts.items():
         if tensors.keys() >= wanted.keys():
@@ -142,10 +143,10 @@ def _read(path: Path, names: set[str]) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: unknown kind of file; weights are read from {', '.join(_READERS)}.")
     try:
         return _READERS[path.suffix](path, names)
-    except (OSError, SafetensorError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: cannot be read: {error}.") from error
+    except FileError as error:
+        raise WeightsError(str(error)) from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -160,13 +161,13 @@ def _checked(path: Path, tensors: dict[str, np.ndarray], wanted: dict[str, tuple
 
 
 def _read_npz(path: Path, names: set[str]) -> dict[str, np.ndarray]:
-    with open_npz(path) as file:
-        return {name: file[name] for name in names & set(file.files)}
+    with Npz(path) as file:
+        return {name: file.read(name) for name in names & file.names}
 
 
 def _read_safetensors(path: Path, names: set[str]) -> dict[str, np.ndarray]:
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in names & set(file.keys())}
+    with open_tensors(path) as file:
+        return file.read_all(names & file.names)
 
 
 def _read_torch(path: Path, names: set[str]) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 
 from stylegen import sampling
 from stylegen.errors import StylegenError
-from stylegen.io.arrays import open_npz
 from stylegen.io.files import replacing
 from stylegen.networks.generator import Generator, in_float32
 from stylegen.networks.trees import by_path
+from stylegen.untrusted import FileError, json_text
+from stylegen.untrusted.npz import Npz
 
 FORMAT = "stylegen-projection-1"
 
@@ -99,21 +99,28 @@ def load(path: str | os.PathLike[str]) -> Projection:
         ProjectionError: there is no such file, or it is something else or damaged.
     """
     try:
-        with open_npz(path) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop("header")))
-        if header["format"] != FORMAT:
-            raise KeyError(header["format"])
-        projection = Projection(
-            names=tuple(header["names"]),
-            generators=tuple(header["generators"]),
-            about=header["about"],
-            **{name: arrays[name] for name in ("ws", "noise", "z", "loss") if name in arrays},
-        )
+        with Npz(path) as file:
+            arrays = {name: file.read(name) for name in ("ws", "noise", "z", "loss") if name in file.names}
+            header = json_text.parse_object(file.text("header"), f"{path}: header", nonfinite=True)
     except OSError as error:
         raise ProjectionError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-        raise ProjectionError(f"{path} is not a projection that project wrote, or it is damaged.") from error
-    if projection.ws.ndim != 3 or len(projection.ws) != len(projection.names) or not np.isfinite(projection.ws).all():
-        raise ProjectionError(f"{path} is a damaged projection: its styles are {projection.ws.shape}.")
-    return projection
+    except FileError as error:
+        raise ProjectionError(f"{path} is not a projection that project wrote, or it is damaged: {error}") from error
+    about = header.get("about")
+    names, generators = (_texts(header.get(name)) for name in ("names", "generators"))
+    if header.get("format") != FORMAT or names is None or generators is None or not isinstance(about, dict):
+        raise ProjectionError(f"{path} is not a projection that project wrote, or it is damaged.")
+    ranks = {"ws": 3, "noise": 2, "z": 2, "loss": 2}
+    for name in ("ws", *arrays):
+        array = arrays.get(name, np.empty(0))
+        count = array.shape[-1 if name == "loss" else 0]
+        fits = array.ndim == ranks[name] and count == len(names) and array.dtype.kind == "f"
+        if not fits or not np.isfinite(array).all() and name != "loss":
+            raise ProjectionError(f"{path} is a damaged projection: its {name} is {array.dtype} {array.shape}.")
+    return Projection(names=names, generators=generators, about=about, **arrays)
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    """A list of texts from JSON; None if it is something else."""
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return tuple(value) if is_list else None

@@ -11,6 +11,7 @@ from stylegen.data import imaging
 from stylegen.errors import StylegenError
 from stylegen.io.files import unique_names
 from stylegen.io.images import NoImagesError, list_images
+from stylegen.paths import expanded
 
 MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
 
@@ -40,7 +41,7 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
     """
     paths: list[Path] = []
     for part in text.split(","):
-        path = Path(part.strip())
+        path = expanded(part.strip())
         if not part.strip() or not path.exists():
             raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
         if path.is_file():
@@ -73,7 +74,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int, co
     Raises:
         TargetError: it cannot be read, or is too large.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
         if path.stat().st_size > imaging.MAX_BYTES:
             raise TargetError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")

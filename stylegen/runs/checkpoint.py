@@ -29,6 +29,7 @@ from stylegen.config import Config, ConfigError
 from stylegen.io.progress import in_kimg, size
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
+from stylegen.paths import expanded
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
@@ -70,7 +71,7 @@ def read_config(run_dir: str | Path) -> Config:
     Raises:
         CheckpointError: there is no such directory, it is no run's, or its config.json cannot be used.
     """
-    run_dir = Path(run_dir)
+    run_dir = expanded(run_dir)
     path = run_dir / "config.json"
     if not run_dir.is_dir():
         why = "it is a file" if run_dir.exists() else "it does not exist"
@@ -131,6 +132,9 @@ def _load(
 
     def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
         meta = _read_meta(folder, nimg)
+        if meta.resolution not in config.resolutions:
+            step = checkpoint_files.step_dir(folder, nimg)
+            raise CheckpointError(f"{step} does not fit the configuration: it is of {meta.resolution} pixels.")
         fields: dict[str, Any] = {}
         for item in items:
             fields |= checkpoint_layout.rebuild(templates[item], _read_tree(folder, meta, item, templates[item]))

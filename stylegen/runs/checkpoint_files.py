@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stylegen.io.progress import in_kimg
+from stylegen.paths import expanded
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged
 
 NAME_LENGTH = 9  # digits, at least, of a checkpoint's directory
@@ -26,7 +27,7 @@ def available(run_dir: str | Path) -> list[int]:
 
 def folder(run_dir: str | Path) -> Path:
     """The folder of a run's checkpoints."""
-    return Path(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
+    return expanded(run_dir).absolute() / "checkpoints"  # orbax takes absolute paths only
 
 
 def step_dir(folder: Path, nimg: int) -> Path:

@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stylegen.config import MAX_RESOLUTION
 from stylegen.errors import StylegenError
 from stylegen.networks.trees import by_path
 from stylegen.training.state import GENERATOR_FIELDS, TrainState
+from stylegen.untrusted import FileError, numbers, shown
 from stylegen.version import version
 
 FORMAT = 1
@@ -66,9 +68,34 @@ def unseal(sealed: Any) -> Meta:
     body = sealed.get("meta") if isinstance(sealed, dict) else None
     if not isinstance(body, dict) or sealed.get("crc32") != _crc32_of_json(body):
         raise Damaged("meta: wrong CRC")
-    if body["format"] != FORMAT:
-        wrote = body["versions"]["stylegen"]
-        raise CheckpointError(f"format {body['format']}, of stylegen {wrote}; this version reads format {FORMAT}")
+    if body.get("format") != FORMAT:
+        versions = body.get("versions")
+        wrote = shown(versions.get("stylegen") if isinstance(versions, dict) else None)
+        found = shown(body.get("format"))
+        raise CheckpointError(f"format {found}, of stylegen {wrote}; this version reads format {FORMAT}")
+    try:
+        return _checked(body)
+    except (FileError, TypeError) as error:
+        raise Damaged(f"meta: {error}") from error
+
+
+def _checked(body: dict[str, Any]) -> Meta:
+    """The description in a JSON object whose CRC is right, which anyone can compute.
+
+    Raises:
+        FileError, TypeError: it is none.
+    """
+    for name, most in (("nimg", 2**31), ("resolution", MAX_RESOLUTION), ("phase", 1000)):
+        numbers.whole(body.get(name), name, 0, most)
+    numbers.finite(body.get("kimg"), "kimg", 0, 2**31 / 1000)
+    numbers.finite(body.get("alpha"), "alpha", 0, 1)
+    for name in ("config", "extra", "leaves", "versions"):
+        if not isinstance(body.get(name), dict):
+            raise FileError(f"{name} is {shown(body.get(name))}; wanted an object")
+    for path, leaf in body["leaves"].items():
+        kinds = {"shape": list, "dtype": str, "crc32": int}
+        if not isinstance(leaf, dict) or not all(type(leaf.get(name)) is kind for name, kind in kinds.items()):
+            raise FileError(f"{shown(path)} is {shown(leaf)}; wanted shape, dtype and crc32")
     return Meta(**body)
 
 

@@ -4,7 +4,7 @@
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
 ``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
 ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
-``evaluation.during_training``).
+``evaluation.during_training``); ``stats.jsonl.damaged`` with lines of ``stats.jsonl`` that could not be read.
 """
 
 import math
@@ -22,6 +22,7 @@ from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
+from stylegen.paths import expanded
 from stylegen.runs.board import Board
 
 CONFIG_NAME, STATS_NAME, TEXT_NAME, BOARD_NAME = "config.json", "stats.jsonl", "log.txt", "tensorboard"
@@ -30,6 +31,7 @@ LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begi
 RUN_FILES = (  # patterns of all that a run writes
     *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", BOARD_NAME, "checkpoints", "reals.png"),
     *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+    "*.jsonl.damaged",
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
 
@@ -46,7 +48,7 @@ def check_run(config: Config) -> Path:
     """
     if not config.run.dir:
         raise RunError("run.dir is empty: say where the run goes, for example --run.dir runs/bedroom.")
-    folder = Path(config.run.dir)
+    folder = expanded(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
     if (folder / CONFIG_NAME).exists():
@@ -141,6 +143,8 @@ class RunLog(Log):
 
     def _open_scalars(self, nimg: int) -> None:
         with self._surviving(STATS_NAME):
+            if note := json_lines.set_aside(self.folder / STATS_NAME, json_lines.is_scalars):
+                self.line(note)
             json_lines.drop_after(self.folder / STATS_NAME, nimg)
         with self._surviving(BOARD_NAME):
             self._board = Board(self.folder / BOARD_NAME, purge_step=nimg)
@@ -173,7 +177,7 @@ class RunLog(Log):
         self._open_scalars(nimg)
 
     def stats(self) -> list[dict[str, Any]]:
-        return json_lines.read(self.folder / STATS_NAME)
+        return json_lines.read(self.folder / STATS_NAME, json_lines.is_scalars)
 
     def close(self) -> None:
         self._close_board()

@@ -5,24 +5,25 @@ A folder with ``generator.safetensors``, as ``export`` writes it for the Hugging
 """
 
 import json
-import math
 import os
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from stylegen.config import Config
+from stylegen.config import MAX_KIMG, MAX_RESOLUTION, Config, ConfigError
 from stylegen.config_json import from_json, to_json
 from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, json_text, numbers, shown
+from stylegen.untrusted.npz import Npz
+from stylegen.untrusted.tensors import open_tensors
 
 SHIPPED_DIR = Path(__file__).parents[1] / "assets" / "generators"
 SUFFIX, NPZ_SUFFIX = ".safetensors", ".npz"
@@ -48,7 +49,7 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
         LoadError: nothing is there, or it is no generator.
         CheckpointError: the run has no such checkpoint.
     """
-    path = Path(source)
+    path = expanded(source)
     names = shipped()
     if str(source) in names:
         path = SHIPPED_DIR / f"{source}{SUFFIX}"
@@ -74,7 +75,7 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
 
 def is_exported(folder: str | os.PathLike[str]) -> bool:
     """Whether this is an exported folder, and not a run directory, which has a ``config.json`` too."""
-    return (Path(folder) / WEIGHTS_NAME).is_file()
+    return (expanded(folder) / WEIGHTS_NAME).is_file()
 
 
 def shipped() -> list[str]:
@@ -106,88 +107,90 @@ def metadata(G: Generator) -> dict[str, str]:
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> Generator:
-    """Read a generator that ``save_generator`` wrote.
+    """Read a generator that ``save_generator`` wrote. Shapes are checked before a weight is read.
 
     Raises:
         LoadError: the file is damaged or something else, or its weights are not those that its configuration needs.
         ConfigError: its configuration is not one of this version.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            meta = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-    except (SafetensorError, OSError) as error:
-        raise LoadError(f"{path}: cannot be read as safetensors: {error}.") from error
-    return _generator(path, meta, lambda expected: tensors)
+        with open_tensors(path) as file:
+            headers = {name: file.header(name) for name in file.names}
+            return _generator(path, file.metadata, headers, file.read)
+    except (FileError, OSError) as error:
+        raise LoadError(_message(path, error)) from error
 
 
 def load_npz(path: str | os.PathLike[str]) -> Generator:
-    """Read a generator that ``save_npz`` wrote. Sizes are checked before anything is allocated; pickles are refused.
+    """Read a generator that ``save_npz`` wrote. Shapes are checked before a weight is read; pickles are refused.
 
     Raises:
         LoadError, ConfigError: as of ``load_safetensors``.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            names = {member.removesuffix(".npy") for member in file.namelist()}
-            text = _read_member(path, file, METADATA_NAME, (MAX_METADATA,)) if METADATA_NAME in names else None
-            meta = json.loads(text.tobytes()) if text is not None else {}
-
-            def read(expected: dict[str, Any]) -> dict[str, np.ndarray]:
-                _check_names(path, names - {METADATA_NAME}, set(expected))
-                return {name: _read_member(path, file, name, leaf.shape) for name, leaf in expected.items()}
-
-            return _generator(path, meta if isinstance(meta, dict) else {}, read)
-    except (zipfile.BadZipFile, OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LoadError(f"{path}: cannot be read as npz: {error}.") from error
+        with Npz(path) as file:
+            headers = {name: file.header(name) for name in file.names}
+            text = headers.pop(METADATA_NAME, None)
+            if text is None or text.dtype != np.uint8 or text.nbytes > MAX_METADATA:
+                raise LoadError(f"{path}: not of a stylegen generator (it has no {METADATA_NAME} of bytes).")
+            meta = json_text.parse_object(file.read(METADATA_NAME).tobytes(), f"{path}: {METADATA_NAME}")
+            shapes = {name: (header.shape, header.dtype.name) for name, header in headers.items()}
+            return _generator(path, meta, shapes, file.read)
+    except (FileError, OSError) as error:
+        raise LoadError(_message(path, error)) from error
 
 
-def _read_member(path: Any, file: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of an npz file, of this shape or, of bytes, at most as long."""
-    with file.open(f"{name}.npy") as member:
-        try:
-            version = np.lib.format.read_magic(member)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            if version not in header:
-                raise ValueError(f"version {version} of the npy format is not known")
-            stored_shape, fortran, dtype = header[version](member)
-        except ValueError as error:
-            raise LoadError(f"{path}: {name} cannot be read: {error}.") from error
-        is_text = name == METADATA_NAME and dtype == np.uint8 and len(stored_shape) == 1 and stored_shape[0] <= shape[0]
-        if fortran or not (is_text or (stored_shape == shape and dtype == np.float32)):
-            raise LoadError(f"{path}: {name} is {dtype} {stored_shape}; wanted float32 {shape}.")
-        count = math.prod(stored_shape)
-        data = member.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise LoadError(f"{path}: {name} is cut off.")
-    return np.frombuffer(data, dtype).reshape(stored_shape)
+def _message(path: str | os.PathLike[str], error: FileError | OSError) -> str:
+    return str(error) if isinstance(error, FileError) else f"{path}: cannot be read: {error.strerror or error}."
 
 
-def _generator(path: Any, meta: dict[str, Any], read: Callable[[dict[str, Any]], dict[str, np.ndarray]]) -> Generator:
-    """The generator of a file's metadata and of the tensors that ``read`` returns for the expected leaves."""
+def _generator(
+    path: Any,
+    meta: Mapping[str, Any],
+    headers: Mapping[str, tuple[tuple[int, ...], str]],
+    read: Callable[[str], np.ndarray],
+) -> Generator:
+    """The generator of a file's metadata and tensors.
+
+    Args:
+        path: of the file.
+        meta: its metadata.
+        headers: shape and dtype of its tensors by name.
+        read: reads one of them.
+    """
     if meta.get("format") != FORMAT:
         raise LoadError(f"{path}: not of a stylegen generator (its format is not {FORMAT}).")
     config, stage = _config_and_stage(path, meta)
     expected = by_path(abstract_arrays(config))
-    tensors = read(expected)
-    _check_tensors(path, tensors, expected)
+    _check_names(path, set(headers), set(expected))
+    for name, leaf in expected.items():
+        shape, dtype = headers[name]
+        if shape != leaf.shape or dtype != leaf.dtype:
+            raise LoadError(f"{path}: {name} is {dtype} {shape}; wanted {leaf.dtype} {leaf.shape}.")
+    tensors = {name: read(name) for name in expected}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise LoadError(f"{path}: {name} holds numbers that are not finite.")
     arrays = _unflatten({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
     return Generator(config=config, **arrays, **stage, source=str(path))
 
 
-def _config_and_stage(path: Any, meta: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+def _config_and_stage(path: Any, meta: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     """Configuration and stage of a file's metadata."""
     if not all(isinstance(meta.get(name), str) for name in ("config", "stage")):
         raise LoadError(f"{path}: its metadata has no configuration, or no stage of growing.")
-    config = from_json(meta["config"])
     try:
-        tree = json.loads(meta["stage"])
-        stage = {"resolution": int(tree["resolution"]), "alpha": float(tree["alpha"]), "kimg": float(tree["kimg"])}
-    except (ValueError, TypeError, KeyError) as error:
-        raise LoadError(f"{path}: its stage of growing cannot be read: {meta['stage'][:80]}.") from error
-    if stage["resolution"] not in config.resolutions or not 0 <= stage["alpha"] <= 1:
-        raise LoadError(f"{path}: its configuration has no such stage of growing: {meta['stage'][:80]}.")
-    return config, stage
+        config = from_json(meta["config"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    where = f"{path}: its stage of growing"
+    tree = json_text.parse_object(meta["stage"], where)
+    resolution = numbers.whole(tree.get("resolution"), f"{where}: resolution", 4, MAX_RESOLUTION)
+    if resolution not in config.resolutions:
+        raise LoadError(f"{path}: its configuration has no such stage of growing: {resolution} pixels.")
+    alpha = numbers.finite(tree.get("alpha"), f"{where}: alpha", 0, 1)
+    kimg = numbers.finite(tree.get("kimg"), f"{where}: kimg", 0, MAX_KIMG)
+    return config, {"resolution": resolution, "alpha": alpha, "kimg": kimg}
 
 
 def _tensors(G: Generator) -> dict[str, np.ndarray]:
@@ -195,20 +198,10 @@ def _tensors(G: Generator) -> dict[str, np.ndarray]:
     return {name: np.asarray(leaf, order="C") for name, leaf in arrays.items()}
 
 
-def _check_tensors(path: Any, tensors: dict[str, np.ndarray], expected: dict[str, Any]) -> None:
-    _check_names(path, set(tensors), set(expected))
-    for name, leaf in expected.items():
-        tensor = tensors[name]
-        if tensor.shape != leaf.shape or tensor.dtype != leaf.dtype:
-            raise LoadError(f"{path}: {name} is {tensor.dtype} {tensor.shape}; wanted {leaf.dtype} {leaf.shape}.")
-        if not math.isfinite(float(np.sum(np.abs(tensor)))):
-            raise LoadError(f"{path}: {name} holds numbers that are not finite.")
-
-
 def _check_names(path: Any, names: set[str], expected: set[str]) -> None:
     if different := sorted(names ^ expected):
         state = "is missing" if different[0] in expected else "is unknown"
-        raise LoadError(f"{path}: the weight {different[0]} {state}.")
+        raise LoadError(f"{path}: the weight {shown(different[0])} {state}.")
 
 
 def _runs_in(folder: Path) -> str:

@@ -6,18 +6,21 @@ rollbacks, which ``rollbacks.json`` keeps. It is written before training goes on
 gives the same result as one that is not.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from stylegen.config import MAX_KIMG
 from stylegen.io.files import write_json
 from stylegen.io.progress import in_kimg
+from stylegen.runs.directory import RunError
 from stylegen.runtime import processes
+from stylegen.untrusted import FileError, json_text, numbers, shown
 
 NAME = "rollbacks.json"  # in the run directory
+MAX_NIMG = 1000 * MAX_KIMG
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,31 @@ class Rollback:
 
 
 def read(folder: Path) -> list[Rollback]:
-    """All rollbacks of a run, oldest first, as process 0 finds them."""
-    path = folder / NAME
-    entries = json.loads(path.read_text()) if processes.is_main() and path.exists() else []
-    return [Rollback(**entry) for entry in processes.broadcast(entries)]
+    """All rollbacks of a run, oldest first, as process 0 finds them.
+
+    Raises:
+        RunError: the file holds something else.
+    """
+    entries = _read(folder / NAME) if processes.is_main() else []
+    return [Rollback(at, to) for at, to in processes.broadcast(entries)]
+
+
+def _read(path: Path) -> list[tuple[int, int]]:
+    if not path.exists():
+        return []
+    try:
+        tree = json_text.read(path)
+        if not isinstance(tree, list) or not all(isinstance(entry, dict) for entry in tree):
+            raise FileError(f"{path}: holds {shown(tree)}; wanted a list of rollbacks.")
+        pairs = [
+            [numbers.whole(entry.get(name), f"{path}: {name}", 0, MAX_NIMG) for name in ("at", "to")] for entry in tree
+        ]
+        return [(at, to) for at, to in pairs]
+    except FileError as error:
+        raise RunError(
+            f"{error} The order of the images after a rollback follows from this file. Restore it from a copy; or "
+            "delete it, and the run goes on from its newest checkpoint as one that never went back."
+        ) from error
 
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:

@@ -163,7 +163,7 @@ def parse(text: str) -> Target:
         TargetError: it is none.
     """
     name = text.lower()
-    if match := re.fullmatch(r"([a-z]\w*?)(?:x(\d+))?", name):
+    if match := re.fullmatch(r"([a-z]\w*?)(?:x([0-9]{1,6}))?", name):
         kind, count = match[1], int(match[2] or 1)
         if kind == "cpu" and 1 <= count <= 64:
             # No rates are known, so there is no least time.
@@ -171,7 +171,7 @@ def parse(text: str) -> Target:
         if kind in GPUS and 1 <= count <= 8:
             return Target(text, "gpu", GPUS[kind], count)
     slice_name = SLICES.get(name, name.removeprefix("tpu:"))
-    if match := re.fullmatch(r"(\w+):(\d+(?:x\d+){1,2})", slice_name):
+    if match := re.fullmatch(r"(\w+):([0-9]{1,4}(?:x[0-9]{1,4}){1,2})", slice_name):
         generation, shape = match.groups()
         if generation in TPUS:
             count = 1

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from stylegen.convolution import target_platform
+from stylegen.paths import expanded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Key = TypeVar("Key")
@@ -120,7 +121,7 @@ def use_cache(folder: str | None) -> str | None:
     if folder == "":
         return None
     try:
-        path = Path(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache_dir())
+        path = expanded(folder or os.environ.get("JAX_COMPILATION_CACHE_DIR") or default_cache_dir())
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         return f"compiled programs are not kept: {error}"

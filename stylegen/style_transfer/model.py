@@ -4,20 +4,23 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.formats import WeightsError
 from stylegen.io.files import replacing
+from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
 from stylegen.style_transfer import StyleError, networks
 from stylegen.style_transfer.losses import VARIANCES, Variance
 from stylegen.style_transfer.networks import Params, Stages
+from stylegen.untrusted import FileError, json_text, numbers, shown
+from stylegen.untrusted.tensors import open_tensors
 
 FORMAT = "stylegen-style-1"
+MAX_STAGES, MAX_CONVOLUTIONS, MAX_CHANNELS = 8, 16, 16_384  # of an encoder; VGG-19's has 4, 4 and 512
 BUILT_IN = Path(__file__).parents[1] / "assets" / "style_transfer.safetensors"
 
 
@@ -57,7 +60,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
         StyleError: the file is not there, damaged or something else.
     """
     source = "built-in" if path is None else str(path)
-    path = BUILT_IN if path is None else Path(path)
+    path = BUILT_IN if path is None else expanded(path)
     stages, variance = _metadata(path)
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
@@ -77,13 +80,27 @@ def _metadata(path: Path) -> tuple[Stages, Variance]:
     if not path.is_file():
         raise StyleError(f"{path}: there is no such file; the built-in networks need none.")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise StyleError(f"{path}: cannot be read as safetensors: {error}.") from error
+        with open_tensors(path) as file:
+            metadata = file.metadata
+    except FileError as error:
+        raise StyleError(str(error)) from error
+    except OSError as error:
+        raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
     if metadata.get("format") != FORMAT or metadata.get("variance") not in VARIANCES:
         raise StyleError(f"{path}: safetensors, but not of style-transfer networks (its format is not {FORMAT}).")
-    return tuple(tuple(stage) for stage in json.loads(metadata["stages"])), metadata["variance"]
+    try:
+        stages = _stages(json_text.parse(metadata.get("stages", ""), f"{path}: stages"), path)
+    except FileError as error:
+        raise StyleError(str(error)) from error
+    return stages, cast(Variance, metadata["variance"])
+
+
+def _stages(value: Any, path: Path) -> Stages:
+    """The channels of an encoder, from JSON; raises FileError where it is none."""
+    stages: list[Any] = value if isinstance(value, list) and 1 <= len(value) <= MAX_STAGES else [None]
+    if not all(isinstance(stage, list) and 1 <= len(stage) <= MAX_CONVOLUTIONS for stage in stages):
+        raise FileError(f"{path}: its stages are {shown(value)}; wanted a list of the channels of each.")
+    return tuple(tuple(numbers.whole(n, f"{path}: channels", 1, MAX_CHANNELS) for n in stage) for stage in stages)
 
 
 def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:
@@ -95,7 +112,7 @@ def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:
     Raises:
         StyleError: it is not there, damaged, or of another network.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise StyleError(
             f"{path}: there is no such file of an encoder. `stylegen stylize --download vgg19` gets torchvision's "
@@ -126,7 +143,7 @@ def load_pair(encoder: str | os.PathLike[str], decoder: str | os.PathLike[str]) 
         StyleError: one of them is not there, damaged, or of another network.
     """
     stages, params, layout = load_encoder(encoder)
-    decoder = Path(decoder)
+    decoder = expanded(decoder)
     if not decoder.is_file():
         raise StyleError(f"{decoder}: there is no such file of a decoder; train_style.py trains one.")
     if decoder.suffix == ".safetensors" and _is_ours(decoder):

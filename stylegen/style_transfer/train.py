@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stylegen.config_json import to_dict
@@ -25,12 +24,15 @@ from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, Rate
 from stylegen.io.signals import Interrupted, StopRequest, stop_requested
 from stylegen.networks.trees import by_path
+from stylegen.paths import expanded
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
+from stylegen.untrusted import FileError, json_text, numbers
+from stylegen.untrusted.tensors import open_tensors
 
 STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
 PHASES = ("encoder", "decoder", "done")
@@ -59,6 +61,8 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     with stop_requested() as asked:
         run = _Run(config, folder, pool, progress, asked)
         phase, step = run.where()
+        if note := json_lines.set_aside(folder / STATS, _is_line):
+            progress.say(note)
         json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         encoder = _encoder_of(run) if given is None else given[1]
         stages = config.stages if given is None else given[0]
@@ -71,13 +75,13 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
 def _open_run(config: StyleConfig) -> Path:
     if not config.run.dir:
         raise StyleError("run.dir is empty: say where the training goes, for example --run.dir runs/style.")
-    folder, wanted = Path(config.run.dir), to_dict(config)
+    folder, wanted = expanded(config.run.dir), to_dict(config)
     path = folder / "config.json"
     if path.is_file():
         try:
-            there = with_current_names(json.loads(path.read_text()))
+            there = with_current_names(json_text.read_object(path))
             differing = [name for name in _differing(there, wanted) if name not in RESUMABLE]
-        except (ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise StyleError(f"{path}: cannot be read ({error}); give another --run.dir.") from error
         if differing:
             raise StyleError(
@@ -100,6 +104,10 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def _position(line: dict[str, Any]) -> tuple[int, int]:
     """Where in the training a line of stats.jsonl stands."""
     return PHASES.index(line["phase"]), line["step"]
+
+
+def _is_line(line: dict[str, Any]) -> bool:
+    return line.get("phase") in PHASES and type(line.get("step")) is int
 
 
 class _Run:
@@ -135,20 +143,26 @@ class _Run:
         if not path.is_file():
             return PHASES[0], 0
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata()
-            return metadata["phase"], int(metadata["step"])
-        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+            with open_tensors(path) as file:
+                phase, step = file.metadata.get("phase", ""), numbers.digits(file.metadata.get("step", ""))
+        except (FileError, OSError) as error:
             raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
+        if phase not in PHASES or step is None:
+            raise StyleError(f"{path}: damaged (it does not say where the training is); delete it to begin anew.")
+        return phase, step
 
     def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The state of a phase in the structure of ``like`` and ``extra``."""
-        wanted = by_path((like, extra))
+        path, wanted = self.folder / STATE, by_path((like, extra))
         try:
-            with safe_open(self.folder / STATE, framework="numpy") as file:
-                leaves = [jnp.asarray(file.get_tensor(f"{phase}.{name}")) for name in wanted]
-        except (SafetensorError, OSError) as error:
-            raise StyleError(f"{self.folder / STATE}: damaged ({error}); delete it to begin anew.") from error
+            with open_tensors(path) as file:
+                for name, leaf in wanted.items():
+                    stored = file.header(f"{phase}.{name}") if f"{phase}.{name}" in file.names else None
+                    if stored != (leaf.shape, str(leaf.dtype)):
+                        raise FileError(f"its {name} is {stored or 'missing'}; wanted {leaf.shape} {leaf.dtype}")
+                leaves = [jnp.asarray(file.read(f"{phase}.{name}")) for name in wanted]
+        except (FileError, OSError) as error:
+            raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
         restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)
         return restored
 

@@ -12,6 +12,7 @@ from PIL import Image
 from stylegen.data import imaging
 from stylegen.data.toy import bedrooms
 from stylegen.io.images import NoImagesError, list_images
+from stylegen.paths import expanded
 from stylegen.style_transfer import StyleError, textures
 from stylegen.style_transfer.config import DataConfig
 
@@ -118,17 +119,18 @@ def photograph_files(photographs: str, say: Callable[[str], None] | None = None)
     if photographs == "none":
         return []
     if photographs == "scikit-image":
-        folder = _scikit_image()
-        if folder is None:
+        images = _scikit_image()
+        if images is None:
             raise StyleError(
                 "data.photographs = 'scikit-image': that package is not here; pip install scikit-image, or train "
                 "without photographs: --data.photographs none."
             )
-        return [folder / name for name in PUBLIC_DOMAIN if (folder / name).is_file()]
-    if not Path(photographs).is_dir():
+        return [images / name for name in PUBLIC_DOMAIN if (images / name).is_file()]
+    folder = expanded(photographs)
+    if not folder.is_dir():
         raise StyleError(f"data.photographs = {photographs!r}: there is no such folder.")
     try:
-        listing = list_images(photographs)
+        listing = list_images(folder)
     except NoImagesError as error:
         raise StyleError(f"data.photographs: {error}") from error
     if say is not None and listing.note:

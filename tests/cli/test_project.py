@@ -232,6 +232,8 @@ def test_the_projection_is_written_before_what_can_be_drawn_again(in_a_folder, m
         (edit, "--apply lamp --out made", "direction 'lamp': there is none of this name or number; there are 0 pca0"),
         (edit, "--apply 0 --strength strong --out made", "--strength strong: must be a number"),
         (edit, "--apply 0 --strength -3..x --out made", "--strength -3..x: must be a number"),
+        (edit, "--apply 0 --strength 1..2..3 --out made", "--strength 1..2..3: must be a number"),
+        (edit, "--apply 0 --strength -1e308..1e308 --out made", "of at most 1000 standard deviations"),
         (edit, "--apply 0 --from p.npz --out made", "p.npz is a projection of another generator"),
         (edit, "--probe photo.jpg", "neither a table of scores"),
         (edit, "--rename pca0 --out made", "'pca0' is not OLD=NEW"),

@@ -124,6 +124,17 @@ def test_a_mask_for_each_style_and_a_size():
     assert pixels("out.png").shape == (32, 43, 3)
 
 
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
+def test_a_mask_drawn_in_alpha(color):
+    """Of one color on nothing: what is drawn is the mask, whatever the color."""
+    gray = pixels("mask.png").astype(np.uint8)
+    save("alpha.png", np.dstack([np.full((*SIZE, 3), color, np.uint8), gray]))
+    np.testing.assert_array_equal(stylize._read_mask(Path("alpha.png")), gray)
+    opaque = np.dstack([np.repeat(gray[..., None], 3, axis=2), np.full(SIZE, 255, np.uint8)])
+    save("opaque.png", opaque)
+    np.testing.assert_array_equal(stylize._read_mask(Path("opaque.png")), gray)
+
+
 def test_a_video(capsys):
     picture = bedrooms.render([3], 128)[0]
     frames = [picture[10:58, 3 * i : 3 * i + 64] for i in range(4)]
@@ -171,6 +182,7 @@ def test_a_video(capsys):
         ),
         ("--content room.png --style a.png --out out.png --model text.png", "cannot be read as safetensors"),
         ("--content room.png --style a.png --out out.png --tile 8", "--tile 8: must be at least 64"),
+        ("--content rooms --style a.png --out out.png", "--out out.png: names one image; a folder of images goes to a"),
         ("--content empty.mp4 --style a.png --out out.mp4", "empty.mp4: no video with frames in it"),
     ],
 )

@@ -238,3 +238,44 @@ def test_every_value_of_16_bits_is_scaled_and_rounded(to_bytes):
     values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
     expected = np.rint(values.astype(np.float64) / 257)
     np.testing.assert_array_equal(decoded(to_bytes(Image.fromarray(values), "PNG"), 1)[:, :, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html><html>", r"it is a web page \(a failed download\)"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (b"\x1f\x8b\x08\x00", "it is gzip: unpack it first"),
+        (bytes(4) + b"ftypheic" + bytes(9), "it is a HEIC image: save it as JPEG or PNG"),
+        (b"\x00\x00\x01\xba" + bytes(9), "it is an MPEG video"),
+        (bytes(range(128, 200)), "^no image, or none of a format that is read$"),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_is_no_image_is_named(data, words):
+    with pytest.raises(imaging.UnreadableImageError, match=words):
+        imaging.decode(data, 3)
+
+
+def test_a_png_with_much_text_is_read(photo, to_bytes):
+    """Programs write prompts and histories of megabytes into images; Pillow refuses more than one."""
+    from PIL import Image, PngImagePlugin
+
+    about = PngImagePlugin.PngInfo()
+    about.add_text("workflow", "x" * 3_000_000, zip=True)
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(photo(0))).save(buffer, "PNG", pnginfo=about)
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(io.BytesIO(buffer.getvalue()))
+    np.testing.assert_array_equal(imaging.to_array(imaging.decode(buffer.getvalue(), 3)), np.asarray(photo(0)))
+
+
+def test_a_header_without_an_image_is_refused(to_bytes):
+    """A raw TIFF of 200 bytes may state 150 million pixels, and Pillow makes them all."""
+    small = to_bytes(Image.new("L", (9, 8)), "TIFF")
+    tall = (257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00"
+    at = small.index(tall) + len(tall)
+    with pytest.raises(imaging.UnreadableImageError, match="9x16777225 pixels cannot be in"):
+        imaging.decode(small[:at] + (16_777_225).to_bytes(4, "little") + small[at + 4 :], 3)
+    blank = to_bytes(Image.new("1", (4000, 4000)), "PNG")
+    assert imaging.decode(blank, 1).size == (4000, 4000), "the best packed image there is"

@@ -54,7 +54,8 @@ def test_everything():
 
 
 @pytest.mark.parametrize(
-    "name", ["fid_full", "pr50k", "ppl", "ppl_vfull", "fud50k", "fid50k_ful", "pr0k3", "fid1", "pr1k0"]
+    "name",
+    ["fid_full", "pr50k", "ppl", "ppl_vfull", "fud50k", "fid50k_ful", "pr0k3", "fid1", "pr1k0", "fid100000k", "fid²"],
 )
 def test_wrong_names(name):
     with pytest.raises(EvaluationError, match=rf"metric '{name}': "):

@@ -155,15 +155,21 @@ DAMAGED = {
     "truncated": (None, "cannot be read as npz"),
     "missing": ({"w_avg": None}, "the weight w_avg is missing"),
     "unknown": ({"extra": header((1,), "<f4") + bytes(4)}, "the weight extra is unknown"),
-    "huge": ({"w_avg": header((2**40,), "<f4")}, r"w_avg is float32 \(1099511627776,\); wanted float32 \(16,\)"),
-    "pickle": ({"w_avg": header((16,), "|O") + bytes(99)}, "w_avg is object"),
-    "cut": ({"w_avg": header((16,), "<f4") + bytes(8)}, "w_avg is cut off"),
+    "huge": ({"w_avg": header((2**40,), "<f4")}, r"w_avg is damaged: its size is not that of \(1099511627776,\)"),
+    "pickle": (
+        {"w_avg": header((16,), "|O") + bytes(99)},
+        "w_avg cannot be read as an array: .* none of numbers",
+    ),
+    "cut": ({"w_avg": header((16,), "<f4") + bytes(8)}, "w_avg is damaged: its size"),
     "nan": ({"w_avg": header((16,), "<f4") + np.full(16, np.nan, "f4").tobytes()}, "not finite"),
     "no array": ({"w_avg": b"hello"}, "w_avg cannot be read"),
     "no metadata": ({"metadata": None}, "not of a stylegen generator"),
-    "long metadata": ({"metadata": header((2**30,), "|u1")}, r"metadata is uint8 \(1073741824,\)"),
-    "other metadata": ({"metadata": header((2,), "|u1") + b"[]"}, "not of a stylegen generator"),
-    "no json": ({"metadata": header((2,), "|u1") + b"[{"}, "cannot be read as npz"),
+    "long metadata": (
+        {"metadata": header((2**30,), "|u1")},
+        r"metadata is damaged: its size is not",
+    ),
+    "other metadata": ({"metadata": header((2,), "|u1") + b"[]"}, r"metadata: holds \[\]; wanted a JSON object"),
+    "no json": ({"metadata": header((2,), "|u1") + b"[{"}, "metadata: not valid JSON"),
 }
 
 

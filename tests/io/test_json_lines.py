@@ -49,3 +49,33 @@ def test_other_positions_and_lines_without_one(tmp_path):
 def test_no_file_stays_no_file(tmp_path):
     assert json_lines.drop_after(tmp_path / "absent.jsonl", 5) is False
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_that_cannot_be_read_are_set_aside_and_said(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    bad = [
+        b"\xff\xfe\x00",
+        b"7",
+        b"null",
+        b"{}",
+        b'{"nimg": "7"}',
+        b'{"nimg": 7, "loss": []}',
+        b"[" * 100_000,
+        b"9" * 5000,
+    ]
+    good = [b'{"nimg": 1, "loss": NaN}', b'{"nimg": 2, "loss": 0.5}']
+    path.write_bytes(b"\n".join([good[0], *bad, b"", good[1], b'{"nimg": 3, "lo']))
+    note = json_lines.set_aside(path, json_lines.is_scalars)
+    assert note == f"{path}: 8 lines that cannot be read are now in stats.jsonl.damaged; the 2 others are as they were."
+    assert (tmp_path / "stats.jsonl.damaged").read_bytes().splitlines() == bad
+    assert path.read_bytes().splitlines() == good
+    assert json_lines.set_aside(path, json_lines.is_scalars) == ""
+    path.write_bytes(path.read_bytes() + b"null\n")
+    assert "a line that cannot be read is now in" in json_lines.set_aside(path, json_lines.is_scalars)
+    assert (tmp_path / "stats.jsonl.damaged").read_bytes().splitlines() == [*bad, b"null"]
+
+
+def test_half_a_line_at_the_end_is_nothing_to_keep(path):
+    before = path.read_bytes()
+    assert json_lines.set_aside(path, json_lines.is_scalars) == ""
+    assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1

@@ -183,3 +183,29 @@ def test_frames_are_not_held_in_memory(tmp_path, name):
 def test_errors_are_sentences(tmp_path, name, count, fps, words):
     with pytest.raises(video.VideoError, match=words):
         video.save_video(frames(count), tmp_path / name, fps=fps)
+
+
+@pytest.mark.parametrize("name", ["x.mpg", "x.MTS", "x.wmv"])
+def test_videos_of_cameras_and_of_windows(tmp_path, name):
+    video.save_video(frames(10, side=64), tmp_path / "walk.mp4", fps=25)
+    form = {"x.mpg": "mpeg", "x.MTS": "mpegts", "x.wmv": "asf"}[name]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "walk.mp4"), "-f", form]
+    subprocess.run([*command, str(tmp_path / name)], check=True)
+    assert (tmp_path / name).suffix.lower() in video.READABLE
+    found = video.open_video(tmp_path / name)
+    assert (found.width, found.fps) == (256, 25)
+    assert len(list(video.read_frames(found))) in (9, 10, 11)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html><html>", r"it is a web page \(a failed download\)"),
+        (b"\x89PNG\r\n\x1a\n", "it is a PNG image"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, data, words):
+    (tmp_path / "x.mp4").write_bytes(data)
+    with pytest.raises(video.VideoError, match=rf"x.mp4: no video with frames in it \({words}"):
+        video.open_video(tmp_path / "x.mp4")

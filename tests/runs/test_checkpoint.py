@@ -15,7 +15,7 @@ import pytest
 
 from stylegen.config import AugmentConfig, Config
 from stylegen.config_json import to_json
-from stylegen.runs import checkpoint
+from stylegen.runs import checkpoint, checkpoint_layout
 from stylegen.runs.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
 from stylegen.training import schedule
 from stylegen.training.state import TrainState, abstract_state
@@ -485,3 +485,33 @@ def test_any_number_of_devices(run):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same(restore(run)[0].state, make_state(3500))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nimg": "many"},
+        {"kimg": None},
+        {"kimg": 1e300},
+        {"resolution": 2**40},
+        {"resolution": 12},
+        {"alpha": 2},
+        {"alpha": []},
+        {"phase": -1},
+        {"leaves": []},
+        {"leaves": {"w_avg": 5}},
+        {"leaves": {"w_avg": {"shape": 5, "dtype": "float32", "crc32": 0}}},
+        {"versions": None},
+        {"extra": 7},
+        {"unknown": 7},
+        {"format": [], "versions": 5},
+    ],
+)
+def test_a_description_with_the_right_crc_and_wrong_contents(run, change):
+    """Anyone can compute a CRC; what a stranger's run says of itself is checked all the same."""
+    for nimg in available(run):
+        path = step(run, nimg) / "meta" / "metadata"
+        body = json.loads(path.read_text())["meta"] | change
+        path.write_text(json.dumps({"crc32": checkpoint_layout._crc32_of_json(body), "meta": body}))
+    with pytest.raises(CheckpointError, match="No usable checkpoint|does not fit the configuration|cannot be read"):
+        load_generator(run)

@@ -100,7 +100,7 @@ def damage(path, what: str) -> None:
         ("nan", "b4.const holds numbers that are not finite"),
         ("format", "not of a stylegen generator"),
         ("no stage", "its metadata has no configuration, or no stage"),
-        ("strange stage", "its stage of growing cannot be read"),
+        ("strange stage", r"its stage of growing: alpha is \[\]; wanted a finite number from 0 to 1"),
         ("other stage", "has no such stage of growing"),
         ("config", "colour: no such field"),
     ],

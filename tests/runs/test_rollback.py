@@ -23,6 +23,7 @@ from stylegen.config import (
 from stylegen.io import files
 from stylegen.runs import rollback
 from stylegen.runs.checkpoint import Checkpointer, available
+from stylegen.runs.directory import RunError
 from stylegen.runs.rollback import Rollback
 from stylegen.train import Hooks, TrainingError, train
 from tests.support.hooks import Killed, kill, terminate
@@ -220,3 +221,39 @@ def test_the_list_is_on_disk_before_training_goes_on(tmp_path, monkeypatch):
     assert [Path(name).name for name in synced][1:] == [tmp_path.name] and "rollbacks" in synced[0]
     assert rollback.read(tmp_path) == [Rollback(3000, 2000)]
     assert (tmp_path / rollback.NAME).read_text() == '[\n {\n  "at": 3000,\n  "to": 2000\n }\n]\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"5",
+        b"null",
+        b"{}",
+        b"[5]",
+        b'[{"at": 5}]',
+        b'[{"at": "5", "to": 1}]',
+        b'[{"at": -1, "to": 0}]',
+        b"[{",
+        b"\xff",
+    ]
+    + [b"[" * 100_000, b'[{"at": 1e999, "to": 0}]', b'[{"at": ' + b"9" * 5000 + b', "to": 0}]'],
+)
+def test_a_damaged_list_is_a_sentence_with_the_way_out(tmp_path, data):
+    (tmp_path / rollback.NAME).write_bytes(data)
+    with pytest.raises(
+        RunError, match=r"rollbacks\.json: .* Restore it from a copy; or delete it, and the run goes on"
+    ):
+        rollback.read(tmp_path)
+
+
+def test_a_run_with_damaged_scalars_resumes(tmp_path):
+    """Lines of other things, and bytes that are no text, cost these lines alone, and the log says so."""
+    folder = tmp_path / "run"
+    train(tiny(folder), Poison(steps=12, do=terminate))
+    with (folder / "stats.jsonl").open("ab") as file:
+        file.write(b'null\n{}\n\xff\n{"nimg": "many"}\n7\n')
+    train(tiny(folder))
+    assert [line["nimg"] for line in stats(folder)] == [20, 40, 60, 80]
+    assert len((folder / "stats.jsonl.damaged").read_bytes().splitlines()) == 5
+    assert "5 lines that cannot be read are now in stats.jsonl.damaged" in (folder / "log.txt").read_text()

@@ -316,7 +316,7 @@ def _machine():
         "READONLY_BUFFER": (b"\x80\x05N\x98.", "asks for data outside the file .READONLY_BUFFER."),
         "protocol 255": (b"\x80\xffN.", "protocol 255, which is none"),
         "no instruction": (b"\xffN.", "has 0xff, which is no instruction"),
-        "nothing": (b"", "ends in the middle of a pickle"),
+        "nothing": (b"", "it is empty"),
         "no end": (b"N", "ends in the middle of a pickle"),
         "an empty stack": (b".", "stops with 0 values"),
         "two values": (b"NN.", "stops with 2 values"),

@@ -11,6 +11,7 @@ from typing import Any
 from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
+from stylegen.untrusted import json_text
 
 MANIFEST_NAME = "prepared.json"
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
@@ -178,7 +179,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        fields = json.loads(path.read_text())
+        fields = json_text.read_object(path)
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise DataError(f"{path} is of version {version}, this program reads {FORMAT_VERSION}; prepare it again.")
@@ -206,6 +207,6 @@ def existing_settings(folder: Path) -> Settings | None:
     if not work.is_file():
         return None
     try:
-        return settings_from_json(json.loads(work.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
+        return settings_from_json(json_text.read_object(work))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{work} cannot be read ({error}); start anew with --overwrite.") from error

@@ -33,6 +33,7 @@ from stylegen.data.source import DataError, class_text, usable_cores
 from stylegen.io import signals
 from stylegen.io.files import exclusive, printable, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, size
+from stylegen.paths import expanded
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SHARDS = 128  # wanted; enough to keep all cores busy to the end
@@ -112,7 +113,7 @@ def prepare(
         DataError: the raw data is damaged or holds no readable image, ``out`` holds something else, or the disk is too
             small; the message says what to do.
     """
-    out = Path(out).expanduser()
+    out = expanded(out)
     progress = progress or Progress()
     if printable(out) != str(out):
         raise DataError(f"{printable(out)} is no UTF-8, which names of shards must be; choose another folder.")

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -21,6 +20,7 @@ from stylegen.data.prepared.manifest import WORK_FOLDER, Settings, shard_name
 from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
+from stylegen.untrusted import json_text
 
 _KEYS_KEPT = 100  # unreadable images named in the manifest
 HugeImage = Callable[[tuple[int, int]], contextlib.AbstractContextManager[None]]
@@ -63,7 +63,7 @@ class ShardResult:
 def read_result(job: Job, index: int) -> ShardResult | None:
     """The note of a finished shard, if it is there and its files are as it says."""
     try:
-        result = ShardResult(**json.loads(job.result_path(index).read_text()))
+        result = ShardResult(**json_text.read_object(job.result_path(index)))
         sizes = [job.shard_path(r, index).stat().st_size for r in job.settings.resolutions]
     except (OSError, ValueError, TypeError):
         return None

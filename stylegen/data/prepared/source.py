@@ -9,6 +9,7 @@ from stylegen.data import imaging
 from stylegen.data.prepared import records
 from stylegen.data.prepared.manifest import Manifest, read_manifest, resolution_folder
 from stylegen.data.source import Batch, DataError, ImageSource
+from stylegen.paths import expanded
 
 
 class PreparedSource(ImageSource):
@@ -17,7 +18,7 @@ class PreparedSource(ImageSource):
     _OPEN_RESOLUTIONS = 2  # the stage that trains and the next one; a process may not keep too many files open
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         self.manifest: Manifest = read_manifest(self.folder)
         settings = self.manifest.settings
         self.num_images = self.manifest.num_images

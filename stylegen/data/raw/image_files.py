@@ -15,6 +15,8 @@ from stylegen.data.source import DataError
 from stylegen.io.files import natural_order, printable
 from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
+from stylegen.paths import expanded
+from stylegen.untrusted import FileError, archives, kinds, shown
 
 _OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _NVIDIA_LABELS = "dataset.json"
@@ -33,7 +35,7 @@ class ImageFilesDataset(RawDataset):
     name = "images"
 
     def __init__(self, path: Path, labels_from_folders: bool = False, max_images: int | None = None) -> None:
-        self.path = path
+        self.path = path = expanded(path)
         self._zipped = path.is_file()
         try:
             versions, self.note = _list_zip(path) if self._zipped else _list_folder(path)
@@ -55,6 +57,7 @@ class ImageFilesDataset(RawDataset):
             "hash of times or checksums": _hash(str(versions[key][1]) for key in self._keys),
         }
         self._archive: zipfile.ZipFile | None = None
+        self._members: dict[str, zipfile.ZipInfo] = {}
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:
         """A file that cannot be read comes without bytes and with the problem."""
@@ -74,16 +77,17 @@ class ImageFilesDataset(RawDataset):
             return file.read_bytes()
         if self._archive is None:
             self._archive = zipfile.ZipFile(self.path)
-        member = self._archive.getinfo(key)
+            self._members = archives.member_names(self._archive)
+        member = self._members[key]
         _check_bytes(member.file_size)
         if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * member.compress_size:
             raise UnreadableImageError(
                 f"{size(member.compress_size)} of the zip that unpack to {size(member.file_size)}: a decompression bomb"
             )
-        return self._archive.read(key)
+        return self._archive.read(member)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_archive": None}
+        return {**self.__dict__, "_archive": None, "_members": {}}
 
 
 def _check_bytes(count: int) -> None:
@@ -112,13 +116,18 @@ def is_written_by_us(folder: Path) -> bool:
 def _list_zip(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
     """Name, with size and checksum, of every image file; see ``_list_folder``."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {item.filename: (item.file_size, item.CRC) for item in archive.infolist() if not item.is_dir()}
-    except (zipfile.BadZipFile, OSError) as error:
+        kinds.refuse_others(kinds.read_head(path), str(path), "a zip archive", "a zip archive")
+        with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
+            members = archives.member_names(archive)
+    except (FileError, OSError) as error:
         hint = " Unpack it first, and give the folder." if set(path.suffixes) & set(_OTHER_ARCHIVES) else ""
-        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).{hint}") from error
-    chosen, note = choose_images(sizes, str(path))
-    return {name: sizes[name] for name in chosen}, note
+        raise DataError(f"{path} is neither a folder nor a readable zip file: {error}{hint}") from error
+    chosen, note = choose_images(members, str(path))
+    unreadable = [(name, why) for name in chosen if (why := archives.why_unreadable(members[name]))]
+    if len(unreadable) == len(chosen):
+        name, why = unreadable[0]
+        raise DataError(f"{path}: {shown(name)} in it {why}.")
+    return {name: (members[name].file_size, members[name].CRC) for name in chosen}, note
 
 
 def _spread(labels: list[int], count: int | None) -> list[int]:

@@ -19,6 +19,7 @@ from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import replacing_folder
 from stylegen.io.progress import Progress, Rate, size
+from stylegen.paths import expanded
 
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure
@@ -38,7 +39,7 @@ class LsunDataset(RawDataset):
     kind = "lsun"
 
     def __init__(self, path: Path, max_images: int | None = None) -> None:
-        self.path = path
+        self.path = path = expanded(path)
         self._member = _find_member(path) if path.is_file() else None
         folder = Path(self._member).parent.name if self._member else path.resolve().name
         # The archive's own folder says what it is; the name of the zip may have been changed.

@@ -205,3 +205,47 @@ def test_labels_of_nvidia_are_refused_where_folders_would_be_labels(tmp_path, ph
             ImageFilesDataset(path, labels_from_folders=True)
     else:
         assert ImageFilesDataset(path, labels_from_folders=True).class_names == ("00000",)
+
+
+def changed(path, **fields):
+    """A zip whose entries say something else of themselves, locally and in the directory."""
+    data = bytearray(path.read_bytes())
+    for mark, start in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := data.find(mark, at + 1)) >= 0:
+            for offset, name in enumerate(("flags", "method")):
+                if name in fields:
+                    data[at + start + 2 * offset] = fields[name]
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"flags": 1}, "1.png in it is protected by a password: unpack the archive with it, and give the folder"),
+        (
+            {"method": 9},
+            r"1.png in it is compressed with Deflate64 \(as Windows does with large files\), which is not read",
+        ),
+    ],
+)
+def test_a_zip_that_cannot_be_unpacked_says_why(make_tree, fields, words):
+    with pytest.raises(DataError, match=words):
+        ImageFilesDataset(changed(make_tree(["1.png", "2.png"], True), **fields))
+
+
+def test_a_zip_of_windows_has_folders(make_tree):
+    dataset = ImageFilesDataset(make_tree(["dog\\1.png", "cat\\x\\2.png"], True), labels_from_folders=True)
+    assert dataset.class_names == ("cat", "dog")
+    assert [(i.key, i.label) for i in pickle.loads(pickle.dumps(dataset)).read(0, 3)] == [
+        ("cat/x/2.png", 0),
+        ("dog/1.png", 1),
+    ]
+    assert all(imaging.decode(image.data, 3) for image in dataset.read(0, 2))
+
+
+def test_what_is_given_for_a_zip_is_named(tmp_path):
+    (tmp_path / "in.zip").write_bytes(b"Rar!\x1a\x07\x00 and more")
+    with pytest.raises(DataError, match="in.zip: cannot be read as a zip archive: it is RAR: unpack it first"):
+        ImageFilesDataset(tmp_path / "in.zip")
