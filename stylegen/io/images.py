@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+# Tables of images that ``sample`` and ``project`` write, and the names of the images beside them that tell it.
+SHEETS = {
+    "grid.png": re.compile(r"(.*-)?seed\d{4,}(-class\d+)?\.png"),
+    "psi.png": re.compile(r"seed\d{4,}(-class\d+)?\.png"),
+    "mix.png": re.compile(r"seed\d{4,}(-class\d+)?\.png"),
+    "side_by_side.png": re.compile(r"projected(-.*)?\.png"),
+}
 
 
 class NoImagesError(StylegenError):
@@ -32,11 +40,14 @@ class Listing:
     """The images of a folder, and a note on its other files."""
 
     files: list[Path]  # in natural order: 2.png before 10.png
-    note: str  # a sentence for the user that counts files that are no images; empty if there are none
+    note: str  # sentences for the user about files that are left out; empty if there are none
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> Listing:
     """The image files in a folder, by the endings of their names; hidden files are passed over.
+
+    Tables of the images beside them (``SHEETS``, such as the grid.png of ``sample``) are no images of the set; the note
+    says that they are left out.
 
     Args:
         folder: where to look.
@@ -60,7 +71,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> L
 
 
 def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
-    """The paths that name images, in natural order, and a sentence that counts the others; see ``list_images``.
+    """The paths that name images, in natural order, and sentences about the others; see ``list_images``.
 
     Args:
         names: relative paths.
@@ -76,12 +87,33 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
         files = "files" if len(other_files) > 1 else "file"
         contents = f"; it holds {len(other_files):,} other {files}, such as {other_files[0]}" if other_files else ""
         raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
-    if not other_files:
-        return chosen, ""
-    many = (
-        f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
-    )
-    return chosen, f"{location}: {many} left out, such as {other_files[0]}."
+    sheets = _sheets(chosen)
+    chosen = [name for name in chosen if name not in sheets]
+    notes = []
+    if other_files:
+        many = len(other_files) > 1
+        count = f"{len(other_files):,} files that are no images were" if many else "1 file that is no image was"
+        notes.append(f"{location}: {count} left out, such as {other_files[0]}.")
+    if sheets:
+        verb, others = ("is a table", "it") if len(sheets) == 1 else ("are tables", "them")
+        notes.append(f"{location}: {', '.join(sheets)} {verb} of the images beside {others}; left out.")
+    return chosen, "\n".join(notes)
+
+
+def _sheets(names: Sequence[str]) -> list[str]:
+    """Those of these paths that are tables of images beside them."""
+    suspects = [name for name in names if PurePosixPath(name).name in SHEETS]
+    if not suspects:
+        return []
+    beside: dict[PurePosixPath, list[str]] = {PurePosixPath(name).parent: [] for name in suspects}
+    for path in map(PurePosixPath, names):
+        if path.parent in beside:
+            beside[path.parent].append(path.name)
+    return [
+        name
+        for name in suspects
+        if any(map(SHEETS[PurePosixPath(name).name].fullmatch, beside[PurePosixPath(name).parent]))
+    ]
 
 
 def _is_image(name: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen.cli import evaluate
+from stylegen.cli import evaluate, sample
 from stylegen.config import DataConfig
 from stylegen.data.toy.bedrooms import DRAWING_VERSION, render
 from stylegen.metrics import extractors
@@ -223,6 +223,15 @@ def test_pictures_of_many_sizes_with_a_resolution(in_a_folder):
     assert run("--images mixed --reference mixed --metrics swd --resolution 16 --json out.json") == 0
     provenance = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]
     assert provenance["fakes"]["crop"] == "center-crop" and provenance["fakes"]["resize_filter"] == "lanczos"
+
+
+def test_the_grid_of_sample_is_no_image_of_the_set(toy_generator, in_a_folder, capsys):
+    assert sample.main(["--run", "g.safetensors", "--seeds", "0-4", "--out", "drawn"]) == 0
+    assert (in_a_folder / "drawn" / "grid.png").is_file()
+    assert run("--images drawn --reference drawn --metrics swd --resolution 16 --json out.json") == 0
+    fakes = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]["fakes"]
+    assert fakes["count"] == fakes["images"] == 5
+    assert "drawn: grid.png is a table of the images beside it; left out." in capsys.readouterr().out
 
 
 def test_download_says_what_it_is(monkeypatch, capsys, in_a_folder):

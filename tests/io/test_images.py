@@ -107,6 +107,27 @@ def test_a_folder_is_listed_in_natural_order_and_others_are_counted(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in listing.files] == ["1.jp2", "2.avif", "10.PNG", "deep/3.jfif"]
 
 
+@pytest.mark.parametrize(
+    ("sheet", "beside"),
+    [
+        ("grid.png", "seed0003.png"),
+        ("grid.png", "seed12345-class2.png"),
+        ("grid.png", "room-seed0007.png"),
+        ("psi.png", "seed0000.png"),
+        ("mix.png", "seed0000.png"),
+        ("side_by_side.png", "projected.png"),
+        ("side_by_side.png", "projected-room.png"),
+    ],
+)
+def test_tables_of_the_images_beside_them_are_left_out(sheet, beside):
+    chosen, note = images.choose_images([f"a/{sheet}", f"a/{beside}", f"b/{sheet}", "notes.txt"], "out")
+    assert chosen == [f"a/{beside}", f"b/{sheet}"], "a file of that name elsewhere is an image"
+    assert note.splitlines() == [
+        "out: 1 file that is no image was left out, such as notes.txt.",
+        f"out: a/{sheet} is a table of the images beside it; left out.",
+    ]
+
+
 def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
     with pytest.raises(images.NoImagesError, match=r"holds no images \(files named \.png, .* are looked for\)\.$"):
         images.list_images(tmp_path)
