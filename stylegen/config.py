@@ -47,6 +47,18 @@ class DataConfig:
     workers: int | None = None
 
 
+# Settings of the data that not every source uses, and the sources that do.
+USED_BY: dict[str, tuple[str, ...]] = {
+    "path": ("lsun", "images", "cifar10", "tfds"),
+    "prepared": ("lsun", "images", "cifar10"),
+    "category": ("lsun",),
+    "split": ("lsun", "images", "cifar10", "tfds"),
+    "tfds_name": ("tfds",),
+    "crop": ("lsun", "images", "cifar10", "tfds"),
+    "num_images": ("toy_bedrooms",),
+}
+
+
 @dataclass(frozen=True)
 class GeneratorConfig:
     """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
@@ -251,6 +263,20 @@ def option(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"--{path}{dot}{last}" if value else f"--{path}{dot}no-{last}"
     return f"--{path}{dot}{last} {value}"
+
+
+def check_used(data: DataConfig, name: str) -> None:
+    """Raise ConfigError if a setting of the data that was asked for is one that its source ignores.
+
+    Args:
+        data: the settings.
+        name: of a field of ``DataConfig``.
+    """
+    value, sources = getattr(data, name), USED_BY.get(name)
+    if sources is None or data.source in sources or value is None:
+        return
+    choices = " or ".join(option("data.source", source) for source in sources)
+    check(False, f"data.{name}", value, f"data.source {data.source} does not use it; leave it out, or add {choices}")
 
 
 def is_resolution(value: int) -> bool:

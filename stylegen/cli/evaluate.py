@@ -166,8 +166,15 @@ def _source(options: Options, config: Any) -> Any:
     import dataclasses
 
     from stylegen import data
+    from stylegen.config import USED_BY
 
     if options.data_path is not None:
+        if config.data.source not in USED_BY["path"]:
+            raise common.UsageError(
+                f"--data-path {options.data_path}: this generator's training data is {config.data.source}, which is "
+                "drawn and not read. Leave --data-path out, or compare images that sample wrote: --images and "
+                "--reference."
+            )
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(options.data_path)))
     return data.open_source(config)
 

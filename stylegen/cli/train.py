@@ -10,7 +10,7 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config
-from stylegen.config import Config
+from stylegen.config import USED_BY, Config, check_used, option
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 
@@ -72,6 +72,10 @@ def _train(argv: list[str]) -> None:
         default=load_config(ours.config) if ours.config else Config(),
         registry=_by_resolution(),
     )
+    for name in USED_BY:  # of settings that stand in the command: an experiment may hold others for another source
+        given = option(f"data.{name}", "").strip()
+        if any(word.partition("=")[0] == given for word in overrides):
+            check_used(config.data, name)
     if ours.target:
         _describe_target(config, ours.target, ours.stage)
         return

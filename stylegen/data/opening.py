@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from stylegen.config import Config, DataConfig
+from stylegen.config import Config, DataConfig, check_used
 from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
 from stylegen.data.source import DataError, ImageSource
 
@@ -16,6 +16,7 @@ def open_source(config: Config) -> ImageSource:
 
     Raises:
         DataError: the data is missing, empty, damaged or does not fit the configuration; the message names the field.
+        ConfigError: there is a path that the source does not use.
     """
     data = config.data
     source: ImageSource
@@ -23,6 +24,7 @@ def open_source(config: Config) -> ImageSource:
     if data.source == "toy_bedrooms":
         from stylegen.data.toy.source import ToySource
 
+        check_used(data, "path")
         source = ToySource(data.num_images, config.resolution, labeled=config.num_classes > 0)
     elif data.source == "tfds":
         from stylegen.data.tfds_source import TfdsSource

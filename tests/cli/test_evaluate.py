@@ -195,6 +195,7 @@ def test_path_length(toy_generator, in_a_folder):
         ("A-A --metrics swd --kimg 3", "go with --run"),
         ("--run nothing --metrics swd", "nothing: no such run directory or file"),
         ("--run toy_bedrooms --all --metrics swd", "toy_bedrooms is no run directory"),
+        ("--run toy_bedrooms --metrics swd --data-path A.npy", "--data-path A.npy: .* is toy_bedrooms, which is drawn"),
         ("--run toy_bedrooms --metrics swd --resolution 8", "--resolution goes with --images"),
     ],
 )

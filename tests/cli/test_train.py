@@ -30,3 +30,27 @@ def test_a_speed_gives_hours(capsys):
 def test_a_dry_run_checks_the_metrics(capsys):
     assert train.main(["--config", "quickstart", "--dry-run", "--run.metrics", "fud"]) == 2
     assert capsys.readouterr().err.startswith("error: metric 'fud': there is no such")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--data.path photos", "data.path = 'photos': data.source toy_bedrooms does not use it"),
+        ("--data.path=photos", "or add --data.source lsun or --data.source images"),
+        ("--data.prepared there", "data.prepared = 'there': data.source toy_bedrooms does not use it"),
+        ("--data.split test", "data.split = 'test'"),
+        ("--data.tfds_name cars", "data.tfds_name = 'cars'"),
+        ("--data.source images --data.path photos --data.num-images 50", "data.num_images = 50: data.source images"),
+        ("--data.source images --data.path photos --data.category cat", "data.category = 'cat': data.source images"),
+    ],
+)
+def test_a_setting_that_the_source_ignores_is_refused(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for mode in ("--dry-run", "--run.dir=run"):
+        assert train.main(["--config", "quickstart", mode, *words.split()]) == 2
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_another_source_in_the_experiment_are_no_error(capsys):
+    assert train.main(["--config", "quickstart", "--dry-run", "--data.source", "images", "--data.path", "photos"]) == 0
