@@ -49,8 +49,8 @@ class DataConfig:
 
 # Settings of the data that not every source uses, and the sources that do.
 USED_BY: dict[str, tuple[str, ...]] = {
-    "path": ("lsun", "images", "cifar10", "tfds"),
-    "prepared": ("lsun", "images", "cifar10"),
+    "path": ("images", "lsun", "cifar10", "tfds"),
+    "prepared": ("images", "lsun", "cifar10"),
     "category": ("lsun",),
     "split": ("lsun", "images", "cifar10", "tfds"),
     "tfds_name": ("tfds",),
