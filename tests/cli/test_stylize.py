@@ -1,5 +1,6 @@
 """The verb ``stylize`` with the built-in networks: pictures, folders, videos; every wrong command in one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from PIL import Image
 
 from stylegen.cli import stylize, train_style
+from stylegen.config_json import to_dict
 from stylegen.data.toy import bedrooms
 from stylegen.io import video
+from stylegen.io.files import write_json
 from stylegen.style_transfer import textures
-from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.config import EncoderConfig, StyleConfig, StyleRunConfig
 from stylegen.style_transfer.model import load_model
 
 SIZE = (48, 64)  # height and width
@@ -185,6 +188,15 @@ def test_train_style(monkeypatch, capsys, tmp_path):
     assert "--config is missing" in capsys.readouterr().err
     assert train_style.main(["--config", "quickstart", "--run.dir", "x"]) == 2
     assert "gave a Config, not a StyleConfig" in capsys.readouterr().err
+
+
+def test_a_training_resumes_from_its_own_settings(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("stylegen.style_transfer.train.train_style", ran.append)
+    settings = StyleConfig(encoder=EncoderConfig(widths=(4, 8, 16)), run=StyleRunConfig("elsewhere", seed=5))
+    write_json(tmp_path / "config.json", to_dict(settings))
+    assert train_style.main(["--run.dir", str(tmp_path), "--run.save-steps", "9"]) == 0
+    assert ran == [replace(settings, run=StyleRunConfig(str(tmp_path), seed=5, save_steps=9))]
 
 
 @pytest.mark.parametrize("verb", [stylize, train_style])
