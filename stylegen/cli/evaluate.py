@@ -19,8 +19,10 @@ DESCRIPTION = """Measure how good generated images are. Every number comes with 
   evaluate --run runs/bedroom --metrics fid50k_full,kid50k_full
   # Every snapshot of the run, without any weights of others
   evaluate --run runs/bedroom --all --metrics fid1k,swd1k --extractor random_vgg
-  # Two folders, zips or .npy arrays of uint8 images
+  # Two folders, zips or arrays (.npy, .npz) of uint8 images
   evaluate --images A --reference B --metrics fid,kid,pr,dc,swd --extractor random_vgg --json out.json
+  # Images against the training data of a run, or against what prepare wrote
+  evaluate --images A --reference runs/bedroom --metrics fid,kid
   # Fetch the weights of inception (96 MB), vgg16 (553 MB) or lpips (7 kB), and check their hash
   evaluate --download inception
 """
@@ -40,8 +42,10 @@ class Options:
     """Snapshot at so many thousand images; default: the newest good one."""
     all: bool = False  # every snapshot of the run.
     data_path: File = None  # the training data, where it lies elsewhere than the run's configuration says.
-    images: File = None  # folder, zip or .npy of images to judge, instead of a run.
-    reference: File = None  # folder, zip or .npy of real images to compare them with.
+    images: File = None  # images to judge, instead of a run: folder, zip, .npy or .npz.
+    reference: File = None
+    """Real images to compare them with: likewise, or what train reads (an LSUN archive, CIFAR-10, a folder of prepare),
+    a run, which stands for its training data, or statistics for fid: of the cache, or mu and sigma (.npz)."""
     resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
     extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
@@ -101,7 +105,7 @@ def _check(options: Options) -> None:
 
 
 def _of_images(options: Options) -> Results:
-    from stylegen.evaluation import image_sets, measure, metric_names
+    from stylegen.evaluation import measure, metric_names, opening
 
     metrics = metric_names.parse_list(options.metrics or "", everything=True)
     if any(metric.kind == "ppl" for metric in metrics):
@@ -109,8 +113,10 @@ def _of_images(options: Options) -> Results:
     if options.reference is None and any(metric.needs_reals for metric in metrics):
         raise common.UsageError("--reference is missing: the real images to compare with.")
     assert options.images is not None
-    fakes = image_sets.open_images(options.images, options.resolution)
-    reals = image_sets.open_images(options.reference, options.resolution) if options.reference else None
+    if (options.images / "config.json").is_file():
+        raise common.UsageError(f"--images {options.images}: is a run; give --run, which draws its images.")
+    fakes = opening.open_images(options.images, options.resolution)
+    reals = opening.open_images(options.reference, options.resolution) if options.reference else None
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):
         print(note)
     extractor = _extractor(options, metrics)
@@ -212,9 +218,8 @@ def _print(results: list[Any]) -> None:
 
     rows = []
     for result in results:
-        counts = [
-            f"{result.provenance[side]['count']:,} {side}" for side in ("fakes", "reals") if side in result.provenance
-        ]
+        numbers = {side: result.provenance.get(side, {}).get("count") for side in ("fakes", "reals")}
+        counts = [f"{number:,} {side}" for side, number in numbers.items() if number is not None]
         by = ", ".join([measured_by(result.provenance), *counts])
         rows.append({"name": result.name, "value": result.value, "by": by})
     print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))

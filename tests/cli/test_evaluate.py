@@ -180,6 +180,8 @@ def test_path_length(toy_generator, in_a_folder):
         ("A-A --metrics is --extractor random_vgg", "is needs the classes of inception"),
         ("A-A --metrics fid1k --extractor random_vgg", "fid1k takes 1,000 images; there are 12"),
         ("A-A --metrics ppl_wend", "path lengths are of a generator"),
+        ("--images run -A --metrics swd", "--images run: is a run; give --run"),
+        ("--images A.npy --reference run --metrics swd", "run/config.json cannot be used"),
         ("--images nothing -A --metrics swd", "nothing: there is no such folder or file"),
         ("--images empty -A --metrics swd", "empty holds no images"),
         ("--images floats.npy -A --metrics swd", r"floats.npy holds float64 \(2, 8, 8, 3\); wanted uint8"),
@@ -206,6 +208,8 @@ def test_wrong_commands(command, message, in_a_folder, pictures, capsys):
     (in_a_folder / "text.npy").write_text("hello")
     (in_a_folder / "nothing.npy").write_bytes(b"")
     (in_a_folder / "empty").mkdir()
+    (in_a_folder / "run").mkdir()
+    (in_a_folder / "run" / "config.json").write_text("[]")
     write_folder([np.zeros((16, 16, 3), np.uint8), np.zeros((16, 20, 3), np.uint8)], in_a_folder / "mixed")
     (in_a_folder / "broken").mkdir()
     (in_a_folder / "broken" / "0.png").write_bytes(b"no picture")
