@@ -9,7 +9,7 @@ Networks").
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal
 
 from stylegen.errors import StylegenError
@@ -45,18 +45,6 @@ class DataConfig:
     # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
     # resolution, by how the images are stored, up to all cores.
     workers: int | None = None
-
-
-# Settings of the data that not every source uses, and the sources that do.
-USED_BY: dict[str, tuple[str, ...]] = {
-    "path": ("images", "lsun", "cifar10", "tfds"),
-    "prepared": ("images", "lsun", "cifar10"),
-    "category": ("lsun",),
-    "split": ("lsun", "images", "cifar10", "tfds"),
-    "tfds_name": ("tfds",),
-    "crop": ("lsun", "images", "cifar10", "tfds"),
-    "num_images": ("toy_bedrooms",),
-}
 
 
 @dataclass(frozen=True)
@@ -265,20 +253,6 @@ def option(name: str, value: object) -> str:
     return f"--{path}{dot}{last} {value}"
 
 
-def check_used(data: DataConfig, name: str) -> None:
-    """Raise ConfigError if a setting of the data that was asked for is one that its source ignores.
-
-    Args:
-        data: the settings.
-        name: of a field of ``DataConfig``.
-    """
-    value, sources = getattr(data, name), USED_BY.get(name)
-    if sources is None or data.source in sources or value is None:
-        return
-    choices = " or ".join(option("data.source", source) for source in sources)
-    check(False, f"data.{name}", value, f"data.source {data.source} does not use it; leave it out, or add {choices}")
-
-
 def is_resolution(value: int) -> bool:
     """Whether a network can have this many pixels a side."""
     return MIN_RESOLUTION <= value <= MAX_RESOLUTION and value & (value - 1) == 0
@@ -296,6 +270,16 @@ def validate(config: Config) -> None:
     _validate_schedule(config)
     _validate_run(config)
     _validate_distributed(config.distributed)
+    _validate_finite(config, "")
+
+
+def _validate_finite(part: object, where: str) -> None:
+    for entry in fields(part):  # type: ignore[arg-type]
+        value, name = getattr(part, entry.name), where + entry.name
+        if is_dataclass(value):
+            _validate_finite(value, f"{name}.")
+        else:
+            check(not isinstance(value, float) or math.isfinite(value), name, value, "must be a finite number")
 
 
 def _validate_networks(config: Config) -> None:

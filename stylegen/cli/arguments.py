@@ -6,6 +6,7 @@ and ``train_style`` took a value instead (``--run.overwrite True``); every verb 
 """
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -19,6 +20,24 @@ from stylegen.cli.common import UsageError
 from stylegen.config import option
 
 Kind = TypeVar("Kind")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The smallest and the largest value of an option, in its annotation: ``scale: Annotated[int, Bounds(1, 64)]``.
+
+    They keep a slip of the finger from hours of work or from all memory, so the largest is far above any use.
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+
+SEED = Bounds(0, 2**32 - 1)
+SCALE = Bounds(1, 1024)  # of pixels to squares of pixels
+BATCH = Bounds(1, 4096)  # images at once
+STEPS = Bounds(1, 1_000_000)
+FPS = Bounds(0.1, 1000)
 
 
 def parse(
@@ -43,7 +62,7 @@ def parse(
         registry: further rules of how types are read.
 
     Raises:
-        UsageError: a boolean has a value that no flag stands for.
+        UsageError: a boolean has a value that no flag stands for, or a number is not finite or out of its ``Bounds``.
     """
     names = booleans(kind)
     if names:
@@ -59,7 +78,26 @@ def parse(
         registry=_add_optional_flags(registry or ConstructorRegistry()),
         **given,
     )
+    _check_numbers(parsed)
     return parsed
+
+
+def _check_numbers(options: Any) -> None:
+    """Raise UsageError for the first number among the options that is not finite, or out of its bounds."""
+    hints = typing.get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), option(field.name, "").strip()
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if not math.isfinite(value):
+            raise UsageError(f"{name} {value}: must be a finite number.")
+        for bounds in getattr(hints[field.name], "__metadata__", ()):
+            if not isinstance(bounds, Bounds):
+                continue
+            if bounds.least is not None and value < bounds.least:
+                raise UsageError(f"{name} {value:g}: must be at least {bounds.least:g}.")
+            if bounds.most is not None and value > bounds.most:
+                raise UsageError(f"{name} {value:.12g}: must be at most {bounds.most:,.12g}.")
 
 
 def booleans(kind: Any) -> dict[str, bool]:

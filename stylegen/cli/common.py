@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
+from stylegen.io import images
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
@@ -61,6 +62,29 @@ def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
     if len(labels) not in (1, n):
         raise UsageError(f"--labels {text}: {len(labels)} classes for {n} {of}; give one, or one each.")
     return labels[0] if len(labels) == 1 else labels
+
+
+def page_scale(scale: int | None, resolution: int, rows: int, columns: int) -> int:
+    """The enlargement of images in a table: what was asked for, or so much that one can see them.
+
+    Args:
+        scale: what was asked for.
+        resolution: of an image.
+        rows: of the table.
+        columns: of the table.
+
+    Raises:
+        UsageError: the table would have more pixels than an image may have; said before anything is drawn.
+    """
+    chosen = images.comfortable_scale(resolution) if scale is None else scale
+    width, height = columns * resolution * chosen, rows * resolution * chosen
+    if width * height > images.MAX_PIXELS:
+        smaller = f"--scale {chosen}" if chosen > 1 else f"a table of {rows:,} rows and {columns:,} columns"
+        raise UsageError(
+            f"{smaller}: the table would have {width:,}x{height:,} pixels, and an image has at most "
+            f"{images.MAX_PIXELS:,}; give a smaller --scale, or draw fewer images at once."
+        )
+    return chosen
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

@@ -46,7 +46,7 @@ class Options:
     reference: File = None
     """Real images to compare them with: likewise, or what train reads (an LSUN archive, CIFAR-10, a folder of prepare),
     a run, which stands for its training data, or statistics for fid: of the cache, or mu and sigma (.npz)."""
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT"), arguments.Bounds(most=4096)] = None
     """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
     extractor: Literal["inception", "vgg16", "random_vgg"] = "inception"
     """Network of the features: FID's own; VGG-16; or a random one, which needs no weights."""
@@ -172,7 +172,7 @@ def _source(options: Options, config: Any) -> Any:
     import dataclasses
 
     from stylegen import data
-    from stylegen.config import USED_BY
+    from stylegen.data.settings import USED_BY
 
     if options.data_path is not None:
         if config.data.source not in USED_BY["path"]:

@@ -68,6 +68,8 @@ def draw(
     if seeds is not None:
         ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
         mixed = stylegen.mix(ws, ws_seeds, layers)
+    page_columns = 1 if seeds is None else len(seeds) + 1
+    scale = common.page_scale(scale, G.resolution, len(projections.names), page_columns)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
     files = [[_name(name, number) for number in numbers] for name in projections.names]
@@ -77,7 +79,7 @@ def draw(
         for file, image in zip(row, row_images, strict=True):
             images.save_image(image, folder / file)
     table = drawn if seeds is None else np.concatenate([result.draw(G, projections, ws)[:, None], drawn], axis=1)
-    page = images.labeled_grid(table, projections.names, columns, scale or images.comfortable_scale(G.resolution))
+    page = images.labeled_grid(table, projections.names, columns, scale)
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
 
@@ -119,6 +121,7 @@ def _walk(
     if not overwrite:
         common.refuse_existing(video.existing(path))
     total = interpolation.num_frames(len(ws), frames, loop)
+    video.check(path, fps, frames=total, height=G.resolution, width=G.resolution, scale=scale)
     size = min(sampling.default_batch(G.resolution), total)
 
     def drawn() -> Iterator[np.ndarray]:

@@ -29,6 +29,7 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
 """
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+MAX_SIZE = 16_384  # pixels of the shorter side
 Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 
 
@@ -45,10 +46,14 @@ class Options:
     coral."""
     mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
     out: File = None  # file for one image or a video, folder for a folder.
-    size: Pixels = None  # shorter side of the content; as it is if not given.
-    style_size: Pixels = 512
+    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = (
+        None  # shorter side of the content; as it is if not given.
+    )
+    style_size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = 512
     """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
-    tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
+    tile: Annotated[int, arguments.Bounds(64, 8192)] = (
+        512  # pixels a side of what is computed at once; smaller needs less memory.
+    )
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
     encoder: File = None
@@ -108,8 +113,6 @@ def _check(options: Options) -> None:
         raise common.UsageError(f"--alpha {options.alpha:g}: must be from 0 (content) to 1 (style).")
     if not (0 <= options.blend < 1):
         raise common.UsageError(f"--blend {options.blend:g}: must be at least 0 and less than 1.")
-    if options.tile < 64:
-        raise common.UsageError(f"--tile {options.tile}: must be at least 64 pixels.")
     for name in ("size", "style_size"):
         value = getattr(options, name)
         if value is not None and value != 0 and value < 16:
@@ -181,9 +184,10 @@ def _stylize_video(options: Options) -> None:
 
     assert options.content is not None and options.out is not None
     source = video.open_video(options.content)
-    video.check_path(options.out)
     if not options.overwrite:
         common.refuse_existing(video.existing(options.out))
+    width, height = _resized_size(source.height, source.width, options.size or 0)
+    video.check(options.out, source.fps, frames=source.frames, height=height, width=width, scale=1)
     stylizer = _Stylizer(options)
     print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {source.fps:g} a second")
     consistency = style_video.Consistency()
@@ -287,11 +291,30 @@ def _resized(image: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
     from PIL import Image
 
     height, width = image.shape[:2]
-    if shorter == 0 or min(height, width) == shorter or (not grow and min(height, width) < shorter):
+    if not grow and min(height, width) < shorter:
         return image
+    size = _resized_size(height, width, shorter)
+    if size == (width, height):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def _resized_size(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Width and height with so many pixels along the shorter side, 0 for as it is.
+
+    Raises:
+        UsageError: they are more pixels than an image may have.
+    """
+    if shorter == 0 or min(height, width) == shorter:
+        return width, height
     factor = shorter / min(height, width)
     size = (max(16, round(width * factor)), max(16, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    if size[0] * size[1] > images.MAX_PIXELS:
+        raise common.UsageError(
+            f"--size {shorter}: the content would have {size[0]:,}x{size[1]:,} pixels, and an image has at most "
+            f"{images.MAX_PIXELS:,}; give a smaller one."
+        )
+    return size
 
 
 def _read_mask(path: Path) -> np.ndarray:

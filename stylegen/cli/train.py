@@ -13,7 +13,8 @@ import tyro
 from stylegen import config_json
 from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config, named_run
-from stylegen.config import USED_BY, Config, DistributedConfig, check_used, option
+from stylegen.config import Config, DistributedConfig, option
+from stylegen.data.settings import USED_BY, check_used
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from stylegen.errors import StylegenError
+from stylegen.io.images import MAX_PIXELS
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
-MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
 MAX_BYTES = 2**30  # of a foreign image file, compressed
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from stylegen.config import Config, DataConfig, check_used
+from stylegen.config import Config, DataConfig
 from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
+from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
 
 

@@ -16,6 +16,7 @@ from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, replacing
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
+MAX_PIXELS = 178_956_970  # of an image, Pillow's own limit for a decompression bomb: 537 MB as RGB
 COMFORTABLE_SIDE = 128  # pixels; smaller images are hard to see in a grid
 # Of all that Pillow reads, the formats that photographs and drawings are kept in.
 SUFFIXES = (

@@ -146,6 +146,21 @@ def test_a_boolean_with_three_values_is_a_pair_of_flags_too(read, capsys):
     assert capsys.readouterr().err == f"error: --run.compile-ahead None: a flag takes no value; {fix}\n"
 
 
+NUMBERS = [
+    (verb, field.name.replace("_", "-"))
+    for verb, (_, _, kind) in VERBS.items()
+    for field in dataclasses.fields(kind)
+    if kind not in (Config, StyleConfig) and re.search(r"\bfloat\b", str(field.type))
+]
+
+
+@pytest.mark.parametrize(("verb", "name"), NUMBERS)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(verb, name, value, capsys):
+    assert cli.main([*verb.split(), *VERBS[verb][0], f"--{name}={value}"]) == 2
+    assert capsys.readouterr().err == f"error: --{name} {value}: must be a finite number.\n"
+
+
 @pytest.mark.parametrize("word", ["--overwrite=yes", "--overwrite=", "--overwrite=true"])
 def test_any_other_value_is_refused(word, capsys):
     assert cli.main(["sample", "--run", "toy_bedrooms", word]) == 2

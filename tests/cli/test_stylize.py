@@ -117,6 +117,8 @@ def test_a_video(capsys):
     out = capsys.readouterr().out
     assert "consistency: change along the motion" in out and "without blending" in out
     styled = video.open_video("out.mp4")
+    assert run("--content in.mp4 --style a.png --size 7000 --out huge.mp4") == 2
+    assert "huge.mp4: frames of 9,333x7,000 pixels are too large" in capsys.readouterr().err
     assert (styled.width, styled.height, styled.frames, styled.fps) == (64, 48, 4, 10)
     assert run("--content in.mp4 --style a.png --preserve-color --out frames") == 0
     assert pixels("frames/frame00003.png").shape == (*SIZE, 3)
@@ -156,6 +158,14 @@ def test_a_video(capsys):
         ),
         ("--content room.png --style a.png --out out.png --model text.png", "cannot be read as safetensors"),
         ("--content room.png --style a.png --out out.png --tile 8", "--tile 8: must be at least 64"),
+        ("--content room.png --style a.png --out out.png --tile 90000", "--tile 90000: must be at most 8,192"),
+        ("--content room.png --style a.png --out out.png --size 60000", "--size 60000: must be at most 16,384"),
+        (
+            "--content room.png --style a.png --out out.png --size 16000",
+            "--size 16000: the content would have 21,333x16,000 pixels, and an image has at most 178,956,970",
+        ),
+        ("--content room.png --style a.png --out out.png --style-size 60000", "--style-size 60000: must be at most"),
+        ("--content room.png --style a.png --out out.png --alpha nan", "--alpha nan: must be a finite number"),
         ("--content empty.mp4 --style a.png --out out.mp4", "empty.mp4: no video with frames in it"),
     ],
 )
