@@ -22,6 +22,8 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
   stylize --content DIR --style a.jpg,b.jpg --weights 0.3,0.7 --preserve-color --out DIR2
   # The first style where the mask is white, the second where it is black
   stylize --content room.jpg --style a.jpg,b.jpg --mask mask.png --out out.png
+  # The style where the mask is white, the content elsewhere
+  stylize --content room.jpg --style a.jpg --mask mask.png --out out.png
   # A video, each frame blended with the one before
   stylize --content in.mp4 --style a.jpg --out out.mp4
   # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
@@ -40,11 +42,14 @@ class Options:
     content: File = None  # image, folder of images, or video.
     style: Text = None  # one image, or several separated by commas.
     weights: Text = None  # how much of each style, 1 in sum, such as 0.3,0.7; alike if not given.
-    alpha: float = 1.0  # 0 is the content, 1 all of the style.
+    # 0 is the content itself, 1 all of the style. Above 0 the decoder draws the image.
+    alpha: float = 1.0
     preserve_color: Literal["coral", "luminance"] | None = None
     """Keep the content's colors: coral recolors the style first, luminance transfers lightness alone. Without a value
     coral."""
-    mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
+    mask: Text = None
+    """A gray image of the content's size: white where the style goes, the content being elsewhere; of two styles the
+    first, the second where it is black. Or one for each style."""
     out: File = None  # file for one image or a video, folder for a folder.
     size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = (
         None  # shorter side of the content; as it is if not given.
@@ -200,7 +205,8 @@ def _stylize_video(options: Options) -> None:
             stylizer.fix_colors(frame)
             yield frame
 
-    done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), options.blend, consistency)
+    blend = options.blend if options.alpha else 0.0  # at alpha 0 each frame is the content's
+    done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), blend, consistency)
     shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
     count = video.save_video(shown, options.out, source.fps, scale=1)
     print(f"{options.out}: {count} frames without sound, {stylizer.description()}")

@@ -103,6 +103,23 @@ def test_a_mask():
         assert nearer < farther
 
 
+def test_the_mask_of_one_style_leaves_the_content_elsewhere():
+    assert run("--content room.png --style a.png --mask mask.png --out out.png") == 0
+    result, content = pixels("out.png"), pixels("room.png")
+    np.testing.assert_array_equal(result[:, 32:], content[:, 32:])
+    assert np.abs(result[:, :32] - content[:, :32]).mean() > 10
+
+
+def test_alpha_0_is_the_content(capsys):
+    assert run("--content room.png --style a.png --alpha 0 --out out.png") == 0
+    np.testing.assert_array_equal(pixels("out.png"), pixels("room.png"))
+    frames = [bedrooms.render([3], 128)[0][10:58, 3 * i : 3 * i + 64] for i in range(3)]
+    video.save_video(frames, "in.mp4", fps=10, scale=1)
+    assert run("--content in.mp4 --style a.png --alpha 0 --out frames") == 0
+    for i, frame in enumerate(video.read_frames(video.open_video("in.mp4"))):
+        np.testing.assert_array_equal(pixels(f"frames/frame{i:05d}.png"), frame)
+
+
 def test_a_mask_for_each_style_and_a_size():
     save("white.png", np.full(SIZE, 255, np.uint8))
     assert run("--content room.png --style a.png,b.png --mask white.png,mask.png --size 32 --out out.png") == 0
