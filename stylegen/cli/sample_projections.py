@@ -12,6 +12,7 @@ import stylegen
 from stylegen import sampling
 from stylegen.cli import common
 from stylegen.io import images, video
+from stylegen.io.files import split_paths
 from stylegen.networks.generator import in_float32
 from stylegen.networks.mapping import truncate
 from stylegen.projection import result
@@ -50,7 +51,7 @@ def draw(
     """
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
-    loaded = [(part.strip(), result.load(part.strip())) for part in sources.split(",")]
+    loaded = [(path, result.load(path)) for path in split_paths(sources)]
     compilation.use_cache(None)
     G = in_float32(stylegen.load(run, kimg=kimg))  # as project computes
     print(G)

@@ -11,6 +11,7 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.io import images
+from stylegen.io.files import split_paths
 from stylegen.runtime import compilation
 from stylegen.runtime.memory import keep_freed_memory
 
@@ -224,14 +225,14 @@ class _Stylizer:
         keep_freed_memory()
         compilation.use_cache(None)
         self.options = options
-        paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
+        paths = [Path(path) for path in split_paths(options.style or "") if path]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
             _resized(training_images.read(path, transfer.SMALLEST), options.style_size or 0, grow=False)
             for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
-        self.masks = [_read_mask(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
+        self.masks = [_read_mask(Path(path)) for path in split_paths(options.mask)] if options.mask else None
         if options.encoder is not None and options.decoder is not None:
             self.model = models.load_pair(options.encoder, options.decoder)
         else:

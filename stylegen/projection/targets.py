@@ -9,6 +9,7 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.errors import StylegenError
+from stylegen.io.files import split_paths
 from stylegen.io.images import NoImagesError, list_images
 
 MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
@@ -28,7 +29,7 @@ class Target:
 
 
 def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Files of a comma-separated list of files and folders; of a folder, all its images in natural order.
+    """Files of a list of files and folders (see ``split_paths``); of a folder, all its images in natural order.
 
     Args:
         text: the list.
@@ -38,10 +39,10 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
         TargetError: one is not there, holds no images or too many.
     """
     paths: list[Path] = []
-    for part in text.split(","):
-        path = Path(part.strip())
-        if not part.strip() or not path.exists():
-            raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
+    for part in split_paths(text):
+        path = Path(part)
+        if not part or not path.exists():
+            raise TargetError(f"--target {part or text!r}: there is no such file or folder.")
         if path.is_file():
             paths.append(path)
             continue

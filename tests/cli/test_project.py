@@ -7,7 +7,7 @@ from PIL import Image
 import stylegen
 from stylegen.cli import common, edit, project, sample
 from stylegen.editing import directions
-from stylegen.projection import result
+from stylegen.projection import result, targets
 from stylegen.runs.load import save_generator
 
 FAST = "--run g.safetensors --perceptual none --steps 6 --candidates 20 --batch 1"
@@ -81,6 +81,16 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     direction = directions.load("edits/directions.npz", G).get("pca2")
     np.testing.assert_array_equal(moved.ws, directions.move(projection.ws, direction, -1.5))
     np.testing.assert_array_equal(read("edited/edited-photo.png"), result.draw(G, moved)[0])
+
+
+def test_commas_in_names(G, in_a_folder):
+    (in_a_folder / "photo.jpg").rename("comma, photo.jpg")
+    found = targets.find_targets("comma, photo.jpg,other.png")
+    assert [path.name for path in found] == ["comma, photo.jpg", "other.png"]
+    ws = np.zeros((1, 6, 16), np.float32)
+    result.save(result.Projection(ws, ("room",), (result.fingerprint(G),)), "one, two.npz")
+    assert sample.main(["--run", "g.safetensors", "--from", "one, two.npz,one, two.npz", "--out", "drawn"]) == 0
+    assert names(in_a_folder / "drawn") == ["grid.png", "room-2.png", "room.png"]
 
 
 def test_several_targets_have_files_of_their_own(in_a_folder):

@@ -120,6 +120,14 @@ def test_alpha_0_is_the_content(capsys):
         np.testing.assert_array_equal(pixels(f"frames/frame{i:05d}.png"), frame)
 
 
+def test_commas_in_names(capsys):
+    Path("a.png").rename("comma, a.png")
+    Path("mask.png").rename("mask, left.png")
+    lists = ["--style", "comma, a.png,b.png", "--mask", "mask, left.png"]
+    assert stylize.main(["--content", "room.png", *lists, "--out", "out, 1.png"]) == 0
+    assert "2 styles" in capsys.readouterr().out and Path("out, 1.png").is_file()
+
+
 def test_a_mask_for_each_style_and_a_size():
     save("white.png", np.full(SIZE, 255, np.uint8))
     assert run("--content room.png --style a.png,b.png --mask white.png,mask.png --size 32 --out out.png") == 0

@@ -160,3 +160,25 @@ def test_numbers_in_names_count_as_numbers():
     assert sorted(["7.png", "x.png", "007.png"], key=files.natural_order) == ["007.png", "7.png", "x.png"]
     padded = [f"img{i:05d}.png" for i in range(0, 20_000, 777)]
     assert sorted(padded, key=files.natural_order) == sorted(padded), "as before where numbers are padded"
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("a.png", ["a.png"]),
+        ("a.png, b.png", ["a.png", "b.png"]),
+        ("comma, one.png", ["comma, one.png"]),
+        (" comma, one.png ,a.png", ["comma, one.png", "a.png"]),
+        ("a.png,comma, one.png,x,y", ["a.png", "comma, one.png", "x,y"]),
+        ("x,none.png", ["x", "none.png"]),
+        ("a.png,", ["a.png", ""]),
+        ("", [""]),
+        ("a.png," + "n" * 5000, ["a.png", "n" * 5000]),
+    ],
+)
+def test_a_file_that_exists_is_that_file_with_its_commas(text, paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "comma, one.png"):
+        Path(name).touch()
+    Path("x,y").mkdir()
+    assert files.split_paths(text) == paths
