@@ -32,6 +32,7 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
 """
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
 MAX_SIZE = 16_384  # pixels of the shorter side
 Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 
@@ -40,7 +41,7 @@ Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 class Options:
     """What to transfer."""
 
-    content: File = None  # image, folder of images, or video.
+    content: File = None  # image, which keeps its transparency, folder of images, or video.
     style: Text = None  # one image, or several separated by commas.
     weights: Text = None  # how much of each style, 1 in sum, such as 0.3,0.7; alike if not given.
     # 0 is the content itself, 1 all of the style. Above 0 the decoder draws the image.
@@ -165,17 +166,18 @@ def _out_file(options: Options) -> Path:
 
 
 def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
-    from stylegen.style_transfer import training_images
-    from stylegen.style_transfer.stylize import SMALLEST
-
     stylizer = _Stylizer(options)
     if len(jobs) == 1:
         print(stylizer.model)
 
     def results() -> Iterator[list[np.ndarray]]:
         for path, out in jobs:
-            content, masks = stylizer.sized(training_images.read(path, SMALLEST))
-            images.save_image(stylizer.transfer(content, masks), out)
+            content, alpha = _read_content(path)
+            content, masks = stylizer.sized(content)
+            result = stylizer.transfer(content, masks)
+            if alpha is not None:
+                result = _with_alpha(result, _resized(alpha, options.size or 0), out)
+            images.save_image(result, out)
             yield [content]
 
     for _ in common.with_progress(results(), len(jobs), "images"):
@@ -322,6 +324,28 @@ def _resized_size(height: int, width: int, shorter: int) -> tuple[int, int]:
             f"{images.MAX_PIXELS:,}; give a smaller one."
         )
     return size
+
+
+def _read_content(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """An image as uint8 [h, w, 3] and, unless it is opaque, its alpha, uint8 [h, w].
+
+    Where nothing shows the color is white, so that no hidden one has a part in the content's statistics.
+    """
+    from stylegen.style_transfer import training_images
+    from stylegen.style_transfer.stylize import SMALLEST
+
+    image = training_images.read(path, SMALLEST, channels=4)
+    color, alpha = np.ascontiguousarray(image[..., :3]), image[..., 3]
+    if alpha.min() == 255:
+        return color, None
+    color[alpha == 0] = 255
+    return color, alpha
+
+
+def _with_alpha(result: np.ndarray, alpha: np.ndarray, out: Path) -> np.ndarray:
+    """The result with the content's alpha, or laid on white where the file's format keeps none."""
+    image = np.concatenate([result, alpha[..., None]], axis=-1)
+    return image if out.suffix.lower() in KEEPS_ALPHA else images.on_white(image)
 
 
 def _read_mask(path: Path) -> np.ndarray:

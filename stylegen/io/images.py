@@ -133,6 +133,15 @@ def to_pil(image: np.ndarray) -> Image.Image:
     return Image.frombytes(mode, (image.shape[1], image.shape[0]), np.ascontiguousarray(image).tobytes())
 
 
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Images [..., h, w, 2 or 4] laid on white by their alpha, uint8 [..., h, w, 1 or 3]; others as they are."""
+    if pixels.shape[-1] not in (2, 4):
+        return pixels
+    alpha = pixels[..., -1:].astype(np.float32) / 255
+    shown: np.ndarray = np.rint(pixels[..., :-1] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return shown
+
+
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
     """Write a uint8 image [h, w, C] as a file of the format that the extension names; atomic."""
     with replacing(path, durable=False) as partial:

@@ -144,14 +144,14 @@ def _scikit_image() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def read(path: Path, smallest: int = _SMALLEST) -> np.ndarray:
-    """An image file as uint8 [h, w, 3].
+def read(path: Path, smallest: int = _SMALLEST, channels: int = 3) -> np.ndarray:
+    """An image file as uint8 [h, w, channels]: RGB, transparency laid on white, or with 4 channels RGB and alpha.
 
     Raises:
         StyleError: it is no image, has too many pixels, or a side of less than ``smallest``.
     """
     try:
-        image = np.asarray(imaging.decode(path.read_bytes(), 3))
+        image = np.asarray(imaging.decode(path.read_bytes(), channels))
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except imaging.UnreadableImageError as error:

@@ -147,6 +147,17 @@ def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
         np.testing.assert_allclose(means[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparency_on_white_is_that_of_pillow(channels):
+    (image,) = random_images(1, 16, channels)
+    page = Image.new("RGBA", (16, 16), "white")
+    expected = np.asarray(Image.alpha_composite(page, images.to_pil(image).convert("RGBA")))[..., : channels - 1]
+    shown = images.on_white(image)
+    assert shown.shape == (16, 16, channels - 1)
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(images.on_white(shown), shown)
+
+
 def test_the_old_name_of_labeled_grid_warns():
     table = random_images(2).reshape(1, 2, 4, 4, 3)
     with pytest.warns(DeprecationWarning, match="labelled_grid is now labeled_grid"):
