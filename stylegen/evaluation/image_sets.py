@@ -14,6 +14,7 @@ from stylegen.data import imaging
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.io.images import MODES, layout_hint
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.moments import Moments
 
@@ -89,11 +90,14 @@ class ArraySet(ImageSet):
     """A .npy file with uint8 [N, h, w, C] or [N, h, w], or such an array."""
 
     def __init__(self, array: np.ndarray, name: str = "array") -> None:
+        held = f"{name} holds {array.dtype} {array.shape}"
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) == 0:
-            raise EvaluationError(f"{name} holds {array.dtype} {array.shape}; wanted uint8 [N, h, w, C] with N images.")
+            raise EvaluationError(f"{held}; wanted uint8 [N, h, w, C] with N images.")
+        if array.ndim == 3 and array.shape[-1] in MODES:
+            raise EvaluationError(f"{held}, which is one image; wanted are N of them, [N, h, w, C].")
         self._array, self._name = array if array.ndim == 4 else array[..., None], name
-        if self._array.shape[-1] not in (1, 3):
-            raise EvaluationError(f"{name} holds images of {self._array.shape[-1]} channels; wanted 1 or 3.")
+        if self._array.shape[-1] not in MODES:
+            raise EvaluationError(f"{held}; wanted [N, h, w, C] with 1 to 4 channels{layout_hint(array.shape)}.")
         self.count, self.resolution = len(array), array.shape[1:3]
         self.channels = self._array.shape[-1]
         self._order = shuffled(len(array))

@@ -23,6 +23,7 @@ from stylegen.metrics.fid import frechet_distance
 from stylegen.metrics.inception_score import SPLITS, inception_score
 from stylegen.version import version
 
+ON_WHITE = "laid on white"  # what networks see of images with alpha
 SEED = 0  # of KID's subsets, of patches and directions of SWD, of the latents of PPL
 
 _C = TypeVar("_C", bound=Collector)
@@ -248,6 +249,8 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
     details = provenance(job.metric)
     if job.metric.needs_features and extractor is not None:
         details["extractor"] = extractor.provenance
+        if any(images is not None and images.channels in (2, 4) for images in (fakes, reals)):
+            details["transparency"] = ON_WHITE
     details["fakes"] = {**fakes.provenance, "count": job.n_fakes}
     if job.metric.needs_reals and reals is not None:
         details["reals"] = {**reals.provenance, "count": job.n_reals or None}

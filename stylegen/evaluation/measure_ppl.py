@@ -10,7 +10,7 @@ from jax import Array
 from stylegen import sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.collect import Progress
-from stylegen.evaluation.measure import SEED, Result, provenance
+from stylegen.evaluation.measure import ON_WHITE, SEED, Result, provenance
 from stylegen.evaluation.metric_names import Metric
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
@@ -18,12 +18,10 @@ from stylegen.networks.generator import Generator, in_float32
 from stylegen.pretrained.vgg16 import MIN_SIDE
 
 
-def check(metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none") -> None:
+def check(metric: Metric, *, classes: int, resolution: int, crop: Crop = "none") -> None:
     """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
     if classes:
         raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
-    if channels not in (1, 3):
-        raise EvaluationError(f"{metric.name}: the distance sees gray or RGB images, not {channels} channels.")
     side = resolution // 2 if crop == "face" else resolution
     if side < MIN_SIDE:
         raise EvaluationError(
@@ -44,7 +42,7 @@ def measure_ppl(
         EvaluationError: as ``check``.
     """
     resolution = G.config.resolution
-    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop)
+    check(metric, classes=G.c_dim, resolution=resolution, crop=crop)
     assert metric.fakes is not None
     G = in_float32(G)
     # Both ends of a step lie in one batch, so that rounding is the same for both.
@@ -86,6 +84,8 @@ def measure_ppl(
             "noise": "const",
         },
     }
+    if G.image_channels in (2, 4):
+        details["transparency"] = ON_WHITE
     return Result(metric.name, lengths.mean, details)
 
 

@@ -125,10 +125,26 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
+def layout_hint(shape: Sequence[int]) -> str:
+    """The rest of a sentence on images of a wrong shape: that channels come last, where they seem to come first.
+
+    Args:
+        shape: of [N, C, h, w] or [C, h, w].
+
+    Returns:
+        Text that begins with a semicolon; empty where the shape is wrong in another way.
+    """
+    if len(shape) not in (3, 4) or shape[-3] not in MODES or shape[-1] in MODES:
+        return ""
+    order = "0, 2, 3, 1" if len(shape) == 4 else "1, 2, 0"
+    return f"; channels come last here: transpose it, array.transpose({order})"
+
+
 def to_pil(image: np.ndarray) -> Image.Image:
     """A uint8 image [h, w, C] as gray, gray with alpha, RGB or RGBA for 1 to 4 channels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES:
-        raise ValueError(f"an image is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}.")
+        hint = layout_hint(image.shape)
+        raise ValueError(f"an image is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}{hint}.")
     mode = MODES[image.shape[2]]
     return Image.frombytes(mode, (image.shape[1], image.shape[0]), np.ascontiguousarray(image).tobytes())
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from stylegen import ops
-from stylegen.io.images import box_mean
+from stylegen.io.images import box_mean, layout_hint
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
 from stylegen.style_transfer.model import StyleModel
@@ -238,7 +238,8 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
 def check_image(image: np.ndarray, name: str) -> None:
     """Raise StyleError unless it is uint8 [h, w, 3] of at least 16 pixels a side."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise StyleError(f"{name}: must be uint8 [h, w, 3], not {image.dtype} {image.shape}.")
+        shape = f"{image.dtype} {image.shape}{layout_hint(image.shape)}"
+        raise StyleError(f"{name}: must be uint8 [h, w, 3], not {shape}.")
     if min(image.shape[:2]) < SMALLEST:
         size = f"{image.shape[1]}x{image.shape[0]}"
         raise StyleError(f"{name}: {size} pixels are too few; at least {SMALLEST} a side are needed.")

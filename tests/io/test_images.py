@@ -147,6 +147,18 @@ def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
         np.testing.assert_allclose(means[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((5, 3, 8, 9), "0, 2, 3, 1"), ((1, 64, 64), "1, 2, 0"), ((5, 8, 9, 3), None), ((3, 8, 4), None), ((8, 8), None)],
+)
+def test_arrays_with_channels_first_are_told_how_to_transpose(shape, order):
+    hint = images.layout_hint(shape)
+    assert hint == ("" if order is None else f"; channels come last here: transpose it, array.transpose({order})")
+    if order is not None:
+        axes = [int(axis) for axis in order.split(",")]
+        assert np.zeros(shape).transpose(axes).shape == (*shape[:-3], *shape[-2:], shape[-3])
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_transparency_on_white_is_that_of_pillow(channels):
     (image,) = random_images(1, 16, channels)
