@@ -7,19 +7,24 @@ and ``train_style`` took a value instead (``--run.overwrite True``); every verb 
 
 import dataclasses
 import math
+import re
 import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
+from stylegen.cli import VERBS
 from stylegen.cli.common import UsageError
 from stylegen.config import option
+from stylegen.version import version
 
 Kind = TypeVar("Kind")
+SCRIPTS = {f"{verb}.py" for verb in VERBS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +56,23 @@ def parse(
 ) -> Kind:
     """Read a command line into a dataclass, or into one of a union of them (subcommands).
 
-    Prints help or a wrong command's error and raises SystemExit, as argparse does.
+    Prints help, the version or a wrong command's error and raises SystemExit, as argparse does.
 
     Args:
         kind: the dataclass, whose fields are the options and whose comments are their help.
         argv: the words after the command; those of this process if None.
         prog: name of the verb.
-        description: text above the options.
+        description: text above the options; its lines that begin with a verb are shown as one would type them here.
         default: values of options that are not given; those of the class if None.
         registry: further rules of how types are read.
 
     Raises:
         UsageError: a boolean has a value that no flag stands for, or a number is not finite or out of its ``Bounds``.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if "--version" in argv:
+        print(f"stylegen {version()}")
+        raise SystemExit(0)
     names = booleans(kind)
     if names:
         on, off = (option(next(iter(names)), value) for value in (True, False))
@@ -71,15 +80,24 @@ def parse(
     given: dict[str, Any] = {} if default is None else {"default": default}
     parsed: Kind = tyro.cli(
         kind,
-        prog=prog,
-        description=description,
-        args=normalized(sys.argv[1:] if argv is None else argv, names),
+        prog=command(prog),
+        description=_EXAMPLE.sub(lambda match: f"  {command(match[1])} ", description),
+        args=normalized(argv, names),
         config=(tyro.conf.AvoidSubcommands,),
         registry=_add_optional_flags(registry or ConstructorRegistry()),
         **given,
     )
     _check_numbers(parsed)
     return parsed
+
+
+_EXAMPLE = re.compile(rf"^  ({'|'.join(VERBS)}) ", re.MULTILINE)
+
+
+def command(verb: str) -> str:
+    """How one calls a verb: ``stylegen train``, or ``python train.py`` where this process is such a script."""
+    script = Path(sys.argv[0])
+    return f"python {script.with_name(f'{verb}.py')}" if script.name in SCRIPTS else f"stylegen {verb}"
 
 
 def _check_numbers(options: Any) -> None:

@@ -34,6 +34,14 @@ def run(verb: Callable[[], None]) -> int:
     return 0
 
 
+def use_compiled_programs() -> None:
+    """Keep compiled programs on disk, or say why that cannot be. Imports JAX: wrong commands need not wait for it."""
+    from stylegen.runtime import compilation
+
+    if trouble := compilation.use_cache(None):
+        print(f"warning: {trouble}.", file=sys.stderr)
+
+
 def parse_numbers(name: str, text: str) -> list[int]:
     """Whole numbers and ranges, both ends included: "0-3,7" is [0, 1, 2, 3, 7].
 

@@ -260,6 +260,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
 
 
 def _load(options: Options) -> Any:
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

@@ -80,6 +80,7 @@ def evaluate(options: Options) -> None:
         return
     _check(options)
     warnings.showwarning = _show_warning
+    common.use_compiled_programs()
     results = _of_images(options) if options.images is not None else _of_run(options)
     if options.json is not None:
         _write(options.json, results, several=options.all)

@@ -91,6 +91,7 @@ def project(options: Options) -> None:
     keep_freed_memory()
     paths = targets.find_targets(options.target, print)
     common.refuse_in(options.out, _outputs(options, len(paths) == 1), options.overwrite)
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     columns = 4 if options.tune else 3  # of side_by_side.png: target, start, projected, tuned

@@ -253,9 +253,7 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
 
 
 def _load(options: Options) -> Any:
-    from stylegen.runtime import compilation  # imports JAX, which a wrong command need not wait for
-
-    compilation.use_cache(None)
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

@@ -16,7 +16,6 @@ from stylegen.io.files import split_paths
 from stylegen.networks.generator import in_float32
 from stylegen.networks.mapping import truncate
 from stylegen.projection import result
-from stylegen.runtime import compilation
 from stylegen.sampling import interpolation
 
 
@@ -52,7 +51,7 @@ def draw(
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
     loaded = [(path, result.load(path)) for path in split_paths(sources)]
-    compilation.use_cache(None)
+    common.use_compiled_programs()
     G = in_float32(stylegen.load(run, kimg=kimg))  # as project computes
     print(G)
     for source, projection in loaded:

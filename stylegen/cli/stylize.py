@@ -12,7 +12,6 @@ import tyro
 from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.io.files import split_paths
-from stylegen.runtime import compilation
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
@@ -225,7 +224,7 @@ class _Stylizer:
         from stylegen.style_transfer import training_images
 
         keep_freed_memory()
-        compilation.use_cache(None)
+        common.use_compiled_programs()
         self.options = options
         paths = [Path(path) for path in split_paths(options.style or "") if path]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None

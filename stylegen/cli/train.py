@@ -25,7 +25,7 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
   # Fine-tune on other images: from another run, at full size at once, its discriminator's finest layers kept
-  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom
+  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom \\
       --schedule.start-resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done
   train --config configs/lsun_bedroom_256.py --dry-run --img-per-sec 120
@@ -68,7 +68,7 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--target goes with --dry-run, and --stage with --target: nothing is trained there.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
-    wants_help = any(arg in ("-h", "--help") for arg in overrides)
+    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
     run = named_run(overrides)
     if ours.config is None and run is None and not wants_help:
         raise common.UsageError(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config, named_run
-from stylegen.runtime import compilation
 from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
@@ -37,7 +36,7 @@ def _train(argv: list[str]) -> None:
     words = arguments.normalized(argv, arguments.booleans(StyleConfig))
     _refuse_old_names(words)
     ours, overrides = parser.parse_known_args(words)
-    wants_help = any(arg in ("-h", "--help") for arg in overrides)
+    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
     run = named_run(overrides)
     if ours.config is None and run is None and not wants_help:
         raise common.UsageError(
@@ -55,7 +54,7 @@ def _train(argv: list[str]) -> None:
     from stylegen.style_transfer.train import train_style
 
     keep_freed_memory()
-    compilation.use_cache(None)
+    common.use_compiled_programs()
     train_style(config)
 
 

@@ -50,7 +50,7 @@ MESSAGES = {
     "runs/init_from.py": ["train"],
 }
 # Options of programs that are not ours, and of benchmarks and studies.
-OTHERS = re.compile(r"--(xla_\w+|no-deps|logdir|help|against|other|fid)")
+OTHERS = re.compile(r"--(xla_\w+|no-deps|logdir|help|version|against|other|fid)")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def read(monkeypatch):
     received: list[Any] = []
     for target in {called for _, called, _ in VERBS.values()}:
         monkeypatch.setattr(target, received.append)
-    monkeypatch.setattr("stylegen.cli.train_style.compilation.use_cache", lambda folder: None)
+    monkeypatch.setattr("stylegen.runtime.compilation.use_cache", lambda folder: None)
 
     def run(verb: str, *words: str) -> Any:
         received.clear()
