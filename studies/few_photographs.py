@@ -100,7 +100,9 @@ def plan(a: argparse.Namespace) -> tuple[dict[str, Any], list[tuple[str, int, An
             raise common.BenchmarkError(f"{name} {folder}: must be a folder that prepare.py has written.")
     manifest = read_manifest(a.data)
     try:
-        base = base_config(a, manifest.settings.origin)
+        # Drawn rooms that were prepared are read like images; source toy_bedrooms would draw its own.
+        origin = manifest.settings.origin
+        base = base_config(a, "images" if origin == "toy_bedrooms" else origin)
         base = changed(base, {"data.split": manifest.split} | _category(manifest), "all")
         runs = []
         for seed in range(FIRST_SEED, FIRST_SEED + a.seeds):

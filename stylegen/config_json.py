@@ -6,10 +6,12 @@ import json
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from stylegen.config import Config, ConfigError, check
 from stylegen.untrusted import FileError, json_text, numbers, shown
+
+Kind = TypeVar("Kind")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def _from_tree(tree: Any) -> Config:
     augment = tree.get("augment") if isinstance(tree, dict) else None
     if isinstance(augment, dict) and augment.get("mode", "none") != "none":
         augment.setdefault("paired", False)
-    return _build(Config, tree, "")
+    return from_dict(Config, tree)
 
 
 def read(path: Path) -> Config:
@@ -61,6 +63,16 @@ def read(path: Path) -> Config:
         return _from_tree(tree)
     except ConfigError as error:
         raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+
+
+def from_dict(kind: type[Kind], tree: Any) -> Kind:
+    """Rebuild a configuration, or one of its parts, from what ``to_dict`` made of it.
+
+    Raises:
+        ConfigError: an unknown field, or a value of another type or that is wrong.
+    """
+    built: Kind = _build(kind, tree, "")
+    return built
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
@@ -91,6 +103,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return {keys[key]: _scalar(item, entry, f"{name}.{key}") for key, entry in value.items()}
     if origin is tuple:
         items = typing.get_args(kind)
+        if items[1:] == (Ellipsis,) and isinstance(value, list):
+            items = items[:1] * len(value)
         fits = isinstance(value, list) and len(value) == len(items)
         check(fits, name, value, f"must be a list of {len(items)}")
         return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))

@@ -1,10 +1,12 @@
 """The command ``stylegen VERB``: the same verbs as the scripts at the top of the repository."""
 
+import difflib
 import importlib
 import sys
 
 from stylegen.io import signals
 from stylegen.io.tables import table
+from stylegen.version import version
 
 VERBS = {
     "train": "train a generator, or resume a run",
@@ -25,17 +27,21 @@ def main(argv: list[str] | None = None) -> int:
     Signals are recorded before anything slow is imported, so that none is lost or ends in a traceback of an import.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in VERBS:
+    if argv and (name := argv[0].replace("-", "_")) in VERBS:
         with signals.stopping_at_checks():
-            verb: int = importlib.import_module(f"stylegen.cli.{argv[0]}").main(argv[1:])
+            verb: int = importlib.import_module(f"stylegen.cli.{name}").main(argv[1:])
         return verb
     verbs = [{"verb": f"  {name}", "text": text} for name, text in VERBS.items()]
     listed = table(verbs, {"verb": ("", "<"), "text": ("", "<")}, header=False)
-    usage = f"stylegen VERB ...\n\n{listed}\n\nstylegen VERB --help says more."
+    usage = f"stylegen VERB ...\n\n{listed}\n\nstylegen VERB --help says more; stylegen --version."
     if argv and argv[0] in ("-h", "--help"):
         print(usage)
         return 0
+    if argv and argv[0] == "--version":
+        print(f"stylegen {version()}")
+        return 0
     if argv:
-        print(f"error: there is no verb {argv[0]!r}.", file=sys.stderr)
+        near = difflib.get_close_matches(argv[0].lower().replace("-", "_"), VERBS, n=1)
+        print(f"error: there is no verb {argv[0]!r}{f'; perhaps {near[0]}' if near else ''}.", file=sys.stderr)
     print(usage, file=sys.stderr)
     return 2

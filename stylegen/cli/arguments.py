@@ -6,6 +6,8 @@ and ``train_style`` took a value instead (``--run.overwrite True``); every verb 
 """
 
 import dataclasses
+import math
+import re
 import sys
 import types
 import typing
@@ -16,11 +18,32 @@ from typing import Annotated, Any, TypeVar, Union
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
+from stylegen.cli import VERBS
 from stylegen.cli.common import UsageError
 from stylegen.config import option
 from stylegen.paths import expanded, expanded_list
+from stylegen.version import version
 
 Kind = TypeVar("Kind")
+SCRIPTS = {f"{verb}.py" for verb in VERBS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The smallest and the largest value of an option, in its annotation: ``scale: Annotated[int, Bounds(1, 64)]``.
+
+    They keep a slip of the finger from hours of work or from all memory, so the largest is far above any use.
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+
+SEED = Bounds(0, 2**32 - 1)
+SCALE = Bounds(1, 1024)  # of pixels to squares of pixels
+BATCH = Bounds(1, 4096)  # images at once
+STEPS = Bounds(1, 1_000_000)
+FPS = Bounds(0.1, 1000)
 
 
 def parse(
@@ -34,19 +57,23 @@ def parse(
 ) -> Kind:
     """Read a command line into a dataclass, or into one of a union of them (subcommands).
 
-    Prints help or a wrong command's error and raises SystemExit, as argparse does.
+    Prints help, the version or a wrong command's error and raises SystemExit, as argparse does.
 
     Args:
         kind: the dataclass, whose fields are the options and whose comments are their help.
         argv: the words after the command; those of this process if None.
         prog: name of the verb.
-        description: text above the options.
+        description: text above the options; its lines that begin with a verb are shown as one would type them here.
         default: values of options that are not given; those of the class if None.
         registry: further rules of how types are read.
 
     Raises:
-        UsageError: a boolean has a value that no flag stands for.
+        UsageError: a boolean has a value that no flag stands for, or a number is not finite or out of its ``Bounds``.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if "--version" in argv:
+        print(f"stylegen {version()}")
+        raise SystemExit(0)
     names = booleans(kind)
     if names:
         on, off = (option(next(iter(names)), value) for value in (True, False))
@@ -54,14 +81,16 @@ def parse(
     given: dict[str, Any] = {} if default is None else {"default": default}
     parsed: Kind = tyro.cli(
         kind,
-        prog=prog,
-        description=description,
-        args=normalized(sys.argv[1:] if argv is None else argv, names),
+        prog=command(prog),
+        description=_EXAMPLE.sub(lambda match: f"  {command(match[1])} ", description),
+        args=normalized(argv, names),
         config=(tyro.conf.AvoidSubcommands,),
         registry=_add_optional_flags(registry or ConstructorRegistry()),
         **given,
     )
-    return _with_home(parsed)
+    parsed = _with_home(parsed)
+    _check_numbers(parsed)
+    return parsed
 
 
 def _with_home(value: Any) -> Any:
@@ -73,6 +102,33 @@ def _with_home(value: Any) -> Any:
     if isinstance(value, Path):
         return expanded(value)
     return expanded_list(value) if isinstance(value, str) and "~" in value else value
+
+
+_EXAMPLE = re.compile(rf"^  ({'|'.join(VERBS)}) ", re.MULTILINE)
+
+
+def command(verb: str) -> str:
+    """How one calls a verb: ``stylegen train``, or ``python train.py`` where this process is such a script."""
+    script = Path(sys.argv[0])
+    return f"python {script.with_name(f'{verb}.py')}" if script.name in SCRIPTS else f"stylegen {verb}"
+
+
+def _check_numbers(options: Any) -> None:
+    """Raise UsageError for the first number among the options that is not finite, or out of its bounds."""
+    hints = typing.get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), option(field.name, "").strip()
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if not math.isfinite(value):
+            raise UsageError(f"{name} {value}: must be a finite number.")
+        for bounds in getattr(hints[field.name], "__metadata__", ()):
+            if not isinstance(bounds, Bounds):
+                continue
+            if bounds.least is not None and value < bounds.least:
+                raise UsageError(f"{name} {value:g}: must be at least {bounds.least:g}.")
+            if bounds.most is not None and value > bounds.most:
+                raise UsageError(f"{name} {value:.12g}: must be at most {bounds.most:,.12g}.")
 
 
 def booleans(kind: Any) -> dict[str, bool]:

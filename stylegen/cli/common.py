@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stylegen.errors import StylegenError
-from stylegen.io import files, signals
+from stylegen.io import files, images, signals
 from stylegen.io.files import printable
 from stylegen.io.progress import with_progress as with_progress  # for all verbs
 from stylegen.untrusted import shown
@@ -49,6 +49,14 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
     return 0
 
 
+def use_compiled_programs() -> None:
+    """Keep compiled programs on disk, or say why that cannot be. Imports JAX: wrong commands need not wait for it."""
+    from stylegen.runtime import compilation
+
+    if trouble := compilation.use_cache(None):
+        print(f"warning: {trouble}.", file=sys.stderr)
+
+
 def parse_numbers(name: str, text: str) -> list[int]:
     """Whole numbers and ranges, both ends included: "0-3,7" is [0, 1, 2, 3, 7].
 
@@ -87,6 +95,29 @@ def print_left_out(reasons: Sequence[str]) -> None:
         images = "1 image was" if len(reasons) == 1 else f"{len(reasons):,} images were"
         more = [f"and {len(reasons) - MAX_LEFT_OUT:,} more"] if len(reasons) > MAX_LEFT_OUT else []
         print("\n  ".join([f"{images} left out:", *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
+
+
+def page_scale(scale: int | None, resolution: int, rows: int, columns: int) -> int:
+    """The enlargement of images in a table: what was asked for, or so much that one can see them.
+
+    Args:
+        scale: what was asked for.
+        resolution: of an image.
+        rows: of the table.
+        columns: of the table.
+
+    Raises:
+        UsageError: the table would have more pixels than an image may have; said before anything is drawn.
+    """
+    chosen = images.comfortable_scale(resolution) if scale is None else scale
+    width, height = columns * resolution * chosen, rows * resolution * chosen
+    if width * height > images.MAX_PIXELS:
+        smaller = f"--scale {chosen}" if chosen > 1 else f"a table of {rows:,} rows and {columns:,} columns"
+        raise UsageError(
+            f"{smaller}: the table would have {width:,}x{height:,} pixels, and an image has at most "
+            f"{images.MAX_PIXELS:,}; give a smaller --scale, or draw fewer images at once."
+        )
+    return chosen
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def convert(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
+    common.use_compiled_programs()
     if options.to is None:
         _import(options)
     else:

@@ -47,7 +47,9 @@ class Options:
     """Run directory, exported file or folder, or toy_bedrooms, which ships with the package."""
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
-    discover: Number = None  # find so many directions for each method and range of layers.
+    discover: Annotated[Number, arguments.Bounds(1)] = (
+        None  # find so many directions for each method and range of layers.
+    )
     method: str = "pca"  # pca, principal components of w; sefa, factorized affines; or pca,sefa.
     ranges: str = "all"  # layers that directions act on, 0 being the coarsest: all,0-3,4-7 are three ranges.
     probe: File = None  # find the directions of these scores instead: .csv or .json.
@@ -56,7 +58,7 @@ class Options:
     """Move images along this direction, by its name or its number."""
     strength: Annotated[str, tyro.conf.arg(metavar="RANGE")] = "-3..3"
     """How far, in standard deviations: a number, several with commas, or -3..3, of which --steps are shown."""
-    steps: int = 7  # strengths of a range.
+    steps: Annotated[int, arguments.Bounds(1, 100)] = 7  # strengths of a range.
     layers: Text = None  # apply to these layers instead of the direction's own: 0-3.
     seeds: str = "0-3"  # images to move.
     projection: Annotated[File, tyro.conf.arg(name="from")] = None
@@ -64,9 +66,9 @@ class Options:
     labels: Text = None  # classes of a class-conditional generator: one for all, or one for each seed.
     psi: float = 1.0  # truncation of the seeds, toward the mean of all classes.
     directions: File = None  # where directions are kept; default: directions.npz in --out.
-    samples: int = 10_000  # random w that directions are measured with.
-    seed: int = 0  # of these.
-    scale: Number = None  # enlargement by whole pixels; default: so that one can see them.
+    samples: Annotated[int, arguments.Bounds(20, 1_000_000)] = 10_000  # random w that directions are measured with.
+    seed: Annotated[int, arguments.SEED] = 0  # of these.
+    scale: Annotated[Number, arguments.SCALE] = None  # enlargement by whole pixels; default: so that one can see them.
     out: Path = Path("edits")  # folder.
     overwrite: bool = False  # replace images, and directions of the same name, that are there already.
 
@@ -97,11 +99,6 @@ def edit(options: Options) -> None:
     asked = [name for name in ("discover", "probe", "rename", "apply") if getattr(options, name) is not None]
     if len(asked) != 1:
         raise common.UsageError("give one of --discover, --probe, --rename and --apply.")
-    for name in ("discover", "steps", "scale"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise common.UsageError(f"--{name} {value}: must be at least 1.")
-    if options.samples < 20:
-        raise common.UsageError(f"--samples {options.samples}: must be at least 20.")
     strengths = parse_strengths(options.strength, options.steps)
     if options.rename is not None:
         _rename(options)
@@ -267,14 +264,15 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
         projection, rows = None, [f"seed {seed}" for seed in seeds]
         labels = common.parse_labels(options.labels, len(seeds), "seeds")
         ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=options.psi)
+    scale = common.page_scale(options.scale, G.resolution, len(rows), len(strengths))
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
-    scale = options.scale or images.comfortable_scale(G.resolution)
     page = images.labeled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
     images.save_image(page, path)
 
 
 def _load(options: Options) -> Any:
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G

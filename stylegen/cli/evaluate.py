@@ -21,8 +21,10 @@ DESCRIPTION = """Measure how good generated images are. Every number comes with 
   evaluate --run runs/bedroom --metrics fid50k_full,kid50k_full
   # Every snapshot of the run, without any weights of others
   evaluate --run runs/bedroom --all --metrics fid1k,swd1k --extractor random_vgg
-  # Two folders, zips or .npy arrays of uint8 images
+  # Two folders, zips or arrays (.npy, .npz) of uint8 images
   evaluate --images A --reference B --metrics fid,kid,pr,dc,swd --extractor random_vgg --json out.json
+  # Images against the training data of a run, or against what prepare wrote
+  evaluate --images A --reference runs/bedroom --metrics fid,kid
   # Fetch the weights of inception (96 MB), vgg16 (553 MB) or lpips (7 kB), and check their hash
   evaluate --download inception
 """
@@ -44,9 +46,11 @@ class Options:
     """Snapshot at so many thousand images; default: the newest good one."""
     all: bool = False  # every snapshot of the run.
     data_path: File = None  # the training data, where it lies elsewhere than the run's configuration says.
-    images: File = None  # folder, zip or .npy of images to judge, instead of a run.
-    reference: File = None  # folder, zip or .npy of real images to compare them with.
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    images: File = None  # images to judge, instead of a run: folder, zip, .npy or .npz.
+    reference: File = None
+    """Real images to compare them with: likewise, or what train reads (an LSUN archive, CIFAR-10, a folder of prepare),
+    a run, which stands for its training data, or statistics for fid: of the cache, or mu and sigma (.npz)."""
+    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT"), arguments.Bounds(most=4096)] = None
     """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
     color: Literal["srgb", "as-is"] = "srgb"
     """Convert images of folders and zips by their ICC profiles, or take their numbers as they are."""
@@ -90,6 +94,7 @@ def evaluate(options: Options) -> None:
         return
     _check(options)
     warnings.showwarning = _show_warning
+    common.use_compiled_programs()
     results = _of_images(options) if options.images is not None else _of_run(options)
     if options.json is not None:
         _write(options.json, results, several=options.all)
@@ -117,7 +122,7 @@ def _check(options: Options) -> None:
 
 
 def _of_images(options: Options) -> Results:
-    from stylegen.evaluation import image_sets, measure, metric_names
+    from stylegen.evaluation import measure, metric_names, opening
 
     metrics = metric_names.parse_list(options.metrics or "", everything=True)
     if any(metric.kind == "ppl" for metric in metrics):
@@ -125,7 +130,9 @@ def _of_images(options: Options) -> Results:
     if options.reference is None and any(metric.needs_reals for metric in metrics):
         raise common.UsageError("--reference is missing: the real images to compare with.")
     assert options.images is not None
-    open_images = functools.partial(image_sets.open_images, resolution=options.resolution, color=options.color)
+    if (options.images / "config.json").is_file():
+        raise common.UsageError(f"--images {options.images}: is a run; give --run, which draws its images.")
+    open_images = functools.partial(opening.open_images, resolution=options.resolution, color=options.color)
     fakes = open_images(options.images)
     reals = open_images(options.reference) if options.reference else None
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):
@@ -186,8 +193,15 @@ def _source(options: Options, config: Any) -> Any:
     import dataclasses
 
     from stylegen import data
+    from stylegen.data.settings import USED_BY
 
     if options.data_path is not None:
+        if config.data.source not in USED_BY["path"]:
+            raise common.UsageError(
+                f"--data-path {options.data_path}: this generator's training data is {config.data.source}, which is "
+                "drawn and not read. Leave --data-path out, or compare images that sample wrote: --images and "
+                "--reference."
+            )
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(options.data_path)))
     return data.open_source(config)
 
@@ -225,9 +239,8 @@ def _print(results: list[Any]) -> None:
 
     rows = []
     for result in results:
-        counts = [
-            f"{result.provenance[side]['count']:,} {side}" for side in ("fakes", "reals") if side in result.provenance
-        ]
+        numbers = {side: result.provenance.get(side, {}).get("count") for side in ("fakes", "reals")}
+        counts = [f"{number:,} {side}" for side, number in numbers.items() if number is not None]
         by = ", ".join([measured_by(result.provenance), *counts])
         rows.append({"name": result.name, "value": result.value, "by": by})
     print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))

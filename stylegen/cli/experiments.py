@@ -1,7 +1,9 @@
-"""Finding and reading experiment files: Python files with ``get_config() -> Config``."""
+"""Where a run's configuration comes from: an experiment file (``get_config() -> Config``), or the run to resume."""
 
+import argparse
 import importlib.util
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,3 +67,11 @@ def load_config(name: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[a
     if not isinstance(config, kind):
         raise ConfigError(f"--config {name}: get_config() gave a {type(config).__name__}, not a {kind.__name__}.")
     return config
+
+
+def named_run(words: Sequence[str]) -> Path | None:
+    """The directory that ``--run.dir`` names on a command line, if it holds a run."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run.dir", dest="folder", nargs="?")
+    folder = parser.parse_known_args(list(words))[0].folder
+    return Path(folder) if folder and (Path(folder) / "config.json").is_file() else None

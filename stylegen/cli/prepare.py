@@ -49,7 +49,7 @@ class Output:
 class Lsun(Output):
     """An LSUN archive as downloaded: CATEGORY_SPLIT_lmdb.zip (scenes) or CATEGORY.zip (objects), or unpacked.
 
-    Example: prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
+    Example: stylegen prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
     """
 
     archive: tyro.conf.Positional[Path]  # the zip, or the folder with data.mdb.
@@ -59,7 +59,7 @@ class Lsun(Output):
 class Images(Output):
     """A folder or zip of images, nested or flat.
 
-    Example: prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+    Example: stylegen prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
     """
 
     images: tyro.conf.Positional[Path]  # the folder or zip.
@@ -70,7 +70,7 @@ class Images(Output):
 class Cifar10(Output):
     """CIFAR-10's archive in binary form.
 
-    Example: prepare cifar10 cifar-10-binary.tar.gz --out DATA
+    Example: stylegen prepare cifar10 cifar-10-binary.tar.gz --out DATA
     """
 
     archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz.
@@ -82,7 +82,7 @@ class Cifar10(Output):
 class ToyBedrooms(Output):
     """Drawn rooms, which need no download; training can also draw them by itself.
 
-    Example: prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
+    Example: stylegen prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
     """
 
     resolution: Resolution = "64"  # largest resolution, 8 to 256.

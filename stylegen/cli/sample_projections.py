@@ -12,11 +12,10 @@ import stylegen
 from stylegen import sampling
 from stylegen.cli import common
 from stylegen.io import images, video
-from stylegen.io.files import unique_names
+from stylegen.io.files import split_paths, unique_names
 from stylegen.networks.generator import in_float32
 from stylegen.networks.mapping import truncate
 from stylegen.projection import result
-from stylegen.runtime import compilation
 from stylegen.sampling import interpolation
 
 
@@ -51,8 +50,8 @@ def draw(
     """
     if walk is not None and seeds is not None:
         raise common.UsageError("--interpolate and --mix-seed are two different things; give one of them.")
-    loaded = [(part.strip(), result.load(part.strip())) for part in sources.split(",")]
-    compilation.use_cache(None)
+    loaded = [(path, result.load(path)) for path in split_paths(sources)]
+    common.use_compiled_programs()
     G = in_float32(stylegen.load(run, kimg=kimg))  # as project computes
     print(G)
     for source, projection in loaded:
@@ -69,6 +68,8 @@ def draw(
     if seeds is not None:
         ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
         mixed = stylegen.mix(ws, ws_seeds, layers)
+    page_columns = 1 if seeds is None else len(seeds) + 1
+    scale = common.page_scale(scale, G.resolution, len(projections.names), page_columns)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
     stems = [name if number is None else f"{name}-seed{number:04d}" for name in projections.names for number in numbers]
@@ -80,7 +81,7 @@ def draw(
         for file, image in zip(row, row_images, strict=True):
             images.save_image(image, folder / file)
     table = drawn if seeds is None else np.concatenate([result.draw(G, projections, ws)[:, None], drawn], axis=1)
-    page = images.labeled_grid(table, projections.names, columns, scale or images.comfortable_scale(G.resolution))
+    page = images.labeled_grid(table, projections.names, columns, scale)
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
 
@@ -113,6 +114,7 @@ def _walk(
     frames, loop, fps = walk
     common.check_video(path, overwrite)
     total = interpolation.num_frames(len(ws), frames, loop)
+    video.check(path, fps, frames=total, height=G.resolution, width=G.resolution, scale=scale)
     size = min(sampling.default_batch(G.resolution), total)
 
     def drawn() -> Iterator[np.ndarray]:

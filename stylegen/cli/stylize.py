@@ -11,7 +11,7 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.io import images
-from stylegen.runtime import compilation
+from stylegen.io.files import split_paths
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
@@ -22,6 +22,8 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
   stylize --content DIR --style a.jpg,b.jpg --weights 0.3,0.7 --preserve-color --out DIR2
   # The first style where the mask is white, the second where it is black
   stylize --content room.jpg --style a.jpg,b.jpg --mask mask.png --out out.png
+  # The style where the mask is white, the content elsewhere
+  stylize --content room.jpg --style a.jpg --mask mask.png --out out.png
   # A video, each frame blended with the one before
   stylize --content in.mp4 --style a.jpg --out out.mp4
   # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
@@ -29,6 +31,8 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
 """
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
+KEEPS_ALPHA = (".png", ".webp", ".tif", ".tiff")
+MAX_SIZE = 16_384  # pixels of the shorter side
 Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 
 
@@ -36,20 +40,27 @@ Pixels = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
 class Options:
     """What to transfer."""
 
-    content: File = None  # image, folder of images, or video.
+    content: File = None  # image, which keeps its transparency, folder of images, or video.
     style: Text = None  # one image, or several separated by commas.
     weights: Text = None  # how much of each style, 1 in sum, such as 0.3,0.7; alike if not given.
-    alpha: float = 1.0  # 0 is the content, 1 all of the style.
+    # 0 is the content itself, 1 all of the style. Above 0 the decoder draws the image.
+    alpha: float = 1.0
     preserve_color: Literal["coral", "luminance"] | None = None
     """Keep the content's colors: coral recolors the style first, luminance transfers lightness alone. Without a value
     coral."""
     color: Literal["srgb", "as-is"] = "srgb"  # convert images by their ICC profiles, or take their numbers as they are.
-    mask: Text = None  # a gray image of the content's size (white: the first of two styles), or one for each style.
+    mask: Text = None
+    """A gray image of the content's size: white where the style goes, the content being elsewhere; of two styles the
+    first, the second where it is black. Or one for each style."""
     out: File = None  # file for one image or a video, folder for a folder.
-    size: Pixels = None  # shorter side of the content; as it is if not given.
-    style_size: Pixels = 512
+    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = (
+        None  # shorter side of the content; as it is if not given.
+    )
+    style_size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = 512
     """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
-    tile: int = 512  # pixels a side of what is computed at once; smaller needs less memory.
+    tile: Annotated[int, arguments.Bounds(64, 8192)] = (
+        512  # pixels a side of what is computed at once; smaller needs less memory.
+    )
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
     encoder: File = None
@@ -114,8 +125,6 @@ def _check(options: Options) -> None:
         raise common.UsageError(f"--alpha {options.alpha:g}: must be from 0 (content) to 1 (style).")
     if not (0 <= options.blend < 1):
         raise common.UsageError(f"--blend {options.blend:g}: must be at least 0 and less than 1.")
-    if options.tile < 64:
-        raise common.UsageError(f"--tile {options.tile}: must be at least 64 pixels.")
     for name in ("size", "style_size"):
         value = getattr(options, name)
         if value is not None and value != 0 and value < 16:
@@ -165,8 +174,7 @@ def _out_file(options: Options) -> Path:
 
 
 def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
-    from stylegen.style_transfer import StyleError, training_images
-    from stylegen.style_transfer.stylize import SMALLEST
+    from stylegen.style_transfer import StyleError
 
     stylizer = _Stylizer(options)
     if len(jobs) == 1:
@@ -176,14 +184,17 @@ def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
     def results() -> Iterator[list[Path]]:
         for path, out in jobs:
             try:
-                image = training_images.read(path, SMALLEST, options.color)
+                content, alpha = _read_content(path, options.color)
             except StyleError as error:
                 if len(jobs) == 1:
                     raise
                 broken.append(str(error))
             else:
-                content, masks = stylizer.sized(image)
-                images.save_image(stylizer.transfer(content, masks), out)
+                content, masks = stylizer.sized(content)
+                result = stylizer.transfer(content, masks)
+                if alpha is not None:
+                    result = _with_alpha(result, _resized(alpha, options.size or 0), out)
+                images.save_image(result, out)
             yield [path]
 
     for _ in common.with_progress(results(), len(jobs), "images"):
@@ -202,6 +213,8 @@ def _stylize_video(options: Options) -> None:
     assert options.content is not None and options.out is not None
     source = video.open_video(options.content)
     common.check_video(options.out, options.overwrite)
+    width, height = _resized_size(source.height, source.width, options.size or 0)
+    video.check(options.out, source.fps, frames=source.frames, height=height, width=width, scale=1)
     stylizer = _Stylizer(options)
     rate = f"{source.fps:g} a second" + (", recorded without a fixed rate" if source.is_variable else "")
     print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {rate}")
@@ -215,7 +228,8 @@ def _stylize_video(options: Options) -> None:
             stylizer.fix_colors(frame)
             yield frame
 
-    done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), options.blend, consistency)
+    blend = options.blend if options.alpha else 0.0  # at alpha 0 each frame is the content's
+    done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), blend, consistency)
     shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
     count = video.save_video(shown, options.out, source.fps, scale=1)
     print(f"{options.out}: {count} frames without sound, {stylizer.description()}")
@@ -231,16 +245,18 @@ class _Stylizer:
         from stylegen.style_transfer import training_images
 
         keep_freed_memory()
-        compilation.use_cache(None)
+        common.use_compiled_programs()
         self.options = options
-        paths = [Path(part.strip()) for part in (options.style or "").split(",") if part.strip()]
+        paths = [Path(path) for path in split_paths(options.style or "") if path]
         self.weights = transfer.check_weights(_numbers(options.weights), len(paths)) if options.weights else None
         self.styles: list[Any] = [
-            _resized(training_images.read(path, transfer.SMALLEST, options.color), options.style_size or 0, grow=False)
+            _resized(
+                training_images.read(path, transfer.SMALLEST, color=options.color), options.style_size or 0, grow=False
+            )
             for path in paths
         ]
         transfer.check_weights(self.weights, len(paths))
-        self.masks = [_read_mask(Path(part.strip())) for part in options.mask.split(",")] if options.mask else None
+        self.masks = [_read_mask(Path(path)) for path in split_paths(options.mask)] if options.mask else None
         if options.encoder is not None and options.decoder is not None:
             self.model = models.load_pair(options.encoder, options.decoder)
         else:
@@ -306,11 +322,52 @@ def _resized(image: np.ndarray, shorter: int, grow: bool = True) -> np.ndarray:
     from PIL import Image
 
     height, width = image.shape[:2]
-    if shorter == 0 or min(height, width) == shorter or (not grow and min(height, width) < shorter):
+    if not grow and min(height, width) < shorter:
         return image
+    size = _resized_size(height, width, shorter)
+    if size == (width, height):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def _resized_size(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Width and height with so many pixels along the shorter side, 0 for as it is.
+
+    Raises:
+        UsageError: they are more pixels than an image may have.
+    """
+    if shorter == 0 or min(height, width) == shorter:
+        return width, height
     factor = shorter / min(height, width)
     size = (max(16, round(width * factor)), max(16, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    if size[0] * size[1] > images.MAX_PIXELS:
+        raise common.UsageError(
+            f"--size {shorter}: the content would have {size[0]:,}x{size[1]:,} pixels, and an image has at most "
+            f"{images.MAX_PIXELS:,}; give a smaller one."
+        )
+    return size
+
+
+def _read_content(path: Path, color: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """An image as uint8 [h, w, 3] and, unless it is opaque, its alpha, uint8 [h, w].
+
+    Where nothing shows the color is white, so that no hidden one has a part in the content's statistics.
+    """
+    from stylegen.style_transfer import training_images
+    from stylegen.style_transfer.stylize import SMALLEST
+
+    image = training_images.read(path, SMALLEST, channels=4, color=color)
+    rgb, alpha = np.ascontiguousarray(image[..., :3]), image[..., 3]
+    if alpha.min() == 255:
+        return rgb, None
+    rgb[alpha == 0] = 255
+    return rgb, alpha
+
+
+def _with_alpha(result: np.ndarray, alpha: np.ndarray, out: Path) -> np.ndarray:
+    """The result with the content's alpha, or laid on white where the file's format keeps none."""
+    image = np.concatenate([result, alpha[..., None]], axis=-1)
+    return image if out.suffix.lower() in KEEPS_ALPHA else images.on_white(image)
 
 
 def _read_mask(path: Path) -> np.ndarray:

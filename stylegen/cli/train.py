@@ -1,25 +1,31 @@
 """The verb ``train``: a configuration file and overrides in, a run directory out."""
 
 import argparse
+import dataclasses
 import math
 import sys
 import typing
+from pathlib import Path
 from typing import Any
 
 import tyro
 
+from stylegen import config_json
 from stylegen.cli import arguments, common
-from stylegen.cli.experiments import load_config
-from stylegen.config import Config
+from stylegen.cli.experiments import load_config, named_run
+from stylegen.config import Config, DistributedConfig, option
+from stylegen.data.settings import USED_BY, check_used
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 
   # Minutes on a laptop: drawn bedrooms at 32 pixels
   train --config configs/quickstart.py --run.dir runs/quickstart
+  # Go on with it, with its own settings
+  train --run.dir runs/quickstart
   # LSUN bedrooms; DIR holds bedroom_train_lmdb.zip, or what prepare made of it
   train --config configs/lsun_bedroom_256.py --run.dir runs/bedroom --data.path DIR
   # Fine-tune on other images: from another run, at full size at once, its discriminator's finest layers kept
-  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom
+  train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom \\
       --schedule.start-resolution 256 --run.freeze d.b256,d.b128
   # What would happen, how long it takes at 120 images/s, and nothing done
   train --config configs/lsun_bedroom_256.py --dry-run --img-per-sec 120
@@ -27,7 +33,8 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   train --config configs/lsun_bedroom_256.py --dry-run --target h100x8
 
 Besides the fields below:
-  --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...)
+  --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...);
+                      not needed to resume the run in --run.dir
   --dry-run           print the resolved configuration, the schedule and the parameters, and stop
   --img-per-sec N     with --dry-run: speed at full resolution, to show hours
   --target DEVICES    with --dry-run: compile the step for devices that need not be here: h100, h100x8, a100x4, t4,
@@ -47,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--img-per-sec", type=float)
@@ -64,17 +71,25 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--target goes with --dry-run, and --stage with --target: nothing is trained there.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
-    wants_help = any(arg in ("-h", "--help") for arg in overrides)
-    if ours.config is None and not wants_help:
-        raise common.UsageError("--config is missing: name an experiment, for example --config configs/quickstart.py.")
+    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
+    run = named_run(overrides)
+    if ours.config is None and run is None and not wants_help:
+        raise common.UsageError(
+            "--config is missing: name an experiment, for example --config configs/quickstart.py; or resume a run, "
+            "--run.dir alone naming its directory."
+        )
     config = arguments.parse(
         Config,
         overrides,
         prog="train",
         description=DESCRIPTION,
-        default=load_config(ours.config) if ours.config else Config(),
+        default=load_config(ours.config) if ours.config else _settings_of(run) if run else Config(),
         registry=_by_resolution(),
     )
+    for name in USED_BY:  # of settings that stand in the command: an experiment may hold others for another source
+        given = option(f"data.{name}", "").strip()
+        if any(word.partition("=")[0] == given for word in overrides):
+            check_used(config.data, name)
     if ours.target:
         _describe_target(config, ours.target, ours.stage)
         return
@@ -92,6 +107,13 @@ def _train(argv: list[str]) -> None:
     from stylegen.train import train
 
     train(config)
+
+
+def _settings_of(run: Path) -> Config:
+    """The configuration of the run in a directory, to resume it: where it lies and who trains it is said anew."""
+    config = config_json.read(run / "config.json")
+    resumed = dataclasses.replace(config.run, dir=str(run), overwrite=False)
+    return dataclasses.replace(config, run=resumed, distributed=DistributedConfig())
 
 
 def _describe_target(config: Config, name: str, stage: int | None) -> None:

@@ -2,21 +2,24 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from stylegen.cli import arguments, common
-from stylegen.cli.experiments import load_config
-from stylegen.runtime import compilation
+from stylegen.cli.experiments import load_config, named_run
 from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
 
   # The built-in networks, from drawn rooms, drawn textures and photographs in the public domain
   train_style --config configs/style_transfer.py --run.dir runs/style
+  # Go on with it, with its own settings
+  train_style --run.dir runs/style
   # A decoder for VGG-19 (stylize --download vgg19), better and much slower
   train_style --config configs/style_transfer.py --encoder.weights vgg19-dcbb9e9d.pth --run.dir runs/vgg
 
 Besides the fields below:
-  --config FILE       experiment file, or the name of one that ships (style_transfer)
+  --config FILE       experiment file, or the name of one that ships (style_transfer);
+                      not needed to resume the training in --run.dir
 
 Defaults below are those of the experiment named by --config.
 """
@@ -31,27 +34,42 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="train_style", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     words = arguments.normalized(argv, arguments.booleans(StyleConfig))
     _refuse_old_names(words)
     ours, overrides = parser.parse_known_args(words)
-    wants_help = any(arg in ("-h", "--help") for arg in overrides)
-    if ours.config is None and not wants_help:
-        raise common.UsageError("--config is missing: for example --config configs/style_transfer.py.")
+    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
+    run = named_run(overrides)
+    if ours.config is None and run is None and not wants_help:
+        raise common.UsageError(
+            "--config is missing: for example --config configs/style_transfer.py; or resume a training, --run.dir "
+            "alone naming its directory."
+        )
     config = arguments.parse(
         StyleConfig,
         overrides,
         prog="train_style",
         description=DESCRIPTION,
-        default=load_config(ours.config, StyleConfig) if ours.config else StyleConfig(),
+        default=_default(ours.config, run),
     )
     from stylegen.runtime.memory import keep_freed_memory
     from stylegen.style_transfer.train import train_style
 
     keep_freed_memory()
-    compilation.use_cache(None)
+    common.use_compiled_programs()
     train_style(config)
+
+
+def _default(name: str | None, run: Path | None) -> StyleConfig:
+    """The settings that the command line overrides: an experiment's, or those of the training to resume."""
+    if name is not None:
+        return load_config(name, StyleConfig)
+    if run is None:
+        return StyleConfig()
+    from stylegen.style_transfer.train import settings_of
+
+    return settings_of(run)
 
 
 def _refuse_old_names(words: list[str]) -> None:

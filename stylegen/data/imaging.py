@@ -14,12 +14,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
+from stylegen.io.images import MAX_PIXELS
 from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
 Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless"]
-MAX_PIXELS = 178_956_970  # of a foreign image, Pillow's own limit for a decompression bomb: 537 MB as RGB
 MAX_BYTES = 2**29  # of a foreign image file, as it lies on disk or comes out of a zip
 HUGE_PIXELS = 2**25  # larger ones are decoded at a reduced size where that is enough, and one at a time
 _REDUCING_GAP = 3  # times what is needed that a reduced size still has, so that Lanczos does the rest

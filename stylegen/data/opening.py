@@ -6,6 +6,7 @@ from pathlib import Path
 from stylegen.config import Config, DataConfig
 from stylegen.data.prepared.manifest import MANIFEST_NAME, existing_settings, read_manifest
 from stylegen.data.raw.base import ArchiveMissingError, RawDataset
+from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
 from stylegen.io.progress import Progress
@@ -26,6 +27,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
     Raises:
         DataError: the data is missing, empty, damaged, has changed or does not fit the configuration; the message names
             the field.
+        ConfigError: there is a path that the source does not use.
     """
     data = config.data
     source: ImageSource
@@ -33,6 +35,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
     if data.source == "toy_bedrooms":
         from stylegen.data.toy.source import ToySource
 
+        check_used(data, "path")
         source = ToySource(data.num_images, config.resolution, labeled=config.num_classes > 0)
     elif data.source == "tfds":
         from stylegen.data.tfds_source import TfdsSource

@@ -9,8 +9,9 @@ import numpy as np
 
 from stylegen.evaluation import EvaluationError, metric_names
 from stylegen.evaluation.collect import Progress
-from stylegen.evaluation.image_sets import ArraySet, ImageSet, open_images
+from stylegen.evaluation.image_sets import ArraySet, ImageSet
 from stylegen.evaluation.measure import measure
+from stylegen.evaluation.opening import open_images
 from stylegen.metrics.extractors import Extractor, open_extractor
 
 Images = np.ndarray | Iterable[np.ndarray] | str | os.PathLike[str]
@@ -28,8 +29,9 @@ def compare(
     """Metrics of images, by name; ``measure.measure`` gives them with their provenance.
 
     Args:
-        images: uint8 [N, h, w, 3], or 1 channel for gray; or an iterator of such batches, of which nothing but one
-            batch is in memory (they go through a temporary file); or the path of a folder, a zip or a .npy file.
+        images: uint8 [N, h, w, C], gray or RGB, or with alpha, which is laid on white; or an iterator of such batches,
+            of which nothing but one batch is in memory (they go through a temporary file); or a path, as
+            ``opening.open_images`` takes it.
         reference: real images, likewise; None if no metric compares with any.
         metrics: names, with commas between them: fid, kid, pr, dc, is, swd of all images, or fid1k of so many.
         extractor: inception or vgg16, whose weights ``evaluate --download`` fetches, vgg16_conv, which comes

@@ -181,12 +181,6 @@ def _check(metric: metric_names.Metric, config: Config) -> None:
         raise EvaluationError(f"{prefix} needs run.metrics_extractor inception.")
     if metric.kind == "ppl":
         try:
-            measure_ppl.check(
-                metric, classes=config.num_classes, channels=config.image_channels, resolution=config.resolution
-            )
+            measure_ppl.check(metric, classes=config.num_classes, resolution=config.resolution)
         except EvaluationError as error:
             raise EvaluationError(f"run.metrics = {config.run.metrics!r}: {error}") from error
-    if config.image_channels not in (1, 3) and metric.kind != "swd":
-        raise EvaluationError(
-            f"{prefix} takes gray or RGB images, and these have {config.image_channels} channels; swd takes any."
-        )

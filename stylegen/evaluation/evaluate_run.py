@@ -60,8 +60,7 @@ def evaluate_generator(
     config = G.config
     for metric in metrics:  # before anything is measured, which may take hours
         if metric.kind == "ppl":
-            classes, channels = G.c_dim, G.image_channels
-            check_ppl(metric, classes=classes, channels=channels, resolution=config.resolution, crop=crop)
+            check_ppl(metric, classes=G.c_dim, resolution=config.resolution, crop=crop)
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:

@@ -1,4 +1,4 @@
-"""Sets of images, from a data source, a folder, a zip or an array, as numbered uint8 images of one size.
+"""Sets of images, from a data source, raw data or an array, as numbered uint8 images of one size.
 
 Images are taken in a fixed random order, so that the first thousand are a fair sample of the whole.
 """
@@ -6,17 +6,17 @@ Images are taken in a fixed random order, so that the first thousand are a fair 
 import abc
 import functools
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stylegen.data import imaging
-from stylegen.data.raw.image_files import ImageFilesDataset
+from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
-from stylegen.paths import expanded
-from stylegen.untrusted import FileError, npz
+from stylegen.io.images import MODES, layout_hint
+from stylegen.metrics.extractors import Extractor
+from stylegen.metrics.moments import Moments
 
 ORDER_SEED = 0
 HASH_CHUNK = 256  # images of an array at once
@@ -90,11 +90,14 @@ class ArraySet(ImageSet):
     """A .npy file with uint8 [N, h, w, C] or [N, h, w], or such an array."""
 
     def __init__(self, array: np.ndarray, name: str = "array") -> None:
+        held = f"{name} holds {array.dtype} {array.shape}"
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or len(array) == 0:
-            raise EvaluationError(f"{name} holds {array.dtype} {array.shape}; wanted uint8 [N, h, w, C] with N images.")
+            raise EvaluationError(f"{held}; wanted uint8 [N, h, w, C] with N images.")
+        if array.ndim == 3 and array.shape[-1] in MODES:
+            raise EvaluationError(f"{held}, which is one image; wanted are N of them, [N, h, w, C].")
         self._array, self._name = array if array.ndim == 4 else array[..., None], name
-        if self._array.shape[-1] not in (1, 3):
-            raise EvaluationError(f"{name} holds images of {self._array.shape[-1]} channels; wanted 1 or 3.")
+        if self._array.shape[-1] not in MODES:
+            raise EvaluationError(f"{held}; wanted [N, h, w, C] with 1 to 4 channels{layout_hint(array.shape)}.")
         self.count, self.resolution = len(array), array.shape[1:3]
         self.channels = self._array.shape[-1]
         self._order = shuffled(len(array))
@@ -125,35 +128,47 @@ class ArraySet(ImageSet):
         return np.asarray(self._array[self._order[positions]])
 
 
-class FilesSet(ImageSet):
-    """The image files of a folder or a zip, as RGB."""
+class RawSet(ImageSet):
+    """The images of raw data, such as a folder or a zip of files, as RGB."""
 
     channels = 3
 
     def __init__(
         self,
-        path: Path,
+        dataset: RawDataset,
         resolution: int | None = None,
         crop: imaging.Crop = "center-crop",
+        *,
+        order: np.ndarray | None = None,
+        fingerprint: str | None = None,
         color: imaging.Color = "srgb",
     ) -> None:
         """Look at the first image; with ``resolution``, all are cropped and resized to it (Lanczos).
 
-        ICC profiles are converted to sRGB, or left out with ``color`` as-is.
+        Args:
+            dataset: the images, unpacked if need be.
+            resolution: pixels a side; None leaves them as they are.
+            crop: the part of each image.
+            order: in which images are taken; None is a random one.
+            fingerprint: of all images; None hashes them.
+            color: convert ICC profiles to sRGB, or leave them out.
 
         Raises:
-            DataError: no images there.
             EvaluationError: an image cannot be read.
         """
-        self._dataset = ImageFilesDataset(path)
-        self._path, self._target_resolution, self._crop = path, resolution, crop
+        self._dataset = dataset
+        self._path, self._target_resolution, self._crop = dataset.path, resolution, crop
+        self.count, self.note = dataset.num_images, dataset.note
+        self._order = shuffled(self.count) if order is None else order
+        self._order_seed = ORDER_SEED if order is None else None
+        self._known_fingerprint = fingerprint
         self._color: imaging.Color = color
-        self.count, self.note = self._dataset.num_images, self._dataset.note
-        self._order = shuffled(self.count)
         self.resolution = (resolution, resolution) if resolution else self._decode(0).shape[:2]
 
     @functools.cached_property
     def _fingerprint(self) -> str:
+        if self._known_fingerprint is not None:
+            return self._known_fingerprint
         digest = hashlib.sha256()
         for image in self._dataset.read(0, self._dataset.num_images):
             digest.update(hashlib.sha256(bytes(image.data)).digest())
@@ -171,7 +186,7 @@ class FilesSet(ImageSet):
             "color": self._color,
             "resolution": list(self.resolution),
             "channels": 3,
-            "order_seed": ORDER_SEED,
+            "order_seed": self._order_seed,
         }
 
     def read(self, positions: np.ndarray) -> np.ndarray:
@@ -192,7 +207,11 @@ class FilesSet(ImageSet):
         try:
             if raw.problem:
                 raise imaging.UnreadableImageError(raw.problem)
-            image = imaging.decode(raw.data, 3, color=self._color)  # type: ignore[arg-type]
+            data = raw.data
+            if isinstance(data, np.ndarray):
+                image = imaging.from_array(data, 3)
+            else:
+                image = imaging.decode(data, 3, color=self._color)
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."
@@ -204,30 +223,63 @@ class FilesSet(ImageSet):
         )
 
 
-def open_images(
-    path: Path,
-    resolution: int | None = None,
-    crop: imaging.Crop = "center-crop",
-    color: imaging.Color = "srgb",
-) -> ImageSet:
-    """A folder, a zip or a .npy file as images.
+class StatisticsSet(ImageSet):
+    """Mean and covariance of features that were computed before, in place of the images themselves."""
 
-    Raises:
-        EvaluationError: there is no such thing, or it holds no images that can be used.
-        DataError: no images in the folder or zip.
-    """
-    path = expanded(path)
-    if not path.exists():
-        raise EvaluationError(f"{path}: there is no such folder or file.")
-    if path.suffix != ".npy":
-        return FilesSet(path, resolution, crop, color)
-    if resolution:
-        raise EvaluationError(f"{path}: --resolution is for folders and zips; an array is taken as it is.")
-    try:
-        npz.read_npy_header(path)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileError as error:
-        raise EvaluationError(str(error)) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise EvaluationError(f"{path}: cannot be read as an array ({error}).") from error
-    return ArraySet(array, str(path))
+    resolution, channels = (0, 0), 3
+
+    def __init__(self, name: str, moments: Moments, count: int | None, extractor: dict[str, Any] | None) -> None:
+        """Take what a file holds.
+
+        Args:
+            name: of the file.
+            moments: of the features.
+            count: of the images; None if the file does not say.
+            extractor: its provenance; None if the file does not say.
+        """
+        self._name, self.moments, self.count, self._extractor = name, moments, count, extractor
+        if extractor is None:
+            self.note = (
+                f"{name}: mean and covariance of {moments.mean.size} features; the file does not say which network "
+                "and which resizing they are of. If these differ, so do the distances."
+            )
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The file, a hash of the statistics, and what is known of the images."""
+        digest = hashlib.sha256(self.moments.mean.tobytes() + self.moments.covariance.tobytes())
+        return {
+            "data": self._name,
+            "fingerprint": digest.hexdigest(),
+            "images": self.count,
+            "statistics": "mean and covariance" + ("" if self._extractor else " of a network that is not named"),
+        }
+
+    def check(self, metric: str, kind: str, wanted: int | None, extractor: Extractor | None) -> None:
+        """Raise EvaluationError unless a metric of these statistics is what its name says."""
+        if kind != "fid":
+            raise EvaluationError(
+                f"{metric} needs the real images; {self._name} holds their statistics, for fid alone."
+            )
+        if wanted is not None and wanted != self.count:
+            known = f"are of {self.count:,}" if self.count else "are of a number that the file does not say"
+            raise EvaluationError(
+                f"{metric} compares with {wanted:,} real images, and the statistics in {self._name} {known}; write "
+                "fid, or a name with _full."
+            )
+        assert extractor is not None  # fid has one
+        if self._extractor is not None and self._extractor != extractor.provenance:
+            theirs = f"{self._extractor.get('extractor')}, {self._extractor.get('weights')}"
+            raise EvaluationError(
+                f"{self._name} holds statistics of {theirs}; they "
+                f"cannot be compared with those of {extractor.name}, {extractor.provenance['weights']}."
+            )
+        if self.moments.mean.size != extractor.size:
+            raise EvaluationError(
+                f"{self._name} holds statistics of {self.moments.mean.size:,} features; {extractor.name} has "
+                f"{extractor.size:,}. Choose the extractor that they are of."
+            )
+
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        """Raise EvaluationError: the images are not there."""
+        raise EvaluationError(f"{self._name} holds statistics, not images; it can only be a --reference.")

@@ -14,7 +14,7 @@ import numpy as np
 
 from stylegen.evaluation import EvaluationError, set_sizes
 from stylegen.evaluation.collect import Collector, MomentsCollector, PatchCollector, Progress, RowsCollector, collect
-from stylegen.evaluation.image_sets import ImageSet
+from stylegen.evaluation.image_sets import ImageSet, StatisticsSet
 from stylegen.evaluation.metric_names import Metric
 from stylegen.evaluation.reference_cache import collect_cached
 from stylegen.metrics import kid, precision_recall, swd
@@ -23,6 +23,7 @@ from stylegen.metrics.fid import frechet_distance
 from stylegen.metrics.inception_score import SPLITS, inception_score
 from stylegen.version import version
 
+ON_WHITE = "laid on white"  # what networks see of images with alpha
 SEED = 0  # of KID's subsets, of patches and directions of SWD, of the latents of PPL
 
 _C = TypeVar("_C", bound=Collector)
@@ -182,25 +183,33 @@ def measure(
         EvaluationError: a metric wants more images than there are, or data that is missing; before any is read.
     """
     for metric in metrics:
-        _check(metric, reals, extractor)
+        _check(metric, fakes, reals, extractor)
     jobs = [_JOBS[metric.kind](metric, fakes, reals) for metric in metrics]
     for job in jobs:
         _announce(job, extractor, say)
     _share(jobs)
     real_collectors = _distinct([job.reals for job in jobs if job.reals is not None])
-    if reals is not None:
+    if isinstance(reals, StatisticsSet):
+        for collector in real_collectors:
+            assert isinstance(collector, MomentsCollector)
+            collector.moments = reals.moments
+    elif reals is not None:
         collect_cached(reals, real_collectors, extractor, cache, progress)
     collect(fakes, _distinct([job.fakes for job in jobs]), extractor, progress, "fakes")
     return [result for job in jobs for result in _results(job, fakes, reals, extractor)]
 
 
-def _check(metric: Metric, reals: ImageSet | None, extractor: Extractor | None) -> None:
+def _check(metric: Metric, fakes: ImageSet, reals: ImageSet | None, extractor: Extractor | None) -> None:
+    if isinstance(fakes, StatisticsSet):
+        fakes.read(np.arange(1))
     if metric.needs_reals and reals is None:
         raise EvaluationError(f"{metric.name} compares with real images; there are none.")
     if metric.needs_features and extractor is None:
         raise EvaluationError(f"{metric.name} needs a feature extractor.")
     if metric.kind == "is" and extractor is not None and extractor.name != "inception":
         raise EvaluationError(f"{metric.name} needs the classes of inception; {extractor.name} has none.")
+    if metric.needs_reals and isinstance(reals, StatisticsSet):
+        reals.check(metric.name, metric.kind, metric.reals, extractor)
 
 
 def _announce(job: _Job, extractor: Extractor | None, say: Callable[[str], None] | None) -> None:
@@ -228,7 +237,10 @@ def _count(metric: Metric, fakes: ImageSet) -> int:
 
 
 def _reals(metric: Metric, reals: ImageSet | None) -> int:
-    assert reals is not None and reals.count is not None
+    assert reals is not None
+    if isinstance(reals, StatisticsSet):
+        return reals.count or 0
+    assert reals.count is not None
     return set_sizes.reals_taken(metric, reals.count)
 
 
@@ -254,9 +266,11 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
     details = provenance(job.metric)
     if job.metric.needs_features and extractor is not None:
         details["extractor"] = extractor.provenance
+        if any(images is not None and images.channels in (2, 4) for images in (fakes, reals)):
+            details["transparency"] = ON_WHITE
     details["fakes"] = {**fakes.provenance, "count": job.n_fakes}
     if job.metric.needs_reals and reals is not None:
-        details["reals"] = {**reals.provenance, "count": job.n_reals}
+        details["reals"] = {**reals.provenance, "count": job.n_reals or None}
     details |= job.settings
     found = [str(warning.message) for warning in caught if warning.category is UserWarning]
     new = [note for note in found if note not in job.warnings]

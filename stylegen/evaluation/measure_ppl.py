@@ -10,7 +10,7 @@ from jax import Array
 from stylegen import sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.collect import Progress
-from stylegen.evaluation.measure import SEED, Result, provenance
+from stylegen.evaluation.measure import ON_WHITE, SEED, Result, provenance
 from stylegen.evaluation.metric_names import Metric
 from stylegen.metrics.extractors import Distance
 from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
@@ -18,14 +18,10 @@ from stylegen.networks.generator import Generator, in_float32
 from stylegen.pretrained import lpips
 
 
-def check(
-    metric: Metric, *, classes: int, channels: int, resolution: int, crop: Crop = "none", network: lpips.Name = "vgg16"
-) -> None:
+def check(metric: Metric, *, classes: int, resolution: int, crop: Crop = "none", network: lpips.Name = "vgg16") -> None:
     """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
     if classes:
         raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
-    if channels not in (1, 3):
-        raise EvaluationError(f"{metric.name}: the distance sees gray or RGB images, not {channels} channels.")
     side = resolution // 2 if crop == "face" else resolution
     if side < lpips.MIN_SIDES[network]:
         raise EvaluationError(
@@ -48,7 +44,7 @@ def measure_ppl(
     """
     resolution = G.config.resolution
     network = distance.network.name
-    check(metric, classes=G.c_dim, channels=G.image_channels, resolution=resolution, crop=crop, network=network)
+    check(metric, classes=G.c_dim, resolution=resolution, crop=crop, network=network)
     assert metric.fakes is not None
     G = in_float32(G)
     # Both ends of a step lie in one batch, so that rounding is the same for both.
@@ -90,6 +86,8 @@ def measure_ppl(
             "noise": "const",
         },
     }
+    if G.image_channels in (2, 4):
+        details["transparency"] = ON_WHITE
     return Result(metric.name, lengths.mean, details)
 
 

@@ -153,6 +153,22 @@ def printable(name: str | os.PathLike[str]) -> str:
     return os.fspath(name).encode("utf-8", "backslashreplace").decode()
 
 
+def split_paths(text: str) -> list[str]:
+    """The paths of a list with commas between them, without spaces around; commas in the name of a file stay.
+
+    At every place the longest stretch that is a file or folder is taken, so that ``one, two.png`` is that file if it is
+    there, and two paths if not.
+    """
+    parts, paths = text.split(","), []
+    first = 0
+    while first < len(parts):
+        stretches = {last: ",".join(parts[first:last]).strip() for last in range(len(parts), first, -1)}
+        last = next((last for last, path in stretches.items() if path and os.path.exists(path)), first + 1)
+        paths.append(stretches[last])
+        first = last
+    return paths
+
+
 def natural_order(path: str) -> tuple[str, str]:
     """A key to sort paths by, folder by folder, in which ``a.png``, ``a2.png`` and ``a10.png`` come in this order.
 

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": {"quality": 95, "method": 4},
     ".avif": {"quality": 95, "subsampling": "4:4:4"},
 }
+MAX_PIXELS = 178_956_970  # of an image, Pillow's own limit for a decompression bomb: 537 MB as RGB
 COMFORTABLE_SIDE = 128  # pixels; smaller images are hard to see in a grid
 # Of all that Pillow reads, the formats that photographs and drawings are kept in.
 SUFFIXES = (
@@ -35,6 +37,13 @@ _HINTS = (
     ((".tar", ".tgz", ".gz", ".7z", ".rar", ".zip"), "Archives in a folder are not opened: unpack them first."),
     ((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"), "Raw photographs are not read: develop them first."),
 )
+# Tables of images that ``sample`` and ``project`` write, and the names of the images beside them that tell it.
+SHEETS = {
+    "grid.png": re.compile(r"(.*-)?seed\d{4,}(-class\d+)?\.png"),
+    "psi.png": re.compile(r"seed\d{4,}(-class\d+)?\.png"),
+    "mix.png": re.compile(r"seed\d{4,}(-class\d+)?\.png"),
+    "side_by_side.png": re.compile(r"projected(-.*)?\.png"),
+}
 
 
 class NoImagesError(StylegenError):
@@ -46,13 +55,16 @@ class Listing:
     """The images of a folder, and a note on its other files."""
 
     files: list[Path]  # in natural order: 2.png before 10.png
-    note: str  # a sentence for the user that counts files that are no images; empty if there are none
+    note: str  # sentences for the user about files that are left out; empty if there are none
 
 
 def list_images(
     folder: str | os.PathLike[str], *, recursive: bool = False, skip: Callable[[Path], bool] | None = None
 ) -> Listing:
     """The image files in a folder, by the endings of their names; hidden files are passed over.
+
+    Tables of the images beside them (``SHEETS``, such as the grid.png of ``sample``) are no images of the set; the note
+    says that they are left out.
 
     Args:
         folder: where to look.
@@ -84,7 +96,7 @@ def list_images(
 
 
 def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
-    """The paths that name images, in natural order, and a sentence that counts the others; see ``list_images``.
+    """The paths that name images, in natural order, and sentences about the others; see ``list_images``.
 
     Args:
         names: relative paths.
@@ -104,12 +116,17 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
         )
         looked_for = f"files named {', '.join(SUFFIXES)} are looked for"
         raise NoImagesError(f"{location} holds no images ({looked_for}){contents}.{_hint(other_files)}")
-    if not other_files:
-        return chosen, ""
-    many = (
-        f"{len(other_files):,} files that are no images were" if len(other_files) > 1 else "1 file that is no image was"
-    )
-    return chosen, f"{location}: {many} left out, such as {printable(other_files[0])}.{_hint(other_files)}"
+    sheets = _sheets(chosen)
+    chosen = [name for name in chosen if name not in sheets]
+    notes = []
+    if other_files:
+        many = len(other_files) > 1
+        count = f"{len(other_files):,} files that are no images were" if many else "1 file that is no image was"
+        notes.append(f"{location}: {count} left out, such as {printable(other_files[0])}.{_hint(other_files)}")
+    if sheets:
+        verb, others = ("is a table", "it") if len(sheets) == 1 else ("are tables", "them")
+        notes.append(f"{location}: {', '.join(map(printable, sheets))} {verb} of the images beside {others}; left out.")
+    return chosen, "\n".join(notes)
 
 
 def _hint(other_files: list[str]) -> str:
@@ -117,6 +134,22 @@ def _hint(other_files: list[str]) -> str:
     kinds = {PurePosixPath(name).suffix.lower() for name in other_files}
     hints = [hint for suffixes, hint in _HINTS if kinds & set(suffixes)]
     return "".join(f" {hint}" for hint in hints)
+
+
+def _sheets(names: Sequence[str]) -> list[str]:
+    """Those of these paths that are tables of images beside them."""
+    suspects = [name for name in names if PurePosixPath(name).name in SHEETS]
+    if not suspects:
+        return []
+    beside: dict[PurePosixPath, list[str]] = {PurePosixPath(name).parent: [] for name in suspects}
+    for path in map(PurePosixPath, names):
+        if path.parent in beside:
+            beside[path.parent].append(path.name)
+    return [
+        name
+        for name in suspects
+        if any(map(SHEETS[PurePosixPath(name).name].fullmatch, beside[PurePosixPath(name).parent]))
+    ]
 
 
 def _is_image(name: str) -> bool:
@@ -127,12 +160,37 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
+def layout_hint(shape: Sequence[int]) -> str:
+    """The rest of a sentence on images of a wrong shape: that channels come last, where they seem to come first.
+
+    Args:
+        shape: of [N, C, h, w] or [C, h, w].
+
+    Returns:
+        Text that begins with a semicolon; empty where the shape is wrong in another way.
+    """
+    if len(shape) not in (3, 4) or shape[-3] not in MODES or shape[-1] in MODES:
+        return ""
+    order = "0, 2, 3, 1" if len(shape) == 4 else "1, 2, 0"
+    return f"; channels come last here: transpose it, array.transpose({order})"
+
+
 def to_pil(image: np.ndarray) -> Image.Image:
     """A uint8 image [h, w, C] as gray, gray with alpha, RGB or RGBA for 1 to 4 channels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES:
-        raise ValueError(f"an image is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}.")
+        hint = layout_hint(image.shape)
+        raise ValueError(f"an image is uint8 [h, w, 1 to 4], not {image.dtype} {image.shape}{hint}.")
     mode = MODES[image.shape[2]]
     return Image.frombytes(mode, (image.shape[1], image.shape[0]), np.ascontiguousarray(image).tobytes())
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Images [..., h, w, 2 or 4] laid on white by their alpha, uint8 [..., h, w, 1 or 3]; others as they are."""
+    if pixels.shape[-1] not in (2, 4):
+        return pixels
+    alpha = pixels[..., -1:].astype(np.float32) / 255
+    shown: np.ndarray = np.rint(pixels[..., :-1] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return shown
 
 
 def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:

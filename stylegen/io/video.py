@@ -24,6 +24,9 @@ READABLE = (
     *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv"),
     *(".flv", ".3gp", ".ogv"),
 )
+MIN_FPS, MAX_FPS = 0.1, 1000.0
+MAX_SIDE = 8192  # pixels of a frame: H.264's largest level has as many
+MAX_ANIMATION_BYTES = 4 * 10**9  # of the frames of a .gif or .webp, which are in memory together
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
 MP4_CRF = "17"  # x264's quality: visually lossless
 # Without a tag, players guess the matrix of colors by the size, and many take BT.709 for what ffmpeg wrote in BT.601.
@@ -46,6 +49,41 @@ def check_path(path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix
     if suffix and suffix.lower() not in FORMATS and not expanded(path).is_dir():
         raise VideoError(f"{path}: cannot write {suffix}; use {', '.join(FORMATS)}, or a folder for single frames.")
+
+
+def check(
+    path: str | os.PathLike[str], fps: float, *, frames: int, height: int, width: int, scale: int | None = None
+) -> None:
+    """Raise VideoError unless ``save_video`` can write this, by ``check_path`` and before any frame is made.
+
+    Args:
+        path: as of ``save_video``, like fps and scale.
+        fps: frames a second.
+        frames: number of frames.
+        height: of a frame in pixels, not enlarged.
+        width: likewise.
+        scale: enlargement.
+    """
+    check_path(path)
+    _check_fps(fps)
+    folder = Path(path).is_dir() or not Path(path).suffix
+    factor = (
+        scale if scale is not None else 1 if folder else images.comfortable_scale(min(height, width), COMFORTABLE_SIDE)
+    )
+    height, width = height * factor, width * factor
+    if max(height, width) > MAX_SIDE:
+        raise VideoError(f"{path}: frames of {width:,}x{height:,} pixels are too large; at most {MAX_SIDE:,} a side.")
+    suffix = Path(path).suffix
+    if suffix.lower() in (".gif", ".webp") and 3 * frames * height * width > MAX_ANIMATION_BYTES:
+        raise VideoError(
+            f"{path}: {frames:,} frames of {width:,}x{height:,} pixels are too many for a {suffix}, which is "
+            "compressed in memory; write an .mp4, or fewer or smaller frames."
+        )
+
+
+def _check_fps(fps: float) -> None:
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise VideoError(f"fps = {fps}: must be from {MIN_FPS:g} to {MAX_FPS:g} frames a second.")
 
 
 def existing(path: str | os.PathLike[str]) -> list[Path]:
@@ -80,11 +118,10 @@ def save_video(
         The number of frames.
 
     Raises:
-        VideoError: no frames, an unknown extension, or fps that is not positive.
+        VideoError: no frames, an unknown extension, or fps that is no number of frames a second.
     """
     check_path(path)
-    if fps <= 0:
-        raise VideoError(f"fps = {fps}: must be positive.")
+    _check_fps(fps)
     path = expanded(path)
     first, frames = _peek(frames)
     folder = is_folder(path)

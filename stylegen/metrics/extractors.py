@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from stylegen.array_types import Array
+from stylegen.io.images import MODES, layout_hint
 from stylegen.metrics import MetricError
 from stylegen.pretrained import inception, lpips, vgg16, weights
 from stylegen.pretrained.resizing import resize
@@ -49,7 +50,7 @@ class Extractor:
         return BATCH * len(self.devices)
 
     def __call__(self, images: Array, output: str = "features") -> Float[np.ndarray, "n size"]:
-        """Features [N, size] (or ``logits``) of uint8 [N, h, w, C], C 1 or 3, any N; float32.
+        """Features [N, size] (or ``logits``) of uint8 [N, h, w, C], C 1 to 4 (see ``to_rgb``), any N; float32.
 
         Raises:
             MetricError: as ``outputs``.
@@ -92,19 +93,35 @@ class Extractor:
     def _program(self) -> Callable[..., dict[str, Array]]:
         @compilation.at_precision("highest")
         def program(params: Any, images: Array) -> dict[str, Array]:
-            rgb = jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
-            return self.forward(params, rgb)
+            return self.forward(params, to_rgb(images))
 
         return jax.jit(program, compiler_options=compilation.compiler_options())
 
 
 def check_images(images: Any) -> None:
-    """Raise MetricError unless these are uint8 [N, h, w, 1 or 3]."""
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
+    """Raise MetricError unless these are uint8 [N, h, w, 1 to 4]."""
+    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] not in MODES:
         raise MetricError(
-            f"images are {images.dtype} {tuple(images.shape)}; wanted uint8 [N, h, w, 3], or 1 for gray: bring others "
-            "to RGB."
+            f"images are {images.dtype} {tuple(images.shape)}; wanted uint8 [N, h, w, C] with 1 to 4 channels"
+            f"{layout_hint(images.shape)}."
         )
+
+
+def to_rgb(images: Array) -> Array:
+    """Images as networks see them, [N, h, w, 3]: transparency laid on white, gray repeated.
+
+    Args:
+        images: [N, h, w, 1 to 4], uint8 or floats in [-1, 1]; of 2 and 4 channels the last is alpha.
+    """
+    if images.shape[-1] in (2, 4):
+        colors = images[..., :-1]
+        if images.dtype == jnp.uint8:
+            alpha = images[..., -1:].astype(jnp.float32) / 255
+            images = jnp.rint(colors * alpha + 255 * (1 - alpha)).astype(jnp.uint8)
+        else:
+            alpha = jnp.clip((images[..., -1:] + 1) / 2, 0, 1)
+            images = colors * alpha + (1 - alpha)
+    return jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
 def _padded(images: Any, size: int) -> Any:
@@ -219,7 +236,7 @@ _OPENERS: dict[str, Callable[[Any], Extractor]] = {
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """How different two images look: float [N, r, r, 3] in [-1, 1], twice, to [N]."""
+    """How different two images look: float [N, r, r, C] in [-1, 1] (see ``to_rgb``), twice, to [N]."""
 
     provenance: dict[str, Any]
     network: lpips.Network
@@ -231,7 +248,7 @@ class Distance:
 @jax.jit
 @compilation.at_precision("highest")
 def _distance(network: lpips.Network, a: Array, b: Array) -> Array:
-    a, b = (jnp.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in (a, b))
+    a, b = to_rgb(a), to_rgb(b)
     return lpips.distance(network, a, b)
 
 

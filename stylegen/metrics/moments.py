@@ -63,6 +63,22 @@ class Moments:
             moments.update(batch)
         return moments
 
+    @classmethod
+    def known(cls, mean: np.ndarray, covariance: np.ndarray) -> "Moments":
+        """Moments of which mean [D] and unbiased covariance [D, D] alone are known; they count as of D + 1 samples.
+
+        Raises:
+            MetricError: they are of other shapes, or not finite.
+        """
+        mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+        if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
+            raise MetricError(f"mean {mean.shape} and covariance {covariance.shape}; wanted [D] and [D, D].")
+        checked(np.vstack([mean[None], covariance]), "mean and covariance")
+        moments = cls()
+        moments.count, moments.mean = mean.size + 1, mean
+        moments._scatter = covariance * mean.size
+        return moments
+
     def as_arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays, for a file; ``from_arrays`` gives it back exactly."""
         return {"count": np.array(self.count), "mean": self.mean, "scatter": self._scatter}

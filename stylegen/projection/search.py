@@ -18,6 +18,7 @@ import optax
 from jax import Array
 
 from stylegen import ops, sampling
+from stylegen.io.images import layout_hint
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
 from stylegen.projection import loss as projection_loss
@@ -137,7 +138,8 @@ def check_targets(G: Generator, targets: np.ndarray) -> None:
     shape = (G.resolution, G.resolution, G.image_channels)
     if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
         raise ProjectionError(
-            f"targets are {targets.dtype} {targets.shape}; wanted are uint8 [N, {', '.join(map(str, shape))}]."
+            f"targets are {targets.dtype} {targets.shape}; wanted are uint8 [N, {', '.join(map(str, shape))}]"
+            f"{layout_hint(targets.shape)}."
         )
 
 

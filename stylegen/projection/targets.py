@@ -9,7 +9,7 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.errors import StylegenError
-from stylegen.io.files import unique_names
+from stylegen.io.files import split_paths, unique_names
 from stylegen.io.images import NoImagesError, list_images
 from stylegen.paths import expanded
 
@@ -30,7 +30,9 @@ class Target:
 
 
 def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Files of a comma-separated list of files and folders; of a folder, all images, nested ones too, in natural order.
+    """Files of a list of files and folders (see ``split_paths``).
+
+    Of a folder, all images, nested ones too, in natural order.
 
     Args:
         text: the list.
@@ -40,10 +42,10 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
         TargetError: one is not there, holds no images or too many.
     """
     paths: list[Path] = []
-    for part in text.split(","):
-        path = expanded(part.strip())
-        if not part.strip() or not path.exists():
-            raise TargetError(f"--target {part.strip() or text!r}: there is no such file or folder.")
+    for part in split_paths(text):
+        path = expanded(part)
+        if not part or not path.exists():
+            raise TargetError(f"--target {part or text!r}: there is no such file or folder.")
         if path.is_file():
             paths.append(path)
             continue

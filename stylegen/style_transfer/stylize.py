@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from stylegen import ops
-from stylegen.io.images import box_mean
+from stylegen.io.images import box_mean, layout_hint
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
 from stylegen.style_transfer.model import StyleModel
@@ -69,9 +69,11 @@ def stylize(
         content: uint8 [h, w, 3].
         styles: uint8 [h', w', 3] of any sizes, or what ``style_of`` made of them.
         weights: one number a style, 1 in sum; alike if None.
-        alpha: 0 gives the content (as the decoder rebuilds it), 1 all of the style.
+        alpha: 0 gives the content itself, 1 all of the style. Above 0 the decoder draws the image, so that small values
+            are not near the content in every pixel.
         masks: where each style goes, uint8 or float [h, w], not negative: at every place they are divided by their sum.
-            A single mask for two styles is the share of the first, 255 (or 1.0) being all.
+            A single mask for two styles is the share of the first, 255 (or 1.0) being all. A single mask for one style
+            is where that goes; the content stays elsewhere.
         preserve_color: coral gives the styles the content's colors before (Sec. 7.4 of the paper, by the linear
             transform of Gatys et al. 2016); luminance takes only the lightness of the result.
         tile: pixels a side of what is computed at once, without margins. It changes memory and speed, not the result.
@@ -89,6 +91,8 @@ def stylize(
     if not (0 <= alpha <= 1):
         raise StyleError(f"alpha = {alpha:g}: must be from 0 (content) to 1 (style).")
     regions = None if masks is None else feature_masks(masks, len(styles), content.shape[:2], model.scale)
+    if alpha == 0:
+        return content.copy()
     if preserve_color == "coral":
         if any(isinstance(style, Style) for style in styles):
             raise StyleError("preserve_color = 'coral' needs the styles as images.")
@@ -103,7 +107,21 @@ def stylize(
         target = _restyle_regions(features, mean, std, jnp.asarray(regions), alpha, variance=model.variance)
     del features
     result = image_of(model, np.asarray(target[0]), content.shape[:2], tile)
-    return color.with_luminance(content, result) if preserve_color == "luminance" else result
+    if preserve_color == "luminance":
+        result = color.with_luminance(content, result)
+    return result if masks is None or len(styles) > 1 else _inside(result, content, _as_shares(masks[0]))
+
+
+def _as_shares(mask: np.ndarray) -> np.ndarray:
+    """A mask [h, w] as float32, 1 being all."""
+    return np.asarray(mask, np.float32) / (255 if np.asarray(mask).dtype == np.uint8 else 1)
+
+
+def _inside(result: np.ndarray, content: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The result where a mask is 1, the content where it is 0, and between them a mixture."""
+    share = np.minimum(share, 1)[..., None]
+    mixed: np.ndarray = np.rint(result * share + content * (1 - share)).astype(np.uint8)
+    return mixed
 
 
 def style_of(model: StyleModel, style: np.ndarray, tile: int = TILE) -> Style:
@@ -132,7 +150,8 @@ def _restyle_regions(
     features: Array, mean: Array, std: Array, regions: Array, alpha: float, *, variance: losses.Variance
 ) -> Array:
     """AdaIN region by region: the content's statistics are of each region too, its features counting by the mask."""
-    target = jnp.zeros_like(features)
+    # A single style has no other one outside of its region: there the features stay.
+    target = features * (1 - regions[0][None, :, :, None]) if len(regions) == 1 else jnp.zeros_like(features)
     for i in range(regions.shape[0]):
         share = regions[i][None, :, :, None]
         n = jnp.maximum(jnp.sum(share), 1e-6)
@@ -219,7 +238,8 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
 def check_image(image: np.ndarray, name: str) -> None:
     """Raise StyleError unless it is uint8 [h, w, 3] of at least 16 pixels a side."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise StyleError(f"{name}: must be uint8 [h, w, 3], not {image.dtype} {image.shape}.")
+        shape = f"{image.dtype} {image.shape}{layout_hint(image.shape)}"
+        raise StyleError(f"{name}: must be uint8 [h, w, 3], not {shape}.")
     if min(image.shape[:2]) < SMALLEST:
         size = f"{image.shape[1]}x{image.shape[0]}"
         raise StyleError(f"{name}: {size} pixels are too few; at least {SMALLEST} a side are needed.")
@@ -249,11 +269,13 @@ def check_weights(weights: Sequence[float] | None, n: int) -> list[float]:
 def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], scale: int) -> np.ndarray:
     """Masks as shares of the styles at each feature, float32 [n, ceil(h/8), ceil(w/8)], 1 in sum.
 
+    The mask of a single style is that style's share, up to 1; the rest is the content's.
+
     Raises:
         StyleError: another number of masks than styles (or than one for two), of another size than the content, or
-            all of them 0 at some place.
+            all of them 0 at some place (of a single style: everywhere).
     """
-    scaled = [np.asarray(mask, np.float32) / (255 if np.asarray(mask).dtype == np.uint8 else 1) for mask in masks]
+    scaled = [_as_shares(mask) for mask in masks]
     for mask in scaled:
         if mask.shape != tuple(size):
             pixels = "x".join(str(side) for side in mask.shape[::-1])
@@ -264,6 +286,10 @@ def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], sc
         scaled.append(1 - np.minimum(scaled[0], 1))
     if len(scaled) != n:
         raise StyleError(f"{len(masks)} masks for {n} styles; give one for each, or for two styles a single one.")
+    if n == 1:
+        if scaled[0].max() <= 0:
+            raise StyleError("mask: is black everywhere; the style goes where it is white.")
+        return box_mean(np.minimum(scaled[0], 1)[None, ..., None], scale)[..., 0]
     small = box_mean(np.stack(scaled)[..., None], scale)[..., 0]
     total = small.sum(axis=0)
     if total.min() <= 0:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
-from stylegen.config_json import to_dict
+from stylegen.config_json import from_dict, to_dict
 from stylegen.io import json_lines
 from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
@@ -93,6 +93,20 @@ def _open_run(config: StyleConfig) -> Path:
         raise StyleError(f"run.dir = {config.run.dir!r}: holds something else; give an empty directory.")
     write_json(path, wanted)
     return folder
+
+
+def settings_of(folder: Path) -> StyleConfig:
+    """The configuration of the training in a directory, to resume it.
+
+    Raises:
+        StyleError: it cannot be read.
+    """
+    path = folder / "config.json"
+    try:
+        config = from_dict(StyleConfig, with_current_names(json.loads(path.read_text())))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StyleError(f"{path}: cannot be read ({error}); give --config.") from error
+    return replace(config, run=replace(config.run, dir=str(folder)))
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

@@ -146,8 +146,10 @@ def _scikit_image() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def read(path: Path, smallest: int = _SMALLEST, color: imaging.Color = "srgb") -> np.ndarray:
-    """An image file as uint8 [h, w, 3]; its ICC profile is converted to sRGB, or left out with ``color`` as-is.
+def read(path: Path, smallest: int = _SMALLEST, channels: int = 3, color: imaging.Color = "srgb") -> np.ndarray:
+    """An image file as uint8 [h, w, channels]: RGB, transparency laid on white, or with 4 channels RGB and alpha.
+
+    Its ICC profile is converted to sRGB, or left out with ``color`` as-is.
 
     Raises:
         StyleError: it is no image, has too many pixels, or a side of less than ``smallest``.
@@ -155,7 +157,7 @@ def read(path: Path, smallest: int = _SMALLEST, color: imaging.Color = "srgb") -
     try:
         if path.stat().st_size > imaging.MAX_BYTES:
             raise StyleError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
-        image = np.asarray(imaging.decode(path.read_bytes(), 3, color=color))
+        image = np.asarray(imaging.decode(path.read_bytes(), channels, color=color))
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except imaging.UnreadableImageError as error:

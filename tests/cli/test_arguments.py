@@ -50,7 +50,7 @@ MESSAGES = {
     "runs/init_from.py": ["train"],
 }
 # Options of programs that are not ours, and of benchmarks and studies.
-OTHERS = re.compile(r"--(xla_\w+|no-deps|logdir|help|against|other|fid)")
+OTHERS = re.compile(r"--(xla_\w+|no-deps|logdir|help|version|against|other|fid)")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def read(monkeypatch):
     received: list[Any] = []
     for target in {called for _, called, _ in VERBS.values()}:
         monkeypatch.setattr(target, received.append)
-    monkeypatch.setattr("stylegen.cli.train_style.compilation.use_cache", lambda folder: None)
+    monkeypatch.setattr("stylegen.runtime.compilation.use_cache", lambda folder: None)
 
     def run(verb: str, *words: str) -> Any:
         received.clear()
@@ -144,6 +144,21 @@ def test_a_boolean_with_three_values_is_a_pair_of_flags_too(read, capsys):
     assert cli.main(["train", "--config", "quickstart", "--run.compile_ahead", "None"]) == 2
     fix = "give --run.compile-ahead or --run.no-compile-ahead, or neither for the default."
     assert capsys.readouterr().err == f"error: --run.compile-ahead None: a flag takes no value; {fix}\n"
+
+
+NUMBERS = [
+    (verb, field.name.replace("_", "-"))
+    for verb, (_, _, kind) in VERBS.items()
+    for field in dataclasses.fields(kind)
+    if kind not in (Config, StyleConfig) and re.search(r"\bfloat\b", str(field.type))
+]
+
+
+@pytest.mark.parametrize(("verb", "name"), NUMBERS)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(verb, name, value, capsys):
+    assert cli.main([*verb.split(), *VERBS[verb][0], f"--{name}={value}"]) == 2
+    assert capsys.readouterr().err == f"error: --{name} {value}: must be a finite number.\n"
 
 
 @pytest.mark.parametrize("word", ["--overwrite=yes", "--overwrite=", "--overwrite=true"])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen.cli import evaluate
+from stylegen.cli import evaluate, sample
 from stylegen.config import DataConfig
 from stylegen.data.toy.bedrooms import DRAWING_VERSION, render
 from stylegen.metrics import extractors
@@ -212,6 +212,8 @@ def test_path_length(toy_generator, in_a_folder):
         ("A-A --metrics is --extractor random_vgg", "is needs the classes of inception"),
         ("A-A --metrics fid1k --extractor random_vgg", "fid1k takes 1,000 images; there are 12"),
         ("A-A --metrics ppl_wend", "path lengths are of a generator"),
+        ("--images run -A --metrics swd", "--images run: is a run; give --run"),
+        ("--images A.npy --reference run --metrics swd", "run/config.json cannot be used"),
         ("--images nothing -A --metrics swd", "nothing: there is no such folder or file"),
         ("--images empty -A --metrics swd", "empty holds no images"),
         ("--images floats.npy -A --metrics swd", r"floats.npy holds float64 \(2, 8, 8, 3\); wanted uint8"),
@@ -227,6 +229,7 @@ def test_path_length(toy_generator, in_a_folder):
         ("A-A --metrics swd --kimg 3", "go with --run"),
         ("--run nothing --metrics swd", "nothing: no such run directory or file"),
         ("--run toy_bedrooms --all --metrics swd", "toy_bedrooms is no run directory"),
+        ("--run toy_bedrooms --metrics swd --data-path A.npy", "--data-path A.npy: .* is toy_bedrooms, which is drawn"),
         ("--run toy_bedrooms --metrics swd --resolution 8", "--resolution goes with --images"),
     ],
 )
@@ -237,6 +240,8 @@ def test_wrong_commands(command, message, in_a_folder, pictures, capsys):
     (in_a_folder / "text.npy").write_text("hello")
     (in_a_folder / "nothing.npy").write_bytes(b"")
     (in_a_folder / "empty").mkdir()
+    (in_a_folder / "run").mkdir()
+    (in_a_folder / "run" / "config.json").write_text("[]")
     write_folder([np.zeros((16, 16, 3), np.uint8), np.zeros((16, 20, 3), np.uint8)], in_a_folder / "mixed")
     (in_a_folder / "broken").mkdir()
     (in_a_folder / "broken" / "0.png").write_bytes(b"no picture")
@@ -255,6 +260,15 @@ def test_pictures_of_many_sizes_with_a_resolution(in_a_folder):
     assert run("--images mixed --reference mixed --metrics swd --resolution 16 --json out.json") == 0
     provenance = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]
     assert provenance["fakes"]["crop"] == "center-crop" and provenance["fakes"]["resize_filter"] == "lanczos"
+
+
+def test_the_grid_of_sample_is_no_image_of_the_set(toy_generator, in_a_folder, capsys):
+    assert sample.main(["--run", "g.safetensors", "--seeds", "0-4", "--out", "drawn"]) == 0
+    assert (in_a_folder / "drawn" / "grid.png").is_file()
+    assert run("--images drawn --reference drawn --metrics swd --resolution 16 --json out.json") == 0
+    fakes = json.loads((in_a_folder / "out.json").read_text())["swd"]["provenance"]["fakes"]
+    assert fakes["count"] == fakes["images"] == 5
+    assert "drawn: grid.png is a table of the images beside it; left out." in capsys.readouterr().out
 
 
 def test_download_says_what_it_is(monkeypatch, capsys, in_a_folder):

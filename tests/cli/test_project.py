@@ -7,7 +7,7 @@ from PIL import Image
 import stylegen
 from stylegen.cli import common, edit, project, sample
 from stylegen.editing import directions
-from stylegen.projection import result
+from stylegen.projection import result, targets
 from stylegen.runs.load import save_generator
 
 FAST = "--run g.safetensors --perceptual none --steps 6 --candidates 20 --batch 1"
@@ -81,6 +81,16 @@ def test_a_photograph_is_projected_tuned_restyled_walked_and_edited(G, in_a_fold
     direction = directions.load("edits/directions.npz", G).get("pca2")
     np.testing.assert_array_equal(moved.ws, directions.move(projection.ws, direction, -1.5))
     np.testing.assert_array_equal(read("edited/edited-photo.png"), result.draw(G, moved)[0])
+
+
+def test_commas_in_names(G, in_a_folder):
+    (in_a_folder / "photo.jpg").rename("comma, photo.jpg")
+    found = targets.find_targets("comma, photo.jpg,other.png")
+    assert [path.name for path in found] == ["comma, photo.jpg", "other.png"]
+    ws = np.zeros((1, 6, 16), np.float32)
+    result.save(result.Projection(ws, ("room",), (result.fingerprint(G),)), "one, two.npz")
+    assert sample.main(["--run", "g.safetensors", "--from", "one, two.npz,one, two.npz", "--out", "drawn"]) == 0
+    assert names(in_a_folder / "drawn") == ["grid.png", "room-2.png", "room.png"]
 
 
 def test_several_targets_have_files_of_their_own(in_a_folder):
@@ -207,7 +217,15 @@ def test_the_projection_is_written_before_what_can_be_drawn_again(in_a_folder, m
     [
         (project, "--target nothing.jpg", "there is no such file or folder"),
         (project, "--target g.safetensors", "cannot be used as an image"),
-        (project, "--target photo.jpg --steps 0", "steps = 0: must be at least 1"),
+        (project, "--target photo.jpg --steps 0", "--steps 0: must be at least 1"),
+        (project, "--target photo.jpg --scale 900", "--scale 900: the table would have 43,200x14,400 pixels"),
+        (project, "--target photo.jpg --learning-rate nan", "--learning-rate nan: must be a finite number"),
+        (project, "--target photo.jpg --candidates 9000000", "--candidates 9000000: must be at most 1,000,000"),
+        (edit, "--discover 2 --samples 19", "--samples 19: must be at least 20"),
+        (edit, "--discover 2 --psi inf", "--psi inf: must be a finite number"),
+        (edit, "--apply 0 --scale 900 --seeds 0-9 --out made", "--scale 900: the table would have 100,800x144,000"),
+        (sample, "--from q.npz --mix-seed 1-9 --layers 0 --scale 1024", "--scale 1024: the table would have"),
+        (sample, "--from q.npz,q.npz --interpolate --scale 600", "frames of 9,600x9,600 pixels are too large"),
         (project, "--target photo.jpg --frames -1", "--frames -1: must be at least 0"),
         (project, "--target photo.jpg --labels 1", "has no classes"),
         (project, "--target photo.jpg --out photo.jpg", "is a file, not a folder"),

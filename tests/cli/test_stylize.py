@@ -1,5 +1,6 @@
 """The verb ``stylize`` with the built-in networks: pictures, folders, videos; every wrong command in one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from PIL import Image
 
 from stylegen.cli import stylize, train_style
+from stylegen.config_json import to_dict
 from stylegen.data.toy import bedrooms
 from stylegen.io import video
+from stylegen.io.files import write_json
 from stylegen.style_transfer import textures
-from stylegen.style_transfer.config import StyleConfig
+from stylegen.style_transfer.config import EncoderConfig, StyleConfig, StyleRunConfig
 from stylegen.style_transfer.model import load_model
 
 SIZE = (48, 64)  # height and width
@@ -118,6 +121,61 @@ def test_a_mask():
         assert nearer < farther
 
 
+def test_the_mask_of_one_style_leaves_the_content_elsewhere():
+    assert run("--content room.png --style a.png --mask mask.png --out out.png") == 0
+    result, content = pixels("out.png"), pixels("room.png")
+    np.testing.assert_array_equal(result[:, 32:], content[:, 32:])
+    assert np.abs(result[:, :32] - content[:, :32]).mean() > 10
+
+
+def test_alpha_0_is_the_content(capsys):
+    assert run("--content room.png --style a.png --alpha 0 --out out.png") == 0
+    np.testing.assert_array_equal(pixels("out.png"), pixels("room.png"))
+    frames = [bedrooms.render([3], 128)[0][10:58, 3 * i : 3 * i + 64] for i in range(3)]
+    video.save_video(frames, "in.mp4", fps=10, scale=1)
+    assert run("--content in.mp4 --style a.png --alpha 0 --out frames") == 0
+    for i, frame in enumerate(video.read_frames(video.open_video("in.mp4"))):
+        np.testing.assert_array_equal(pixels(f"frames/frame{i:05d}.png"), frame)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_transparency_is_kept(suffix):
+    alpha = np.uint8([[255] * 40 + [128] * 10 + [0] * 14] * 48)
+    save("cut.png", np.dstack([pixels("room.png").astype(np.uint8), alpha]))
+    assert run(f"--content cut.png --style a.png --out out.{suffix}") == 0
+    result = pixels(f"out.{suffix}")
+    np.testing.assert_array_equal(result[..., 3], alpha)
+    assert np.abs(result[:, :50, :3] - pixels("room.png")[:, :50]).mean() > 10
+    assert run("--content cut.png --style a.png --alpha 0 --out same.png") == 0
+    np.testing.assert_array_equal(pixels("same.png")[:, :50, :3], pixels("room.png")[:, :50])
+
+
+def test_transparency_is_resized_and_laid_on_white_where_none_is_kept():
+    alpha = np.uint8([[255] * 32 + [0] * 32] * 48)
+    save("cut.png", np.dstack([np.zeros((*SIZE, 3), np.uint8), alpha]))
+    assert run("--content cut.png --style a.png --size 96 --out out.png") == 0
+    assert pixels("out.png").shape == (96, 128, 4) and pixels("out.png")[:, :56, 3].min() == 255
+    assert pixels("out.png")[:, 72:, 3].max() == 0
+    assert run("--content cut.png --style a.png --out out.bmp") == 0
+    assert pixels("out.bmp").shape == (*SIZE, 3) and pixels("out.bmp")[:, 32:].min() == 255
+    assert pixels("out.bmp")[:, :24].max() < 255
+
+
+def test_an_opaque_alpha_leaves_no_alpha():
+    save("opaque.png", np.dstack([pixels("room.png").astype(np.uint8), np.full(SIZE, 255, np.uint8)]))
+    for name in ("opaque", "room"):
+        assert run(f"--content {name}.png --style a.png --out styled-{name}.png") == 0
+    np.testing.assert_array_equal(pixels("styled-opaque.png"), pixels("styled-room.png"))
+
+
+def test_commas_in_names(capsys):
+    Path("a.png").rename("comma, a.png")
+    Path("mask.png").rename("mask, left.png")
+    lists = ["--style", "comma, a.png,b.png", "--mask", "mask, left.png"]
+    assert stylize.main(["--content", "room.png", *lists, "--out", "out, 1.png"]) == 0
+    assert "2 styles" in capsys.readouterr().out and Path("out, 1.png").is_file()
+
+
 def test_a_mask_for_each_style_and_a_size():
     save("white.png", np.full(SIZE, 255, np.uint8))
     assert run("--content room.png --style a.png,b.png --mask white.png,mask.png --size 32 --out out.png") == 0
@@ -143,6 +201,8 @@ def test_a_video(capsys):
     out = capsys.readouterr().out
     assert "consistency: change along the motion" in out and "without blending" in out
     styled = video.open_video("out.mp4")
+    assert run("--content in.mp4 --style a.png --size 7000 --out huge.mp4") == 2
+    assert "huge.mp4: frames of 9,333x7,000 pixels are too large" in capsys.readouterr().err
     assert (styled.width, styled.height, styled.frames, styled.fps) == (64, 48, 4, 10)
     assert run("--content in.mp4 --style a.png --preserve-color --out frames") == 0
     assert pixels("frames/frame00003.png").shape == (*SIZE, 3)
@@ -183,6 +243,14 @@ def test_a_video(capsys):
         ("--content room.png --style a.png --out out.png --model text.png", "cannot be read as safetensors"),
         ("--content room.png --style a.png --out out.png --tile 8", "--tile 8: must be at least 64"),
         ("--content rooms --style a.png --out out.png", "--out out.png: names one image; a folder of images goes to a"),
+        ("--content room.png --style a.png --out out.png --tile 90000", "--tile 90000: must be at most 8,192"),
+        ("--content room.png --style a.png --out out.png --size 60000", "--size 60000: must be at most 16,384"),
+        (
+            "--content room.png --style a.png --out out.png --size 16000",
+            "--size 16000: the content would have 21,333x16,000 pixels, and an image has at most 178,956,970",
+        ),
+        ("--content room.png --style a.png --out out.png --style-size 60000", "--style-size 60000: must be at most"),
+        ("--content room.png --style a.png --out out.png --alpha nan", "--alpha nan: must be a finite number"),
         ("--content empty.mp4 --style a.png --out out.mp4", "empty.mp4: no video with frames in it"),
     ],
 )
@@ -215,6 +283,15 @@ def test_train_style(monkeypatch, capsys, tmp_path):
     assert "--config is missing" in capsys.readouterr().err
     assert train_style.main(["--config", "quickstart", "--run.dir", "x"]) == 2
     assert "gave a Config, not a StyleConfig" in capsys.readouterr().err
+
+
+def test_a_training_resumes_from_its_own_settings(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("stylegen.style_transfer.train.train_style", ran.append)
+    settings = StyleConfig(encoder=EncoderConfig(widths=(4, 8, 16)), run=StyleRunConfig("elsewhere", seed=5))
+    write_json(tmp_path / "config.json", to_dict(settings))
+    assert train_style.main(["--run.dir", str(tmp_path), "--run.save-steps", "9"]) == 0
+    assert ran == [replace(settings, run=StyleRunConfig(str(tmp_path), seed=5, save_steps=9))]
 
 
 @pytest.mark.parametrize("verb", [stylize, train_style])

@@ -1,8 +1,22 @@
-"""The verb train: what it refuses before anything is done."""
+"""The verb train: what it refuses before anything is done, and where its settings come from."""
+
+import dataclasses
+from pathlib import Path
 
 import pytest
 
 from stylegen.cli import train
+from stylegen.config import Config, DistributedConfig
+from stylegen.config_json import to_json
+from tests.support.configs import tiny_config
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[Config]:
+    """The configurations that were to be trained."""
+    configs: list[Config] = []
+    monkeypatch.setattr("stylegen.train.train", configs.append)
+    return configs
 
 
 @pytest.mark.parametrize("speed", ["0", "-120", "nan", "inf"])
@@ -30,3 +44,59 @@ def test_a_speed_gives_hours(capsys):
 def test_a_dry_run_checks_the_metrics(capsys):
     assert train.main(["--config", "quickstart", "--dry-run", "--run.metrics", "fud"]) == 2
     assert capsys.readouterr().err.startswith("error: metric 'fud': there is no such")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--data.path photos", "data.path = 'photos': data.source toy_bedrooms does not use it"),
+        ("--data.path=photos", "or add --data.source images or --data.source lsun"),
+        ("--data.prepared there", "data.prepared = 'there': data.source toy_bedrooms does not use it"),
+        ("--data.split test", "data.split = 'test'"),
+        ("--data.tfds_name cars", "data.tfds_name = 'cars'"),
+        ("--data.source images --data.path photos --data.num-images 50", "data.num_images = 50: data.source images"),
+        ("--data.source images --data.path photos --data.category cat", "data.category = 'cat': data.source images"),
+    ],
+)
+def test_a_setting_that_the_source_ignores_is_refused(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for mode in ("--dry-run", "--run.dir=run"):
+        assert train.main(["--config", "quickstart", mode, *words.split()]) == 2
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_another_source_in_the_experiment_are_no_error(capsys):
+    assert train.main(["--config", "quickstart", "--dry-run", "--data.source", "images", "--data.path", "photos"]) == 0
+
+
+def test_a_run_resumes_from_its_own_settings(tmp_path, trained):
+    """It was moved since. It was begun with ``--run.overwrite``, which must not delete it, by two processes."""
+    settings = tiny_config(loss={"r1_gamma": 3.0}, run={"dir": "elsewhere", "overwrite": True, "grid": (3, 1)})
+    distributed = DistributedConfig(coordinator="a:1", num_processes=2, process_id=1)
+    (tmp_path / "config.json").write_text(to_json(dataclasses.replace(settings, distributed=distributed)))
+    assert train.main(["--run.dir", str(tmp_path)]) == 0
+    expected = dataclasses.replace(settings.run, dir=str(tmp_path), overwrite=False)
+    assert trained == [dataclasses.replace(settings, run=expected)]
+    assert train.main([f"--run.dir={tmp_path}", "--schedule.total-kimg", "7"]) == 0
+    assert (trained[1].schedule.total_kimg, trained[1].loss.r1_gamma) == (7, 3)
+
+
+def test_an_experiment_goes_before_the_settings_of_the_run(tmp_path, trained):
+    (tmp_path / "config.json").write_text(to_json(tiny_config()))
+    assert train.main(["--config", "quickstart", "--run.dir", str(tmp_path)]) == 0
+    assert trained[0].resolution == 32
+
+
+@pytest.mark.parametrize("words", [[], ["--run.dir", "nothing"], ["--run.dir"]])
+def test_without_settings_the_fix_is_said(words, tmp_path, monkeypatch, trained, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(words) == 2
+    assert "--config is missing: name an experiment" in capsys.readouterr().err
+    assert not trained and not Path("nothing").exists()
+
+
+def test_settings_of_a_run_that_cannot_be_read_are_a_sentence(tmp_path, trained, capsys):
+    (tmp_path / "config.json").write_text("{")
+    assert train.main(["--run.dir", str(tmp_path)]) == 2
+    assert f"error: {tmp_path}/config.json cannot be used" in capsys.readouterr().err

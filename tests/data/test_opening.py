@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from stylegen.config import Config, DataConfig
+from stylegen.config import Config, ConfigError, DataConfig
 from stylegen.data import DataError, make_pipeline, open_source
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.raw.lsun import LsunDataset
@@ -28,6 +28,11 @@ def test_toy_bedrooms_are_the_default():
     assert (source.num_images, source.channels, source.class_names) == (9, 3, ())
     assert first_batch(source)["image"].shape == (4, 16, 16, 3)
     assert not first_batch(source)["label"].any()
+
+
+def test_a_path_that_drawn_rooms_do_not_use_is_refused():
+    with pytest.raises(ConfigError, match="data.path = 'photos': data.source toy_bedrooms does not use it"):
+        open_source(config(path="photos"))
 
 
 def test_toy_bedrooms_have_classes_when_asked():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -94,8 +95,67 @@ def test_refusals_come_before_the_work(make_generator):
         measure([metric_names.parse("fid", everything=True)], fakes, fakes, None)
     with pytest.raises(EvaluationError, match="psi = nan"):
         GeneratedSet(make_generator(), Drawing(psi=float("nan")))
-    with pytest.raises(EvaluationError, match=r"array holds images of 4 channels; wanted 1 or 3"):
-        ArraySet(np.zeros((4, 8, 8, 4), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 8, 8, 5), r"array holds uint8 \(4, 8, 8, 5\); wanted \[N, h, w, C\] with 1 to 4 channels\.$"),
+        ((4, 3, 8, 8), r"with 1 to 4 channels; channels come last here: transpose it, array.transpose\(0, 2, 3, 1\)"),
+        ((64, 64, 3), r"which is one image; wanted are N of them"),
+        ((8, 8), r"wanted uint8 \[N, h, w, C\] with N images"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused_with_the_fix(shape, message):
+    with pytest.raises(EvaluationError, match=message):
+        ArraySet(np.zeros(shape, np.uint8))
+
+
+def on_white(images: np.ndarray) -> np.ndarray:
+    alpha = images[..., -1:] / np.float32(255)
+    return np.repeat(np.rint(images[..., :-1] * alpha + 255 * (1 - alpha)), 3 if images.shape[-1] == 2 else 1, axis=-1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_networks_see_transparency_on_white_and_gray_as_rgb(channels):
+    images = np.random.default_rng(channels).integers(0, 256, (5, 4, 4, channels), np.uint8)
+
+    def forward(params, x):
+        return {"features": x.reshape(len(x), -1).astype(jnp.float32)}
+
+    extractor = extractors.Extractor("inception", 48, {}, forward, None)
+    seen = extractor(images).reshape(5, 4, 4, 3)
+    expected = np.repeat(images, 3, axis=-1) if channels == 1 else on_white(images)
+    np.testing.assert_array_equal(seen, expected)
+    if channels == 1:
+        return
+    floats = np.asarray(extractors.to_rgb(jnp.asarray(images, jnp.float32) / 127.5 - 1))
+    np.testing.assert_allclose((floats + 1) * 127.5, np.broadcast_to(on_white(images), (5, 4, 4, 3)), atol=0.6)
+    invisible = np.zeros((1, 4, 4, channels), np.uint8)
+    assert (extractor(invisible) == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_generators_of_other_channels_are_measured(channels, make_generator, narrow_vgg, monkeypatch):
+    monkeypatch.setattr(extractors, "BATCH", 8)
+    G = make_generator(channels=channels)
+    rooms = np.random.default_rng(0).integers(0, 256, (12, 16, 16, channels), np.uint8)
+    extractor = extractors.open_extractor("random_vgg")
+    metrics = metric_names.parse_list("fid12,swd12")
+    fid, swd = measure(metrics, GeneratedSet(G, Drawing()), ArraySet(rooms), extractor)
+    assert np.isfinite([fid.value, swd.value]).all() and fid.value > 0
+    assert fid.provenance.get("transparency") == (None if channels == 1 else "laid on white")
+    assert "transparency" not in swd.provenance  # which is of all channels
+    (metric,) = metric_names.parse_list("ppl8_wend")
+    length = measure_ppl(metric, G, extractors.open_distance("random_vgg"))
+    assert np.isfinite(length.value)
+    assert length.provenance.get("transparency") == (None if channels == 1 else "laid on white")
+
+
+def test_images_of_a_wrong_layout_are_refused_before_a_network_sees_them():
+    extractor = extractors.Extractor("inception", 3, {}, lambda params, images: {"features": images}, None)
+    with pytest.raises(extractors.MetricError, match="channels come last here: transpose it, array.transpose"):
+        extractor(np.zeros((2, 3, 8, 8), np.uint8))
 
 
 def result(value, extractor="random_vgg", count=10) -> Result:
@@ -207,7 +267,6 @@ def test_path_lengths_of_an_earlier_stage_are_of_enlarged_images(make_generator)
     ("changes", "message"),
     [
         ({"classes": 3}, "path lengths of class-conditional generators are not supported"),
-        ({"channels": 4}, "sees gray or RGB images, not 4 channels"),
         ({"resolution": 8}, "sees images of 16 pixels at least, and these have 8"),
     ],
 )

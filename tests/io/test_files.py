@@ -241,3 +241,25 @@ def test_errors_of_safetensors_are_those_of_the_file_system(tmp_path):
 )
 def test_errors_say_which_path_and_what_to_do(error, expected):
     assert files.why(error).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("a.png", ["a.png"]),
+        ("a.png, b.png", ["a.png", "b.png"]),
+        ("comma, one.png", ["comma, one.png"]),
+        (" comma, one.png ,a.png", ["comma, one.png", "a.png"]),
+        ("a.png,comma, one.png,x,y", ["a.png", "comma, one.png", "x,y"]),
+        ("x,none.png", ["x", "none.png"]),
+        ("a.png,", ["a.png", ""]),
+        ("", [""]),
+        ("a.png," + "n" * 5000, ["a.png", "n" * 5000]),
+    ],
+)
+def test_a_file_that_exists_is_that_file_with_its_commas(text, paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "comma, one.png"):
+        Path(name).touch()
+    Path("x,y").mkdir()
+    assert files.split_paths(text) == paths

@@ -108,6 +108,27 @@ def test_a_folder_is_listed_in_natural_order_and_others_are_counted(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in listing.files] == ["1.jp2", "2.avif", "10.PNG", "deep/3.jfif"]
 
 
+@pytest.mark.parametrize(
+    ("sheet", "beside"),
+    [
+        ("grid.png", "seed0003.png"),
+        ("grid.png", "seed12345-class2.png"),
+        ("grid.png", "room-seed0007.png"),
+        ("psi.png", "seed0000.png"),
+        ("mix.png", "seed0000.png"),
+        ("side_by_side.png", "projected.png"),
+        ("side_by_side.png", "projected-room.png"),
+    ],
+)
+def test_tables_of_the_images_beside_them_are_left_out(sheet, beside):
+    chosen, note = images.choose_images([f"a/{sheet}", f"a/{beside}", f"b/{sheet}", "notes.txt"], "out")
+    assert chosen == [f"a/{beside}", f"b/{sheet}"], "a file of that name elsewhere is an image"
+    assert note.splitlines() == [
+        "out: 1 file that is no image was left out, such as notes.txt.",
+        f"out: a/{sheet} is a table of the images beside it; left out.",
+    ]
+
+
 def test_no_images_are_an_error_that_says_what_is_there(tmp_path):
     with pytest.raises(images.NoImagesError, match=r"holds no images \(files named \.png, .* are looked for\)\.$"):
         images.list_images(tmp_path)
@@ -127,6 +148,29 @@ def test_box_means_count_incomplete_squares_by_what_they_have(shape, factor):
     for i, j in np.ndindex(means.shape[-3:-1]):
         square = x[..., i * factor : (i + 1) * factor, j * factor : (j + 1) * factor, :].astype(np.float64)
         np.testing.assert_allclose(means[..., i, j, :], square.mean((-3, -2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((5, 3, 8, 9), "0, 2, 3, 1"), ((1, 64, 64), "1, 2, 0"), ((5, 8, 9, 3), None), ((3, 8, 4), None), ((8, 8), None)],
+)
+def test_arrays_with_channels_first_are_told_how_to_transpose(shape, order):
+    hint = images.layout_hint(shape)
+    assert hint == ("" if order is None else f"; channels come last here: transpose it, array.transpose({order})")
+    if order is not None:
+        axes = [int(axis) for axis in order.split(",")]
+        assert np.zeros(shape).transpose(axes).shape == (*shape[:-3], *shape[-2:], shape[-3])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparency_on_white_is_that_of_pillow(channels):
+    (image,) = random_images(1, 16, channels)
+    page = Image.new("RGBA", (16, 16), "white")
+    expected = np.asarray(Image.alpha_composite(page, images.to_pil(image).convert("RGBA")))[..., : channels - 1]
+    shown = images.on_white(image)
+    assert shown.shape == (16, 16, channels - 1)
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(images.on_white(shown), shown)
 
 
 def test_the_old_name_of_labeled_grid_warns():

@@ -209,3 +209,22 @@ def test_what_is_no_video_is_named(tmp_path, data, words):
     (tmp_path / "x.mp4").write_bytes(data)
     with pytest.raises(video.VideoError, match=rf"x.mp4: no video with frames in it \({words}"):
         video.open_video(tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize("fps", [0, -1, 0.05, 2000, float("nan"), float("inf")])
+def test_a_speed_that_is_none_is_refused_before_any_frame(tmp_path, fps):
+    with pytest.raises(video.VideoError, match="fps = .*: must be from 0.1 to 1000 frames a second"):
+        video.check(tmp_path / "a.mp4", fps, frames=1, height=4, width=4)
+    with pytest.raises(video.VideoError, match="fps = "):
+        video.save_video([np.zeros((4, 4, 3), np.uint8)], tmp_path / "a.mp4", fps)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_of_frames_is_bounded(tmp_path):
+    video.check(tmp_path / "a.mp4", 30, frames=10**6, height=4096, width=8192, scale=1)
+    with pytest.raises(video.VideoError, match="frames of 8,448x256 pixels are too large; at most 8,192 a side"):
+        video.check(tmp_path / "a.mp4", 30, frames=1, height=8, width=264)  # enlarged to 256 pixels
+    video.check(tmp_path / "frames", 30, frames=10**6, height=8, width=264)
+    video.check(tmp_path / "a.gif", 30, frames=60, height=1024, width=1024)
+    with pytest.raises(video.VideoError, match="a.gif: 2,000 frames of 1,024x1,024 pixels are too many for a .gif"):
+        video.check(tmp_path / "a.gif", 30, frames=2000, height=1024, width=1024)

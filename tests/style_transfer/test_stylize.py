@@ -53,10 +53,12 @@ def test_spans_cover_everything_once_with_one_size():
             assert s.end == length or s.end - s.last >= 3
 
 
-def test_alpha_0_is_the_decoded_content(model, content, styles):
-    decoded = transfer.image_of(model, transfer.features_of(model, content), content.shape)
-    np.testing.assert_array_equal(stylize(model, content, styles[:1], alpha=0), decoded)
-    assert np.abs(stylize(model, content, styles[:1]).astype(int) - decoded).mean() > 3
+@pytest.mark.parametrize("options", [{}, {"preserve_color": "coral"}, {"preserve_color": "luminance"}])
+def test_alpha_0_is_the_content(model, content, styles, options):
+    result = stylize(model, content, styles[:1], alpha=0, **options)
+    np.testing.assert_array_equal(result, content)
+    assert result is not content
+    assert np.abs(stylize(model, content, styles[:1], alpha=0.01, **options).astype(int) - content).mean() > 1
 
 
 def test_the_result_has_the_statistics_of_the_weighted_styles(model, content, styles):
@@ -104,6 +106,35 @@ def test_a_mask_that_is_all_white_is_no_mask(make_model, content, styles, varian
     white = np.full(content.shape[:2], 255, np.uint8)
     a = stylize(model, content, styles, masks=[white]).astype(int)
     assert np.abs(a - stylize(model, content, styles[:1])).max() <= 1
+
+
+def test_the_mask_of_one_style_is_where_it_goes(model, content, styles):
+    """Inside there is nothing but the style, with the statistics of the region; outside the content, to the pixel."""
+    mask = np.zeros(content.shape[:2], np.uint8)
+    mask[:, :64] = 255
+    mask[:, 120] = 128
+    result = stylize(model, content, styles[:1], masks=[mask]).astype(int)
+    np.testing.assert_array_equal(result[:, 64:120], content[:, 64:120])
+    np.testing.assert_array_equal(result[:, 121:], content[:, 121:])
+    both = stylize(model, content, styles, masks=[mask]).astype(int)
+    assert np.abs(result[:, :32] - both[:, :32]).max() <= 1
+    assert np.abs(result[:, :64] - content[:, :64]).mean() > 5
+    floats = stylize(model, content, styles[:1], masks=[mask / np.float32(255)])
+    np.testing.assert_array_equal(floats, result)
+    with pytest.raises(StyleError, match="mask: is black everywhere"):
+        stylize(model, content, styles[:1], masks=[np.zeros_like(mask)])
+
+
+def test_half_a_mask_is_half_a_style(model, content, styles):
+    features, half = transfer.features_of(model, content)[None], np.full((1, 13, 17), 0.5, np.float32)
+    style = transfer.style_of(model, styles[0])
+    of_half, of_all = (
+        np.asarray(
+            transfer._restyle_regions(features, style.mean[None], style.std[None], shares, 1.0, variance="biased")
+        )
+        for shares in (half, 2 * half)
+    )
+    np.testing.assert_allclose(of_half, (of_all + features) / 2, atol=1e-4)
 
 
 def test_soft_masks_are_normalized(content):
