@@ -190,7 +190,7 @@ class FilesSet(ImageSet):
         try:
             if raw.problem:
                 raise imaging.UnreadableImageError(raw.problem)
-            image = imaging.decode(raw.data, 3, color=self._color)  # type: ignore[arg-type]
+            image = imaging.decode(raw.data, 3, color=self._color, smallest=self._target_resolution)  # type: ignore[arg-type]
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."

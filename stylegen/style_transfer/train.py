@@ -54,6 +54,7 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     progress.say(f"{len(pool.photographs)} photographs ({photographs}).")
     with stop_requested() as asked:
         run = _Run(config, folder, pool, progress, asked)
+        run.check_photographs()
         phase, step = run.where()
         json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         encoder = _encoder_of(run) if given is None else given[1]
@@ -122,18 +123,41 @@ class _Run:
         """Write the state; atomic."""
         tensors = {f"{phase}.{name}": np.asarray(x) for name, x in by_path((tree, extra)).items()}
         with replacing(self.folder / STATE) as partial:
-            save_file(tensors, partial, {"phase": phase, "step": str(step)})
+            save_file(
+                tensors,
+                partial,
+                {"phase": phase, "step": str(step), "photographs": self.pool.photographs_hash},
+            )
 
     def where(self) -> tuple[str, int]:
         """The phase and the steps done in it."""
-        path = self.folder / STATE
-        if not path.is_file():
+        metadata = self._metadata()
+        if metadata is None:
             return PHASES[0], 0
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata()
             return metadata["phase"], int(metadata["step"])
-        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        except (KeyError, ValueError) as error:
+            raise StyleError(f"{self.folder / STATE}: damaged ({error}); delete it to begin anew.") from error
+
+    def check_photographs(self) -> None:
+        """Refuse to go on with other photographs; states of earlier versions do not say which they were."""
+        noted = (self._metadata() or {}).get("photographs")
+        if noted not in (None, self.pool.photographs_hash):
+            raise StyleError(
+                f"{self.folder} was trained on other photographs than data.photographs ="
+                f" {self.config.data.photographs!r} holds now, and would not be the same training. Give those that it"
+                " began with, or another --run.dir."
+            )
+
+    def _metadata(self) -> dict[str, str] | None:
+        """What is noted in the saved state; None if there is none."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return dict(file.metadata())
+        except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
 
     def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
