@@ -121,7 +121,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
         with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=keep_nimg) as checkpointer:
             notes = [cache_trouble] if cache_trouble else []
             restored = checkpointer.restore(sharding.replicated(mesh), log=notes.append)
-            if restored and restored.meta.extra.get("data") != source.fingerprint:
+            known = (source.fingerprint, *source.earlier_fingerprints)
+            if restored and restored.meta.extra.get("data") not in known:
                 raise directory.RunError(
                     f"{folder} was trained on other data than {source.description} is now, and would not be the same "
                     "run. Give the data that it began with, or another --run.dir."

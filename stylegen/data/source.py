@@ -30,6 +30,7 @@ class ImageSource(abc.ABC):
     class_names: tuple[str, ...] = ()  # empty if the images carry no labels
     description: str  # a few words for logs
     fingerprint: str = ""  # changes when the images do
+    earlier_fingerprints: tuple[str, ...] = ()  # of the same images by earlier versions, which runs may have noted
 
     def read(self, indices: np.ndarray, resolution: int) -> Batch:
         """Read images by index.

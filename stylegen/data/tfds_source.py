@@ -1,11 +1,13 @@
 """Any TFDS data set that is prepared as array_record as an image source."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from stylegen.data import imaging
+from stylegen.data.prepared.manifest import checksum
 from stylegen.data.source import Batch, DataError, ImageSource
 
 
@@ -39,7 +41,14 @@ class TfdsSource(ImageSource):
         if label_key is not None:
             self.class_names = tuple(self._data.dataset_info.features[label_key].names)
         self.description = f"TFDS {name} {split} ({self.num_images:,} images)"
-        self.fingerprint = f"tfds-{self._data.dataset_info.full_name}-{split}-{self.num_images}"
+        name_and_size = f"tfds-{self._data.dataset_info.full_name}-{split}-{self.num_images}"
+        shards = self._data.dataset_info.splits[split].filepaths
+        try:
+            contents = hashlib.sha256("".join(map(checksum, shards)).encode()).hexdigest()[:16]
+        except OSError as error:
+            raise DataError(f"The TFDS data set {name} cannot be read ({error}); build it again.") from error
+        self.fingerprint = f"{name_and_size}-{contents}"
+        self.earlier_fingerprints = (name_and_size,)
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
         image = np.empty((len(indices), resolution, resolution, self.channels), np.uint8)

@@ -211,7 +211,7 @@ class RawSet(ImageSet):
             if isinstance(data, np.ndarray):
                 image = imaging.from_array(data, 3)
             else:
-                image = imaging.decode(data, 3, color=self._color)
+                image = imaging.decode(data, 3, color=self._color, smallest=self._target_resolution)
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."

@@ -60,6 +60,7 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     progress.say(f"{len(pool.photographs)} photographs ({photographs}).")
     with stop_requested() as asked:
         run = _Run(config, folder, pool, progress, asked)
+        run.check_photographs()
         phase, step = run.where()
         if note := json_lines.set_aside(folder / STATS, _is_line):
             progress.say(note)
@@ -149,21 +150,44 @@ class _Run:
         """Write the state; atomic."""
         tensors = {f"{phase}.{name}": np.asarray(x) for name, x in by_path((tree, extra)).items()}
         with replacing(self.folder / STATE) as partial:
-            save_file(tensors, partial, {"phase": phase, "step": str(step)})
+            save_file(
+                tensors,
+                partial,
+                {"phase": phase, "step": str(step), "photographs": self.pool.photographs_hash},
+            )
 
     def where(self) -> tuple[str, int]:
         """The phase and the steps done in it."""
+        metadata = self._metadata()
+        if metadata is None:
+            return PHASES[0], 0
+        phase, step = metadata.get("phase", ""), numbers.digits(metadata.get("step", ""))
+        if phase not in PHASES or step is None:
+            raise StyleError(
+                f"{self.folder / STATE}: damaged (it does not say where the training is); delete it to begin anew."
+            )
+        return phase, step
+
+    def check_photographs(self) -> None:
+        """Refuse to go on with other photographs; states of earlier versions do not say which they were."""
+        noted = (self._metadata() or {}).get("photographs")
+        if noted not in (None, self.pool.photographs_hash):
+            raise StyleError(
+                f"{self.folder} was trained on other photographs than data.photographs ="
+                f" {self.config.data.photographs!r} holds now, and would not be the same training. Give those that it"
+                " began with, or another --run.dir."
+            )
+
+    def _metadata(self) -> dict[str, str] | None:
+        """What is noted in the saved state; None if there is none."""
         path = self.folder / STATE
         if not path.is_file():
-            return PHASES[0], 0
+            return None
         try:
             with open_tensors(path) as file:
-                phase, step = file.metadata.get("phase", ""), numbers.digits(file.metadata.get("step", ""))
+                return dict(file.metadata)
         except (FileError, OSError) as error:
             raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
-        if phase not in PHASES or step is None:
-            raise StyleError(f"{path}: damaged (it does not say where the training is); delete it to begin anew.")
-        return phase, step
 
     def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The state of a phase in the structure of ``like`` and ``extra``."""

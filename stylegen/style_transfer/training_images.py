@@ -1,5 +1,7 @@
 """What the style networks are trained on: crops of drawn rooms, drawn textures and photographs. Numpy only."""
 
+import functools
+import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +47,14 @@ class ImagePool:
     def num_classes(self) -> int:
         """Number of images that differ enough to be distinguished: all but the rooms."""
         return len(self.textures) + len(self.photographs)
+
+    @functools.cached_property
+    def photographs_hash(self) -> str:
+        """Another one if the photographs or their order are others; rooms and textures follow from the settings."""
+        digest = hashlib.sha256()
+        for image in self.photographs:
+            digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+        return digest.hexdigest()[:16]
 
     def draw(self, rng: np.random.Generator, n: int, size: int, zoom: float, shares: tuple[float, ...]) -> "Crops":
         """Draw ``n`` random crops of ``size`` pixels; kinds without images leave their share to the others."""

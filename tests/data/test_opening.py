@@ -212,6 +212,22 @@ def test_a_tfds_data_set_is_cropped_and_resized_as_it_is_read(tfds_folder, photo
     assert first_batch(gray)["image"].shape == (4, 16, 16, 1)
 
 
+def test_a_tfds_data_set_of_other_images_has_another_fingerprint(tfds_folder):
+    run_config = config(source="tfds", tfds_name="tiny_photos", path=str(tfds_folder))
+    before = open_source(run_config)
+    assert open_source(run_config).fingerprint == before.fingerprint
+    assert before.earlier_fingerprints == ("tfds-tiny_photos/1.2.3-train-7",)
+    shard = next(tfds_folder.rglob("*.array_record*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    after = open_source(run_config)
+    assert after.fingerprint != before.fingerprint and after.earlier_fingerprints == before.earlier_fingerprints
+    shard.unlink()
+    with pytest.raises(DataError, match="The TFDS data set tiny_photos cannot be read"):
+        open_source(run_config)
+
+
 def test_an_unreadable_image_of_a_tfds_data_set_is_a_sentence(tfds_folder, monkeypatch):
     import tensorflow_datasets as tfds
 

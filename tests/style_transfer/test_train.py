@@ -142,6 +142,28 @@ def test_a_resumed_run_has_each_line_of_its_statistics_once(full_run, tmp_path):
     assert stats.read_text() == before
 
 
+def test_a_resumed_run_refuses_other_photographs(tmp_path):
+    (tmp_path / "photos").mkdir()
+
+    def photographs(count):
+        for i in range(count):
+            Image.fromarray(np.random.default_rng(i).integers(0, 256, (64, 64, 3), np.uint8)).save(
+                tmp_path / "photos" / f"{i}.png"
+            )
+        data = replace(TINY.data, photographs=str(tmp_path / "photos"))
+        return training_images.open_pool(data), within(tmp_path / "run", data=data)
+
+    (pool, config), asked = photographs(2), threading.Event()
+    (tmp_path / "run").mkdir()
+    run = train._Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked)
+    run.check_photographs()  # nothing was saved yet
+    run.save("encoder", 1, {"x": np.zeros(1)}, {})
+    run.check_photographs()
+    pool, config = photographs(3)
+    with pytest.raises(StyleError, match="was trained on other photographs than data.photographs = .* holds now"):
+        train._Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked).check_photographs()
+
+
 def test_the_directory_is_checked(full_run, tmp_path):
     with pytest.raises(StyleError, match=r"holds a training with another decoder\.style_weight"):
         train.train_style(within(full_run[0], decoder=replace(TINY.decoder, style_weight=3.0)))
