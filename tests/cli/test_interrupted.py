@@ -69,7 +69,8 @@ VERBS = {
     "train": Verb("--config train_config.py --run.dir {out}", state_of, saves=True),
     "train_style": Verb(
         "--config style_transfer --data.rooms 2 --data.textures 5 --data.photographs none --data.side 64 --data.crop 32"
-        " --data.zoom 2 --encoder.widths 4 6 --encoder.steps 150 --encoder.batch 4 --decoder.steps 150 --decoder.batch 2"
+        " --data.zoom 2 --encoder.widths 4 6 --encoder.steps 150 --encoder.batch 4"
+        " --decoder.steps 150 --decoder.batch 2"
         " --run.save-steps 20 --run.dir {out}",
         lambda out: (out / "style.safetensors").read_bytes(),
     ),
@@ -107,7 +108,8 @@ def in_a_folder(tmp_path, monkeypatch):
         schedule={"start_resolution": 4, "total_kimg": 2, "stable_kimg": 0.5, "fade_kimg": 0.5}, run=run
     )
     (tmp_path / "train_config.py").write_text(
-        f"from stylegen.config_json import from_json\n\n\ndef get_config():\n    return from_json({to_json(config)!r})\n"
+        "from stylegen.config_json import from_json\n\n\n"
+        f"def get_config():\n    return from_json({to_json(config)!r})\n"
     )
     return tmp_path
 

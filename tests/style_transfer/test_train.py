@@ -153,7 +153,7 @@ def test_a_resumed_run_refuses_other_photographs(tmp_path):
         data = replace(TINY.data, photographs=str(tmp_path / "photos"))
         return training_images.open_pool(data), within(tmp_path / "run", data=data)
 
-    (pool, config), asked = photographs(2), threading.Event()
+    (pool, config), asked = photographs(2), signals.StopRequest()
     (tmp_path / "run").mkdir()
     run = train._Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked)
     run.check_photographs()  # nothing was saved yet
