@@ -177,9 +177,7 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
     path = Path(path)
     try:
         text = path.read_text()
-        rows = (
-            _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
-        )
+        rows = _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else _csv_rows(text)
     except OSError as error:
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, csv.Error, TypeError, AttributeError) as error:
@@ -200,6 +198,15 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
         except (ValueError, KeyError, TypeError) as error:
             raise EditError(f"{path}: row {number} is {dict(row)}: a seed (or seed0042.png) and numbers.") from error
     return seeds, dict(zip(attributes, np.array(table).T, strict=True))
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Rows by the names of the columns; ValueError where two have one name, of which one would be lost."""
+    reader = csv.DictReader(text.splitlines())
+    names = list(reader.fieldnames or [])
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two columns are named {twice[0]!r}")
+    return list(reader)
 
 
 def _json_rows(tree: Any) -> list[dict[str, Any]]:

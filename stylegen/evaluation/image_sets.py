@@ -15,6 +15,7 @@ from stylegen.data import imaging
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.io import signals
 
 ORDER_SEED = 0
 HASH_CHUNK = 256  # images of an array at once
@@ -101,6 +102,7 @@ class ArraySet(ImageSet):
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(str(self._array.shape).encode())
         for start in range(0, len(self._array), HASH_CHUNK):
+            signals.check()
             digest.update(np.ascontiguousarray(self._array[start : start + HASH_CHUNK]).tobytes())
         return digest.hexdigest()
 
@@ -145,6 +147,7 @@ class FilesSet(ImageSet):
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for image in self._dataset.read(0, self._dataset.num_images):
+            signals.check()
             digest.update(hashlib.sha256(bytes(image.data)).digest())
         return digest.hexdigest()
 
