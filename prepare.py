@@ -2,7 +2,7 @@
 
 import sys
 
-from stylegen.cli import main
+from stylegen.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main(["prepare", *sys.argv[1:]]))
+    sys.exit(command("prepare"))

@@ -14,11 +14,11 @@ NAMES = sorted(module.name for module in pkgutil.walk_packages(stylegen.__path__
 
 
 def exceptions() -> dict[str, type[BaseException]]:
-    """All exception classes that modules of the package define, by dotted name."""
+    """All classes of errors that modules of the package define, by dotted name; to be interrupted is no error."""
     found = {}
     for name in NAMES:
         for _, cls in inspect.getmembers(importlib.import_module(name), inspect.isclass):
-            if issubclass(cls, BaseException) and cls.__module__.partition(".")[0] == "stylegen":
+            if issubclass(cls, Exception) and cls.__module__.partition(".")[0] == "stylegen":
                 found[f"{cls.__module__}.{cls.__qualname__}"] = cls
     return found
 

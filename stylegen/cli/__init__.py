@@ -21,6 +21,13 @@ VERBS = {
 }
 
 
+def command(*verb: str) -> int:
+    """The entry point of a process: ``main`` with a verb before its own command line; the exit status."""
+    status = main([*verb, *sys.argv[1:]])
+    signals.to_default()
+    return status
+
+
 def main(argv: list[str] | None = None) -> int:
     """Call the verb named first with the rest of the command line; the exit status.
 

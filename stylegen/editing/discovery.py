@@ -186,7 +186,7 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
         if path.suffix.lower() == ".json":
             rows = _json_rows(json_text.read(path))
         else:
-            rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+            rows = _csv_rows(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise EditError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, csv.Error, TypeError, AttributeError) as error:
@@ -208,6 +208,15 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.n
             is_now = f"row {number} is {shown(dict(row))}"
             raise EditError(f"{path}: {is_now}; wanted a seed (or seed0042.png) and finite numbers.") from error
     return seeds, dict(zip(attributes, np.array(table).T, strict=True))
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Rows by the names of the columns; ValueError where two have one name, of which one would be lost."""
+    reader = csv.DictReader(text.splitlines())
+    names = list(reader.fieldnames or [])
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two columns are named {twice[0]!r}")
+    return list(reader)
 
 
 def _json_rows(tree: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from stylegen.data import imaging
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import ImageSource
 from stylegen.evaluation import EvaluationError
+from stylegen.io import signals
 from stylegen.io.images import MODES, layout_hint
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.moments import Moments
@@ -106,6 +107,7 @@ class ArraySet(ImageSet):
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(str(self._array.shape).encode())
         for start in range(0, len(self._array), HASH_CHUNK):
+            signals.check()
             digest.update(np.ascontiguousarray(self._array[start : start + HASH_CHUNK]).tobytes())
         return digest.hexdigest()
 
@@ -171,6 +173,7 @@ class RawSet(ImageSet):
             return self._known_fingerprint
         digest = hashlib.sha256()
         for image in self._dataset.read(0, self._dataset.num_images):
+            signals.check()
             digest.update(hashlib.sha256(bytes(image.data)).digest())
         return digest.hexdigest()
 

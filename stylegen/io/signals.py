@@ -65,9 +65,15 @@ def check() -> None:
         raise Interrupted(_request.number)
 
 
+def to_default() -> None:
+    """Let SIGTERM and Ctrl-C end the process at once and without a word: its work is done, and Python closes down."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
-def blocked() -> Iterator[None]:
-    """Hold Ctrl-C back until the end; processes that are started within never get it.
+def blocked(*numbers: int) -> Iterator[None]:
+    """Hold signals back until the end, by default Ctrl-C; processes that are started within never get them.
 
     Ctrl-C on a terminal reaches all processes of a command, those too that have not got as far as to ignore it. On
     Windows, which has no signal masks, nothing is held back.
@@ -75,7 +81,7 @@ def blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or [signal.SIGINT])
     try:
         yield
     finally:

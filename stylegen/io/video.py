@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from stylegen.errors import StylegenError
-from stylegen.io import files, images
+from stylegen.io import files, images, signals
 from stylegen.paths import expanded
 from stylegen.untrusted import kinds, shown
 
@@ -184,13 +184,11 @@ def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
 
 
 def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Path) -> None:
-    import imageio_ffmpeg
-
     first, frames = _peek(frames)
     height, width = first.shape[:2]
     # H.264 in yuv420p, the one that every player knows, halves the color's resolution: sides must be even.
     pad = ((0, height % 2), (0, width % 2), (0, 0))
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
+    command = [_ffmpeg(), "-y", "-v", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
     command += ["-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", MP4_CRF]
     command += [*MP4_COLOR, "-movflags", "+faststart", str(partial)]
@@ -214,6 +212,15 @@ def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Pat
             _close(pipe)
     if process.returncode:
         raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _ffmpeg() -> str:
+    """The path of ffmpeg. It is tried out first, in a process that a signal to all of ours would end."""
+    import imageio_ffmpeg
+
+    with signals.blocked(*signals.SIGNALS):
+        path: str = imageio_ffmpeg.get_ffmpeg_exe()
+    return path
 
 
 def _close(pipe: IO[bytes] | None) -> None:
@@ -265,15 +272,14 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     Raises:
         VideoError: there is no such file, ffmpeg cannot read it, or it has no frames.
     """
-    import imageio_ffmpeg
 
     path = expanded(path)
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-frames:v", "1"]
     command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
-    probe = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    probe = subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, check=False)
     header, _, content = probe.stdout.partition(b"\n")
     match = re.match(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+)", header)
     if match is None or not content:
@@ -296,11 +302,14 @@ def open_video(path: str | os.PathLike[str]) -> Video:
 
 def _frame_times(path: Path) -> np.ndarray:
     """Seconds at which a video's frames are shown, in order; none where ffmpeg cannot tell. Nothing is decoded."""
-    import imageio_ffmpeg
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
+    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
     listing = subprocess.run(
-        [*command, "-f", "framecrc", "-"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [*command, "-f", "framecrc", "-"],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     base = re.search(r"^#tb 0: (\d+)/(\d+)$", listing.stdout, re.MULTILINE)
     # Each frame is a line: stream, time of decoding, time of showing, duration, bytes, checksum.
@@ -314,9 +323,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     Raises:
         VideoError: ffmpeg fails on the way.
     """
-    import imageio_ffmpeg
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
+    command = [_ffmpeg(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
     command += ["-r", f"{video.fps:g}"] if video.is_variable else []
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from stylegen import ops
+from stylegen.io import signals
 from stylegen.io.images import box_mean, layout_hint
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
@@ -218,6 +219,7 @@ class _Span:
 def _tiles(size: tuple[int, ...], tile: int, margin: int) -> Iterator[tuple[_Span, _Span]]:
     for y in _spans(size[0], tile, margin):
         for x in _spans(size[1], tile, margin):
+            signals.check()
             yield y, x
 
 

@@ -198,6 +198,7 @@ def test_tables_of_scores(tmp_path, name, text):
         ("a.csv", "image,bed\nroom.png,1\n", "row 1 is"),
         ("a.json", "{", "neither a table of scores as CSV nor as JSON"),
         ("a.json", "3", "neither a table"),
+        ("a.csv", "seed,bed,bed\n1,2,3\n", "two columns are named 'bed'"),
     ],
 )
 def test_tables_that_are_none(tmp_path, name, text, words):
