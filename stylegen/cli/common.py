@@ -1,5 +1,6 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
+import io
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,9 @@ def run(verb: Callable[[], None]) -> int:
     A StylegenError, which this package raises on purpose, and errors of the file system become one sentence. Anything
     else is a bug and keeps its traceback.
     """
+    # Names of files that are not UTF-8 are shown escaped, as they are on standard error.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         verb()
     except (StylegenError, OSError) as error:

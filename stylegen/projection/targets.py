@@ -9,6 +9,7 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.errors import StylegenError
+from stylegen.io.files import printable
 from stylegen.io.images import NoImagesError, list_images
 
 MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
@@ -81,8 +82,8 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int, co
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    note = f"{path.name}: {crop_note(image.size, resolution)}"
-    return Target(path.stem, imaging.crop_and_resize(image, resolution, "center-crop"), note)
+    note = f"{printable(path.name)}: {crop_note(image.size, resolution)}"
+    return Target(printable(path.stem), imaging.crop_and_resize(image, resolution, "center-crop"), note)
 
 
 def crop_note(size: tuple[int, int], resolution: int) -> str:

@@ -247,6 +247,14 @@ def test_a_shard_emptied_while_it_is_read_is_a_sentence(tmp_path):
         source.read(np.arange(6), 8)
 
 
+def test_a_manifest_whose_checksums_are_of_other_shards_is_a_sentence(two_prepared):
+    a, _ = two_prepared
+    fields = json.loads((a / MANIFEST_NAME).read_text())
+    (a / MANIFEST_NAME).write_text(json.dumps({**fields, "shard_checksums": {"8": ["x", "y"]}}))
+    with pytest.raises(DataError, match="not every shard has a checksum"):
+        open_source(config(a))
+
+
 @pytest.mark.parametrize("changed", [slice(0, 1), slice(150_000, 175_000), slice(299_999, 300_000)])
 def test_a_checksum_sees_the_beginning_the_end_and_blocks_between(tmp_path, changed):
     content = bytearray(np.random.default_rng(0).bytes(300_000))

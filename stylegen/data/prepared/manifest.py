@@ -185,7 +185,10 @@ def read_manifest(folder: Path) -> Manifest:
         fields["settings"] = settings_from_json(fields["settings"])
         fields["bytes_on_disk"] = {int(r): n for r, n in fields["bytes_on_disk"].items()}
         fields["shard_checksums"] = {int(r): sums for r, sums in fields.get("shard_checksums", {}).items()}
-        return Manifest(**fields)
+        manifest = Manifest(**fields)
+        if any(len(sums) != len(manifest.shard_lengths) for sums in manifest.shard_checksums.values()):
+            raise ValueError("not every shard has a checksum")
+        return manifest
     except FileNotFoundError as error:
         raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
