@@ -45,6 +45,7 @@ MESSAGES = {
     "cli/sample_projections.py": ["sample"],
     "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
+    "data/raw/image_files.py": ["prepare images"],
     "nvidia/importing.py": ["convert"],
     "runs/directory.py": ["train"],
     "runs/init_from.py": ["train"],

@@ -211,4 +211,4 @@ def existing_settings(folder: Path) -> Settings | None:
     try:
         return settings_from_json(json.loads(work.read_text()))
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{work} cannot be read ({error}); start anew with --overwrite.") from error
+        raise DataError(f"{work} cannot be read ({error}); delete {work.parent} and prepare the data again.") from error
