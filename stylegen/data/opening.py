@@ -42,7 +42,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
         from stylegen.data.prepared.source import PreparedSource
 
         folder = _prepared_folder(config, renew)
-        _check_prepared(data, folder)
+        _check_prepared(data, folder, config.resolution)
         source = PreparedSource(folder)
     _check_fit(config, source)
     return source
@@ -143,9 +143,9 @@ def _check_kind(data: DataConfig, location: Path, category: str, split: str) -> 
         raise DataError(f"data.split = {data.split!r}: {location} holds {split}; set data.split {split}.")
 
 
-def _check_prepared(data: DataConfig, folder: Path) -> None:
+def _check_prepared(data: DataConfig, folder: Path, resolution: int) -> None:
     manifest = read_manifest(folder)
-    manifest.check_shards(folder)
+    manifest.check_shards(folder, resolution)
     if not manifest.shard_checksums:
         Progress().say(
             f"{folder} was prepared by an earlier version, which noted no times and checksums: if files are replaced by"

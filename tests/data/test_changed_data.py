@@ -214,6 +214,16 @@ def test_shards_of_other_data_under_the_same_manifest_are_refused(two_prepared):
         PreparedSource(a).read(np.arange(6), 8)
 
 
+def test_resolutions_that_are_not_trained_at_need_not_be_there(tmp_path):
+    prepare(ToyDataset(6, 32), tmp_path, Options(32), workers=1)
+    next((tmp_path / "0032").glob("*.array_record*")).unlink()
+    shutil.rmtree(tmp_path / "0008")
+    source = open_source(dataclasses.replace(config(tmp_path), resolution=16))
+    assert source.read(np.arange(6), 16)["image"].shape == (6, 16, 16, 3)
+    with pytest.raises(DataError, match="is missing; prepare the data again"):
+        source.read(np.arange(6), 8)
+
+
 def test_other_prepared_data_in_the_same_place_has_another_fingerprint(two_prepared):
     a, b = two_prepared
     assert PreparedSource(a).fingerprint != PreparedSource(b).fingerprint
