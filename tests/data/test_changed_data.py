@@ -169,7 +169,19 @@ def test_data_that_an_earlier_version_prepared_is_used_and_that_is_said(make_pho
     assert source.folder == folder / "stylegen-8"
     assert "was prepared by an earlier version, which noted no times and checksums" in capsys.readouterr().err
     make_photos(1, first=3)  # and not where the data is another one
+    with pytest.raises(DataError, match=r"is not what .*stylegen-8 was prepared of \(images 3, not 4\)"):
+        open_source(config(folder))
     assert open_source(config(folder), renew=True).folder == tmp_path / "stylegen-photos-8"
+    assert "stylegen-8, which an earlier version prepared, holds other images than" in capsys.readouterr().err
+
+
+def test_a_zip_does_not_use_what_an_earlier_version_prepared_of_another(make_photos, tmp_path):
+    cats = zipped(make_photos(3, folder=tmp_path / "a"), tmp_path / "cats.zip")
+    dogs = zipped(make_photos(3, first=3, folder=tmp_path / "b"), tmp_path / "dogs.zip")
+    prepare(open_raw("images", cats), tmp_path / "stylegen-8", Options(8), workers=1)
+    _as_earlier(tmp_path / "stylegen-8")
+    assert open_source(config(cats)).folder == tmp_path / "stylegen-8"
+    assert keys(open_source(config(dogs))) == ["3.png", "4.png", "5.png"]
 
 
 def test_an_lsun_archive_of_the_same_size_is_known_by_its_contents(make_lsun, photo, to_bytes, tmp_path):
