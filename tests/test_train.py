@@ -27,6 +27,7 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.config_json import to_json
+from stylegen.data import DataError
 from stylegen.io.files import exclusive
 from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.directory import RunError
@@ -276,6 +277,27 @@ def test_other_data_is_refused_on_resuming(tmp_path, cache):
     with pytest.raises(RunError, match="other data"):
         train(other)
     assert max(available(tmp_path / "run")) == checkpoint
+
+
+def test_images_that_are_added_are_for_new_runs_alone(tmp_path, cache, capsys):
+    config = tiny(tmp_path / "run", cache)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, source="images", path=str(tmp_path / "photos"))
+    )
+    short = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, total_kimg=0.02))
+    (tmp_path / "photos").mkdir()
+    for i in range(5):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)).save(
+            tmp_path / "photos" / f"{i}.png"
+        )
+    train(short)
+    (tmp_path / "photos" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"is not what .*stylegen-photos-8 was prepared of \(images 5, not 4\)"):
+        train(config)
+    train(dataclasses.replace(short, run=dataclasses.replace(short.run, dir=str(tmp_path / "new"))))
+    assert "(4 images)" in (tmp_path / "new" / "log.txt").read_text()
+    with pytest.raises(RunError, match="was trained on other data"):  # its images are gone now
+        train(config)
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path, cache):

@@ -1,5 +1,6 @@
 """What the verbs share: errors as sentences, lists of numbers, care for existing files, and a line of progress."""
 
+import io
 import os
 import re
 import signal
@@ -32,6 +33,9 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
         verb: what to do; it stops where ``signals.check`` is called, or looks at ``signals.stop_requested``.
         interrupted: how to go on after that, one sentence.
     """
+    # Names of files that are not UTF-8 are shown escaped, as they are on standard error.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with signals.stopping_at_checks():
             signals.check()

@@ -67,13 +67,12 @@ def decode(
             if pixels > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels cannot be in {len(data):,} bytes")
             with huge(image.size) if huge is not None and pixels > HUGE_PIXELS else nullcontext():
-                if smallest is not None and pixels > HUGE_PIXELS:
-                    image = _load_reduced(image, smallest * _REDUCING_GAP)
-                image.load()
-                image = scale_gray(image)
+                shorter = smallest * _REDUCING_GAP if smallest is not None and pixels > HUGE_PIXELS else None
+                # In this order: what is made of an image has no longer its orientation, nor the tags of a TIFF.
+                image = scale_gray(_load(image, shorter))
                 if color == "srgb":
                     image = to_srgb(image)
-                return convert(ImageOps.exif_transpose(image), channels)
+                return convert(image, channels)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -103,13 +102,16 @@ def _without_text(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _load_reduced(image: Image.Image, shorter: int) -> Image.Image:
-    """Load an image with at least ``shorter`` pixels along its shorter side, if it has them, and not many more."""
-    scale = shorter / min(image.size)
-    if scale < 1:
+def _load(image: Image.Image, shorter: int | None) -> Image.Image:
+    """Load an image and turn it as its orientation says.
+
+    With ``shorter``, its shorter side has at least so many pixels, if there are so many, and not many more.
+    """
+    if shorter is not None and (scale := shorter / min(image.size)) < 1:
         image.draft(image.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))  # JPEG alone
     image.load()
-    factor = min(image.size) // shorter
+    ImageOps.exif_transpose(image, in_place=True)
+    factor = min(image.size) // shorter if shorter is not None else 1
     return image.reduce(factor) if factor > 1 and image.mode in _REDUCIBLE else image
 
 

@@ -54,7 +54,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
         from stylegen.data.prepared.source import PreparedSource
 
         folder = _prepared_folder(config, renew)
-        _check_prepared(data, folder)
+        _check_prepared(data, folder, config.resolution)
         source = PreparedSource(folder)
     _check_fit(config, source)
     return source
@@ -79,7 +79,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
         Progress().say(f"{error} Taking what was prepared of it before: {out}.")
         return out
     existing = existing_settings(out)
-    if existing is None and not data.prepared and (earlier := _earlier_folder(data, path, config.resolution, dataset)):
+    if existing is None and not data.prepared and (earlier := _earlier_folder(config, path, dataset, renew)):
         return earlier
     changes = existing.source_differences(dataset.kind, dataset.full_identity) if existing else []
     if changes and (data.prepared or not renew):
@@ -95,7 +95,7 @@ def _changed(data: DataConfig, path: Path, out: Path, changes: list[str]) -> str
     way_out = (
         "set data.prepared to another folder to train on what is there now"
         if data.prepared
-        else "start a new run (another run.dir) to train on what is there now, which deletes what was prepared"
+        else "start a new run (another run.dir), which prepares what is there now in its place"
     )
     return (
         f"data.path = {data.path!r}: {path} is not what {out} was prepared of ({changes[0]})."
@@ -112,14 +112,22 @@ def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
     return path.parent / f"stylegen-{printable(path.name)}{split}-{resolution}"
 
 
-def _earlier_folder(data: DataConfig, path: Path, resolution: int, dataset: RawDataset) -> Path | None:
+def _earlier_folder(config: Config, path: Path, dataset: RawDataset, renew: bool) -> Path | None:
     """Where earlier versions prepared to, if that is there and of this very data."""
-    folder = (path if path.is_dir() else path.parent) / f"stylegen-{resolution}"
-    if data.source == "lsun" or not (folder / MANIFEST_NAME).is_file():
+    folder = (path if path.is_dir() else path.parent) / f"stylegen-{config.resolution}"
+    if config.data.source == "lsun" or not (folder / MANIFEST_NAME).is_file():
         return None
-    existing = existing_settings(folder)
-    same = existing and not existing.source_differences(dataset.kind, dataset.full_identity)
-    return folder if same else None
+    changes = read_manifest(folder).settings.source_differences(dataset.kind, dataset.full_identity)
+    if not changes:
+        return folder
+    if path.is_dir():  # beside a zip, it may be of another one
+        if not renew:
+            raise DataError(_changed(config.data, path, folder, changes))
+        Progress().say(
+            f"{folder}, which an earlier version prepared, holds other images than {path} does now ({changes[0]})."
+            " It is not used any more and can be deleted."
+        )
+    return None
 
 
 def _open_raw(config: Config, path: Path) -> RawDataset:
@@ -155,9 +163,9 @@ def _check_kind(data: DataConfig, location: Path, category: str, split: str) -> 
         raise DataError(f"data.split = {data.split!r}: {location} holds {split}; set data.split {split}.")
 
 
-def _check_prepared(data: DataConfig, folder: Path) -> None:
+def _check_prepared(data: DataConfig, folder: Path, resolution: int) -> None:
     manifest = read_manifest(folder)
-    manifest.check_shards(folder)
+    manifest.check_shards(folder, resolution)
     if not manifest.shard_checksums:
         Progress().say(
             f"{folder} was prepared by an earlier version, which noted no times and checksums: if files are replaced by"

@@ -9,7 +9,7 @@ import numpy as np
 
 from stylegen.data import imaging
 from stylegen.errors import StylegenError
-from stylegen.io.files import split_paths, unique_names
+from stylegen.io.files import printable, split_paths, unique_names
 from stylegen.io.images import NoImagesError, list_images
 from stylegen.paths import expanded
 
@@ -85,8 +85,8 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int, co
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    note = f"{path.name}: {crop_note(image.size, resolution)}"
-    return Target(path.stem, imaging.crop_and_resize(image, resolution, "center-crop"), note)
+    note = f"{printable(path.name)}: {crop_note(image.size, resolution)}"
+    return Target(printable(path.stem), imaging.crop_and_resize(image, resolution, "center-crop"), note)
 
 
 def crop_note(size: tuple[int, int], resolution: int) -> str:

@@ -47,6 +47,7 @@ MESSAGES = {
     "cli/stylize.py": ["stylize"],
     "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
+    "data/raw/image_files.py": ["prepare images"],
     "nvidia/importing.py": ["convert"],
     "runs/directory.py": ["train"],
     "runs/init_from.py": ["train"],

@@ -1,5 +1,9 @@
 """The verbs ``project`` and ``edit``, and ``sample --from``: what they write, and what they refuse."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +13,7 @@ from stylegen.cli import common, edit, project, sample
 from stylegen.editing import directions
 from stylegen.projection import result, targets
 from stylegen.runs.load import save_generator
+from tests.support.paths import ROOT
 
 FAST = "--run g.safetensors --perceptual none --steps 6 --candidates 20 --batch 1"
 
@@ -295,3 +300,18 @@ def test_a_folder_of_targets_is_done_whole_whatever_is_broken_in_it(in_a_folder,
     assert "1 image was left out:\n  photos/a.png: cannot be used as an image" in capsys.readouterr().out
     assert call(project, f"{FAST} --target photos/b.png,photos/a.png --space w --frames 0 --out named") == 2
     assert "photos/a.png: cannot be used" in capsys.readouterr().err
+
+
+def test_a_target_whose_name_is_not_utf_8(in_a_folder):
+    name = os.fsdecode(b"photo\xe9.png")
+    try:
+        (in_a_folder / name).write_bytes((in_a_folder / "other.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    code = "from stylegen.cli import project; import sys; sys.exit(project.main())"
+    arguments = [*FAST.split(), "--target", name, "--space", "w", "--frames", "0", "--out", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"photo\\udce9.png: 20x20 pixels" in done.stdout
+    assert result.load("out/projection.npz").names == ("photo\\udce9",)

@@ -169,7 +169,19 @@ def test_data_that_an_earlier_version_prepared_is_used_and_that_is_said(make_pho
     assert source.folder == folder / "stylegen-8"
     assert "was prepared by an earlier version, which noted no times and checksums" in capsys.readouterr().err
     make_photos(1, first=3)  # and not where the data is another one
+    with pytest.raises(DataError, match=r"is not what .*stylegen-8 was prepared of \(images 3, not 4\)"):
+        open_source(config(folder))
     assert open_source(config(folder), renew=True).folder == tmp_path / "stylegen-photos-8"
+    assert "stylegen-8, which an earlier version prepared, holds other images than" in capsys.readouterr().err
+
+
+def test_a_zip_does_not_use_what_an_earlier_version_prepared_of_another(make_photos, tmp_path):
+    cats = zipped(make_photos(3, folder=tmp_path / "a"), tmp_path / "cats.zip")
+    dogs = zipped(make_photos(3, first=3, folder=tmp_path / "b"), tmp_path / "dogs.zip")
+    prepare(open_raw("images", cats), tmp_path / "stylegen-8", Options(8), workers=1)
+    _as_earlier(tmp_path / "stylegen-8")
+    assert open_source(config(cats)).folder == tmp_path / "stylegen-8"
+    assert keys(open_source(config(dogs))) == ["3.png", "4.png", "5.png"]
 
 
 def test_an_lsun_archive_of_the_same_size_is_known_by_its_contents(make_lsun, photo, to_bytes, tmp_path):
@@ -214,6 +226,16 @@ def test_shards_of_other_data_under_the_same_manifest_are_refused(two_prepared):
         PreparedSource(a).read(np.arange(6), 8)
 
 
+def test_resolutions_that_are_not_trained_at_need_not_be_there(tmp_path):
+    prepare(ToyDataset(6, 32), tmp_path, Options(32), workers=1)
+    next((tmp_path / "0032").glob("*.array_record*")).unlink()
+    shutil.rmtree(tmp_path / "0008")
+    source = open_source(dataclasses.replace(config(tmp_path), resolution=16))
+    assert source.read(np.arange(6), 16)["image"].shape == (6, 16, 16, 3)
+    with pytest.raises(DataError, match="is missing; prepare the data again"):
+        source.read(np.arange(6), 8)
+
+
 def test_other_prepared_data_in_the_same_place_has_another_fingerprint(two_prepared):
     a, b = two_prepared
     assert PreparedSource(a).fingerprint != PreparedSource(b).fingerprint
@@ -245,6 +267,14 @@ def test_a_shard_emptied_while_it_is_read_is_a_sentence(tmp_path):
     next((tmp_path / "0008").glob("*.array_record*")).write_bytes(b"")
     with pytest.raises(DataError, match=r"is damaged|hold something else"):
         source.read(np.arange(6), 8)
+
+
+def test_a_manifest_whose_checksums_are_of_other_shards_is_a_sentence(two_prepared):
+    a, _ = two_prepared
+    fields = json.loads((a / MANIFEST_NAME).read_text())
+    (a / MANIFEST_NAME).write_text(json.dumps({**fields, "shard_checksums": {"8": ["x", "y"]}}))
+    with pytest.raises(DataError, match="not every shard has a checksum"):
+        open_source(config(a))
 
 
 @pytest.mark.parametrize("changed", [slice(0, 1), slice(150_000, 175_000), slice(299_999, 300_000)])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from stylegen.data import imaging
 from stylegen.io.images import box_mean
+from tests.support.icc import DISPLAY_P3, rgb_profile
 
 
 def flat(mode, color, size=(12, 10)):
@@ -64,6 +65,26 @@ def test_the_exif_orientation_is_applied(photo, to_bytes):
     exif[0x0112] = 6  # to be turned clockwise
     array = decoded(to_bytes(image, "PNG", exif=exif), 3)
     np.testing.assert_array_equal(array, np.rot90(np.asarray(image), -1))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("huge", [False, True])
+def test_the_orientation_survives_profiles_and_reduction(form, huge, to_bytes, monkeypatch):
+    monkeypatch.setattr(imaging, "HUGE_PIXELS", 1000 if huge else 10**6)
+    image = Image.fromarray(np.repeat(np.uint8([[0] * 60 + [255] * 60]), 60, axis=0)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: black on top
+    data = to_bytes(image, form, exif=exif, icc_profile=rgb_profile(DISPLAY_P3))
+    result = imaging.decode(data, 3, smallest=8)
+    assert result.height == 2 * result.width and (result.width < 60) == huge
+    array = imaging.to_array(result)
+    assert array[: result.height // 3].mean() < 10 and array[-result.height // 3 :].mean() > 245
+
+
+def test_the_orientation_of_16_bits_is_applied(to_bytes):
+    values = np.repeat(np.uint16([[0] * 6 + [65_535] * 6]), 4, axis=0)
+    data = to_bytes(Image.fromarray(values), "TIFF", tiffinfo={0x0112: 6})
+    assert decoded(data, 1)[:, 0, 0].tolist() == [0] * 6 + [255] * 6
 
 
 @pytest.mark.parametrize("form", ["WEBP", "JPEG", "PNG"])

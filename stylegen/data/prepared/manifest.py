@@ -110,13 +110,17 @@ class Manifest:
         count = len(self.shard_lengths)
         return [folder / shard_name(self.name, self.split, resolution, i, count) for i in range(count)]
 
-    def check_shards(self, folder: Path) -> None:
+    def check_shards(self, folder: Path, largest: int) -> None:
         """Make sure that the shards are those that were written, by their checksums, which takes about a second.
+
+        Resolutions above ``largest`` are not looked at, nor those whose folder somebody deleted for want of space.
 
         Raises:
             DataError: one is missing, damaged or of other data.
         """
         for resolution, checksums in self.shard_checksums.items():
+            if resolution > largest or not (folder / resolution_folder(resolution)).is_dir():
+                continue
             for path, expected in zip(self.shard_paths(folder, resolution), checksums, strict=True):
                 check_shard(path, expected)
 
@@ -186,7 +190,10 @@ def read_manifest(folder: Path) -> Manifest:
         fields["settings"] = settings_from_json(fields["settings"])
         fields["bytes_on_disk"] = {int(r): n for r, n in fields["bytes_on_disk"].items()}
         fields["shard_checksums"] = {int(r): sums for r, sums in fields.get("shard_checksums", {}).items()}
-        return Manifest(**fields)
+        manifest = Manifest(**fields)
+        if any(len(sums) != len(manifest.shard_lengths) for sums in manifest.shard_checksums.values()):
+            raise ValueError("not every shard has a checksum")
+        return manifest
     except FileNotFoundError as error:
         raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -209,4 +216,4 @@ def existing_settings(folder: Path) -> Settings | None:
     try:
         return settings_from_json(json_text.read_object(work))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{work} cannot be read ({error}); start anew with --overwrite.") from error
+        raise DataError(f"{work} cannot be read ({error}); delete {work.parent} and prepare the data again.") from error
