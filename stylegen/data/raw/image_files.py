@@ -119,9 +119,10 @@ def _list_zip(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
         kinds.refuse_others(kinds.read_head(path), str(path), "a zip archive", "a zip archive")
         with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
             members = archives.member_names(archive)
-    except (FileError, OSError) as error:
-        hint = " Unpack it first, and give the folder." if set(path.suffixes) & set(_OTHER_ARCHIVES) else ""
-        raise DataError(f"{path} is neither a folder nor a readable zip file: {error}{hint}") from error
+    except FileError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"{path} is neither a folder nor a readable zip file ({error}).") from error
     chosen, note = choose_images(members, str(path))
     unreadable = [(name, why) for name in chosen if (why := archives.why_unreadable(members[name]))]
     if len(unreadable) == len(chosen):

@@ -84,7 +84,7 @@ def test_nothing_there_is_a_sentence(make_tree, tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         ImageFilesDataset(make_tree(["notes.txt"], True))
     (tmp_path / "broken.zip").write_text("no zip")
-    with pytest.raises(DataError, match="is neither a folder nor a readable zip file"):
+    with pytest.raises(DataError, match="broken.zip: cannot be read as a zip archive: it is text"):
         ImageFilesDataset(tmp_path / "broken.zip")
 
 
