@@ -56,9 +56,8 @@ class Options:
     overwrite: bool = False  # replace images that are there already.
     # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
     batch: Annotated[Number, arguments.BATCH] = None
-    scale: Annotated[Number, arguments.SCALE] = (
-        None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
-    )
+    scale: Annotated[Number, arguments.SCALE] = None
+    """Enlargement by whole pixels in grids and videos; default: so that one can see them."""
     columns: Annotated[Number, arguments.Bounds(1, 10_000)] = None  # of grid.png; default: about as many as rows.
 
     mix: bool = False  # draw a style-mixing table of --rows and --cols.

@@ -52,14 +52,12 @@ class Options:
     """A gray image of the content's size: white where the style goes, the content being elsewhere; of two styles the
     first, the second where it is black. Or one for each style."""
     out: File = None  # file for one image or a video, folder for a folder.
-    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = (
-        None  # shorter side of the content; as it is if not given.
-    )
+    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = None
+    """Shorter side of the content; as it is if not given."""
     style_size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = 512
     """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
-    tile: Annotated[int, arguments.Bounds(64, 8192)] = (
-        512  # pixels a side of what is computed at once; smaller needs less memory.
-    )
+    tile: Annotated[int, arguments.Bounds(64, 8192)] = 512
+    """Pixels a side of what is computed at once; smaller needs less memory."""
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
     encoder: File = None
