@@ -12,6 +12,7 @@ import tyro
 from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.io.files import split_paths
+from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
@@ -179,7 +180,7 @@ def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
 
     for _ in common.with_progress(results(), len(jobs), "images"):
         pass
-    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs):,} images"
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {counted(len(jobs), 'image')}"
     print(f"{where}: {stylizer.description()}")
 
 
@@ -194,7 +195,7 @@ def _stylize_video(options: Options) -> None:
     width, height = _resized_size(source.height, source.width, options.size or 0)
     video.check(options.out, source.fps, frames=source.frames, height=height, width=width, scale=1)
     stylizer = _Stylizer(options)
-    print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {source.fps:g} a second")
+    print(f"{source.path}: {source.width}x{source.height}, {counted(source.frames, 'frame')}, {source.fps:g} a second")
     consistency = style_video.Consistency()
     sized = (stylizer.sized(frame) for frame in video.read_frames(source))
     masks: list[Any] = [None]
@@ -209,7 +210,7 @@ def _stylize_video(options: Options) -> None:
     done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), blend, consistency)
     shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
     count = video.save_video(shown, options.out, source.fps, scale=1)
-    print(f"{options.out}: {count} frames without sound, {stylizer.description()}")
+    print(f"{options.out}: {counted(count, 'frame')} without sound, {stylizer.description()}")
     print(f"consistency: {consistency}")
 
 
@@ -282,7 +283,7 @@ class _Stylizer:
 
     def description(self) -> str:
         """What was done, for the last line."""
-        return f"{len(self.styles)} style{'s' * (len(self.styles) > 1)}, alpha {self.options.alpha:g}."
+        return f"{counted(len(self.styles), 'style')}, alpha {self.options.alpha:g}."
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -7,6 +7,7 @@ from stylegen.config import Config, DataConfig
 from stylegen.data.prepared.manifest import MANIFEST_NAME, read_manifest
 from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
+from stylegen.io.progress import counted
 
 
 def open_source(config: Config) -> ImageSource:
@@ -121,6 +122,6 @@ def _check_fit(config: Config, source: ImageSource) -> None:
         )
     if config.num_classes and config.num_classes != classes:
         raise DataError(
-            f"num_classes = {config.num_classes}: {source.description} has {classes} classes;"
+            f"num_classes = {config.num_classes}: {source.description} has {counted(classes, 'class')};"
             f" set num_classes {classes}, or 0 to leave the labels out."
         )

@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 
 from stylegen.data import imaging
 from stylegen.data.source import Batch, DataError, ImageSource
+from stylegen.io.progress import counted
 
 
 class TfdsSource(ImageSource):
@@ -32,7 +33,7 @@ class TfdsSource(ImageSource):
         self.channels = channels
         if label_key is not None:
             self.class_names = tuple(self._data.dataset_info.features[label_key].names)
-        self.description = f"TFDS {name} {split} ({self.num_images:,} images)"
+        self.description = f"TFDS {name} {split} ({counted(self.num_images, 'image')})"
         self.fingerprint = f"tfds-{self._data.dataset_info.full_name}-{split}-{self.num_images}"
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:

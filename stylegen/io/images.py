@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, replacing
+from stylegen.io.progress import counted
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
 MAX_PIXELS = 178_956_970  # of an image, Pillow's own limit for a decompression bomb: 537 MB as RGB
@@ -85,16 +86,16 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
     chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
     other_files = sorted((name for name in shown if not _is_image(name)), key=natural_order)
     if not chosen:
-        files = "files" if len(other_files) > 1 else "file"
-        contents = f"; it holds {len(other_files):,} other {files}, such as {other_files[0]}" if other_files else ""
+        contents = (
+            f"; it holds {counted(len(other_files), 'other file')}, such as {other_files[0]}" if other_files else ""
+        )
         raise NoImagesError(f"{location} holds no images (files named {', '.join(SUFFIXES)} are looked for){contents}.")
     sheets = _sheets(chosen)
     chosen = [name for name in chosen if name not in sheets]
     notes = []
     if other_files:
-        many = len(other_files) > 1
-        count = f"{len(other_files):,} files that are no images were" if many else "1 file that is no image was"
-        notes.append(f"{location}: {count} left out, such as {other_files[0]}.")
+        verbs = "that is no image was", "that are no images were"
+        notes.append(f"{location}: {counted(len(other_files), 'file', verbs)} left out, such as {other_files[0]}.")
     if sheets:
         verb, others = ("is a table", "it") if len(sheets) == 1 else ("are tables", "them")
         notes.append(f"{location}: {', '.join(sheets)} {verb} of the images beside {others}; left out.")
