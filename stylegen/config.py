@@ -111,9 +111,9 @@ class LossConfig:
     # The loss adds r1_gamma/2 * squared gradient on reals, as seen at full resolution; relativistic: on fakes as well.
     r1_gamma: float = 10.0
     r1_interval: int = 1  # apply R1 every so many steps, times as strong (lazy regularization; StyleGAN2 uses 16).
-    # Path-length regularization of the generator (StyleGAN2, Sec. 3.2): a step of its own every pl_interval steps, on a
-    # fraction of the batch; StyleGAN2's weight is 2.
-    pl_weight: float = 0.0  # 0 is off.
+    # Path-length regularization of the generator (StyleGAN2, Sec. 3.2): its weight; 0 is off, StyleGAN2's is 2. A step
+    # of its own every pl_interval steps, on a fraction of the batch.
+    pl_weight: float = 0.0
     pl_interval: int = 4  # training steps from one such step to the next; it is that many times as strong.
     pl_decay: float = 0.01  # how fast the length that paths are drawn to follows the mean of a batch.
     pl_batch_shrink: int = 2  # divides the batch, to save memory.
@@ -146,7 +146,7 @@ class AugmentConfig:
 class OptimizerConfig:
     """Adam, the same for both networks."""
 
-    learning_rate: float = 0.001  # at resolutions that schedule.learning_rate does not name.
+    learning_rate: float = 0.001  # of both networks, at resolutions that schedule.learning_rate does not name.
     beta1: float = 0.0  # decay of the first moment.
     beta2: float = 0.99  # decay of the second moment.
     epsilon: float = 1e-8  # added to the root of the second moment.
@@ -164,10 +164,10 @@ class ScheduleConfig:
     total_kimg: float = 25_000.0  # length of the run, in thousands of real images shown.
     stable_kimg: float = 600.0  # length of a stable phase, where stable_kimg_at does not say otherwise.
     fade_kimg: float = 600.0  # length of a fade, where fade_kimg_at does not say otherwise.
-    stable_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution, for example 8:24,16:16.
-    fade_kimg_at: dict[int, float] = field(default_factory=dict)  # by resolution faded in.
-    batch: dict[int, int] = field(default_factory=dict)  # by resolution, for example 8:256,16:128.
-    learning_rate: dict[int, float] = field(default_factory=dict)  # by resolution, for example 128:0.0015.
+    stable_kimg_at: dict[int, float] = field(default_factory=dict)  # stable_kimg by resolution: 8:24,16:16.
+    fade_kimg_at: dict[int, float] = field(default_factory=dict)  # fade_kimg by the resolution faded in: 16:24.
+    batch: dict[int, int] = field(default_factory=dict)  # images a step by resolution: 8:256,16:128.
+    learning_rate: dict[int, float] = field(default_factory=dict)  # learning rate by resolution: 128:0.0015.
 
 
 @dataclass(frozen=True)

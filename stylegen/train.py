@@ -20,6 +20,7 @@ from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
+from stylegen.io.progress import counted
 from stylegen.io.signals import check as check_signals
 from stylegen.io.signals import stop_requested
 from stylegen.runs import directory, init_from, rollback
@@ -288,7 +289,7 @@ class _Loop:
         workers = self.batches.workers(stage.resolution)
         self.log.line(
             f"{stage.resolution}x{stage.resolution} pixels, batch {stage.batch_size}, "
-            f"{workers} reader thread{'s' * (workers != 1)}{compiled}"
+            f"{counted(workers, 'reader thread')}{compiled}"
         )
         for trouble in self.programs.trouble():
             self.log.line(f"Preparing this stage in the background failed: {trouble}")

@@ -11,7 +11,8 @@ from pathlib import Path
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, signals
 from stylegen.io.files import printable
-from stylegen.io.progress import with_progress as with_progress  # for all verbs
+from stylegen.io.progress import counted  # for all verbs
+from stylegen.io.progress import with_progress as with_progress
 from stylegen.untrusted import shown
 
 MAX_LEFT_OUT = 20  # images that are named
@@ -90,7 +91,8 @@ def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
         return None
     labels = parse_numbers("--labels: class list", text)
     if len(labels) not in (1, n):
-        raise UsageError(f"--labels {text}: {len(labels)} classes for {n} {of}; give one, or one each.")
+        found, wanted = counted(len(labels), "class"), counted(n, of.removesuffix("s"))
+        raise UsageError(f"--labels {text}: {found} for {wanted}; give one, or one each.")
     return labels[0] if len(labels) == 1 else labels
 
 

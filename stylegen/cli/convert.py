@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
+from stylegen.io.progress import counted
 from stylegen.nvidia import importing
 from stylegen.nvidia.weight_table import Imported
 from stylegen.runs.load import is_exported, load, shipped
@@ -96,7 +97,7 @@ def _is_ours(source: Path) -> bool:
 
 def _note(imported: Imported) -> str:
     num_remarks = len(imported.report.remarks)
-    return f"; {num_remarks} remark{'s' if num_remarks > 1 else ''} in {importing.REPORT}" if num_remarks else ""
+    return f"; {counted(num_remarks, 'remark')} in {importing.REPORT}" if num_remarks else ""
 
 
 def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) -> None:

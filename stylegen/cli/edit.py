@@ -47,9 +47,8 @@ class Options:
     """Run directory, exported file or folder, or toy_bedrooms, which ships with the package."""
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
-    discover: Annotated[Number, arguments.Bounds(1)] = (
-        None  # find so many directions for each method and range of layers.
-    )
+    discover: Annotated[Number, arguments.Bounds(1)] = None
+    """Find so many directions for each method and range of layers."""
     method: str = "pca"  # pca, principal components of w; sefa, factorized affines; or pca,sefa.
     ranges: str = "all"  # layers that directions act on, 0 being the coarsest: all,0-3,4-7 are three ranges.
     probe: File = None  # find the directions of these scores instead: .csv or .json.

@@ -12,7 +12,7 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.io.files import check_writable
-from stylegen.io.progress import size
+from stylegen.io.progress import counted, size
 from stylegen.io.tables import table
 
 DESCRIPTION = """Measure how good generated images are. Every number comes with its provenance.
@@ -240,7 +240,7 @@ def _print(results: list[Any]) -> None:
     rows = []
     for result in results:
         numbers = {side: result.provenance.get(side, {}).get("count") for side in ("fakes", "reals")}
-        counts = [f"{number:,} {side}" for side, number in numbers.items() if number is not None]
+        counts = [counted(number, side.removesuffix("s")) for side, number in numbers.items() if number is not None]
         by = ", ".join([measured_by(result.provenance), *counts])
         rows.append({"name": result.name, "value": result.value, "by": by})
     print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))

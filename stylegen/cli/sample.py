@@ -12,6 +12,7 @@ import tyro
 import stylegen
 from stylegen.cli import arguments, common
 from stylegen.io import images, video
+from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Draw images with a trained generator.
@@ -59,9 +60,8 @@ class Options:
     overwrite: bool = False  # replace images that are there already.
     # Images drawn at once, always so many; default: by resolution and device, and fewer where fewer are drawn.
     batch: Annotated[Number, arguments.BATCH] = None
-    scale: Annotated[Number, arguments.SCALE] = (
-        None  # enlargement by whole pixels in grids and videos; default: so that one can see them.
-    )
+    scale: Annotated[Number, arguments.SCALE] = None
+    """Enlargement by whole pixels in grids and videos; default: so that one can see them."""
     columns: Annotated[Number, arguments.Bounds(1, 10_000)] = None  # of grid.png; default: about as many as rows.
 
     mix: bool = False  # draw a style-mixing table of --rows and --cols.
@@ -205,7 +205,7 @@ def _draw_sweep(options: Options) -> None:
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
     rows, columns = [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis]
     images.save_image(images.labeled_grid(table, rows, columns, scale), path)
-    print(f"{path}: {len(seeds)} seeds at {len(psis)} truncations.")
+    print(f"{path}: {counted(len(seeds), 'seed')} at {counted(len(psis), 'truncation')}.")
 
 
 def _draw_mix(options: Options) -> None:
@@ -249,7 +249,7 @@ def _draw_walk(options: Options) -> None:
     )
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale)
-    print(f"{path}: {count} frames, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
+    print(f"{path}: {counted(count, 'frame')}, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
 
 
 def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ from stylegen import sampling
 from stylegen.cli import common
 from stylegen.io import images, video
 from stylegen.io.files import split_paths, unique_names
+from stylegen.io.progress import counted
 from stylegen.networks.generator import in_float32
 from stylegen.networks.mapping import truncate
 from stylegen.projection import result
@@ -127,4 +128,4 @@ def _walk(
 
     shown = itertools.chain.from_iterable(common.with_progress(drawn(), total, "frames"))
     count = video.save_video(shown, path, fps, scale)
-    print(f"{path}: {count} frames, {count / fps:.1f} s at {fps:g} frames a second.")
+    print(f"{path}: {counted(count, 'frame')}, {count / fps:.1f} s at {fps:g} frames a second.")

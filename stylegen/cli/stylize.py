@@ -12,6 +12,7 @@ import tyro
 from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.io.files import split_paths
+from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
 
 DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2017). Nothing need be downloaded.
@@ -53,14 +54,12 @@ class Options:
     """A gray image of the content's size: white where the style goes, the content being elsewhere; of two styles the
     first, the second where it is black. Or one for each style."""
     out: File = None  # file for one image or a video, folder for a folder.
-    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = (
-        None  # shorter side of the content; as it is if not given.
-    )
+    size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = None
+    """Shorter side of the content; as it is if not given."""
     style_size: Annotated[Pixels, arguments.Bounds(most=MAX_SIZE)] = 512
     """Shorter side that larger styles are reduced to, which sets how coarse strokes are; 0 leaves them as they are."""
-    tile: Annotated[int, arguments.Bounds(64, 8192)] = (
-        512  # pixels a side of what is computed at once; smaller needs less memory.
-    )
+    tile: Annotated[int, arguments.Bounds(64, 8192)] = 512
+    """Pixels a side of what is computed at once; smaller needs less memory."""
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     model: File = None  # networks that train_style wrote; the built-in ones if not given.
     encoder: File = None
@@ -201,7 +200,7 @@ def _stylize_images(options: Options, jobs: list[tuple[Path, Path]]) -> None:
         pass
     if len(broken) == len(jobs):
         raise common.UsageError(f"--content {options.content}: none of its images can be used; the first: {broken[0]}")
-    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {len(jobs) - len(broken):,} images"
+    where = jobs[0][1] if len(jobs) == 1 else f"{options.out}: {counted(len(jobs) - len(broken), 'image')}"
     print(f"{where}: {stylizer.description()}")
     common.print_left_out(broken)
 
@@ -217,7 +216,7 @@ def _stylize_video(options: Options) -> None:
     video.check(options.out, source.fps, frames=source.frames, height=height, width=width, scale=1)
     stylizer = _Stylizer(options)
     rate = f"{source.fps:g} a second" + (", recorded without a fixed rate" if source.is_variable else "")
-    print(f"{source.path}: {source.width}x{source.height}, {source.frames:,} frames, {rate}")
+    print(f"{source.path}: {source.width}x{source.height}, {counted(source.frames, 'frame')}, {rate}")
     consistency = style_video.Consistency()
     sized = (stylizer.sized(frame) for frame in video.read_frames(source))
     masks: list[Any] = [None]
@@ -232,7 +231,7 @@ def _stylize_video(options: Options) -> None:
     done = style_video.blended(frames(), lambda frame: stylizer.transfer(frame, masks[0]), blend, consistency)
     shown = (batch[0] for batch in common.with_progress(((x,) for x in done), source.frames, "frames"))
     count = video.save_video(shown, options.out, source.fps, scale=1)
-    print(f"{options.out}: {count} frames without sound, {stylizer.description()}")
+    print(f"{options.out}: {counted(count, 'frame')} without sound, {stylizer.description()}")
     print(f"consistency: {consistency}")
 
 
@@ -307,7 +306,7 @@ class _Stylizer:
 
     def description(self) -> str:
         """What was done, for the last line."""
-        return f"{len(self.styles)} style{'s' * (len(self.styles) > 1)}, alpha {self.options.alpha:g}."
+        return f"{counted(len(self.styles), 'style')}, alpha {self.options.alpha:g}."
 
 
 def _numbers(text: str | None) -> list[float]:

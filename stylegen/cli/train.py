@@ -27,7 +27,8 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   # Fine-tune on other images: from another run, at full size at once, its discriminator's finest layers kept
   train --config configs/folder_256.py --run.dir runs/mine --data.path DIR --run.init-from runs/bedroom \\
       --schedule.start-resolution 256 --run.freeze d.b256,d.b128
-  # What would happen, how long it takes at 120 images/s, and nothing done
+  # What would happen, and how long it takes here, by a few steps of each stage; or at 120 images/s
+  train --config configs/quickstart.py --dry-run --measure
   train --config configs/lsun_bedroom_256.py --dry-run --img-per-sec 120
   # Does it fit eight H100, which batch would, how long it takes at least; compiled for them here, without them
   train --config configs/lsun_bedroom_256.py --dry-run --target h100x8
@@ -36,7 +37,8 @@ Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...);
                       not needed to resume the run in --run.dir
   --dry-run           print the resolved configuration, the schedule and the parameters, and stop
-  --img-per-sec N     with --dry-run: speed at full resolution, to show hours
+  --measure           with --dry-run: run a few steps of each stage here, to show hours; compiles first
+  --img-per-sec N     with --dry-run: speed at full resolution, to predict hours
   --target DEVICES    with --dry-run: compile the step for devices that need not be here: h100, h100x8, a100x4, t4,
                       tpu:v5e:2x4, v4-8, v5p-8; takes minutes, and XLA's compiler for them (it says how to get that)
   --stage PIXELS      with --target: the stage to compile; default: full resolution
@@ -58,6 +60,7 @@ def _train(argv: list[str]) -> None:
     parser.add_argument("--config")
     parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--img-per-sec", type=float)
+    parser.add_argument("--measure", action="store_true")
     parser.add_argument("--target")
     parser.add_argument("--stage", type=int)
     names = {"dry-run": False} | arguments.booleans(Config)
@@ -69,6 +72,8 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--img-per-sec goes with --dry-run alone: training measures its speed itself.")
     if (ours.target or ours.stage) and not (ours.dry_run and ours.target):
         raise common.UsageError("--target goes with --dry-run, and --stage with --target: nothing is trained there.")
+    if ours.measure and (not ours.dry_run or ours.target or speed is not None):
+        raise common.UsageError("--measure goes with --dry-run, and without --img-per-sec and --target.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
     wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
@@ -98,7 +103,12 @@ def _train(argv: list[str]) -> None:
         from stylegen.training.summary import describe
 
         check(config)
-        print(describe(config, ours.img_per_sec))
+        measured = None
+        if ours.measure:
+            from stylegen.training.speed import measure
+
+            measured = measure(config, lambda line: print(line, flush=True))
+        print(describe(config, ours.img_per_sec, measured))
         if config.run.init_from:
             from stylegen.runs import init_from
 

@@ -9,7 +9,7 @@ from stylegen.data.raw.base import ArchiveMissingError, RawDataset
 from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
-from stylegen.io.progress import Progress
+from stylegen.io.progress import Progress, counted
 from stylegen.paths import expanded
 
 
@@ -204,6 +204,6 @@ def _check_fit(config: Config, source: ImageSource) -> None:
         )
     if config.num_classes and config.num_classes != classes:
         raise DataError(
-            f"num_classes = {config.num_classes}: {source.description} has {classes} classes;"
+            f"num_classes = {config.num_classes}: {source.description} has {counted(classes, 'class')};"
             f" set num_classes {classes}, or 0 to leave the labels out."
         )

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from stylegen.data import imaging
 from stylegen.data.prepared.manifest import checksum
 from stylegen.data.source import Batch, DataError, ImageSource
+from stylegen.io.progress import counted
 
 
 class TfdsSource(ImageSource):
@@ -40,7 +41,7 @@ class TfdsSource(ImageSource):
         self.channels = channels
         if label_key is not None:
             self.class_names = tuple(self._data.dataset_info.features[label_key].names)
-        self.description = f"TFDS {name} {split} ({self.num_images:,} images)"
+        self.description = f"TFDS {name} {split} ({counted(self.num_images, 'image')})"
         name_and_size = f"tfds-{self._data.dataset_info.full_name}-{split}-{self.num_images}"
         shards = self._data.dataset_info.splits[split].filepaths
         try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from stylegen import sampling
 from stylegen.editing.directions import Direction, EditError
+from stylegen.io.progress import counted
 from stylegen.metrics.separability import fit_logistic
 from stylegen.networks.generator import Generator
 from stylegen.paths import expanded
@@ -122,7 +123,10 @@ def attribute_direction(w: np.ndarray, scores: np.ndarray, layers: Sequence[int]
     """
     scores = np.asarray(scores, np.float64)
     if scores.shape != (len(w),) or len(w) < 4 * TEST_EVERY:
-        raise EditError(f"attribute {name}: {scores.size} scores for {len(w)} styles; give one each, at least 20.")
+        raise EditError(
+            f"attribute {name}: {counted(scores.size, 'score')} for {counted(len(w), 'style')}; give one each, at "
+            "least 20."
+        )
     if not np.isfinite(scores).all():
         raise EditError(f"attribute {name}: some scores are not finite numbers.")
     test = np.arange(len(w)) % TEST_EVERY == 0
@@ -169,7 +173,7 @@ def _direction(
 
 def _check_count(count: int, most: int) -> None:
     if not 1 <= count <= most:
-        raise EditError(f"{count} directions: there can be 1 to {most}.")
+        raise EditError(f"{counted(count, 'direction')}: there can be 1 to {most}.")
 
 
 def read_scores(path: str | os.PathLike[str]) -> tuple[list[int], dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from stylegen import ops, sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet
+from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
 from stylegen.sampling.programs import noise_from_seeds
 
@@ -50,7 +51,9 @@ class GeneratedSet(ImageSet):
             EvaluationError: it has classes and there are no labels, or psi or cutoff is out of range.
         """
         if G.c_dim and labels is None:
-            raise EvaluationError(f"this generator has {G.c_dim} classes; their frequencies are taken from the data.")
+            raise EvaluationError(
+                f"this generator has {counted(G.c_dim, 'class')}; their frequencies are taken from the data."
+            )
         if drawing.cutoff is not None and drawing.cutoff < 0:
             raise EvaluationError(f"cutoff = {drawing.cutoff}: must be the number of layers to truncate, from 0 on.")
         if not np.isfinite(drawing.psi):

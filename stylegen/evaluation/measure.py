@@ -17,6 +17,7 @@ from stylegen.evaluation.collect import Collector, MomentsCollector, PatchCollec
 from stylegen.evaluation.image_sets import ImageSet, StatisticsSet
 from stylegen.evaluation.metric_names import Metric
 from stylegen.evaluation.reference_cache import collect_cached
+from stylegen.io.progress import counted
 from stylegen.metrics import kid, precision_recall, swd
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.fid import frechet_distance
@@ -230,8 +231,8 @@ def _count(metric: Metric, fakes: ImageSet) -> int:
         return metric.fakes or 0
     if metric.fakes is not None and metric.fakes > fakes.count:
         raise EvaluationError(
-            f"{metric.name} takes {metric.fakes:,} images; there are {fakes.count:,}. Write {metric.kind} for all of "
-            "them, or a smaller number."
+            f"{metric.name} takes {counted(metric.fakes, 'image')}; there are {fakes.count:,}. Write {metric.kind} for "
+            "all of them, or a smaller number."
         )
     return metric.fakes or fakes.count
 

@@ -9,6 +9,7 @@ from typing import Any
 from stylegen.config import Config
 from stylegen.config_json import to_dict
 from stylegen.evaluation.evaluate_run import read_record
+from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator
 from stylegen.nvidia.importing import REPORT
 from stylegen.version import version
@@ -52,7 +53,7 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
     stage = f"{G.resolution} x {G.resolution} pixels"
     if G.alpha < 1:
         stage += f" (in the middle of growing: the newest block has the weight {G.alpha:.3g})"
-    classes = f", {G.c_dim} classes" if G.c_dim else ""
+    classes = f", {counted(G.c_dim, 'class')}" if G.c_dim else ""
     selection = "in class 0, 1, ... in turn" if G.c_dim else "none left out"
     toward = " toward the mean of all classes" if G.c_dim else ""
     parts = [
@@ -61,7 +62,7 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
         f"![Samples]({grid})",
         f"*Seeds 0 to 15, {selection}, truncated to psi {PSI}{toward}, constant noise.*",
         "## What it is",
-        f"- Images: {stage}, {G.image_channels} channels{classes}.",
+        f"- Images: {stage}, {counted(G.image_channels, 'channel')}{classes}.",
         f"- Data: {data_line(G.config)}.",
         f"- Training: {_training(G, facts)}",
         f"- License: {facts.license or 'not stated by who exported it'}.",

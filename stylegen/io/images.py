@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import natural_order, printable, replacing
+from stylegen.io.progress import counted
 from stylegen.paths import expanded
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels to Pillow's mode
@@ -110,19 +111,17 @@ def choose_images(names: Iterable[str], location: str) -> tuple[list[str], str]:
     chosen = sorted((name for name in shown if _is_image(name)), key=natural_order)
     other_files = sorted((name for name in shown if not _is_image(name)), key=natural_order)
     if not chosen:
-        files = "files" if len(other_files) > 1 else "file"
-        contents = (
-            f"; it holds {len(other_files):,} other {files}, such as {printable(other_files[0])}" if other_files else ""
-        )
+        contents = f"; it holds {counted(len(other_files), 'other file')}" if other_files else ""
+        contents += f", such as {printable(other_files[0])}" if other_files else ""
         looked_for = f"files named {', '.join(SUFFIXES)} are looked for"
         raise NoImagesError(f"{location} holds no images ({looked_for}){contents}.{_hint(other_files)}")
     sheets = _sheets(chosen)
     chosen = [name for name in chosen if name not in sheets]
     notes = []
     if other_files:
-        many = len(other_files) > 1
-        count = f"{len(other_files):,} files that are no images were" if many else "1 file that is no image was"
-        notes.append(f"{location}: {count} left out, such as {printable(other_files[0])}.{_hint(other_files)}")
+        verbs = "that is no image was", "that are no images were"
+        left_out = f"{counted(len(other_files), 'file', verbs)} left out, such as {printable(other_files[0])}"
+        notes.append(f"{location}: {left_out}.{_hint(other_files)}")
     if sheets:
         verb, others = ("is a table", "it") if len(sheets) == 1 else ("are tables", "them")
         notes.append(f"{location}: {', '.join(map(printable, sheets))} {verb} of the images beside {others}; left out.")

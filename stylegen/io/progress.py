@@ -1,5 +1,6 @@
 """Messages of a long job: lines, and one progress line that overwrites itself on a terminal."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -116,6 +117,20 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Pro
             signals.check()
     finally:
         progress.clear()
+
+
+def counted(count: int, noun: str, verbs: tuple[str, str] | None = None) -> str:
+    """A number with its noun, for example ``1 image``, ``2,000 images`` or ``1 class``.
+
+    Args:
+        count: the number.
+        noun: what is counted, singular; of several words the last one is declined.
+        verbs: added behind it, the one for a single thing or the one for several: ``("is", "are")``.
+    """
+    if count != 1:
+        noun = re.sub("([^aeiou])y$", r"\1ie", noun) + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+    verb = "" if verbs is None else f" {verbs[count != 1]}"
+    return f"{count:,} {noun}{verb}"
 
 
 def duration(seconds: float) -> str:

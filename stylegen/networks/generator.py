@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from stylegen import ops
 from stylegen.config import Config
+from stylegen.io.progress import counted
 from stylegen.networks.layers import (
     Initializer,
     NoiseConst,
@@ -340,7 +341,7 @@ class Generator:
                 stage += f", alpha {float(self.alpha):.2f}"
             except (TypeError, ValueError):
                 stage += ", fading"  # alpha is traced, or several are stacked
-        classes = f", {self.c_dim} classes" if self.c_dim else ""
+        classes = f", {counted(self.c_dim, 'class')}" if self.c_dim else ""
         return f"Generator({stage}, z {self.z_dim}, {self.num_ws} styles of {self.w_dim}{classes}, {self.kimg:g} kimg)"
 
 

@@ -14,6 +14,7 @@ import optax
 from jax import Array
 
 from stylegen import sampling
+from stylegen.io.progress import counted
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.generator import Generator, in_float32
 from stylegen.projection import loss as projection_loss
@@ -68,7 +69,9 @@ def tune(
     options = options or Options()
     check_targets(G, targets)
     if len(targets) != len(projection.ws):
-        raise ProjectionError(f"{len(targets)} targets for a projection of {len(projection.ws)} images.")
+        raise ProjectionError(
+            f"{counted(len(targets), 'target')} for a projection of {counted(len(projection.ws), 'image')}."
+        )
     for name, low in (("steps", 1), ("learning_rate", 0), ("locality", 0), ("reach", 0)):
         if not getattr(options, name) >= low:
             raise ProjectionError(f"{name} = {getattr(options, name)}: must be at least {low}.")

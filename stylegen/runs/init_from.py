@@ -16,6 +16,7 @@ import numpy as np
 
 from stylegen.config import Config, ConfigError, option
 from stylegen.errors import StylegenError
+from stylegen.io.progress import counted
 from stylegen.io.tables import table
 from stylegen.networks.trees import by_path
 from stylegen.runs import load
@@ -151,8 +152,9 @@ def _misfit(config: Config, source: _Source, rows: list[tuple[str, str, str]]) -
     hint = (
         f" It is of {source.config.resolution} pixels: give --resolution {source.config.resolution}." if larger else ""
     )
+    misfits = counted(len(rows), "layer", ("does", "do"))
     return (
-        f"run.init_from = {config.run.init_from!r}: {len(rows)} layers do not fit this configuration.{hint}\n"
+        f"run.init_from = {config.run.init_from!r}: {misfits} not fit this configuration.{hint}\n"
         + "\n".join([lines, *more])
         + "\nMake widths, sizes of z and w, channels and classes those of the other run; see its config.json."
     )

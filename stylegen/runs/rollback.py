@@ -14,7 +14,7 @@ import numpy as np
 
 from stylegen.config import MAX_KIMG
 from stylegen.io.files import write_json
-from stylegen.io.progress import in_kimg
+from stylegen.io.progress import counted, in_kimg
 from stylegen.runs.directory import RunError
 from stylegen.runtime import processes
 from stylegen.untrusted import FileError, json_text, numbers, shown
@@ -89,7 +89,7 @@ def advice(why: str, rollbacks: list[Rollback], folder: Path) -> str:
     at, to, tried = rollbacks[-1].at, rollbacks[-1].to, in_vain(rollbacks) - 1
     start = f" --run.init-from {folder}" if to else ""
     saved = f"The last checkpoint is of {in_kimg(to)} kimg. " if to else "Nothing was saved. "
-    times = f" after going back {tried} times" if tried else ""
+    times = f" after going back {counted(tried, 'time')}" if tried else ""
     return (
         f"{why}: at {in_kimg(at)} kimg{times}. The run has diverged. {saved}Start another run{start} with a smaller "
         "optimizer.learning_rate or a larger loss.r1_gamma."

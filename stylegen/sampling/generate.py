@@ -20,6 +20,7 @@ from jax import Array
 from jaxtyping import Float, Float32, Num, Shaped
 
 from stylegen.errors import StylegenError
+from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.sampling import batches, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
@@ -275,12 +276,16 @@ def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
             raise SamplingError("labels were given, but this generator has no classes.")
         return None
     if labels is None:
-        raise SamplingError(f"this generator has {G.c_dim} classes: give labels, each from 0 to {G.c_dim - 1}.")
+        raise SamplingError(
+            f"this generator has {counted(G.c_dim, 'class')}: give labels, each from 0 to {G.c_dim - 1}."
+        )
     numbers = np.asarray(labels)
     if numbers.ndim == 0:
         numbers = np.repeat(numbers, n)
     if numbers.shape != (n,):
-        raise SamplingError(f"{numbers.size} labels for {n} images: give one for each, or a single one for all.")
+        raise SamplingError(
+            f"{counted(numbers.size, 'label')} for {counted(n, 'image')}: give one for each, or a single one for all."
+        )
     for label in numbers.tolist():
         if not isinstance(label, int) or not 0 <= label < G.c_dim:
             raise SamplingError(f"label {label!r} is no class of this generator: its {G.c_dim} are 0 to {G.c_dim - 1}.")
@@ -318,7 +323,7 @@ def _noise_inputs(
             raise SamplingError(f"noise has shape {extra.shape}; this generator needs [N, {G.num_noise}].")
     if len(extra) != n:
         what = "noise seeds" if isinstance(noise, str) else "rows of noise"
-        raise SamplingError(f"{len(extra)} {what} for {n} images: give one for each.")
+        raise SamplingError(f"{len(extra)} {what} for {counted(n, 'image')}: give one for each.")
     return mode, extra
 
 

@@ -18,6 +18,7 @@ from jax import Array
 from stylegen import ops
 from stylegen.io import signals
 from stylegen.io.images import box_mean, layout_hint
+from stylegen.io.progress import counted
 from stylegen.runtime import compilation
 from stylegen.style_transfer import StyleError, color, losses, networks
 from stylegen.style_transfer.model import StyleModel
@@ -259,7 +260,7 @@ def check_weights(weights: Sequence[float] | None, n: int) -> list[float]:
         return [1 / n] * n
     shown = ",".join(f"{weight:g}" for weight in weights)
     if len(weights) != n:
-        raise StyleError(f"weights {shown}: {len(weights)} for {n} styles; give one each.")
+        raise StyleError(f"weights {shown}: {len(weights)} for {counted(n, 'style')}; give one each.")
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise StyleError(f"weights {shown}: must be numbers that are not negative.")
     total = sum(weights)
@@ -287,7 +288,10 @@ def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], sc
     if len(scaled) == 1 and n == 2:
         scaled.append(1 - np.minimum(scaled[0], 1))
     if len(scaled) != n:
-        raise StyleError(f"{len(masks)} masks for {n} styles; give one for each, or for two styles a single one.")
+        raise StyleError(
+            f"{counted(len(masks), 'mask')} for {counted(n, 'style')}; give one for each, or for two styles a single "
+            "one."
+        )
     if n == 1:
         if scaled[0].max() <= 0:
             raise StyleError("mask: is black everywhere; the style goes where it is white.")

@@ -21,7 +21,7 @@ from stylegen.config_json import from_dict, to_dict
 from stylegen.io import json_lines
 from stylegen.io.files import replacing, write_json
 from stylegen.io.images import save_grid
-from stylegen.io.progress import Progress, Rate
+from stylegen.io.progress import Progress, Rate, counted
 from stylegen.io.signals import Interrupted, StopRequest, stop_requested
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
@@ -55,9 +55,9 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     config = replace(config, data=replace(config.data, photographs=photographs))
     folder = _open_run(config)
     given = load_encoder(config.encoder.weights) if config.encoder.weights else None
-    progress.say(f"Drawing {config.data.rooms} rooms and {config.data.textures} textures.")
+    progress.say(f"Drawing {counted(config.data.rooms, 'room')} and {counted(config.data.textures, 'texture')}.")
     pool = training_images.open_pool(config.data, progress.say)
-    progress.say(f"{len(pool.photographs)} photographs ({photographs}).")
+    progress.say(f"{counted(len(pool.photographs), 'photograph')} ({photographs}).")
     with stop_requested() as asked:
         run = _Run(config, folder, pool, progress, asked)
         run.check_photographs()

@@ -1,6 +1,7 @@
 """A configuration as text: its schedule, its layers, the time that it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from stylegen.config import Config
@@ -11,6 +12,7 @@ from stylegen.io.tables import table
 from stylegen.networks.layers import width
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training import schedule
+from stylegen.training.speed import Speeds
 from stylegen.training.state import abstract_state
 
 
@@ -47,19 +49,25 @@ def seconds_left(config: Config, nimg: int, resolution: int, img_per_sec: float)
     return phase_left, run_left
 
 
-def schedule_table(config: Config, img_per_sec: float | None = None) -> str:
-    """One row per phase; hours if a speed at full resolution is given."""
+def schedule_table(config: Config, speed: Callable[[schedule.Phase], float] | None = None) -> str:
+    """One row per phase, and one for all of them; with their hours, if the images a second of a phase are given."""
     rows = []
-    end = schedule.total_nimg(config)
-    full = multiplications(config, config.resolution)
+    end, total = schedule.total_nimg(config), 0.0
     for phase in schedule.phases(config):
         images = max(min(phase.end, end) - phase.start, 0)
-        hours = "-"
-        if img_per_sec:
-            hours = f"{images / img_per_sec * multiplications(config, phase.resolution) / full / 3600:.2f}"
+        hours = images / speed(phase) / 3600 if speed and images else 0.0
+        total += hours
         span = [in_kimg(phase.start), in_kimg(min(phase.end, end))] if images else ["not", "reached"]
-        rows.append([phase.resolution, phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", hours])
+        shown = f"{hours:.2f}" if speed else "-"
+        rows.append([phase.resolution, phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", shown])
+    rows.append(["all", "", "0", in_kimg(end), "", "", f"{total:.2f}" if speed else "-"])
     return _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
+
+
+def predicted(config: Config, img_per_sec: float) -> Callable[[schedule.Phase], float]:
+    """Images a second of each phase, given those at full resolution, by the multiplications of the networks."""
+    full = multiplications(config, config.resolution)
+    return lambda phase: img_per_sec * full / multiplications(config, phase.resolution)
 
 
 def parameter_table(config: Config) -> str:
@@ -75,14 +83,30 @@ def parameter_table(config: Config) -> str:
     return _table(["layer", "shape", "parameters"], rows)
 
 
-def describe(config: Config, img_per_sec: float | None = None) -> str:
-    """The resolved configuration, the schedule and the parameters, for ``--dry-run``."""
-    note = (
-        f"hours: at {img_per_sec:g} images/s at {config.resolution} pixels; other stages predicted by multiplications"
-        if img_per_sec
-        else "hours: give --img-per-sec, the speed at full resolution"
-    )
-    return "\n".join([to_json(config), schedule_table(config, img_per_sec), note, "", parameter_table(config)])
+def describe(config: Config, img_per_sec: float | None = None, measured: Speeds | None = None) -> str:
+    """The resolved configuration, the schedule and the parameters, for ``--dry-run``.
+
+    Args:
+        config: of the run.
+        img_per_sec: the speed at full resolution, from which those of other stages are predicted.
+        measured: the speed of every stage, which goes before.
+    """
+    speed: Callable[[schedule.Phase], float] | None = None
+    if measured is not None:
+        speed = partial(_measured, measured)
+        note = "hours: measured here, a few steps of each stage; without reading data, samples, metrics and checkpoints"
+    elif img_per_sec:
+        speed = predicted(config, img_per_sec)
+        note = f"hours: predicted from {img_per_sec:g} images/s at {config.resolution} pixels, by multiplications"
+    else:
+        note = (
+            "hours: give --measure, which runs a few steps of each stage here, or --img-per-sec, the speed at full size"
+        )
+    return "\n".join([to_json(config), schedule_table(config, speed), note, "", parameter_table(config)])
+
+
+def _measured(speeds: Speeds, phase: schedule.Phase) -> float:
+    return speeds[phase.resolution, phase.batch_size]
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -7,6 +7,7 @@ import functools
 import io
 import itertools
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,37 @@ def test_what_is_shown_has_dashes_and_flags_without_values(path):
     assert {word for word in options_in(text) if "_" in word and word.replace("_", "-") in options} == set()
     flags = {option(name, value) for _, name in FLAGS for value in (True, False)} | {"--dry-run"}
     assert not re.search(rf"({'|'.join(map(re.escape, flags))})[ =](True|False)\b", text)
+
+
+SOURCES = [
+    *(ROOT / "stylegen" / name for name in ("config.py", "style_transfer/config.py")),
+    *sorted((ROOT / "stylegen" / "cli").glob("*.py")),
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_option_has_one_description(path):
+    """Behind it, above it or in a docstring below: of two, --help would show one, and of none it would show nothing."""
+    source = path.read_text()
+    lines = source.splitlines()
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    for owner in (node for node in classes if node.name != "Bounds"):
+        for field, following in itertools.pairwise([*owner.body, None]):
+            if not isinstance(field, ast.AnnAssign) or re.search(r"Config\b", ast.unparse(field)):
+                continue
+            docstring = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            above, line = lines[field.lineno - 2].strip(), lines[(field.end_lineno or 0) - 1]
+            told = [docstring, above.startswith("#"), line[field.end_col_offset :].strip().startswith("#")]
+            assert sum(told) == 1, f"{path.name}: {owner.name}.{ast.unparse(field.target)}"
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("train", Config), ("train_style", StyleConfig)])
+def test_each_group_of_settings_has_its_own_description(verb, kind):
+    text = re.sub(r"([│─╭╰╮╯\s]|-{3,})+", " ", help_of(verb))  # without the lines of boxes
+    for part, owner in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(owner):
+            description = re.sub(r"\s+", " ", owner.__doc__ or "").strip()
+            assert f"{part} options {description} --{part}." in text
 
 
 def test_every_field_of_the_configuration_is_reached():

@@ -227,7 +227,7 @@ def test_a_video(capsys):
             "--content room.png --style a.png,b.png --mask small.png --out out.png",
             "10x10 pixels, but the content has 64",
         ),
-        ("--content room.png --style a.png --mask mask.png,mask.png --out out.png", "2 masks for 1 styles"),
+        ("--content room.png --style a.png --mask mask.png,mask.png --out out.png", "2 masks for 1 style; give"),
         ("--content room.png --style a.png,b.png --mask mask.png --weights 1,0 --out out.png", "exclude each other"),
         ("--content room.png --style a.png --out out.txt", "cannot write .txt"),
         ("--content room.png --style a.png --out out.png --encoder none.pth", "--decoder is missing"),

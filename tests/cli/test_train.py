@@ -1,6 +1,7 @@
 """The verb train: what it refuses before anything is done, and where its settings come from."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,40 @@ def test_a_speed_gives_hours(capsys):
     assert train.main(["--config", "quickstart", "--dry-run", "--img-per-sec", "2", *at_full_size]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("8       stable")]
     assert row.split()[-1] == "1.00"
+
+
+def test_a_dry_run_totals_the_hours(capsys):
+    """At 2 images a second at full size, every stage as long as its multiplications make it, and the sum of them."""
+    assert train.main(["--config", "quickstart", "--dry-run", "--img-per-sec", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "hours: predicted from 2 images/s at 32 pixels" in output
+    lines = output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("pixels ")) + 2
+    *rows, total = [
+        line.split() for line in lines[start : next(i for i in range(start, 99999) if "hours:" in lines[i])]
+    ]
+    assert total[0] == "all" and len(rows) > 2
+    assert float(total[-1]) == pytest.approx(sum(float(row[-1]) for row in rows), abs=0.01 * len(rows))
+
+
+def test_a_dry_run_measures_each_stage_here(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("stylegen.training.speed.LEAST_SECONDS", 0.0)
+    config = tiny_config(loss={"r1_interval": 4}, schedule={"start_resolution": 4, "total_kimg": 2000.0})
+    (tmp_path / "config.json").write_text(to_json(config))
+    assert train.main(["--run.dir", str(tmp_path), "--dry-run", "--measure"]) == 0
+    output = capsys.readouterr().out
+    speeds = [float(x) for x in re.findall(r"compiled in .*; (\S+) images/s", output)]
+    assert len(speeds) == 2 and min(speeds) > 0, "of 4 and of 8 pixels"
+    (row,) = [line for line in output.splitlines() if line.startswith("4       stable")]
+    assert float(row.split()[-1]) == pytest.approx(600_000 / speeds[0] / 3600, rel=0.02, abs=0.005)
+    assert "hours: measured here, a few steps of each stage" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("words", ["--run.dir r", "--dry-run --img-per-sec 3", "--dry-run --target h100"])
+def test_measuring_goes_with_a_dry_run(words, capsys):
+    assert train.main(["--config", "quickstart", "--measure", *words.split()]) == 2
+    assert "error: --measure goes with --dry-run, and without --img-per-sec and --target." in capsys.readouterr().err
 
 
 def test_a_dry_run_checks_the_metrics(capsys):

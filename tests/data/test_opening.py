@@ -35,6 +35,11 @@ def test_a_path_that_drawn_rooms_do_not_use_is_refused():
         open_source(config(path="photos"))
 
 
+def test_one_image_is_one_image():
+    assert open_source(config(num_images=1)).description == "toy_bedrooms (1 drawn room)"
+    assert open_source(config(num_images=2000)).description == "toy_bedrooms (2,000 drawn rooms)"
+
+
 def test_toy_bedrooms_have_classes_when_asked():
     from stylegen.data.toy import bedrooms
 

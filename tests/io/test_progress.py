@@ -5,7 +5,7 @@ import io
 import pytest
 
 from stylegen.io import progress
-from stylegen.io.progress import Progress, Rate, duration, in_kimg, size, with_progress
+from stylegen.io.progress import Progress, Rate, counted, duration, in_kimg, size, with_progress
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,24 @@ def test_durations(seconds, text):
 )
 def test_sizes_are_decimal(count, text):
     assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "image", "1 image"),
+        (0, "image", "0 images"),
+        (2000, "drawn room", "2,000 drawn rooms"),
+        (1, "class", "1 class"),
+        (6, "class", "6 classes"),
+        (2, "batch", "2 batches"),
+        (2, "category", "2 categories"),
+        (2, "array", "2 arrays"),
+    ],
+)
+def test_numbers_with_their_nouns(count, noun, text):
+    assert counted(count, noun) == text
+    assert counted(count, noun, ("is", "are")) == f"{text} {'is' if count == 1 else 'are'}"
 
 
 def test_kimg_are_written_without_loss():

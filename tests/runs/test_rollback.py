@@ -195,7 +195,7 @@ def test_a_run_that_diverges_again_and_again_is_given_up(tmp_path):
 
 def test_advice_names_the_checkpoint_to_start_from():
     text = rollback.advice("Why", [Rollback(50, 20), Rollback(60, 20)], Path("runs/a"))
-    assert "--run.init-from runs/a" in text and "0.02 kimg" in text and "going back 1 times" in text
+    assert "--run.init-from runs/a" in text and "0.02 kimg" in text and "going back 1 time." in text
 
 
 def test_rollbacks_are_in_vain_until_a_checkpoint_lies_beyond_them():

@@ -32,7 +32,7 @@ from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError, class_text, usable_cores
 from stylegen.io import signals
 from stylegen.io.files import exclusive, printable, remove_partial, why, write_json
-from stylegen.io.progress import Progress, Rate, size
+from stylegen.io.progress import Progress, Rate, counted, size
 from stylegen.paths import expanded
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
@@ -129,7 +129,8 @@ def prepare(
             shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
             manifest = read_manifest(out)
             progress.say(
-                f"{out} is prepared already: {manifest.num_images:,} images at up to {options.resolution} pixels"
+                f"{out} is prepared already: {counted(manifest.num_images, 'image')} at up to "
+                f"{options.resolution} pixels"
             )
             return manifest
         (out / WORK_FOLDER).mkdir(exist_ok=True)
@@ -204,7 +205,7 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
         items.insert(0, f"archive {size(dataset.path.stat().st_size)}, there already")
     free = shutil.disk_usage(job.folder).free
     source = dataset.path if dataset.kind == "images" else f"{dataset.kind} {dataset.split}"
-    progress.say(f"{dataset.num_images:,} images of {source} to {job.folder}")
+    progress.say(f"{counted(dataset.num_images, 'image')} of {source} to {job.folder}")
     if dataset.note:
         progress.say(dataset.note)
     progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
@@ -235,7 +236,7 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
     missing = [index for index in range(job.num_shards) if index not in results]
     done = sum(result.num_images + result.unreadable for result in results.values())
     if results and missing:
-        progress.say(f"continuing after {done:,} images")
+        progress.say(f"continuing after {counted(done, 'image')}")
     rate = Rate(job.dataset.num_images, done)
     if min(workers, len(missing)) > 1:
         workers = min(workers, len(missing))
@@ -245,14 +246,14 @@ def _write_shards(job: Job, results: dict[int, ShardResult], workers: int, progr
 
         _write_in_parallel(job, missing, results, workers, show)
         return
-    counted = 0
+    read = 0
 
     def count_image() -> None:
-        nonlocal counted
-        counted += 1
+        nonlocal read
+        read += 1
         signals.check()
-        if counted % 64 == 0:
-            progress.update(rate.line(done + counted))
+        if read % 64 == 0:
+            progress.update(rate.line(done + read))
 
     for index in missing:
         results[index] = shards.write_shard(job, index, count_image)
@@ -308,7 +309,7 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         class_counts=counts,
     )
     if manifest.num_images == 0:
-        raise DataError(f"None of the {dataset.num_images:,} images could be read; the first was {keys[0]}.")
+        raise DataError(f"None of the {counted(dataset.num_images, 'image')} could be read; the first was {keys[0]}.")
     for i, resolution in enumerate(settings.resolutions):
         num_bytes = sum(result.record_bytes[i] for result in results)
         write_metadata(job.folder / resolution_folder(resolution), manifest, resolution, num_bytes)
@@ -321,7 +322,8 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
     total = sum(manifest.bytes_on_disk.values())
     resolutions = manifest.settings.resolutions
     progress.say(
-        f"{folder}: {manifest.num_images:,} images at {resolutions[0]} to {resolutions[-1]} pixels, {size(total)}"
+        f"{folder}: {counted(manifest.num_images, 'image')} at {resolutions[0]} to {resolutions[-1]} pixels, "
+        f"{size(total)}"
     )
     names = manifest.settings.class_names
     if names:
@@ -332,11 +334,11 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
         )
     if manifest.unreadable:
         progress.say(
-            f"{manifest.unreadable:,} images could not be read and were left out, the first:"
+            f"{counted(manifest.unreadable, 'image', ('was', 'were'))} left out, which could not be read, the first:"
             f" {manifest.unreadable_keys[0]} (more in {folder / MANIFEST_NAME})"
         )
     if manifest.upscaled:
         progress.say(
-            f"warning: {manifest.upscaled:,} images are smaller than {resolutions[-1]} pixels and were enlarged, which"
-            " does not make them sharper; consider a smaller resolution"
+            f"warning: {counted(manifest.upscaled, 'image', ('is', 'are'))} smaller than {resolutions[-1]} pixels; "
+            "enlarging does not make images sharper, so consider a smaller resolution"
         )

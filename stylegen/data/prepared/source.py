@@ -9,6 +9,7 @@ from stylegen.data import imaging
 from stylegen.data.prepared import records
 from stylegen.data.prepared.manifest import Manifest, read_manifest, resolution_folder
 from stylegen.data.source import Batch, DataError, ImageSource
+from stylegen.io.progress import counted
 from stylegen.paths import expanded
 
 
@@ -26,7 +27,9 @@ class PreparedSource(ImageSource):
         self.channels = settings.image_channels
         self.class_names = settings.class_names
         self.fingerprint = self.manifest.fingerprint
-        self.description = f"{self.manifest.name} {self.manifest.split} in {self.folder} ({self.num_images:,} images)"
+        self.description = (
+            f"{self.manifest.name} {self.manifest.split} in {self.folder} ({counted(self.num_images, 'image')})"
+        )
         self._readers: dict[int, records.ShardReader] = {}
         self._lock = threading.Lock()
 

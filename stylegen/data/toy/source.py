@@ -6,6 +6,7 @@ import numpy as np
 
 from stylegen.data.source import Batch, ImageSource
 from stylegen.data.toy import bedrooms
+from stylegen.io.progress import counted
 
 _CACHED_RESOLUTION = 64  # toy_bedrooms draws everything up to this size in one go
 _CACHE_BYTES = 2**30
@@ -21,7 +22,7 @@ class ToySource(ImageSource):
         self.num_images = num_images
         self.resolutions = tuple(r for r in bedrooms.RESOLUTIONS if r <= max(resolution, 8))
         self.class_names = bedrooms.CLASS_NAMES if labeled else ()
-        self.description = f"toy_bedrooms ({num_images:,} drawn rooms)"
+        self.description = f"toy_bedrooms ({counted(num_images, 'drawn room')})"
         self.fingerprint = f"toy_bedrooms-v{bedrooms.DRAWING_VERSION}-{num_images}"
         self._cache: dict[int, np.ndarray] = {}
         size = 0

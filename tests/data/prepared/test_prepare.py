@@ -237,7 +237,7 @@ def test_unreadable_images_are_left_out_counted_and_named(make_lsun, photo_bytes
     assert all(len(reason.split(": ")[0]) == 40 for reason in manifest.unreadable_keys)
     assert sum(manifest.shard_lengths) == 5
     assert len(everything(tmp_path / "out", 8)["image"]) == 5
-    assert "7 images could not be read and were left out, the first: 000" in capsys.readouterr().err
+    assert "7 images were left out, which could not be read, the first: 000" in capsys.readouterr().err
 
 
 def test_a_shard_without_one_readable_image_can_be_read_by_tfds(tmp_path, photo, small_shards):
