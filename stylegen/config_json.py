@@ -54,15 +54,12 @@ def read(path: Path) -> Config:
         ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
     """
     try:
-        tree = json_text.read(path)
+        return _from_tree(json_text.read(path))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except FileError as error:
-        raise ConfigError(str(error)) from error
-    try:
-        return _from_tree(tree)
-    except ConfigError as error:
-        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}.") from error
+        raise ConfigError(f"{path} cannot be used: {error.strerror or error}.") from error
+    except (FileError, ConfigError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ConfigError(f"{path} cannot be used: {reason}") from error
 
 
 def from_dict(kind: type[Kind], tree: Any) -> Kind:
