@@ -283,6 +283,8 @@ class _Loop:
         with self.hooks.part("open data"):
             seed = rollback.order_seed(self.config.data.seed, len(self.rollbacks))
             self.batches.begin(stage, nimg, seed)
+        if not self.programs.ready(stage):
+            self.log.line(f"Compiling the steps of {stage.resolution}x{stage.resolution} pixels ...")
         with self.hooks.part("compile"):
             steps, waited = self.programs.begin(stage)
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
@@ -332,6 +334,7 @@ class _Loop:
     def measure(self, state: TrainState, stage: Stage, nimg: int, clock: Clock) -> None:
         """The metrics that ``run.metrics`` names, of the moving average."""
         assert self.metrics is not None
+        self.log.line(self.metrics.announcement())
         scalars, text = self.metrics.measure(self.grids.generator(state, stage), nimg)
         self.log.board_scalars(nimg, scalars)
         self.log.line(text)

@@ -42,9 +42,8 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     target: str  # image, folder of images, or several with commas; the square in the middle is taken.
-    color: Literal["srgb", "as-is"] = (
-        "srgb"  # convert targets by their ICC profiles, or take their numbers as they are.
-    )
+    color: Literal["srgb", "as-is"] = "srgb"
+    """Convert targets by their ICC profiles, or take their numbers as they are."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
     """Classes of a class-conditional generator: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"

@@ -27,6 +27,8 @@ _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # tag of a TIFF
+# As Pillow names them. It knows others, and finds them by content, whatever a file is called: EPS starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -84,11 +86,19 @@ def decode(
 
 def _open(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_formats())
     except ValueError:
         if not data.startswith(_PNG):
             raise
-        return Image.open(io.BytesIO(_without_text(data)))  # of which Pillow reads one MB, and refuses more
+        # Of text Pillow reads one MB, and refuses more.
+        return Image.open(io.BytesIO(_without_text(data)), formats=_formats())
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """The formats that are read, of those that this Pillow knows."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _without_text(data: bytes) -> bytes:

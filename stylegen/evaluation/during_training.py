@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from stylegen.evaluation import (
 )
 from stylegen.evaluation.measure import Result
 from stylegen.io import json_lines
-from stylegen.io.progress import in_kimg
+from stylegen.io.progress import duration, in_kimg
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.networks.generator import Generator
@@ -56,6 +57,7 @@ class RunMetrics:
         self._extractor = open_extractor(run.metrics_extractor, weights) if needed else None
         network = "random_vgg" if run.metrics_extractor == "random_vgg" else "vgg16"
         self._distance = open_distance(network) if "ppl" in kinds else None
+        self._seconds: float | None = None  # that the last measurement took
         self._every, self._total = round(run.metrics_every * 1000), schedule.total_nimg(config)
 
     def due(self, before: int, now: int) -> bool:
@@ -92,6 +94,12 @@ class RunMetrics:
             best.unlink()
         return [note for note in notes if note]
 
+    def announcement(self) -> str:
+        """A line for the log, before ``measure``: what is measured, and how long that took the last time."""
+        names = ", ".join(metric.name for metric in self.metrics)
+        last = "" if self._seconds is None else f" ({duration(self._seconds)} last time)"
+        return f"Measuring {names}{last} ..."
+
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
         """Measure, record, plot, and keep the generator if it is the best by the first metric.
 
@@ -102,6 +110,7 @@ class RunMetrics:
         """
         # On the host, so that they can go to the devices as the metrics want them.
         G = dataclasses.replace(jax.tree.map(np.asarray, G), kimg=nimg / 1000, source=str(self._folder))
+        started = time.monotonic()
         try:
             results = self._results(G)
             evaluate_run.record(self._folder, nimg, results)
@@ -109,6 +118,7 @@ class RunMetrics:
             self._plot(results)
         except (MetricError, EvaluationError, OSError) as error:
             return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
+        self._seconds = time.monotonic() - started
         values = ", ".join(f"{result.name} {result.value:.4g}" for result in results)
         return {f"Metrics/{result.name}": result.value for result in results}, f"kimg {nimg / 1000:<8g} {values}{best}"
 

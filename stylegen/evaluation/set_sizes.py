@@ -26,10 +26,12 @@ def size_warnings(metric: Metric, fakes: int, reals: int, features: int | None =
     Args:
         metric: that is measured.
         fakes: that it takes.
-        reals: that it takes; 0 if it takes none.
+        reals: that it takes; 0 if it takes none, or if their number is not known.
         features: numbers in a feature vector; None if there are no features.
     """
-    notes = []
+    notes: list[str] = []
+    if metric.needs_reals and not reals:
+        return notes  # statistics of a file that does not say of how many images they are
     if metric.kind == "fid" and features is not None and min(fakes, reals) <= features:
         notes.append(too_few_samples(min(fakes, reals), features))
     if reals < metric.reals_asked_for:

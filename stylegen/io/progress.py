@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TextIO, TypeVar
@@ -9,6 +10,7 @@ from typing import Protocol, TextIO, TypeVar
 from stylegen.io import signals
 
 _TERMINAL_SECONDS = 0.5  # between two states of the progress line
+_FIRST_SECONDS = 3.0  # until a wait is spoken of
 _LOG_SECONDS = 10.0  # between progress lines where they cannot overwrite each other
 
 
@@ -96,6 +98,8 @@ class Rate:
 def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Progress | None = None) -> Iterator[Batch]:
     """Pass batches on and show their number, the speed and the time left, if it takes longer than a moment.
 
+    If the first batch takes long, which mostly is compiling, a line says what is waited for, and another how long that
+    took.
     Between two batches the work stops if a signal has asked to (``signals.check``).
 
     Args:
@@ -105,18 +109,46 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Pro
         progress: where to; default: standard error.
     """
     progress = progress or Progress()
-    done, rate = 0, None
+    done, rate, started = 0, None, time.monotonic()
+    waiting = _Announcement(progress, f"Waiting for the first {unit}; programs are compiled before them.")
+    if unit != "bytes":
+        waiting.start()
     try:
         for batch in batches:
             done += len(batch)
             if rate is None:
+                if waiting.end():
+                    progress.say(f"The first {unit} came after {duration(time.monotonic() - started)}.")
                 rate = Rate(total, done, unit)  # from here: the first batch includes compilation
             else:
                 progress.update(rate.line(done))
             yield batch
             signals.check()
     finally:
+        waiting.end()
         progress.clear()
+
+
+class _Announcement:
+    """A line that is written after a few seconds, unless the wait for something ends before."""
+
+    def __init__(self, progress: Progress, text: str) -> None:
+        self._said = False
+        self._timer = threading.Timer(_FIRST_SECONDS, self._say, (progress, text))
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        """Begin to wait."""
+        self._timer.start()
+
+    def end(self) -> bool:
+        """Say nothing from now on; whether the line was written."""
+        self._timer.cancel()
+        return self._said
+
+    def _say(self, progress: Progress, text: str) -> None:
+        self._said = True
+        progress.say(text)
 
 
 def counted(count: int, noun: str, verbs: tuple[str, str] | None = None) -> str:

@@ -104,8 +104,8 @@ def settings_of(folder: Path) -> StyleConfig:
     """
     path = folder / "config.json"
     try:
-        config = from_dict(StyleConfig, with_current_names(json.loads(path.read_text())))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        config = from_dict(StyleConfig, with_current_names(json_text.read_object(path)))
+    except (FileError, OSError, ValueError, AttributeError, TypeError) as error:
         raise StyleError(f"{path}: cannot be read ({error}); give --config.") from error
     return replace(config, run=replace(config.run, dir=str(folder)))
 

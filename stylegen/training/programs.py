@@ -53,6 +53,11 @@ class StagePrograms:
         labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         return self._jitted[name].lower(abstract_state(self._config), images, labels, scalar, scalar)
 
+    def ready(self, stage: Stage) -> bool:
+        """Whether ``begin`` would have nothing to wait for."""
+        keys = [(name, stage.resolution, stage.batch_size) for name in self._jitted]
+        return all(self._compiled.ready(key) is not None for key in keys)
+
     def begin(self, stage: Stage) -> tuple[dict[str, Step], float]:
         """The compiled steps of a stage by name, and the seconds that they were waited for; earlier ones are freed."""
         started = time.monotonic()

@@ -1,6 +1,7 @@
 """Metrics during training: when, recorded, plotted, the best snapshot kept, and never the end of a run."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -57,7 +58,9 @@ def test_a_run_with_metrics(tmp_path, capsys):
         assert plotted.size == (plot.WIDTH, plot.HEIGHT)
     out = capsys.readouterr().out
     assert "Every 0.016 kimg, swd8: 8 fakes, 8 reals\n" in out
-    assert out.count("swd8 ") == 3 and "the best so far: best.safetensors" in out
+    assert len(re.findall(r"^kimg \S+ +swd8 ", out, re.MULTILINE)) == out.count("Measuring swd8") == 3
+    assert out.count(" s last time) ...") == 2, "nothing is known of the first time"
+    assert "the best so far: best.safetensors" in out
     assert list((folder / "tensorboard").iterdir())
     # What is measured is what can be measured afterwards.
     again = stylegen.load(folder)

@@ -19,6 +19,7 @@ from stylegen.evaluation.measure import Result, measure
 from stylegen.evaluation.measure_ppl import measure_ppl
 from stylegen.metrics import extractors
 from stylegen.metrics.extractors import Distance
+from stylegen.pretrained.lpips import Network
 from stylegen.runs.checkpoint import Checkpointer
 from stylegen.runs.directory import write_config
 from stylegen.training.schedule import at
@@ -257,7 +258,7 @@ def test_path_lengths_of_an_earlier_stage_are_of_enlarged_images(make_generator)
     G = make_generator()
     (metric,) = metric_names.parse_list("ppl8_wend")
     early = dataclasses.replace(G, resolution=4)
-    result = measure_ppl(metric, early, Squares({}, None))
+    result = measure_ppl(metric, early, Squares({}, Network([])))
     assert result.value > 0
     assert result.provenance["fakes"]["resolution"] == 16 and result.provenance["fakes"]["drawn_at"] == 4
     assert np.isfinite(measure_ppl(metric, early, extractors.open_distance("random_vgg")).value)

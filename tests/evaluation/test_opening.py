@@ -214,5 +214,5 @@ def test_several_archives_and_damaged_ones_are_sentences(rooms, tmp_path):
     with pytest.raises(DataError, match="is no LMDB database"):
         open_images(folder / "church_train_lmdb")
     (tmp_path / "damaged.npz").write_bytes(b"PK")
-    with pytest.raises(EvaluationError, match="cannot be read as an array"):
+    with pytest.raises(EvaluationError, match="damaged.npz: cannot be read as npz"):
         open_images(tmp_path / "damaged.npz")

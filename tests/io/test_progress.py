@@ -1,6 +1,8 @@
 """How durations and sizes are written, and progress lines on a terminal and in a log."""
 
 import io
+import re
+import time
 
 import pytest
 
@@ -98,6 +100,39 @@ def test_batches_pass_and_the_first_does_not_count_towards_the_speed(now):
         "20 of 1,000 images, 2.5 images/s, 7 min left",
         "30 of 1,000 images, 1.3 images/s, 12 min left",
     ]
+
+
+def test_a_long_wait_for_the_first_batch_is_spoken_of(monkeypatch):
+    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.05)
+    stream = io.StringIO()
+
+    def batches(seconds: float):
+        time.sleep(seconds)
+        yield from [range(10)] * 3
+
+    assert len(list(with_progress(batches(0.5), 30, "images", Progress(stream)))) == 3
+    waiting, came = stream.getvalue().splitlines()
+    assert waiting == "Waiting for the first images; programs are compiled before them."
+    assert re.fullmatch(r"The first images came after \d+ s\.", came)
+    for unit, seconds in (("images", 0.0), ("bytes", 0.2)):
+        stream = io.StringIO()
+        list(with_progress(batches(seconds), 30, unit, Progress(stream)))
+        time.sleep(0.2)
+        assert stream.getvalue() == "", "nothing is said of a short wait, nor of a download"
+
+
+def test_a_wait_that_fails_says_no_more(monkeypatch):
+    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.05)
+    stream = io.StringIO()
+
+    def failing():
+        raise ValueError("no")
+        yield
+
+    with pytest.raises(ValueError, match="no"):
+        list(with_progress(failing(), 30, "images", Progress(stream)))
+    time.sleep(0.2)
+    assert stream.getvalue() == ""
 
 
 def test_a_log_has_a_line_every_ten_seconds(now):

@@ -1,7 +1,6 @@
 """A folder or zip of image files, with the names of the top folders as classes if wanted."""
 
 import hashlib
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from stylegen.io.files import natural_order, printable
 from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
 from stylegen.paths import expanded
-from stylegen.untrusted import FileError, archives, kinds, shown
+from stylegen.untrusted import FileError, archives, json_text, kinds, shown
 
 _OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _NVIDIA_LABELS = "dataset.json"
@@ -158,10 +157,10 @@ def _refuse_other_labels(path: Path) -> None:
         if path.is_dir():
             text = (path / _NVIDIA_LABELS).read_bytes()
         else:
-            with zipfile.ZipFile(path) as archive:
+            with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
                 text = archive.read(_NVIDIA_LABELS)
-        labels = json.loads(text).get("labels")
-    except (OSError, KeyError, ValueError, AttributeError, RecursionError, RuntimeError, zipfile.BadZipFile):
+        labels = json_text.parse_object(text, str(path)).get("labels")
+    except (FileError, OSError, KeyError):
         return  # there is none, or it is something else
     if labels:
         raise DataError(
