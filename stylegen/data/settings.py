@@ -24,5 +24,6 @@ def check_used(data: DataConfig, name: str) -> None:
     value, sources = getattr(data, name), USED_BY.get(name)
     if sources is None or data.source in sources or value is None:
         return
-    choices = " or ".join(option("data.source", source) for source in sources)
-    check(False, f"data.{name}", value, f"data.source {data.source} does not use it; leave it out, or add {choices}")
+    others = f" (or {', '.join(sources[1:])})" if sources[1:] else ""
+    fix = f"leave it out, or add {option('data.source', sources[0])}{others}"
+    check(False, f"data.{name}", value, f"data.source {data.source} does not use it; {fix}")

@@ -85,7 +85,7 @@ def test_a_dry_run_checks_the_metrics(capsys):
     ("words", "message"),
     [
         ("--data.path photos", "data.path = 'photos': data.source toy_bedrooms does not use it"),
-        ("--data.path=photos", "or add --data.source images or --data.source lsun"),
+        ("--data.path=photos", "or add --data.source images (or lsun, cifar10, tfds)."),
         ("--data.prepared there", "data.prepared = 'there': data.source toy_bedrooms does not use it"),
         ("--data.split test", "data.split = 'test'"),
         ("--data.tfds_name cars", "data.tfds_name = 'cars'"),
