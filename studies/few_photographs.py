@@ -7,14 +7,13 @@
     python studies/few_photographs.py --out out/study.json --table                 # mean and spread of what is there
 
 Every run has the same networks, data and budget (--kimg), and one of --seeds seeds; each is measured once, at its end,
-by a random network that needs no weights (--extractor inception where its weights are). Results go to --out one by one:
-stopped and given again, the command goes on where it was, in the middle of a run as well.
+by a random network that needs no weights (--extractor inception where its weights are). Results go to --out one by
+one; stopped and given again, the command goes on where it was.
 
 FID and KID (times 1000) are of the samples against all photographs trained on, precision and recall against these and
 against the held-out ones. Memorization: the distance in feature space from a sample to the nearest photograph trained
 on, or its mirror image. "nearest" is its median as a share of that of the held-out photographs: below 1, samples are
-nearer to the data than new photographs are. "copies" is the share of samples that are nearer than all but a twentieth
-of the held-out ones: 5 % would be as with new photographs.
+nearer to the data than new ones. "copies" is the share of samples nearer than all but a twentieth of the held-out ones.
 """
 
 import argparse

@@ -318,7 +318,7 @@ def _check_numbers(part: Any, where: str) -> None:
             _check_numbers(value, f"{name}.")
         for number in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]:
             if isinstance(number, float):
-                check(math.isfinite(number), name, value, "must be finite")
+                check(math.isfinite(number), name, value, "must be a finite number")
             elif isinstance(number, int) and not name.endswith("seed"):
                 check(abs(number) <= MAX_COUNT, name, value, f"must be at most {MAX_COUNT:,}")
 

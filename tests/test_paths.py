@@ -13,7 +13,7 @@ from stylegen.config import Config, DataConfig, RunConfig
 from stylegen.config_json import from_json, to_json
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.editing import directions, discovery
-from stylegen.evaluation.image_sets import open_images
+from stylegen.evaluation.opening import open_images
 from stylegen.formats.torch_files import read_state_dict
 from stylegen.io import files, images, json_lines, video
 from stylegen.nvidia import pickles

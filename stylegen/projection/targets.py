@@ -141,4 +141,4 @@ def load_targets(
 
 def target_names(paths: Sequence[Path]) -> list[str]:
     """The names of targets: those of their files, without the extension, made to differ."""
-    return unique_names(path.stem for path in paths)
+    return unique_names(printable(path.stem) for path in paths)

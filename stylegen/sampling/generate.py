@@ -55,7 +55,7 @@ def latents(seeds: Iterable[int], z_dim: int) -> Float32[np.ndarray, "n z_dim"]:
 
 def styles(
     G: Generator,
-    z: Num[np.ndarray, "n z_dim"],
+    z: Num[np.ndarray | Array, "n z_dim"],
     *,
     labels: Labels = None,
     psi: float = 1.0,
@@ -93,9 +93,9 @@ def styles(
 
 def synthesize(
     G: Generator,
-    ws: Num[np.ndarray, "*n layers w_dim"],
+    ws: Num[np.ndarray | Array, "*n layers w_dim"],
     *,
-    noise: NoiseMode | Num[np.ndarray, "images num_noise"] = "const",
+    noise: NoiseMode | Num[np.ndarray | Array, "images num_noise"] = "const",
     noise_seeds: Sequence[int] | None = None,
     as_float: bool = False,
     batch: int | None = None,
@@ -309,7 +309,7 @@ def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool
 
 
 def _noise_inputs(
-    G: Generator, n: int, noise: NoiseMode | np.ndarray, noise_seeds: Sequence[int] | None
+    G: Generator, n: int, noise: NoiseMode | np.ndarray | Array, noise_seeds: Sequence[int] | None
 ) -> tuple[NoiseMode | Literal["given"], np.ndarray]:
     """The kind of noise of ``n`` images, and their seeds or the noise itself."""
     mode: NoiseMode | Literal["given"]

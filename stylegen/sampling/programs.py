@@ -3,9 +3,9 @@
 from typing import Any, Literal
 
 import jax
-from jax import Array
 
 from stylegen import ops
+from stylegen.array_types import Array
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.runtime import compilation
 

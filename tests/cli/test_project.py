@@ -314,4 +314,4 @@ def test_a_target_whose_name_is_not_utf_8(in_a_folder):
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert b"photo\\udce9.png: 20x20 pixels" in done.stdout
-    assert result.load("out/projection.npz").names == ("photo\\udce9",)
+    assert result.load("out/projection.npz").names == ("photo_udce9",)

@@ -118,7 +118,7 @@ def test_two_zips_in_one_folder_are_two_data_sets(make_photos, tmp_path):
     assert keys(open_source(config(dogs), renew=True)) == ["3.png", "4.png", "5.png"]
     assert {path.name for path in tmp_path.glob("stylegen-*")} == {"stylegen-cats.zip-8", "stylegen-dogs.zip-8"}
     (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(DataError, match=r"text.zip is neither a folder nor a readable zip"):
+    with pytest.raises(DataError, match=r"text.zip: cannot be read as a zip archive: it is text"):
         open_source(config(tmp_path / "text.zip"), renew=True)
 
 

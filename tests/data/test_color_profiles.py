@@ -60,7 +60,7 @@ def test_cmyk_is_converted_by_its_profile_alone(to_bytes):
 
 
 def test_project_stylize_and_evaluate_convert_too_or_leave_as_is(tmp_path, to_bytes):
-    from stylegen.evaluation.image_sets import open_images
+    from stylegen.evaluation.opening import open_images
     from stylegen.projection.targets import load_target
     from stylegen.style_transfer import training_images
 
@@ -68,6 +68,6 @@ def test_project_stylize_and_evaluate_convert_too_or_leave_as_is(tmp_path, to_by
     path.write_bytes(to_bytes(Image.new("RGB", (16, 16), (230, 90, 60)), "PNG", icc_profile=P3))
     for color, expected in (("srgb", [249, 77, 45]), ("as-is", [230, 90, 60])):
         assert load_target(path, 8, 3, color).image[0, 0].tolist() == expected
-        assert training_images.read(path, 8, color)[0, 0].tolist() == expected
+        assert training_images.read(path, 8, color=color)[0, 0].tolist() == expected
         images = open_images(tmp_path, color=color)
         assert images.read(np.arange(1))[0, 0, 0].tolist() == expected and images.provenance["color"] == color

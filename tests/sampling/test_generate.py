@@ -260,6 +260,7 @@ def test_classes_change_the_image(make_generator):
     np.testing.assert_allclose(stylegen.styles(G, z, labels=np.array([2]))[:, 0], expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "classes, labels, words",
     [

@@ -1,6 +1,7 @@
 """Which feature networks tell real images from changed ones: the study's sets and rows."""
 
 import numpy as np
+import pytest
 
 from studies import extractors
 from stylegen.data.toy import bedrooms
@@ -26,6 +27,7 @@ def test_sets_are_changes_of_the_images_and_drawn_rooms():
         assert 0 < change(weak) < change(strong)
 
 
+@pytest.mark.filterwarnings("ignore:kid. subsets have 1,000 images:UserWarning")
 def test_a_set_is_measured_by_each_network(narrow_vgg):
     images = bedrooms.render(range(40), 32)
     row = extractors.measure(images[:20], images[20:], {"random_vgg": open_extractor("random_vgg")})

@@ -30,6 +30,7 @@ from stylegen.evaluation.metric_names import parse
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.build import build_networks
 from stylegen.networks.layers import num_noise
+from stylegen.pretrained.lpips import Network
 from stylegen.runs.load import save_generator
 from stylegen.runtime import sharding
 from stylegen.train import train
@@ -329,7 +330,7 @@ def test_perceptual_path_length_takes_it(make_generator):
             return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))
 
     metric = parse("ppl16_wend")
-    result = measure_ppl(metric, make_generator(block="demod"), Squares({}, None))
+    result = measure_ppl(metric, make_generator(block="demod"), Squares({}, Network([])))
     assert np.isfinite(result.value) and result.value > 0
 
 

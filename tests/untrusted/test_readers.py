@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from stylegen.editing import directions, discovery
 from stylegen.editing.directions import EditError
 from stylegen.errors import StylegenError
-from stylegen.evaluation.image_sets import open_images
+from stylegen.evaluation.opening import open_images
 from stylegen.formats.torch_files import read_state_dict
 from stylegen.nvidia import pickles
 from stylegen.pretrained import weights

@@ -378,7 +378,10 @@ def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "write_json", full)
-    with pytest.raises(DataError, match="No space left on device.*; what is done is kept, the same command continues"):
+    with pytest.raises(
+        DataError,
+        match="no space left on device; free some.* What is done is kept, and the same",
+    ):
         prepare(dataset, tmp_path / "out", Options(16), workers=1)
     monkeypatch.undo()
     assert prepare(dataset, tmp_path / "out", Options(16), workers=1).num_images == 3
@@ -479,7 +482,7 @@ def odd_folder(tmp_path, photo):
 def test_file_names_that_are_not_utf_8_are_read_and_shown_escaped(odd_folder, tmp_path, workers, small_shards):
     import tensorflow_datasets as tfds
 
-    from stylegen.evaluation.image_sets import open_images
+    from stylegen.evaluation.opening import open_images
 
     broken = odd_folder / os.fsdecode(b"class\xe9/\xe9_broken.png")
     broken.write_bytes(b"text")
