@@ -6,12 +6,12 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
-from stylegen.untrusted import json_text
+from stylegen.untrusted import json_text, shown
 
 MANIFEST_NAME = "prepared.json"
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
@@ -193,6 +193,12 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**fields)
         if any(len(sums) != len(manifest.shard_lengths) for sums in manifest.shard_checksums.values()):
             raise ValueError("not every shard has a checksum")
+        hints = get_type_hints(Manifest)
+        for name, value in vars(manifest).items():
+            if not _fits(value, hints[name]):
+                raise ValueError(f"{name} is {shown(value)}")
+        if min([0, *manifest.shard_lengths]) < 0 or sum(manifest.shard_lengths) != manifest.num_images:
+            raise ValueError(f"its shards hold {sum(manifest.shard_lengths)} images, and it says {manifest.num_images}")
         return manifest
     except FileNotFoundError as error:
         raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
@@ -200,6 +206,16 @@ def read_manifest(folder: Path) -> Manifest:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be read ({error}); prepare it again.") from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation of lists, dicts and plain types says; True and False are no numbers."""
+    if (kind := get_origin(hint)) is list:
+        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if kind is dict:
+        key, item = get_args(hint)
+        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, item) for k, v in value.items())
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def existing_settings(folder: Path) -> Settings | None:

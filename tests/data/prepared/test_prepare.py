@@ -318,6 +318,28 @@ def test_images_are_bombs_or_gray_or_odd_and_all_is_well(tmp_path, photo):
     assert everything(tmp_path / "out", 32)["image"].shape == (5, 32, 32, 3)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("shard_lengths", ["2"], r"shard_lengths is \['2'\]"),
+        ("shard_lengths", [1], "its shards hold 1 images, and it says 3"),
+        ("shard_lengths", [4, -1], "its shards hold 3 images"),
+        ("num_images", True, "num_images is True"),
+        ("bytes_on_disk", {"8": "many"}, "bytes_on_disk is"),
+        ("name", 7, "name is 7"),
+    ],
+)
+def test_a_manifest_of_other_things_is_a_sentence(make_lsun, photo_bytes, tmp_path, field, value, words):
+    prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out", Options(8), workers=1)
+    path = tmp_path / "out" / "prepared.json"
+    fields = {**json.loads(path.read_text()), field: value}
+    if field == "shard_lengths":
+        del fields["shard_checksums"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(DataError, match=rf"prepared.json cannot be read \({words}.*; prepare it again"):
+        read_manifest(tmp_path / "out")
+
+
 def test_the_manifest_says_how_it_was_made(make_lsun, photo_bytes, tmp_path):
     prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
     fields = json.loads((tmp_path / "out" / "prepared.json").read_text())
