@@ -27,6 +27,11 @@ def stable_step(state: Any, images: Any, labels: Any, alpha: Any, rate: Any, *, 
     return train_step.train_step(state, images, labels, 1.0, rate, static=static)
 
 
+def written_gradients(optimizer: Any, gradients: Any, *rest: Any, apply: Any = train_step.apply_gradients) -> Any:
+    """Gradients as arrays of their own before Adam, which otherwise is computed in the layout that cuDNN gave them."""
+    return apply(optimizer, jax.lax.optimization_barrier(gradients), *rest)
+
+
 def undonated(step: Callable[..., Any], static: Any, replicated: Any, split: Any) -> Any:
     """``step.jit_step`` whose state is kept."""
     shardings = (replicated, split, split, replicated, replicated)
@@ -58,6 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "deterministic": {"options": {"xla_gpu_deterministic_ops": True}},
     "blur as one sum": {"patches": [(ops, "blur", blur_at_once)]},
     "norm in two passes": {"patches": [(ops, "_moments", moments_of_two_passes)]},
+    "gradients written": {"patches": [(train_step, "apply_gradients", written_gradients)]},
     "rbg": {"random": "rbg"},
     "latency hiding scheduler": {"options": {"xla_gpu_enable_latency_hiding_scheduler": True}},
     "no Triton products": {"options": {"xla_gpu_enable_triton_gemm": False}},
