@@ -281,7 +281,7 @@ def test_variants_are_other_programs():
         with gpu_variants.changed(**rest):
             step.static = StepConfig(step.config, build_networks(step.config))
             programs[name] = step._lower().as_text()
-    assert len(set(programs.values())) == len(programs) == 11
+    assert len(set(programs.values())) == len(programs) == 12
 
 
 def test_forms_of_an_operation_agree(tmp_path, monkeypatch):
