@@ -113,7 +113,7 @@ def test_help(run):
     output = run("stylegen", "--help")
     for verb in ("train", "sample", "evaluate", "prepare", "stylize", "train_style"):
         assert verb in output
-        assert "usage: " + verb in run("stylegen", verb, "--help")
+        assert f"usage: stylegen {verb}" in run("stylegen", verb, "--help")
 
 
 def test_experiments_are_found_by_name(run):

@@ -25,6 +25,7 @@ from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.sampling import batches, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
 
+Seeds = Iterable[int] | np.ndarray
 Labels = int | Sequence[int] | np.ndarray | None  # one class for all images, or one each; None for no classes
 
 NOISE_MODES = ("const", "random", "none")
@@ -35,7 +36,7 @@ class SamplingError(StylegenError):
     """A request to a generator cannot be met; the message says what can be drawn."""
 
 
-def latents(seeds: Iterable[int], z_dim: int) -> Float32[np.ndarray, "n z_dim"]:
+def latents(seeds: Seeds, z_dim: int) -> Float32[np.ndarray, "n z_dim"]:
     """The latents z [N, z_dim] of some seeds, float32.
 
     Each is ``np.random.RandomState(seed).randn(1, z_dim)``, as in all published StyleGAN code, so that a seed means the
@@ -133,7 +134,7 @@ def synthesize(
 
 def sample(
     G: Generator,
-    seeds: Iterable[int],
+    seeds: Seeds,
     *,
     labels: Labels = None,
     psi: float = 1.0,
@@ -155,7 +156,7 @@ def sample(
 
 def stream(
     G: Generator,
-    seeds: Iterable[int],
+    seeds: Seeds,
     *,
     labels: Labels = None,
     psi: float = 1.0,
@@ -211,7 +212,7 @@ def mix(
 
 def walk(
     G: Generator,
-    seeds: Iterable[int],
+    seeds: Seeds,
     *,
     space: Literal["z", "w"] = "w",
     frames: int = 60,
@@ -337,7 +338,7 @@ def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:
     return np.concatenate(list(batches))
 
 
-def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+def _checked_seeds(seeds: Seeds) -> list[int]:
     numbers = []
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
