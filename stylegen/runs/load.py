@@ -97,7 +97,7 @@ def save_npz(G: Generator, path: str | os.PathLike[str]) -> None:
     """
     text = np.frombuffer(json.dumps(metadata(G)).encode(), np.uint8)
     with replacing(path) as partial:
-        np.savez(partial, allow_pickle=False, **{METADATA_NAME: text}, **_tensors(G))
+        np.savez(partial, **{METADATA_NAME: text}, **_tensors(G))
 
 
 def metadata(G: Generator) -> dict[str, str]:

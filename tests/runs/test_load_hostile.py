@@ -71,7 +71,7 @@ def written(make_generator, tmp_path_factory):
         meta = metadata | changes
         save_file(tensors, folder / "x.safetensors", meta)
         text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        np.savez(folder / "x.npz", allow_pickle=False, metadata=text, **tensors)
+        np.savez(folder / "x.npz", metadata=text, **tensors)
         for name in ("hub", "run"):
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / name).mkdir()
