@@ -97,7 +97,8 @@ def save_npz(G: Generator, path: str | os.PathLike[str]) -> None:
     """
     text = np.frombuffer(json.dumps(metadata(G)).encode(), np.uint8)
     with replacing(path) as partial:
-        np.savez(partial, **{METADATA_NAME: text}, **_tensors(G))
+        arrays: dict[str, Any] = {METADATA_NAME: text, **_tensors(G)}
+        np.savez(partial, **arrays)  # numpy 2.1 takes allow_pickle for an array; of numbers nothing is pickled
 
 
 def metadata(G: Generator) -> dict[str, str]:
