@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import stylegen
+from stylegen.cli.common import UsageError
 from stylegen.config import Config, ConfigError
 from stylegen.paths import expanded
 
@@ -69,9 +70,26 @@ def load_config(name: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[a
     return config
 
 
-def named_run(words: Sequence[str]) -> Path | None:
-    """The directory that ``--run.dir`` names on a command line, if it holds a run."""
+def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Path | None:
+    """The directory that ``--run.dir`` names on a command line, if it holds a run.
+
+    Args:
+        config: experiment that ``--config`` names; without one there must be such a run, unless help is asked for.
+        words: the command line.
+        example: of an experiment, for the message.
+
+    Raises:
+        UsageError: there is neither.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run.dir", dest="folder", nargs="?")
     folder = parser.parse_known_args(list(words))[0].folder
-    return Path(folder) if folder and (Path(folder) / "config.json").is_file() else None
+    run = expanded(folder) if folder else None
+    if run is not None and (run / "config.json").is_file():
+        return run
+    if config is None and not any(word in ("-h", "--help", "--version") for word in words):
+        raise UsageError(
+            f"--config is missing: name an experiment, for example --config {example}; or resume a run, --run.dir "
+            "alone naming its directory."
+        )
+    return None

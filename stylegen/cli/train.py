@@ -12,7 +12,7 @@ import tyro
 
 from stylegen import config_json
 from stylegen.cli import arguments, common
-from stylegen.cli.experiments import load_config, named_run
+from stylegen.cli.experiments import load_config, run_to_resume
 from stylegen.config import Config, DistributedConfig, option
 from stylegen.data.settings import USED_BY, check_used
 
@@ -76,13 +76,7 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--measure goes with --dry-run, and without --img-per-sec and --target.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
-    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
-    run = named_run(overrides)
-    if ours.config is None and run is None and not wants_help:
-        raise common.UsageError(
-            "--config is missing: name an experiment, for example --config configs/quickstart.py; or resume a run, "
-            "--run.dir alone naming its directory."
-        )
+    run = run_to_resume(ours.config, overrides, "configs/quickstart.py")
     config = arguments.parse(
         Config,
         overrides,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from stylegen.cli import arguments, common
-from stylegen.cli.experiments import load_config, named_run
+from stylegen.cli.experiments import load_config, run_to_resume
 from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
@@ -39,13 +39,7 @@ def _train(argv: list[str]) -> None:
     words = arguments.normalized(argv, arguments.booleans(StyleConfig))
     _refuse_old_names(words)
     ours, overrides = parser.parse_known_args(words)
-    wants_help = any(arg in ("-h", "--help", "--version") for arg in overrides)
-    run = named_run(overrides)
-    if ours.config is None and run is None and not wants_help:
-        raise common.UsageError(
-            "--config is missing: for example --config configs/style_transfer.py; or resume a training, --run.dir "
-            "alone naming its directory."
-        )
+    run = run_to_resume(ours.config, overrides, "configs/style_transfer.py")
     config = arguments.parse(
         StyleConfig,
         overrides,

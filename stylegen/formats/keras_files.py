@@ -1,6 +1,8 @@
 """Kernels and biases from Keras' .h5 files of weights, by h5py, which is an optional extra. Nothing in them is run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,22 @@ def read_layers(
             "give the same weights as .pth, .npz or .safetensors."
         ) from error
     path = expanded(path)
-    try:
+    with _reading(path):
         kinds.refuse_others(kinds.read_head(path), str(path), "HDF5", "HDF5")
-        with h5py.File(path, "r") as file:
+        file = h5py.File(path, "r")
+    with file:
+        with _reading(path):
             root = _inside(h5py, file, "model_weights", path) or file
-            return {name: _layer(h5py, root, Path(path), name, shapes) for name, shapes in expected.items()}
+        return {name: _layer(h5py, root, path, name, shapes) for name, shapes in expected.items()}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A block of h5py's calls alone, in which whatever it raises of a damaged file is a WeightsError that names it."""
+    try:
+        yield
     except FileError as error:
         raise WeightsError(str(error)) from error
-    except WeightsError:
-        raise
     except _DAMAGED as error:
         reason = shown(str(error) or type(error).__name__, 120).rstrip(".")
         raise WeightsError(f"{path}: cannot be read as HDF5: {reason}.") from error
@@ -61,25 +70,31 @@ def _inside(h5py: Any, group: Any, name: str, path: object) -> Any:
 
 
 def _layer(h5py: Any, root: Any, path: Path, name: str, shapes: Any) -> tuple[np.ndarray, np.ndarray]:
-    group = _inside(h5py, root, name, path)
-    if not isinstance(group, h5py.Group):
-        raise WeightsError(f"{path}: the layer {name} is missing; these are the weights of another network.")
     arrays: list[Any] = []
-    # This follows no links. The numbers of an array may lie in another file all the same.
-    group.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-    if any(item.external or item.is_virtual for item in arrays):
-        raise FileError(f"{path}: the layer {name} is kept in another file; save the weights themselves.")
-    layer_arrays = []
-    for shape in shapes:
-        matches = [item for item in arrays if item.shape == shape]
-        if len(matches) != 1:
-            sizes = ", ".join(str(item.shape) for item in arrays)
-            raise WeightsError(f"{path}: the layer {name} has {shown(sizes) or 'no arrays'}; wanted one of {shape}.")
-        if matches[0].dtype.kind not in "fiu":
-            raise WeightsError(
-                f"{path}: the layer {name} holds {shown(str(matches[0].dtype))} where numbers are wanted."
-            )
-        layer_arrays.append(np.asarray(matches[0], np.float32))
-        if not np.isfinite(layer_arrays[-1]).all():
-            raise WeightsError(f"{path}: the layer {name} holds numbers that are not finite.")
-    return layer_arrays[0], layer_arrays[1]
+    with _reading(path):
+        group = _inside(h5py, root, name, path)
+        if not isinstance(group, h5py.Group):
+            raise FileError(f"{path}: the layer {name} is missing; these are the weights of another network.")
+        # This follows no links. The numbers of an array may lie in another file all the same.
+        group.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+        if any(item.external or item.is_virtual for item in arrays):
+            raise FileError(f"{path}: the layer {name} is kept in another file; save the weights themselves.")
+        sized = [(item.shape, item.dtype, item) for item in arrays]
+    kernel, bias = (_array(sized, path, name, shape) for shape in shapes)
+    return kernel, bias
+
+
+def _array(sized: list[tuple[Any, np.dtype, Any]], path: Path, name: str, wanted: tuple[int, ...]) -> np.ndarray:
+    """The one array of a layer that has a shape, as float32."""
+    matches = [(dtype, item) for shape, dtype, item in sized if shape == wanted]
+    if len(matches) != 1:
+        sizes = shown(", ".join(str(shape) for shape, _, _ in sized)) or "no arrays"
+        raise WeightsError(f"{path}: the layer {name} has {sizes}; wanted one of {wanted}.")
+    ((dtype, item),) = matches
+    if dtype.kind not in "fiu":
+        raise WeightsError(f"{path}: the layer {name} holds {shown(str(dtype))} where numbers are wanted.")
+    with _reading(path):
+        array = np.asarray(item, np.float32)
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{path}: the layer {name} holds numbers that are not finite.")
+    return array

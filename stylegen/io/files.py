@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,26 @@ def check_writable(path: str | os.PathLike[str]) -> None:
                 partial.unlink(missing_ok=True)
                 for folder in made:
                     folder.rmdir()
+
+
+class BestEffort:
+    """Writes of what only informs: one that fails, on a full disk above all, is said once and ends nothing."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]):
+        """``say`` is told, once for each file or kind of file in ``folder``."""
+        self._folder, self._say = folder, say
+        self._failed: set[str] = set()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[None]:
+        """A block that writes ``name``."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._failed:
+                self._failed.add(name)  # first: the line may fail, too
+                why = error.strerror or error
+                self._say(f"{self._folder / name} could not be written ({why}); training goes on without it.")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -137,32 +137,21 @@ class RunLog(Log):
     def __init__(self, folder: Path, nimg: int):
         """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
         super().__init__(folder)
-        self._failed: set[str] = set()  # of what it was said
+        self._best_effort = files.BestEffort(folder, self.line)
         self._board: Board | None = None
         self._open_scalars(nimg)
 
     def _open_scalars(self, nimg: int) -> None:
-        with self._surviving(STATS_NAME):
+        with self._best_effort.writing(STATS_NAME):
             if note := json_lines.set_aside(self.folder / STATS_NAME, json_lines.is_scalars):
                 self.line(note)
             json_lines.drop_after(self.folder / STATS_NAME, nimg)
-        with self._surviving(BOARD_NAME):
+        with self._best_effort.writing(BOARD_NAME):
             self._board = Board(self.folder / BOARD_NAME, purge_step=nimg)
 
     @contextmanager
-    def _surviving(self, name: str) -> Iterator[None]:
-        """Turn an error of the file system into a line, said once for each file or kind of file."""
-        try:
-            yield
-        except OSError as error:
-            if name not in self._failed:
-                self._failed.add(name)  # first: the line may fail, too
-                why = error.strerror or error
-                self.line(f"{self.folder / name} could not be written ({why}); training goes on without it.")
-
-    @contextmanager
     def _on_board(self) -> Iterator[Board | None]:
-        with self._surviving(BOARD_NAME):
+        with self._best_effort.writing(BOARD_NAME):
             try:
                 yield self._board
             except OSError:
@@ -189,13 +178,13 @@ class RunLog(Log):
         self._board = None
 
     def line(self, text: str) -> None:
-        with self._surviving("the console"):
+        with self._best_effort.writing("the console"):
             print(text, flush=True)
-        with self._surviving(TEXT_NAME):
+        with self._best_effort.writing(TEXT_NAME):
             json_lines.append_text(self.folder / TEXT_NAME, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
-        with self._surviving(STATS_NAME):
+        with self._best_effort.writing(STATS_NAME):
             json_lines.append(self.folder / STATS_NAME, {"nimg": nimg, **values})
         self.board_scalars(nimg, values)
 
@@ -215,7 +204,7 @@ class RunLog(Log):
     ) -> None:
         sheet = images.grid(samples, columns, scale)
         kind = name.rstrip("0123456789")
-        with self._surviving(f"{kind}.png"):
+        with self._best_effort.writing(f"{kind}.png"):
             path = self.folder / f"{name}.png"
             images.save_image(sheet, path)
             if newest is not None:

@@ -6,8 +6,6 @@ shown depends on the seed and the number of the step alone, so a resumed run is 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from safetensors.numpy import save_file
 
 from stylegen.config_json import from_dict, to_dict
 from stylegen.io import json_lines
-from stylegen.io.files import replacing, write_json
+from stylegen.io.files import BestEffort, replacing, write_json
 from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, Rate, counted
 from stylegen.io.signals import Interrupted, StopRequest, stop_requested
@@ -138,7 +136,7 @@ class _Run:
     ):
         """``asked`` is set when the training is to stop."""
         self.config, self.folder, self.pool, self.progress, self.asked = config, folder, pool, progress, asked
-        self._failed: set[str] = set()  # files of which it was said
+        self.best_effort = BestEffort(folder, progress.say)
 
     def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
         """What a step is shown."""
@@ -245,20 +243,9 @@ class _Run:
             self.progress.say(text)
         else:
             self.progress.update(text)
-        with self.surviving(STATS):
+        with self.best_effort.writing(STATS):
             line = {"phase": phase, "step": step, **means, "img_per_s": speed}
             json_lines.append(self.folder / STATS, line)
-
-    @contextmanager
-    def surviving(self, name: str) -> Iterator[None]:
-        """Turn an error in writing what only informs, of a full disk for example, into a line said once."""
-        try:
-            yield
-        except OSError as error:
-            if name not in self._failed:
-                self._failed.add(name)
-                why = error.strerror or error
-                self.progress.say(f"{self.folder / name} could not be written ({why}); training goes on without it.")
 
 
 def _encoder_of(run: _Run) -> dict[str, Any]:
@@ -334,7 +321,7 @@ def _preview_writer(run: _Run, model_of: Any) -> Any:
         rows = [np.full((side, side, 3), 255, np.uint8), *styles]
         for content in contents:
             rows += [content, *(stylize(model, content, [style]) for style in styles)]
-        with run.surviving(PREVIEW):
+        with run.best_effort.writing(PREVIEW):
             save_grid(np.stack(rows), run.folder / PREVIEW, len(styles) + 1)
 
     return save_preview

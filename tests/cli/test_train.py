@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from stylegen.cli import train
+from stylegen.cli.common import UsageError
+from stylegen.cli.experiments import run_to_resume
 from stylegen.config import Config, DistributedConfig
 from stylegen.config_json import to_json
 from tests.support.configs import tiny_config
@@ -135,3 +137,13 @@ def test_settings_of_a_run_that_cannot_be_read_are_a_sentence(tmp_path, trained,
     (tmp_path / "config.json").write_text("{")
     assert train.main(["--run.dir", str(tmp_path)]) == 2
     assert f"error: {tmp_path}/config.json cannot be used" in capsys.readouterr().err
+
+
+def test_the_run_to_resume_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    for words in (["--run.dir", "~/run"], ["--run.dir=~/run"]):
+        assert run_to_resume(None, words, "quickstart") == tmp_path / "run"
+    with pytest.raises(UsageError, match="--config is missing"):
+        run_to_resume(None, ["--run.dir", "~/other"], "quickstart")

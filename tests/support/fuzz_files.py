@@ -36,6 +36,7 @@ from stylegen.pretrained import weights
 from stylegen.projection import result
 from stylegen.runs import load
 from stylegen.style_transfer import model, networks
+from tests.support.mutation import mutate
 
 MEMORY, SECONDS = 2**30, 5
 TINY = Config(
@@ -77,7 +78,7 @@ VALUES = (
     *("1000000", "2147483648", "16384", "1024", '"²"', "1e-999", "\x00", '"\\u0000"'),
 )
 NAMES = ('"a"', '"resolution"', '"²"', '"8"', '"ws"', '"name"', '"format"', '"config"', '"9999999999999999999999"')
-SIZES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+CODES = b"{}[]\",:'0\x00\xff\x01P"  # of JSON and of headers of arrays and archives
 
 
 class SlowError(BaseException):
@@ -89,29 +90,6 @@ def generator() -> Generator:
     rng = np.random.RandomState(0)
     arrays = jax.tree.map(lambda leaf: rng.randn(*leaf.shape).astype(np.float32), abstract_arrays(TINY))
     return Generator(TINY, *(arrays[name] for name in ARRAYS), resolution=4)
-
-
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One to four small changes of bytes."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        at = rng.randrange(len(changed) + 1)
-        kind = rng.randrange(7)
-        if kind == 0 and changed:
-            changed[at % len(changed)] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            del changed[at : at + rng.randrange(1, 9)]
-        elif kind == 2 and rng.random() < 0.3:
-            changed = changed[:at]
-        elif kind == 3:
-            changed[at : at + 4] = struct.pack(rng.choice("<>") + "I", rng.choice(SIZES))
-        elif kind == 4:
-            changed[at:at] = changed[at : at + rng.randrange(1, 40)] * rng.randrange(1, 5)
-        elif kind == 5:
-            changed[at : at + 1] = rng.randbytes(rng.randrange(5))
-        elif changed:
-            changed[at % len(changed)] = rng.choice(b"{}[]\",:'0\x00\xff\x01P")
-    return bytes(changed)
 
 
 @functools.cache
@@ -159,7 +137,7 @@ class Safetensors:
             header = mutate_text(data[8 : 8 + length].decode(), rng).encode("utf-8", "replace")
             return struct.pack("<Q", len(header)) + header + data[8 + length :]
         head, tail = data[:2000], data[2000:]  # most bytes are weights, in which a change is none that matters
-        return mutate(head, rng) + tail
+        return mutate(head, rng, CODES) + tail
 
     def read(self, path: Path, rng: random.Random) -> None:
         if (kind := rng.random()) < 0.6:
@@ -201,13 +179,13 @@ class Npz:
                 np.lib.format.write_array(member, array, allow_pickle=False)
                 data = member.getvalue()
                 if rng.random() < 0.1:  # with the right CRC, which a change of the archive's bytes does not have
-                    data = mutate(data[:128], rng) + data[128:]
+                    data = mutate(data[:128], rng, CODES) + data[128:]
                 file.writestr(f"{key}.npy", data)
         data = buffer.getvalue()
         if rng.random() < 0.3:
             return data
         at = data.rindex(b"PK\x01\x02") if rng.random() < 0.5 else 0
-        return data[:at] + mutate(data[at : at + 400], rng) + data[at + 400 :]
+        return data[:at] + mutate(data[at : at + 400], rng, CODES) + data[at + 400 :]
 
     def read(self, path: Path, rng: random.Random) -> None:
         self.reader(path)
@@ -224,7 +202,7 @@ class Configuration:
     def make(self, rng: random.Random) -> bytes:
         text = rng.choice(self.texts)
         if rng.random() < 0.2:
-            return mutate(text.encode(), rng)
+            return mutate(text.encode(), rng, CODES)
         return mutate_text(text, rng).encode("utf-8", "replace")
 
     def read(self, path: Path, rng: random.Random) -> None:
@@ -248,7 +226,7 @@ class Images:
                     self.files.append(buffer.getvalue())
 
     def make(self, rng: random.Random) -> bytes:
-        return mutate(rng.choice(self.files), rng)
+        return mutate(rng.choice(self.files), rng, CODES)
 
     def read(self, path: Path, rng: random.Random) -> None:
         imaging.crop_and_resize(imaging.decode(path.read_bytes(), rng.choice((1, 3, 4))), 8, "center-crop")

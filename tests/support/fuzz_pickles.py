@@ -23,11 +23,11 @@ from pathlib import Path
 from stylegen.formats import WeightsError, torch_files
 from stylegen.nvidia import pickles
 from tests.support import hostile
+from tests.support.mutation import NUMBERS, mutate
 
 MEMORY = 2**30
 WATCHED = re.compile(r"exec|compile|import|open|os\.|subprocess\.|pickle\.|marshal\.|ctypes\.|socket\.|shutil\.")
 CODES = [ord(info.code) for info in pickletools.opcodes]
-NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 
 def seeds():
@@ -48,35 +48,6 @@ def seeds():
         ),
     ]
     return good * 30 + [data for data, _ in hostile.zoo().values() if len(data) < 3000]
-
-
-def mutate(data, others, rng):
-    """One to four small changes."""
-    data = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        at = rng.randrange(len(data) + 1)
-        kind = rng.randrange(9)
-        if kind == 0 and data:
-            data[at % len(data)] ^= 1 << rng.randrange(8)
-        elif kind == 1 and data:
-            data[at % len(data)] = rng.choice(CODES)
-        elif kind == 2:
-            data[at:at] = bytes([rng.choice(CODES)])
-        elif kind == 3:
-            del data[at : at + rng.randrange(1, 9)]
-        elif kind == 4:
-            data = data[:at]
-        elif kind == 5:
-            data[at : at + 4] = struct.pack("<I", rng.choice(NUMBERS))
-        elif kind == 6:
-            other = rng.choice(others)
-            start = rng.randrange(len(other) + 1)
-            data[at:at] = other[start : start + rng.randrange(1, 60)]
-        elif kind == 7:
-            data[at:at] = data[at : at + rng.randrange(1, 40)] * rng.randrange(1, 5)
-        else:
-            data[at : at + 1] = bytes(rng.randrange(256) for _ in range(rng.randrange(5)))
-    return bytes(data)
 
 
 def program(rng):
@@ -138,7 +109,7 @@ def main():
             seconds_left = (options.count - i) / speed
             status = f"{counts['refused']:,} refused, {counts['read']:,} read, {len(unexpected)} unexpected"
             print(f"{i:,} files, {status}; {speed:.0f} files/s, {seconds_left:.0f} s left", file=sys.stderr, flush=True)
-        data = program(rng) if rng.random() < 0.15 else mutate(rng.choice(files), files, rng)
+        data = program(rng) if rng.random() < 0.15 else mutate(rng.choice(files), rng, CODES, files)
         counts["files"] += 1
         try:
             read(data, rng)
