@@ -99,9 +99,9 @@ def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
 def print_left_out(reasons: Sequence[str]) -> None:
     """Count and name the images of a folder that could not be used, at the end; nothing if there are none."""
     if reasons:
-        images = "1 image was" if len(reasons) == 1 else f"{len(reasons):,} images were"
         more = [f"and {len(reasons) - MAX_LEFT_OUT:,} more"] if len(reasons) > MAX_LEFT_OUT else []
-        print("\n  ".join([f"{images} left out:", *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
+        first = f"{counted(len(reasons), 'image', ('was', 'were'))} left out:"
+        print("\n  ".join([first, *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
 
 
 def page_scale(scale: int | None, resolution: int, rows: int, columns: int) -> int:

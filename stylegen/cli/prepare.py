@@ -40,8 +40,9 @@ class Output:
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     # Convert images by their ICC profiles to sRGB, or leave their numbers as-is.
     color: Literal["srgb", "as-is"] = "srgb"
-    workers: int | None = None  # processes; default: all cores.
-    max_images: int | None = None  # use only so many, the first ones; of folders as labels, as many of each class.
+    workers: Annotated[int | None, arguments.Bounds(1)] = None  # processes; default: all cores.
+    max_images: Annotated[int | None, arguments.Bounds(1)] = None
+    """Use only so many, the first ones; of folders as labels, as many of each class."""
     overwrite: bool = False  # start anew, deleting what was prepared in DATA before.
 
 
@@ -129,9 +130,6 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
         encoding=command.encoding,
         color=command.color,
     )
-    for name in ("workers", "max_images"):
-        if (value := getattr(command, name)) is not None and value < 1:
-            raise DataError(f"{name} = {value}: must be at least 1.")
     most = command.max_images
     match command:
         case Lsun():

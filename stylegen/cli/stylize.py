@@ -374,11 +374,11 @@ def _read_mask(path: Path) -> np.ndarray:
     from stylegen.data import imaging
     from stylegen.style_transfer import training_images
 
-    gray = np.asarray(imaging.from_array(training_images.read(path, smallest=1, color="as-is"), 1))
-    image = imaging.to_array(imaging.decode(path.read_bytes(), 4, color="as-is"))
+    image = training_images.read(path, smallest=1, channels=4, color="as-is")
     alpha = image[..., 3]
     colors = image[alpha > 0][:, :3] if alpha.min() < alpha.max() else image[:0, 0, :3]
-    return alpha if len(colors) and (colors == colors[0]).all() else gray
+    drawn_in_alpha = len(colors) and (colors == colors[0]).all()
+    return alpha if drawn_in_alpha else np.asarray(imaging.from_array(image, 1))
 
 
 def _download(name: str) -> None:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -82,6 +83,18 @@ def decode(
         raise UnreadableImageError(what or "no image, or none of a format that is read") from error
     except Exception as error:  # the codecs raise OSError, SyntaxError, struct.error, ... for what is the same to us
         raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def decode_file(path: Path, channels: int, color: Color = "srgb") -> Image.Image:
+    """As ``decode``, of a file, which is refused unread if it is too large for an image.
+
+    Raises:
+        UnreadableImageError: as ``decode``.
+        OSError: it cannot be read.
+    """
+    if (count := path.stat().st_size) > MAX_BYTES:
+        raise UnreadableImageError(f"{count / 1e9:.1f} GB are too large for an image")
+    return decode(path.read_bytes(), channels, color=color)
 
 
 def _open(data: bytes) -> Image.Image:

@@ -70,7 +70,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():
         return path
-    out = Path(data.prepared).expanduser() if data.prepared else _default_folder(data, path, config.resolution)
+    out = Path(data.prepared) if data.prepared else _default_folder(data, path, config.resolution)
     try:
         dataset = _open_raw(config, path)
     except ArchiveMissingError as error:

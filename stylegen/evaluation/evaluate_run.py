@@ -60,7 +60,8 @@ def evaluate_generator(
     config = G.config
     for metric in metrics:  # before anything is measured, which may take hours
         if metric.kind == "ppl":
-            check_ppl(metric, classes=G.c_dim, resolution=config.resolution, crop=crop)
+            network = distance.network.name if distance is not None else "vgg16"
+            check_ppl(metric, classes=G.c_dim, resolution=config.resolution, crop=crop, network=network)
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:

@@ -25,7 +25,7 @@ from stylegen.metrics.moments import Moments
 from stylegen.paths import expanded
 from stylegen.runs.directory import CONFIG_NAME
 from stylegen.runs.load import is_exported
-from stylegen.untrusted import FileError, json_text, npz, shown
+from stylegen.untrusted import FileError, archives, json_text, npz, shown
 
 TAR = (".tar", ".gz", ".tgz")
 CACHED = ("key", "count", "mean", "scatter")  # arrays of the statistics that this package keeps
@@ -102,8 +102,11 @@ def _stored_resolution(path: Path, largest: int, resolution: int | None) -> int:
 def _is_zipped_lsun(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == "data.mdb" for name in archive.namelist())
+    try:
+        with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "data.mdb" for name in archive.namelist())
+    except FileError:
+        return False  # a damaged one, which those who read it as images have a sentence for
 
 
 def _lsun_archives(folder: Path) -> list[Path]:

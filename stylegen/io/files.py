@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stylegen import untrusted
 from stylegen.paths import expanded
 
 _LONG_STEM = 100  # bytes
@@ -118,7 +119,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: it cannot, because of its folder or its name; the error names ``path``.
     """
-    path = Path(path)
+    path = expanded(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     made = [folder for folder in path.parents if not folder.exists()]
@@ -169,8 +170,8 @@ def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> N
 
 
 def printable(name: str | os.PathLike[str]) -> str:
-    """A path to show or to store as text: bytes that are no UTF-8, which Python holds as surrogates, come escaped."""
-    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
+    """A path to show or to store as text: bytes that are no UTF-8, and control characters, come escaped."""
+    return untrusted.printable(os.fspath(name))
 
 
 def split_paths(text: str) -> list[str]:

@@ -86,9 +86,14 @@ def list_images(
             paths += [Path(parent, name) for name in files]
     else:
         paths, links = list(folder.iterdir()), []
-    names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    names, others = [], []
+    for path in paths:
+        if path.is_file():
+            names.append(path.relative_to(folder).as_posix())
+        else:
+            others.append(path)
     chosen, note = choose_images(names, str(folder))
-    links += [path for path in paths if path.is_symlink() and not path.exists() and not _is_hidden(path.name)]
+    links += [path for path in others if path.is_symlink() and not path.exists() and not _is_hidden(path.name)]
     if links:
         many = f"{len(links):,} links to folders or to nothing were" if len(links) > 1 else "1 link was"
         link_note = f"{folder}: {many} not followed, such as {min(links).relative_to(folder)}."

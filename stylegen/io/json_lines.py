@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from stylegen.io.files import write_text
+from stylegen.io.progress import counted
 from stylegen.paths import expanded
 from stylegen.untrusted import FileError, json_text
 
@@ -59,7 +60,7 @@ def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) ->
     with aside.open("ab") as file:
         file.writelines(text.rstrip(b"\n") + b"\n" for text in bad)
     write(path, [line for line, is_good in zip(lines, good, strict=True) if is_good and line is not None])
-    count = f"{len(bad):,} lines that cannot be read are" if len(bad) > 1 else "a line that cannot be read is"
+    count = counted(len(bad), "line", ("that cannot be read is", "that cannot be read are"))
     return f"{path}: {count} now in {aside.name}; the {sum(good):,} others are as they were."
 
 
@@ -89,7 +90,7 @@ def append(path: str | os.PathLike[str], line: Line) -> None:
 def append_text(path: str | os.PathLike[str], text: str) -> None:
     """Add a line to a text file. Half a line, left by a write that failed, is ended first."""
     data = text.encode() + b"\n"
-    with open(path, "ab+", buffering=0) as file:
+    with open(expanded(path), "ab+", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":

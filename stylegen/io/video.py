@@ -66,10 +66,7 @@ def check(
     """
     check_path(path)
     _check_fps(fps)
-    folder = Path(path).is_dir() or not Path(path).suffix
-    factor = (
-        scale if scale is not None else 1 if folder else images.comfortable_scale(min(height, width), COMFORTABLE_SIDE)
-    )
+    factor = _enlargement(path, scale, min(height, width))
     height, width = height * factor, width * factor
     if max(height, width) > MAX_SIDE:
         raise VideoError(f"{path}: frames of {width:,}x{height:,} pixels are too large; at most {MAX_SIDE:,} a side.")
@@ -79,6 +76,13 @@ def check(
             f"{path}: {frames:,} frames of {width:,}x{height:,} pixels are too many for a {suffix}, which is "
             "compressed in memory; write an .mp4, or fewer or smaller frames."
         )
+
+
+def _enlargement(path: str | os.PathLike[str], scale: int | None, side: int) -> int:
+    """How often each pixel of frames with a shorter ``side`` is repeated: ``scale``, or so that one can see them."""
+    if scale is not None:
+        return scale
+    return 1 if is_folder(path) else images.comfortable_scale(side, COMFORTABLE_SIDE)
 
 
 def _check_fps(fps: float) -> None:
@@ -124,11 +128,9 @@ def save_video(
     _check_fps(fps)
     path = expanded(path)
     first, frames = _peek(frames)
-    folder = is_folder(path)
-    if scale is None:
-        scale = 1 if folder else images.comfortable_scale(min(first.shape[:2]), COMFORTABLE_SIDE)
-    enlarged = (images.enlarge(frame, scale) for frame in frames)
-    if folder:
+    factor = _enlargement(path, scale, min(first.shape[:2]))
+    enlarged = (images.enlarge(frame, factor) for frame in frames)
+    if is_folder(path):
         return _save_folder(enlarged, path)
     counted = _Counted(_opaque(frame) for frame in enlarged)
     with files.replacing(path) as partial:

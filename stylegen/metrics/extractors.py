@@ -179,9 +179,9 @@ def _open_vgg16_conv(path: str | os.PathLike[str] | None, layer: str = CONV_LAYE
     names = [f"relu{i + 1}_{j + 1}" for i, stage in enumerate(vgg16.STAGES) for j in range(len(stage))]
     if layer not in names:
         raise MetricError(f"layer {layer!r} of vgg16_conv: must be one of {', '.join(names)}.")
-    network, files = lpips.load("vgg16", path)
+    conv, file = lpips.load_convolutions("vgg16", path)
     number = names.index(layer)
-    params = {"conv": network.conv[: number + 1]}
+    params = {"conv": conv[: number + 1]}
 
     def forward(params: Any, images: Array) -> dict[str, Array]:
         x = vgg16.normalized(resize(images, CONV_SIZE, "triangle"))
@@ -190,11 +190,11 @@ def _open_vgg16_conv(path: str | os.PathLike[str] | None, layer: str = CONV_LAYE
     provenance = {
         "extractor": "vgg16_conv",
         "weights": "the convolutions of torchvision's VGG-16",
-        "weights_sha256": files["weights_sha256"],
+        "weights_sha256": weights.sha256(file),
         "resize": f"{_TRIANGLE}, to {CONV_SIZE}",
         "layer": f"{layer}, the mean over all places",
     }
-    return Extractor("vgg16_conv", network.conv[number]["bias"].size, provenance, forward, params)
+    return Extractor("vgg16_conv", conv[number]["bias"].size, provenance, forward, params)
 
 
 def _open_random(path: object) -> Extractor:

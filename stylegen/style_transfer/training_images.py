@@ -165,9 +165,7 @@ def read(path: Path, smallest: int = _SMALLEST, channels: int = 3, color: imagin
         StyleError: it is no image, has too many pixels, or a side of less than ``smallest``.
     """
     try:
-        if path.stat().st_size > imaging.MAX_BYTES:
-            raise StyleError(f"{path}: {path.stat().st_size / 1e9:.1f} GB are too large for an image.")
-        image = np.asarray(imaging.decode(path.read_bytes(), channels, color=color))
+        image = np.asarray(imaging.decode_file(path, channels, color))
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except imaging.UnreadableImageError as error:

@@ -33,7 +33,8 @@ def measure(config: Config, log: Callable[[str], None] = print) -> Speeds:
     Raises:
         ConfigError: the devices do not fit the configuration.
     """
-    compilation.use_cache(config.run.compilation_cache)
+    if trouble := compilation.use_cache(config.run.compilation_cache):
+        log(f"warning: {trouble}.")
     mesh = sharding.make_mesh(config)
     programs = StagePrograms(config, mesh)
     speeds: Speeds = {}

@@ -20,6 +20,10 @@ class FileError(StylegenError):
 def shown(value: object, length: int = SHOWN) -> str:
     """A value from a file for a message: printable, and not longer than ``length`` letters."""
     text = value if isinstance(value, str) else repr(value)
-    text = text[: length + 1]
-    printable = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return printable if len(printable) <= length else printable[: length - 2] + " …"
+    whole = printable(text[: length + 1])
+    return whole if len(whole) <= length else whole[: length - 2] + " …"
+
+
+def printable(text: str) -> str:
+    """A text with everything escaped that is no letter, sign or space: control characters, bytes that are no UTF-8."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

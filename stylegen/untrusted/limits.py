@@ -14,6 +14,9 @@ MAX_ARRAY_HEADER = 4096  # bytes of an npy header, which numpy pads to a multipl
 FREE_UNPACKED = 128 * 2**20
 MAX_RATIO = 32
 
+# An image in a zip may not unpack to both more than so many bytes and more than so many times its packed size.
+BOMB_BYTES, BOMB_RATIO = 2**26, 100
+
 # Pixels of an image for each byte of its file, of images of more than so many pixels. A blank one of 1 bit a pixel,
 # which packs best, has 8,256 as PNG; more are a header without an image.
 MAX_PIXELS_PER_BYTE, FREE_PIXELS = 10_000, 2**22

@@ -278,6 +278,14 @@ def test_path_lengths_are_refused_before_anything_is_measured(changes, message, 
         evaluate_run.evaluate_generator(make_generator(**changes), metrics, ToySource(20, 16), extractor=None)
 
 
+def test_path_lengths_by_alexnet_need_more_pixels_which_is_said_first(make_generator, monkeypatch):
+    monkeypatch.setattr(evaluate_run, "measure", lambda *_, **__: pytest.fail("measured"))
+    distance = extractors.Distance({}, Network([], name="alexnet"))
+    metrics = metric_names.parse_list("swd16,ppl8_wend")
+    with pytest.raises(EvaluationError, match="sees images of 31 pixels at least, and these have 16"):
+        evaluate_run.evaluate_generator(make_generator(), metrics, ToySource(20, 16), None, distance)
+
+
 def test_several_outputs_of_one_pass():
     def forward(params, images):
         mean = images.mean((1, 2))

@@ -216,3 +216,14 @@ def test_several_archives_and_damaged_ones_are_sentences(rooms, tmp_path):
     (tmp_path / "damaged.npz").write_bytes(b"PK")
     with pytest.raises(EvaluationError, match="damaged.npz: cannot be read as npz"):
         open_images(tmp_path / "damaged.npz")
+
+
+def test_a_zip_whose_directory_is_damaged_is_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("a.png", b"0" * 100)
+    data = bytearray((tmp_path / "photos.zip").read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at : at + 4] = b"XXXX"
+    (tmp_path / "photos.zip").write_bytes(data)
+    with pytest.raises(DataError, match="photos.zip: cannot be read as a zip archive"):
+        open_images(tmp_path / "photos.zip")

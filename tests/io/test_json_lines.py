@@ -71,7 +71,7 @@ def test_lines_that_cannot_be_read_are_set_aside_and_said(tmp_path):
     assert path.read_bytes().splitlines() == good
     assert json_lines.set_aside(path, json_lines.is_scalars) == ""
     path.write_bytes(path.read_bytes() + b"null\n")
-    assert "a line that cannot be read is now in" in json_lines.set_aside(path, json_lines.is_scalars)
+    assert "1 line that cannot be read is now in" in json_lines.set_aside(path, json_lines.is_scalars)
     assert (tmp_path / "stats.jsonl.damaged").read_bytes().splitlines() == [*bad, b"null"]
 
 

@@ -36,7 +36,7 @@ class Cifar10Dataset(RawDataset):
         self._records: np.ndarray | None = self._load()
         total = len(self._records)
         self.num_images = min(total, max_images or total)
-        digest = hashlib.sha256(self._records.tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(np.ascontiguousarray(self._records).data).hexdigest()[:16]
         self.identity = {"split": split, "images": total, "hash of images": digest}
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:

@@ -16,11 +16,11 @@ from stylegen.io.images import NoImagesError, choose_images, list_images
 from stylegen.io.progress import size
 from stylegen.paths import expanded
 from stylegen.untrusted import FileError, archives, json_text, kinds, shown
+from stylegen.untrusted.limits import BOMB_BYTES, BOMB_RATIO, MAX_JSON
 
 _OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _NVIDIA_LABELS = "dataset.json"
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
-_BOMB_BYTES, _BOMB_RATIO = 2**26, 100  # an image in a zip may not unpack to both more bytes and so many times its size
 
 
 class ImageFilesDataset(RawDataset):
@@ -79,7 +79,7 @@ class ImageFilesDataset(RawDataset):
             self._members = archives.member_names(self._archive)
         member = self._members[key]
         _check_bytes(member.file_size)
-        if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * member.compress_size:
+        if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * member.compress_size:
             raise UnreadableImageError(
                 f"{size(member.compress_size)} of the zip that unpack to {size(member.file_size)}: a decompression bomb"
             )
@@ -153,21 +153,27 @@ def _splits_note(path: Path, class_names: tuple[str, ...]) -> str:
 
 def _refuse_other_labels(path: Path) -> None:
     """NVIDIA's dataset_tool sorts images into folders of a thousand, and writes their labels into a file."""
-    try:
-        if path.is_dir():
-            text = (path / _NVIDIA_LABELS).read_bytes()
-        else:
-            with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
-                text = archive.read(_NVIDIA_LABELS)
-        labels = json_text.parse_object(text, str(path)).get("labels")
-    except (FileError, OSError, KeyError):
-        return  # there is none, or it is something else
-    if labels:
+    if _has_other_labels(path):
         raise DataError(
             f"{path} has its labels in {_NVIDIA_LABELS}, as NVIDIA's dataset_tool writes them, and its folders are no"
             " classes. That file is not read yet: train without labels (num_classes 0, no --labels-from-folders), or"
             f" sort the images into one folder for each class and remove {_NVIDIA_LABELS}."
         )
+
+
+def _has_other_labels(path: Path) -> bool:
+    """Whether there is a file of labels; one that is too large to be read is taken for one, of many images."""
+    try:
+        if path.is_dir():
+            file = path / _NVIDIA_LABELS
+            text = file.read_bytes() if file.stat().st_size <= MAX_JSON else None
+        else:
+            with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
+                member = archive.getinfo(_NVIDIA_LABELS)
+                text = archive.read(member) if member.file_size <= MAX_JSON else None
+        return text is None or bool(json_text.parse_object(text, str(path)).get("labels"))
+    except (FileError, OSError):
+        return False  # there is none, or it is something else
 
 
 def _classes(path: Path, keys: list[str]) -> tuple[tuple[str, ...], list[int]]:

@@ -20,6 +20,7 @@ from stylegen.io import signals
 from stylegen.io.files import replacing_folder
 from stylegen.io.progress import Progress, Rate, size
 from stylegen.paths import expanded
+from stylegen.untrusted import FileError, archives
 
 _SCENE = re.compile(r"(?P<category>.+)_(?P<split>train|val|test)_lmdb")
 _SAMPLE_BYTES = 64 * 2**20  # of data.mdb, searched for images to measure
@@ -151,15 +152,17 @@ def _damage_as_sentence(path: Path | None) -> Iterator[None]:
 def _find_member(path: Path) -> str:
     """Name of data.mdb inside the zip."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if Path(name).name == "data.mdb"]
-    except (zipfile.BadZipFile, OSError) as error:
+        with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if Path(member.filename).name == "data.mdb"]
+    except (FileError, OSError) as error:
         raise DataError(f"{path} is not an LSUN archive: it is no zip file, or it is cut short ({error}).") from error
     if len(members) != 1:
         raise DataError(
             f"{path} is not an LSUN archive: it has {len(members) or 'no'} data.mdb in it, where one is wanted."
         )
-    return members[0]
+    if why := archives.why_unreadable(members[0]):
+        raise DataError(f"{path} cannot be unpacked: data.mdb in it {why}.")
+    return members[0].filename
 
 
 @contextmanager

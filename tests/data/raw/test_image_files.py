@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_read_comes_empty(make_tree, monkeypatch):
 
 
 def test_a_picture_that_unpacks_to_a_gigabyte_is_left_out_and_named(tmp_path, photo, to_bytes, monkeypatch):
-    monkeypatch.setattr("stylegen.data.raw.image_files._BOMB_BYTES", 10_000)
+    monkeypatch.setattr("stylegen.data.raw.image_files.BOMB_BYTES", 10_000)
     with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.png", to_bytes(photo(0), "PNG") + bytes(10**7))
         archive.writestr("photo.png", to_bytes(photo(1), "PNG"))
@@ -250,3 +250,23 @@ def test_what_is_given_for_a_zip_is_named(tmp_path):
     (tmp_path / "in.zip").write_bytes(b"Rar!\x1a\x07\x00 and more")
     with pytest.raises(DataError, match="in.zip: cannot be read as a zip archive: it is RAR: unpack it first"):
         ImageFilesDataset(tmp_path / "in.zip")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_labels_of_nvidia_too_many_to_be_read_are_refused_too(make_tree, tmp_path, zipped, monkeypatch):
+    monkeypatch.setattr("stylegen.data.raw.image_files.MAX_JSON", 20)
+    path = make_tree(["00000/1.png"], zipped)
+    text = '{"labels": [["00000/1.png", 3]]}'
+    if zipped:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("dataset.json", text)
+    else:
+        (path / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match="has its labels in dataset.json"):
+        ImageFilesDataset(path, labels_from_folders=True)
+
+
+def test_control_characters_of_names_are_escaped(make_tree):
+    path = make_tree(["1.png", "\x1b[31mevil.txt"], True)
+    note = ImageFilesDataset(path).note
+    assert "\\x1b[31mevil.txt" in note and "\x1b" not in note
