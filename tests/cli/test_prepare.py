@@ -88,7 +88,7 @@ def test_wrong_commands_are_refused_with_a_sentence(folder, tmp_path, capsys):
     assert "is no zip file" in refused(capsys, "lsun", folder / "cat" / "1.png", *out)
     assert "holds none of bedroom_train_lmdb, " in refused(capsys, "lsun", folder, *out)
     assert "--workers 0: must be at least 1" in refused(capsys, "images", folder, *out, "--workers", "0")
-    assert "max_images = -1" in refused(capsys, "images", folder, *out, "--max-images", "-1")
+    assert "--max-images -1: must be at least 1" in refused(capsys, "images", folder, *out, "--max-images", "-1")
     assert "cannot be 0 images" in refused(capsys, "toy_bedrooms", *out, "--num-images", "0")
     assert "drawn at 8, 16" in refused(capsys, "toy_bedrooms", *out, "--resolution", "512")
     assert not (tmp_path / "out").exists()

@@ -283,7 +283,7 @@ def test_path_lengths_by_alexnet_need_more_pixels_which_is_said_first(make_gener
     distance = extractors.Distance({}, Network([], name="alexnet"))
     metrics = metric_names.parse_list("swd16,ppl8_wend")
     with pytest.raises(EvaluationError, match="sees images of 31 pixels at least, and these have 16"):
-        evaluate_run.evaluate_generator(make_generator(), metrics, ToySource(20, 16), None, distance)
+        evaluate_run.evaluate_generator(make_generator(), metrics, ToySource(20, 16), extractor=None, distance=distance)
 
 
 def test_several_outputs_of_one_pass():
