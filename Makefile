@@ -18,10 +18,12 @@ KEY := $(shell { "$(PYTHON)" --version; cat pyproject.toml "$(CONSTRAINTS)"; } 2
 STAMP := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-core test-slow newest reference-metrics compilers bench lint format dist clean
+.PHONY: help venv demo test test-core test-slow docs newest reference-metrics compilers bench startup lint format dist clean
 
 help:  ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@sed -nE -e 's/^##@ (.*)/\n\1:/p' -e 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+##@ Start
 
 venv: $(STAMP)  ## make .venv and install stylegen with its tools there, unless that is done
 
@@ -60,6 +62,8 @@ demo: venv  ## what the shipped generator draws, within a minute; then train the
 	@echo "  out/mix.png                 coarse styles of the top row, the rest of the left column"
 	@echo "  out/walk.mp4                a walk from room to room"
 
+##@ Develop
+
 test: venv  ## run all default tests
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal
 
@@ -69,6 +73,13 @@ test-core: venv  ## run what another Python or JAX would break: numbers, resume,
 
 test-slow: venv  ## run the slow tests
 	"$(BIN)/python" -m pytest -m slow -n $(JOBS) --dist worksteal
+
+docs: venv  ## build the documentation site in out/docs; warnings, such as links that lead nowhere, are errors
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c "$(CONSTRAINTS)" -e '.[docs]'
+	"$(BIN)/python" -m sphinx -W --keep-going -q -j auto -b html docs out/docs
+	@echo "out/docs/index.html"
+
+##@ Compare and measure
 
 newest: venv  ## install the newest of everything, whatever constraints.txt says, to learn what breaks
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[dev]'
@@ -86,13 +97,19 @@ compilers: venv  ## fetch XLA's compilers for GPUs and TPUs (0.4 GB), for benchm
 	  "$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target .compilers $$packages && \
 	  echo "$$packages" >.compilers/installed; fi
 
+startup: venv  ## measure how long import, --help and the first image take (docs/install.md)
+	"$(BIN)/python" benchmarks/startup.py
+
 bench: venv  ## run all benchmarks (docs/performance.md), on a machine that is otherwise idle
 	set -e; for name in train_step sample growing input; do \
 	  echo "== $$name"; "$(BIN)/python" "benchmarks/$$name.py" --json "out/bench/$$name.json"; done
 
-lint: venv  ## check style, formatting and types
+##@ Check and release
+
+lint: venv  ## check style, formatting, spelling and types
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+	"$(BIN)/typos"
 	"$(BIN)/mypy"
 
 format: venv  ## put style and formatting right
@@ -105,6 +122,9 @@ dist: venv  ## build the wheel and the sdist in dist/; with TAG=v1.2.3, only if 
 	  echo "error: the tag is $(TAG), and pyproject.toml has version $$version" >&2; exit 1; fi
 	rm -rf dist
 	"$(BIN)/python" -m build --no-isolation
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check twine check-wheel-contents
+	"$(BIN)/python" -m twine check --strict dist/*
+	"$(BIN)/check-wheel-contents" dist/*.whl
 
 clean:  ## delete .venv and caches; runs and pictures stay
 	rm -rf "$(VENV)" .venv-oldest .compilers .pytest_cache .ruff_cache .mypy_cache build dist

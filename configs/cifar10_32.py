@@ -22,7 +22,7 @@ def get_config() -> Config:
         data=DataConfig(source="cifar10", mirror=True),
         # Weaker than the original's 10, which is for pictures of 64 to 1024 times as many pixels.
         loss=LossConfig(r1_gamma=1.0),
-        # Short phases, because little is learnt at 8 and 16 pixels that 32 does not soon teach again.
+        # Short phases, because little is learned at 8 and 16 pixels that 32 does not soon teach again.
         schedule=ScheduleConfig(total_kimg=10_000, stable_kimg=300, fade_kimg=300, batch={8: 128, 16: 128, 32: 64}),
         run=RunConfig(tick_kimg=50, checkpoint_kimg=200, keep_every_kimg=1_000, grid=(10, 10)),
     )

@@ -1,11 +1,11 @@
-"""Drawn bedrooms at 16 pixels by the colour of the bed, six classes: a first class-conditional run, on any machine.
+"""Drawn bedrooms at 16 pixels by the color of the bed, six classes: a first class-conditional run, on any machine.
 
 Hardware: two processor cores.
     python train.py --config configs/toy_bedrooms_by_bed_color.py --run.dir runs/by_bed_color
 Hours: 0.1 (5 min 13 s) on one EPYC core beside other work, 2026-11-22; on two idle ones not measured.
-Result: beds have the colour asked for in 94 % of 1,000 pictures, yellow most and teal least often (docs/quality.md).
+Result: beds have the color asked for in 94 % of 1,000 pictures, yellow most and teal least often (docs/quality.md).
 
-Classes 0 to 5 are red, yellow, green, teal, blue and purple beds. A row of each, and how often the colour asked for is
+Classes 0 to 5 are red, yellow, green, teal, blue and purple beds. A row of each, and how often the color asked for is
 the one drawn:
     python sample.py --run runs/by_bed_color --seeds 0-5 --labels 0-5 --out out/by_bed_color
     python studies/toy_factors.py --run runs/by_bed_color

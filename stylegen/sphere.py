@@ -8,8 +8,8 @@ PARALLEL = 1e-6  # sine of an angle so small that its two vectors span no plane
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
     """Directions on the great circles from ``a`` (t = 0) to ``b`` (t = 1), at constant speed (Shoemake 1985).
 
-    cos(t angle) u + sin(t angle) p, with u = a/|a| and p the unit vector at right angles to it in their plane. Parallel
-    and opposite vectors leave the plane open: it is then that of u and the axis farthest from it.
+    cos(t angle) u + sin(t angle) p, with ``u = a/|a|`` and p the unit vector at right angles to it in their plane.
+    Parallel and opposite vectors leave the plane open: it is then that of u and the axis farthest from it.
 
     Args:
         a: vectors [..., D] of any length; only their directions count.

@@ -1,6 +1,8 @@
 """The training loop: schedule, data, step, tick. ``train(config)`` starts a run or resumes it."""
 
 import dataclasses
+import sys
+import types
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -362,3 +364,16 @@ class _Loop:
 def _interval(kimg: float | None, default: int) -> int:
     """Images between two events of a kind, 1 at least; ``default`` where the configuration does not say."""
     return max(round(kimg * 1000) if kimg else default, 1)
+
+
+class _CallableModule(types.ModuleType):
+    """``stylegen.train(config)`` is the function above, although ``stylegen.train`` is this module.
+
+    Importing a submodule binds its name in the package, whatever the package had there before.
+    """
+
+    def __call__(self, config: Config, hooks: Hooks | None = None) -> Path:
+        return train(config, hooks)
+
+
+sys.modules[__name__].__class__ = _CallableModule

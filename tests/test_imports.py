@@ -26,8 +26,8 @@ ROOMS = [
     {"runs"},
     {"evaluation", "projection", "style_transfer", "nvidia"},
     {"editing", "export"},
-    {"stylegen"},
     {"train"},
+    {"stylegen"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}

@@ -11,16 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from stylegen import sampling
-from stylegen.editing.directions import Direction, EditError
+from stylegen.editing.directions import Direction, Directions, EditError
 from stylegen.io.progress import counted
 from stylegen.metrics.separability import fit_logistic
 from stylegen.networks.generator import Generator
 from stylegen.paths import expanded
+from stylegen.projection.result import fingerprint
 from stylegen.untrusted import json_text, shown
 
 SAMPLES = 10_000  # of w, for its spread and its principal components
@@ -32,6 +33,41 @@ def sample_w(G: Generator, n: int = SAMPLES, seed: int = 0, labels: sampling.Lab
     """``n`` random w [n, w_dim]; of a class-conditional generator those of a class."""
     z = np.random.default_rng(seed).standard_normal((n, G.z_dim), np.float32)
     return sampling.styles(G, z, labels=labels, batch=min(n, 1000))[:, 0]
+
+
+def find_directions(
+    G: Generator,
+    count: int = 10,
+    *,
+    method: Literal["pca", "sefa"] = "pca",
+    layers: Sequence[int] | None = None,
+    labels: int | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Directions:
+    """Directions in which images change, found without labels: ``move`` goes along them.
+
+    Args:
+        G: the generator.
+        count: number of directions.
+        method: pca takes the principal components of w (GANSpace), sefa the eigenvectors of the layers' affines (SeFa).
+        layers: layers that the directions act on, 0 being the coarsest; None is all.
+        labels: class whose w are sampled, for a generator with classes.
+        samples: random w, which give the directions their unit: one standard deviation of w.
+        seed: of these.
+
+    Raises:
+        EditError: an unknown method, a layer that does not exist, or more directions than there can be.
+        SamplingError: a class that does not fit.
+    """
+    if method not in ("pca", "sefa"):
+        raise EditError(f"method = {method!r}: must be pca or sefa.")
+    used = list(range(G.num_ws)) if layers is None else list(layers)
+    if outside := [layer for layer in used if not 0 <= layer < G.num_ws]:
+        raise EditError(f"layer {outside[0]} does not exist: there are {G.num_ws}, 0 to {G.num_ws - 1}.")
+    w = sample_w(G, samples, seed, labels)
+    found = principal_components(w, count, used) if method == "pca" else factorized(G, w, count, used)
+    return Directions(tuple(found), fingerprint(G))
 
 
 def principal_components(w: np.ndarray, count: int, layers: Sequence[int], name: str = "pca{}") -> list[Direction]:

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -327,12 +326,6 @@ def labeled_grid(
     for i, j in np.ndindex(rows, columns):
         page[y[i] : y[i] + cell_h, x[j] : x[j] + cell_w] = enlarge(images[i, j], scale)
     return page
-
-
-def labelled_grid(*args: Any, **options: Any) -> np.ndarray:
-    """The old name of ``labeled_grid``; it goes with version 0.2."""
-    warnings.warn("labelled_grid is now labeled_grid.", DeprecationWarning, stacklevel=2)
-    return labeled_grid(*args, **options)
 
 
 def mixing_grid(row_images: np.ndarray, column_images: np.ndarray, mixed: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from stylegen.metrics.moments import Moments
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """|mu_a - mu_b|^2 + tr(A + B - 2 (A B)^(1/2)) of the Gaussians with these moments (Heusel et al. 2017, Eq. 6).
+    """``|mu_a - mu_b|^2 + tr(A + B - 2 (A B)^(1/2))`` of the Gaussians with these moments (Heusel et al. 2017, Eq. 6).
 
     Warns where there are no more samples than features: the covariance then has not full rank, the distance is exact
     for these samples all the same, but far above that of many samples.

@@ -22,7 +22,7 @@ from stylegen.io.images import layout_hint
 from stylegen.metrics.extractors import Distance
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
 from stylegen.projection import loss as projection_loss
-from stylegen.projection.loss import Weights
+from stylegen.projection.loss import PerceptualName, Weights
 from stylegen.projection.result import Projection, ProjectionError, fingerprint
 from stylegen.runtime import compilation
 
@@ -71,7 +71,7 @@ def project(
     targets: np.ndarray,
     options: Options | None = None,
     *,
-    distance: Distance | None = None,
+    distance: Distance | PerceptualName | None = None,
     labels: sampling.Labels = None,
     names: Iterable[str] | None = None,
     frames: int = 0,
@@ -88,7 +88,8 @@ def project(
         G: the generator.
         targets: uint8 [N, r, r, C], of the generator's size and channels.
         options: how.
-        distance: of the perceptual loss (``projection_loss.open_perceptual``); None for pixels alone.
+        distance: of the perceptual loss: a name (auto is VGG-16 where its weights are here, else random_vgg), or what
+            ``projection.loss.open_perceptual`` gave; None for pixels alone.
         labels: class of each image, or one for all, of a class-conditional generator.
         names: of the images; their numbers if None.
         frames: number of intermediate images to keep, at most.
@@ -97,8 +98,11 @@ def project(
     Raises:
         ProjectionError: targets or options that do not fit.
         SamplingError: labels that do not fit.
+        WeightsError: the weights of the network named by ``distance`` are missing.
     """
     options = options or Options()
+    if isinstance(distance, str):
+        distance = projection_loss.open_perceptual(distance)
     targets = np.asarray(targets)
     check_targets(G, targets)
     check_options(G, options)

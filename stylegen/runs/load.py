@@ -83,6 +83,22 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED_DIR.glob(f"*{SUFFIX}"))
 
 
+def save(G: Generator, path: str | os.PathLike[str]) -> None:
+    """Write a generator as one file that ``load`` reads back exactly; atomic.
+
+    Args:
+        G: the generator.
+        path: ``.safetensors``, or ``.npz``, which numpy reads without pickles.
+
+    Raises:
+        LoadError: another extension.
+    """
+    suffix = Path(path).suffix
+    if suffix not in (SUFFIX, NPZ_SUFFIX):
+        raise LoadError(f"{path}: a generator is saved as {SUFFIX} or {NPZ_SUFFIX}; change the extension.")
+    (save_generator if suffix == SUFFIX else save_npz)(G, path)
+
+
 def save_generator(G: Generator, path: str | os.PathLike[str]) -> None:
     """Write a generator as one safetensors file that ``load`` reads back exactly; atomic."""
     with replacing(path) as partial:

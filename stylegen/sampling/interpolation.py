@@ -15,7 +15,7 @@ class PathError(StylegenError):
 
 
 def interpolate(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"], n: int) -> Num[np.ndarray, "points ..."]:
-    """``n`` points on the straight line from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in w.
+    """``n`` points on the straight line from ``a`` to ``b``, both included: ``[n, *a.shape]``. The path to take in w.
 
     Raises:
         PathError: shapes differ, or n is less than 2.
@@ -24,7 +24,7 @@ def interpolate(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"], n: i
 
 
 def slerp(a: Num[np.ndarray, "*shape"], b: Num[np.ndarray, "*shape"], n: int) -> Num[np.ndarray, "points ..."]:
-    """``n`` points on the great circle from ``a`` to ``b``, both included: [n, *a.shape]. The path to take in z.
+    """``n`` points on the great circle from ``a`` to ``b``, both included: ``[n, *a.shape]``. The path to take in z.
 
     The angle grows at constant speed, the length goes straight from that of ``a`` to that of ``b``. Vectors are along
     the last axis. A normal z of many dimensions has nearly constant length, which a straight line would leave.

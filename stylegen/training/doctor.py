@@ -68,7 +68,7 @@ def _of_weights(g: Weights, g_ema: Weights, w: Array) -> tuple[Array, Array]:
 
 
 def ema_distance(g: Params, g_ema: Params, resolution: int) -> float:
-    """Distance of the generator from its average: |g - g_ema| / |g_ema| of each weight array in use, averaged.
+    """Distance of the generator from its average: ``|g - g_ema| / |g_ema|`` of each weight array in use, averaged.
 
     By array, because their sizes differ by a hundred: the mapping network's weights are stored that much larger.
     """

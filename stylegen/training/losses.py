@@ -126,7 +126,7 @@ def gradient_penalty(
 def path_lengths(
     draw: Callable[[Array], Array], ws: Float[Array, "n layers w_dim"], noise: Float[Array, "n h w c"]
 ) -> Float[Array, " n"]:
-    """How far an image moves for a small step of its styles: |J^T y| (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
+    """How far an image moves for a small step of its styles: ``|J^T y|`` (StyleGAN2, Karras et al. 2020, Eq. 4), [N].
 
     The squares of an image's styles are summed over the size of a style and averaged over the layers.
 

@@ -17,6 +17,7 @@ from stylegen import cli
 from stylegen.cli import arguments, convert, edit, evaluate, prepare, project, sample, stylize
 from stylegen.config import Config, option
 from stylegen.style_transfer.config import StyleConfig
+from tests.support import documents
 from tests.support.paths import ROOT
 
 # Of each verb: what it cannot do without, what it calls with the options it has read, and their class.
@@ -229,7 +230,7 @@ def options_in(text: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
 
 
-OURS = [ROOT / "README.md", *(ROOT / "configs").glob("*.py"), *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "stylegen"]
+OURS = [*documents.GUIDES, *(ROOT / "configs").glob("*.py"), *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "stylegen"]
 DOCUMENTS = [*OURS, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
 
 

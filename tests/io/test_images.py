@@ -173,13 +173,6 @@ def test_transparency_on_white_is_that_of_pillow(channels):
     np.testing.assert_array_equal(images.on_white(shown), shown)
 
 
-def test_the_old_name_of_labeled_grid_warns():
-    table = random_images(2).reshape(1, 2, 4, 4, 3)
-    with pytest.warns(DeprecationWarning, match="labelled_grid is now labeled_grid"):
-        page = images.labelled_grid(table, ["a"], ["1", "2"], scale=2)
-    np.testing.assert_array_equal(page, images.labeled_grid(table, ["a"], ["1", "2"], scale=2))
-
-
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
 def test_formats_that_lose_something_are_written_at_high_quality(tmp_path, suffix):
     """Fine stripes of two colors of one lightness: at half the resolution of color they would be gray."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import stylegen
 from stylegen.sampling import interpolation
 
 
@@ -31,13 +30,6 @@ def test_the_ends_are_exact(between):
     points = between(a, b, n=7)
     np.testing.assert_array_equal(points[0], a)
     np.testing.assert_array_equal(points[-1], b)
-
-
-def test_lerp_is_the_old_name_of_interpolate():
-    with pytest.warns(DeprecationWarning, match=r"stylegen\.lerp is now stylegen\.interpolate") as warned:
-        assert stylegen.lerp is interpolation.interpolate
-    assert warned[0].filename == __file__, "it names the line that uses it"
-    assert "lerp" not in stylegen.__all__
 
 
 def test_slerp_turns_at_constant_speed_in_the_plane_of_its_ends_and_its_length_is_linear():

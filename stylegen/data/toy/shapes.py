@@ -159,7 +159,7 @@ def ellipse(
     square: bool = False,
     inside: tuple[Array | float, Array | float, Array | float, Array | float] | None = None,
 ) -> Patch:
-    """An ellipse, or with `square` its cushion-like cousin |x|^4 + |y|^4 = 1; cut to the box `inside` if given."""
+    """An ellipse, or with ``square`` the cushion ``|x|^4 + |y|^4 = 1``; cut to the box ``inside`` if given."""
     rows, cols = canvas.window(y - ry, y + ry), canvas.window(x - rx, x + rx)
     r = canvas.resolution
     v = ((canvas.pixels(rows) + 0.5) / r - y) / ry

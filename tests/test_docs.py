@@ -1,0 +1,70 @@
+"""The Python on the pages runs, and links lead somewhere; ``make docs`` builds the site and checks the rest."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import stylegen
+from stylegen.runs import load
+from tests.support.documents import PAGES, README, python_blocks
+from tests.support.paths import ROOT
+
+DOCUMENTS = [README, *PAGES]
+WITH_PYTHON = [page for page in DOCUMENTS if python_blocks(page)]
+BY_STEM = {"ids": lambda page: page.stem}
+# Mean difference of a figure from the committed one, in gray levels: other CPUs and versions round differently.
+FIGURE_TOLERANCE = 1.0
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, **BY_STEM)
+def test_the_python_of_a_page_runs(page, make_generator, monkeypatch, tmp_path):
+    """Its blocks one after the other; runs are an untrained generator, and photo.jpg is there."""
+    monkeypatch.chdir(tmp_path)
+    real_load = load.load
+    monkeypatch.setattr(
+        stylegen, "load", lambda run, kimg=None: real_load(run) if run == "toy_bedrooms" else make_generator()
+    )
+    photograph = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    Image.fromarray(photograph).save("photo.jpg")
+    namespace: dict = {"__name__": page.stem}
+    for block in python_blocks(page):
+        exec(compile(block, str(page), "exec"), namespace)
+    for figure in tmp_path.glob("*.png"):
+        committed = ROOT / "docs" / "images" / figure.name
+        if committed.is_file():
+            found, expected = (np.asarray(Image.open(path), np.float32) for path in (figure, committed))
+            assert found.shape == expected.shape, figure.name
+            assert np.abs(found - expected).mean() < FIGURE_TOLERANCE, f"docs/images/{figure.name} is another figure"
+
+
+def test_every_figure_of_the_explained_page_is_computed_there():
+    page = ROOT / "docs" / "adain.md"
+    shown = re.findall(r"!\[.*?\]\(images/(.*?)\)", page.read_text())
+    assert shown and set(shown) == set(re.findall(r'"(\w+\.png)"', "".join(python_blocks(page))))
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, **BY_STEM)
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
+    generated = ("reference/", "notebooks/")  # which the site has, and conf.py writes from the code
+    missing = [
+        link
+        for link in links
+        if not (page.parent / link).exists() and not (page.parent == ROOT / "docs" and link.startswith(generated))
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "index"], **BY_STEM)
+def test_every_page_begins_with_its_title(page):
+    assert re.match(r"# \S.*\n\n", page.read_text())
+
+
+def test_what_index_lists_is_there():
+    listed = re.findall(r"^(?:reference|notebooks)?/?\w+$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+    for name in listed:
+        path = ROOT / f"{name}.ipynb" if name.startswith("notebooks/") else ROOT / "docs" / f"{name}.md"
+        assert path.is_file(), name
