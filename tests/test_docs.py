@@ -1,6 +1,8 @@
 """The Python on the pages runs, and links lead somewhere; ``make docs`` builds the site and checks the rest."""
 
+import importlib
 import re
+import statistics
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 import stylegen
 from stylegen.runs import load
-from tests.support.documents import PAGES, README, python_blocks
+from tests.support.documents import GUIDES, PAGES, README, python_blocks
 from tests.support.paths import ROOT
 
 DOCUMENTS = [README, *PAGES]
@@ -68,3 +70,14 @@ def test_what_index_lists_is_there():
     for name in listed:
         path = ROOT / f"{name}.ipynb" if name.startswith("notebooks/") else ROOT / "docs" / f"{name}.md"
         assert path.is_file(), name
+
+
+def test_sentences_are_short(monkeypatch):
+    """README and guides: a median of 8 to 18 words, and none of more than 35; docs/prose.py measures everything else."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    prose = importlib.import_module("prose")
+    for page in [*GUIDES, *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "design_notes", "install"))]:
+        found = [one for text in prose.paragraphs_of_markdown(page.read_text()) for one in prose.sentences(text)]
+        lengths = [len(one.split()) for one in found]
+        assert not [one for one in found if len(one.split()) > prose.TOO_LONG], page.name
+        assert 8 <= statistics.median(lengths) <= 18, page.name

@@ -1,6 +1,6 @@
 """The first numbers of every random stream, stored: a test says which of them a change, or a new numpy or JAX, alters.
 
-``docs/architecture.md`` ("Random numbers") says which streams are promised to stay and which are not.
+``docs/design_notes.md`` ("Random numbers") says which streams are promised to stay and which are not.
 """
 
 import functools
@@ -107,7 +107,7 @@ def test_the_first_numbers_are_those_that_are_stored(name):
     numbers = np.asarray((FROZEN | OTHERS)[name](), np.float64).ravel()
     same = numbers.tolist() == pytest.approx(STORED.get(name, []), rel=1e-5, abs=1e-6)
     what = (
-        "docs/architecture.md promises that they do not: mend the change."
+        "docs/design_notes.md promises that they do not: mend the change."
         if name in FROZEN
         else "Where that is meant, or a new numpy or JAX does it, say so in CHANGELOG.md and store the new ones:"
     )

@@ -1,5 +1,6 @@
 """What the README, the pages of docs/ and the experiments' docstrings tell people to type exists and is understood."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -44,7 +45,8 @@ def page(name: str) -> str:
 
 def commands_of(document: Path) -> list[list[str]]:
     """The words of each command in a document's blocks of shell."""
-    lines = [line for block in documents.blocks(document, "sh") for line in block.splitlines()]
+    blocks = [block.replace("\\\n", " ") for block in documents.blocks(document, "sh")]
+    lines = [line for block in blocks for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -289,10 +291,16 @@ def test_nothing_is_left_of_a_merge(document):
 
 
 def test_the_stated_files_of_the_package_exist():
-    text = (ROOT / "docs/architecture.md").read_text().split("## The rooms")[1].split("\n## ")[0]
-    drawn, table = text.split("What the names do not say")
-    names = re.findall(r"`([\w/]+(?:\.py|/))`", table) + re.findall(r"\b([a-z_]+/)", drawn.split("```")[1])
+    text = page("architecture").split("## The rooms")[1].split("\n## ")[0]
+    owned, found_where = text.split("What the names do not say")
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", owned + found_where)
     missing = [n for n in names if not any((ROOT / folder / n).exists() for folder in ("stylegen", ""))]
     assert len(names) > 30 and not missing
     rooms = {path.name for path in (ROOT / "stylegen").iterdir() if (path / "__init__.py").exists()}
-    assert rooms <= set(re.findall(r"\b([a-z_]+)/", drawn))
+    assert rooms <= set(re.findall(r"`([a-z_]+)/`", owned))
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_imports(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    rooms = importlib.import_module("rooms")
+    assert rooms.PICTURE.read_text() == rooms.draw(rooms.imports()), "draw it anew: python docs/rooms.py"

@@ -69,7 +69,7 @@ def strength(controller: Controller | None, nimg: Array, config: AugmentConfig) 
 
     A fixed strength rises from 0 as well, at the greatest speed of an adaptive one. Strong from the first image, it
     would let a generator begin with rooms upside down, which are as good as others while the discriminator is new, and
-    keep drawing them (observed: docs/architecture.md).
+    keep drawing them (observed: docs/design_notes.md).
     """
     if controller is not None:
         return controller.p
