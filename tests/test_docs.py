@@ -73,7 +73,7 @@ def test_what_index_lists_is_there():
 
 
 def test_sentences_are_short(monkeypatch):
-    """README and guides: a median of 8 to 18 words, and none of more than 35; docs/prose.py measures everything else."""
+    """README and guides: a median of 8 to 18 words, none of more than 35. For the rest: docs/prose.py."""
     monkeypatch.syspath_prepend(ROOT / "docs")
     prose = importlib.import_module("prose")
     for page in [*GUIDES, *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "design_notes", "install"))]:
