@@ -8,8 +8,8 @@ DIR holds cifar-10-binary.tar.gz, or is what prepare.py made of it. Then, the cl
 
 Hardware: one GPU or TPU.
 Hours: unknown, not run to the end.
-Result: untested. 50,000 images are few for a discriminator of this size, and there is no augmentation yet: expect the
-    pictures to be best somewhere in the middle of the run, which is why every 1,000 kimg a checkpoint is kept.
+Result: untested. 50,000 images are few for a discriminator of this size, and there is no augmentation here. Expect the
+    best images in the middle of the run; a checkpoint is kept every 1,000 kimg for that reason.
 """
 
 from stylegen.config import Config, DataConfig, LossConfig, RunConfig, ScheduleConfig

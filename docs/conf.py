@@ -13,8 +13,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import citations  # noqa: E402
 
 META = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project, author = "stylegen", "The stylegen authors"
@@ -123,7 +125,13 @@ def link_to_repository(app, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("](../", f"]({REPOSITORY}/blob/main/")
 
 
+def link_papers(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Citations in docstrings become links; names of modules begin with theirs."""
+    lines[:] = [citations.linked(line, name) for line in lines]
+
+
 def setup(app) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", link_papers)
     app.connect("source-read", add_unlisted_pages)
     app.connect("source-read", link_to_repository)

@@ -1,9 +1,9 @@
 """Every setting of an experiment, with its unit, its default and the check that it makes sense.
 
 A configuration is a tree of frozen dataclasses. An experiment file (``configs/*.py``) states only what differs from
-the defaults below; the command line overrides single fields (``--data.batch 16``); ``Config`` checks the whole before
-anything is compiled; the resolved result is written as JSON into the run directory and read from there by everything
-later. The comment behind (or above) each field is its ``--help`` text. Numbers without another source are those of the
+the defaults below. The command line overrides single fields (``--data.batch 16``). ``Config`` checks the whole before
+anything is compiled. The result is written as JSON into the run directory, and everything later reads it from there.
+The comment behind (or above) each field is its ``--help`` text. Numbers without another source are those of the
 original StyleGAN (Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial
 Networks").
 """

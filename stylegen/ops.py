@@ -146,8 +146,9 @@ def whole_upsample_conv(
 ) -> Float[Array, "n 2*h 2*w d"]:
     """``upsample_conv`` as the transpose of one 4x4 convolution with stride 2: a single kernel of cuDNN.
 
-    Row i of the small image contributes to the rows 2i - 1 to 2i + 2 of the large one, through the last row of the
-    weight, the last two, the first two and the first. Columns likewise. ``reflect`` is as for ``phased_upsample_conv``.
+    Row i of the small image contributes to the rows 2i - 1 to 2i + 2 of the large one. It does so through the last row
+    of the weight, the last two, the first two and the first. Columns likewise. ``reflect`` is as for
+    ``phased_upsample_conv``.
     """
     if reflect:
         wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
@@ -396,9 +397,9 @@ styled_activation.defvjp(_styled_forward, _styled_backward)
 def spread(y: Shaped[Array, "..."], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """y in the shape and dtype of x, to be added to it or multiplied with it.
 
-    The gradient of y is then a sum in float32. Where x is bfloat16 and y is converted before it is broadcast, as
-    ``x + bias.astype(x.dtype)`` does, it would be a sum of bfloat16 numbers over images and pixels: off by two thirds
-    for the biases at 32 pixels of the network in tests/references/networks/stylegan1_32.npz on a CPU.
+    The gradient of y is then a sum in float32. ``x + bias.astype(x.dtype)`` converts before it broadcasts. With
+    bfloat16 its gradient is a sum of bfloat16 numbers over images and pixels. For the biases at 32 pixels of the
+    network in tests/references/networks/stylegan1_32.npz that is off by two thirds on a CPU.
     """
     return jnp.broadcast_to(y, x.shape).astype(x.dtype)
 

@@ -1,5 +1,6 @@
 """The Python on the pages runs, and links lead somewhere; ``make docs`` builds the site and checks the rest."""
 
+import ast
 import importlib
 import re
 import statistics
@@ -81,3 +82,20 @@ def test_sentences_are_short(monkeypatch):
         lengths = [len(one.split()) for one in found]
         assert not [one for one in found if len(one.split()) > prose.TOO_LONG], page.name
         assert 8 <= statistics.median(lengths) <= 18, page.name
+
+
+def test_every_paper_that_a_docstring_cites_has_a_link(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    citations = importlib.import_module("citations")
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    cited = set()
+    for path in (ROOT / "stylegen").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, kinds):
+                cited |= set(citations.CITATION.findall(" ".join((ast.get_docstring(node) or "").split())))
+    assert len(cited) > 20
+    assert not [citation for citation in cited if citations.paper_of(citation) is None]
+    assert citations.paper_of("Karras et al. 2020", "stylegen.training.augment.transform") == citations.ADA
+    assert citations.linked("as in Shoemake 1985.", "") == (
+        "as in `Shoemake 1985 <https://doi.org/10.1145/325165.325242>`__."
+    )

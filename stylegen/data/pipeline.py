@@ -1,7 +1,7 @@
 """The one input pipeline: an image source in, an endless stream of uint8 batches out.
 
-Which image is shown when is a pure function of (seed, number of images shown so far), whatever the batch size,
-the resolution or the number of processes, so the clock of a run is all that has to be saved to resume it exactly.
+The order of images is a pure function of (seed, number of images shown so far). Batch size, resolution and number of
+processes do not change it. So a run's clock is all that must be saved to resume it exactly.
 """
 
 import functools

@@ -29,9 +29,8 @@ def compare(
     """Metrics of images, by name; ``measure.measure`` gives them with their provenance.
 
     Args:
-        images: uint8 [N, h, w, C], gray or RGB, or with alpha, which is laid on white; or an iterator of such batches,
-            of which nothing but one batch is in memory (they go through a temporary file); or a path, as
-            ``opening.open_images`` takes it.
+        images: uint8 [N, h, w, C], gray or RGB, or with alpha, which is laid on white. Or an iterator of such batches:
+            only one batch is in memory, and all go through a temporary file. Or a path to a folder, a zip or an array.
         reference: real images, likewise; None if no metric compares with any.
         metrics: names, with commas between them: fid, kid, pr, dc, is, swd of all images, or fid1k of so many.
         extractor: inception or vgg16, whose weights ``evaluate --download`` fetches, vgg16_conv, which comes

@@ -40,10 +40,10 @@ def open_images(
 ) -> ImageSet:
     """Images at a path, of any kind that training reads, or arrays.
 
-    A folder or zip of images; an LSUN archive, zipped or not; CIFAR-10's archive; a folder that ``prepare`` wrote; a
-    run's directory, which stands for its training data; a .npy or .npz file with uint8 [N, h, w, C]. A .npz file with
-    the statistics that this package keeps in its cache, or with mu and sigma as pytorch-fid writes them, is a
-    ``StatisticsSet``.
+    It may be a folder or zip of images, an LSUN archive (zipped or not), CIFAR-10's archive, or a folder that
+    ``prepare`` wrote. A run's directory stands for its training data. A .npy or .npz file holds uint8 [N, h, w, C]. A
+    .npz file with the statistics that this package keeps in its cache, or with mu and sigma as pytorch-fid writes them,
+    is a ``StatisticsSet``.
 
     Args:
         path: of a file or folder.

@@ -22,8 +22,8 @@ def read_layers(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of the named layers, as float32; the file may hold others.
 
-    Versions of Keras name the arrays of a layer differently and may put them in a group in a group; of the arrays
-    beneath a layer's group, the one of four dimensions is the kernel and the one of one the bias.
+    Versions of Keras name the arrays of a layer differently, and may put them in a group in a group. Of the arrays
+    beneath a layer's group, the one of four dimensions is the kernel, and the one of one dimension the bias.
 
     Args:
         path: .h5 or .hdf5, weights alone or a whole model.

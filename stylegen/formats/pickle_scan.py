@@ -1,9 +1,9 @@
 """The first reading of a pickle: every instruction, length, memo index and nesting is checked; nothing is built.
 
 A pickle is a program for a stack machine. ``scan`` decodes it and follows what it would do to the stack, with a number
-in place of each value: how deep the value would be nested. What comes out is a list of instructions that cannot
-underflow the stack, read beyond the file, use a memo entry that is not there, nest deeper than ``MAX_NESTING`` or
-build a structure that holds itself. ``pickle_tree`` then makes inert values of them.
+in place of each value: how deep the value would be nested. The result is a list of instructions. They cannot underflow
+the stack, read beyond the file, use a missing memo entry, nest deeper than ``MAX_NESTING`` or build a structure that
+holds itself. ``pickle_tree`` then makes inert values of them.
 
 The meaning of the instructions: the comments of Python's own ``pickletools``, whose table gives the arguments' lengths.
 """

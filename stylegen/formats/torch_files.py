@@ -1,9 +1,9 @@
 """Files of ``torch.save``, and torch's tensors within other pickles, as numpy arrays, without torch.
 
 Such a file is a pickle, which can name any function to be called. ``pickle_tree`` reads it as inert records, in which
-only what tensors are rebuilt from may be named; the tensors are made of them here. Both forms are read: the zip archive
-of torch 1.6 and later (``data.pkl`` and a file for each storage), and the sequence of pickles before that, with the
-storages at the end, which is also what pickled modules hold as bytes for each of their storages.
+only what tensors are rebuilt from may be named; the tensors are made of them here. Two forms are read. The zip archive
+of torch 1.6 and later has ``data.pkl`` and a file for each storage. The older form is a sequence of pickles with the
+storages at the end; pickled modules hold such bytes for each of their storages.
 """
 
 import io

@@ -1,8 +1,8 @@
 """Feature extractors: batches of uint8 images in, features out, on all devices; each says what it is.
 
-``inception`` is FID's network, ``vgg16`` torchvision's VGG-16, ``vgg16_conv`` its convolutions alone, which an
-installed package can have, ``random_vgg`` a smaller VGG-16 with fixed random weights, for use without any file and for
-images that are no photographs.
+``inception`` is FID's network. ``vgg16`` is torchvision's VGG-16, and ``vgg16_conv`` its convolutions alone, which an
+installed package can have. ``random_vgg`` is a smaller VGG-16 with fixed random weights: it needs no file, and suits
+images that are not photographs.
 """
 
 import functools

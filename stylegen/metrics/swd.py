@@ -1,7 +1,8 @@
 """Sliced Wasserstein distance between patches of two sets of images, one resolution at a time; no weights needed.
 
-Karras et al. 2018 ("Progressive growing"), Sec. 5, with the constants of their published code: Laplacian pyramid down
-to 16 pixels, 128 patches of 7x7 pixels an image and level, 4 times 128 directions, distances times 1000.
+Karras et al. 2018 ("Progressive growing"), Sec. 5, with the constants of their published code. The Laplacian pyramid
+goes down to 16 pixels. There are 128 patches of 7x7 pixels an image and level, and 4 times 128 directions. Distances
+are multiplied by 1000.
 """
 
 import functools
@@ -77,8 +78,8 @@ def levels(resolution: int) -> list[int]:
 def laplacian_pyramid(images: Shaped[np.ndarray, "n r r c"], count: int) -> list[Float[Array, "n _ _ c"]]:
     """Levels of the Laplacian pyramid (Burt and Adelson 1983) of [N, r, r, C], finest first; the last is low-pass.
 
-    Each level but the last is what is lost when the image is blurred, halved and brought back to its size, with the
-    filter [1, 4, 6, 4, 1]/16 along each axis and images mirrored at their borders.
+    Each level but the last is what is lost when the image is blurred, halved and brought back to its size. The filter
+    is [1, 4, 6, 4, 1]/16 along each axis, and images are mirrored at their borders.
     """
     return _pyramid(images, count)
 

@@ -1,10 +1,10 @@
 """The original StyleGAN's networks in our form: names, layouts and settings of the TensorFlow code.
 
-Their arrays are NCHW and HWIO with the same run-time scaling of weights, so most are taken as they are. Not so: the
-constant (NCHW); the rows of the discriminator's first dense layer, which sees its features flattened as NCHW; and the
-kernels of fused up-convolutions, from 128 pixels up, which are mirrored: a transposed convolution with a kernel is a
-convolution of the enlarged image with the mirrored one. Fused down-convolutions need nothing. ``docs/design_notes.md``
-has the table of settings.
+Their arrays are NCHW and HWIO with the same run-time scaling of weights, so most are taken as they are. The exceptions
+are the constant (NCHW); the rows of the discriminator's first dense layer, which sees its features flattened as NCHW;
+and the kernels of fused up-convolutions, from 128 pixels up. Those are mirrored: a transposed convolution with a kernel
+is a convolution of the enlarged image with the mirrored one. Fused down-convolutions need nothing.
+``docs/design_notes.md`` has the table of settings.
 """
 
 import functools

@@ -1,7 +1,8 @@
 """Find the styles with which a generator draws a given image.
 
-Gradient descent on the styles, as in Abdal, Qin and Wonka 2019 (Image2StyleGAN: w+, pixels and a perceptual distance)
-and Karras et al. 2020 (StyleGAN2, appendix D: w, the ramps of the learning rate, exploration, noise).
+Gradient descent on the styles. From Abdal, Qin and Wonka 2019 (Image2StyleGAN) come w+ and the loss of pixels and a
+perceptual distance. From Karras et al. 2020 (StyleGAN2, appendix D) come w, the ramps of the learning rate, exploration
+and noise.
 """
 
 import dataclasses

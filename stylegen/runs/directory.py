@@ -1,10 +1,10 @@
 """The run directory: its configuration, log, scalars and image grids.
 
-``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
-``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
-``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
-``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
-``evaluation.during_training``); ``stats.jsonl.damaged`` with lines of ``stats.jsonl`` that could not be read.
+Every run has ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``,
+``reals.png``, ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them) and ``checkpoints/`` (see
+``checkpoint``). With augmentation there is ``augmented.png``. With ``run.metrics`` there are ``metric-<name>.jsonl``,
+``metrics.png`` and ``best.safetensors`` (see ``evaluation.during_training``). ``rollbacks.json`` is there if the run
+has gone back (see ``rollback``). ``stats.jsonl.damaged`` has the lines of ``stats.jsonl`` that could not be read.
 """
 
 import math

@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 
 _OPTIONS = {
     # XLA's own weight gradients of convolutions are slow on a CPU; with this it calls YNNPACK for products and sums.
-    # Measured on two EPYC cores with jax 0.10.2 on 2026-11-22: that of a 3x3 convolution of [32, 32, 32, 64] takes
-    # 26 ms instead of 574, a step of 32 pixels and 32 channels half as long. Elementwise fusions are slower there.
+    # The gradient of a 3x3 convolution of [32, 32, 32, 64] takes 26 ms instead of 574, a step of 32 pixels and 32
+    # channels half as long. Elementwise fusions are slower there. (Two EPYC cores, jax 0.10.2, 2026-11-22.)
     "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"},
     # XLA makes one call of cuDNN of a convolution and what is added to it. That gains nothing here: a leaky ReLU
     # follows in a kernel of its own anyway, and noise is first written with all channels for that call. In some

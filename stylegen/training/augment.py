@@ -193,10 +193,10 @@ def warp(images: Array, inverse: Array) -> Array:
     """Resample images once, by one affine map each; where a map is the identity, the image is exactly unchanged.
 
     Resampling is antialiased as in the paper: to twice the resolution with a wavelet's low-pass, bilinear there, and
-    down again with the low-pass that belongs to it. The pair is CDF 9/7 instead of the paper's sym6: it is symmetric,
-    so it also gives flips, quarter turns and whole translations exactly, up to rounding, and pixel blits need no pass
-    of their own. Outside its borders the image is reflected at the middle of its border pixels, however far: since the
-    reflected image's low-pass is the reflected low-pass, positions are reflected, and nothing is padded.
+    down again with the low-pass that belongs to it. The pair is CDF 9/7 instead of the paper's sym6. It is symmetric,
+    so flips, quarter turns and whole translations are exact up to rounding, and pixel blits need no pass of their own.
+    Outside its borders the image is reflected at the middle of its border pixels, however far: since the reflected
+    image's low-pass is the reflected low-pass, positions are reflected, and nothing is padded.
 
     Args:
         images: [N, r, r, C].

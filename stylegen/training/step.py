@@ -70,8 +70,8 @@ def update_w_avg(w_avg: Array, w: Array, beta: float) -> Array:
 def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg: Array | int = 0) -> Array | float:
     """Decay of the moving average for a step of ``batch_size`` images, from its half-life in kimg.
 
-    With ``rampup`` the half-life is at most so many times ``nimg``, the images shown before the step, so that the
-    average of a young run forgets the first, random generator (StyleGAN2-ADA, Karras et al. 2020, published code).
+    With ``rampup`` the half-life is at most ``rampup`` times ``nimg``, the images shown before the step. The average of
+    a young run then forgets the first, random generator (StyleGAN2-ADA's published code).
     """
     if ema_kimg == 0:
         return 0.0

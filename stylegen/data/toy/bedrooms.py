@@ -5,9 +5,9 @@ This file owns the factors (`Factors`), their random distribution, and the publi
 
 An image is a function of (seed, index) alone. Its master is the drawing at max(resolution, 64)
 pixels, in floating point and with analytic antialiasing. Every resolution up to 64 is the exact
-2x2 box-mean pyramid of the 64-pixel master, rounded once at the end; 128 and 256 are drawn finer
-from the same factors, and their box mean agrees with the 64-pixel master to within about a gray
-level on average. (One 256-pixel master for everything would cost some twenty times as much.)
+2x2 box-mean pyramid of the 64-pixel master, rounded once at the end. 128 and 256 are drawn finer
+from the same factors. Their box mean agrees with the 64-pixel master to within about a gray level
+on average. (One 256-pixel master for everything would cost some twenty times as much.)
 """
 
 from __future__ import annotations

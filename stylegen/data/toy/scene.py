@@ -1,8 +1,8 @@
 """How a toy bedroom is painted: from arrays of factors to a batch of drawings, back to front.
 
-The room is seen in one-point perspective. What stands at the back wall has scale 1; coming towards
-the viewer, everything moves away from the vanishing point in proportion to its scale, so faces that
-look at the viewer stay rectangles and those that recede become trapezoids.
+The room is seen in one-point perspective. Things at the back wall have scale 1. Nearer to the viewer
+they move away from the vanishing point in proportion to their scale. So faces that look at the viewer
+stay rectangles, and those that recede become trapezoids.
 """
 
 from __future__ import annotations

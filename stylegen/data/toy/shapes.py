@@ -5,9 +5,9 @@ operation runs over contiguous memory however small the shape is, and every prop
 image to image is a plain [n] array. Positions and sizes are fractions of the image, y pointing down.
 
 Shapes are computed only inside the smallest window that holds them in all images of the batch.
-Outside its own extent a mask is exactly 0, and painting with 0 changes nothing; together with using
-only correctly rounded operations (+ - * / sqrt floor min max) that makes an image's bytes
-independent of the images drawn with it.
+Outside its own extent a mask is exactly 0, and painting with 0 changes nothing. All operations are
+correctly rounded (+ - * / sqrt floor min max). Both together make an image's bytes independent of
+the images drawn with it.
 """
 
 from __future__ import annotations
