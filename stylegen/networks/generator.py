@@ -69,6 +69,18 @@ class SynthesisNetwork(nnx.Module):
         Raises:
             ValueError: unknown resolution, too few styles, or random noise without a key.
         """
+        return self.with_features(ws, resolution=resolution, alpha=alpha, noise=noise, key=key)[0]
+
+    def with_features(
+        self,
+        ws: Array,
+        *,
+        resolution: int,
+        alpha: Array | float = 1.0,
+        noise: NoiseMode | Array = "const",
+        key: Array | None = None,
+    ) -> tuple[Array, dict[int, Array]]:
+        """As ``__call__``, with the features [N, r, r, C] of each block by its resolution; errors are the same."""
         if resolution not in self.resolutions:
             raise ValueError(f"resolution {resolution} is none of this network's: {self.resolutions}.")
         if ws.ndim != 3 or ws.shape[1] < num_styles(resolution):
@@ -86,7 +98,7 @@ class SynthesisNetwork(nnx.Module):
         # A sum of images takes all of them; else the newest one does, and in a fade the one before.
         for r in active if self.sums_images else active[-1:] if stable else active[-2:]:
             old, image = self.blocks[f"b{r}"].image(features[r], ws[:, : num_styles(r)], image)
-        return image if old is None or stable else ops.lerp(old, image, alpha)
+        return (image if old is None or stable else ops.lerp(old, image, alpha)), features
 
     def constant_noise(self, resolution: int) -> Array:
         """The constant noise of all layers up to a resolution, in the form that noise is given in: [num_noise]."""
@@ -266,13 +278,13 @@ class Generator:
         with jax.default_matmul_precision(self.config.precision):
             return self._network().mapping(z, c)
 
-    def broadcast(self, w: ArrayLike, *, psi: ArrayLike = 1.0, cutoff: int | None = None) -> Array:
+    def broadcast(self, w: ArrayLike, *, psi: ArrayLike = 1.0, cutoff: Array | int | None = None) -> Array:
         """Give every layer its style: w, truncated.
 
         Args:
             w: [N, w_dim].
             psi: truncation: w_avg + psi (w - w_avg); 1 is none. w_avg is the mean of all classes.
-            cutoff: layers that are truncated, counted from the coarsest; None is all.
+            cutoff: layers that are truncated, counted from the coarsest; None is all. It may be traced.
 
         Returns:
             ws [N, num_ws, w_dim].
@@ -303,6 +315,34 @@ class Generator:
         Raises:
             ValueError: shapes that do not fit, an unknown kind of noise, or a key without random noise or the reverse.
         """
+        return self._synthesize(ws, noise, key)[0]
+
+    def features(
+        self, ws: ArrayLike, at: int, *, noise: NoiseMode | ArrayLike = "const", key: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Draw images, and show what a block has computed for them. Differentiable, as ``synthesis``.
+
+        Args:
+            ws: as of ``synthesis``, like noise and key.
+            at: resolution of the block, from 4 to that of the images.
+            noise: kind of noise.
+            key: of random noise.
+
+        Returns:
+            images [N, r, r, C], and the block's features [N, at, at, channels], in the type it computes in.
+
+        Raises:
+            ValueError: there is no such block, or as ``synthesis``.
+        """
+        blocks = [r for r in self.config.resolutions if r <= self.resolution]
+        if at not in blocks:
+            raise ValueError(f"at = {at}: the blocks of these images are {', '.join(map(str, blocks))}.")
+        images, features = self._synthesize(ws, noise, key)
+        return images, features[at]
+
+    def _synthesize(
+        self, ws: ArrayLike, noise: NoiseMode | ArrayLike, key: Array | None
+    ) -> tuple[Array, dict[int, Array]]:
         ws = jnp.asarray(ws)
         if ws.ndim != 3 or ws.shape[1] < self.num_ws or ws.shape[2] != self.w_dim:
             raise ValueError(f"ws has shape {ws.shape}; this generator needs [N, {self.num_ws}, {self.w_dim}].")
@@ -316,7 +356,8 @@ class Generator:
             raise ValueError(f"key {what}: noise='random' needs one, and no other noise does.")
         alpha = self.alpha if self.fading else 1.0
         with jax.default_matmul_precision(self.config.precision):
-            return self._network().synthesis(ws, resolution=self.resolution, alpha=alpha, noise=noise, key=key)
+            synthesis = self._network().synthesis
+            return synthesis.with_features(ws, resolution=self.resolution, alpha=alpha, noise=noise, key=key)
 
     def constant_noise(self) -> Array:
         """The network's own noise in the form that ``synthesis`` takes noise in: [num_noise], float32."""

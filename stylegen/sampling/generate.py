@@ -301,7 +301,8 @@ def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Arra
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
     if G.fading:
         G = dataclasses.replace(G, alpha=1.0)  # the mapping network does not use it, so a stage has one such program
-    return functools.partial(programs.map_latents, G, np.float32(psi), cutoff=cutoff)
+    layers = G.num_ws if cutoff is None else min(cutoff, G.num_ws)
+    return functools.partial(programs.map_latents, G, np.float32(psi), np.int32(layers))
 
 
 def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool) -> Callable[..., Array]:

@@ -129,6 +129,8 @@ def test_any_number_of_images_compiles_once(make_generator):
     compiled = programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
+    for cutoff in (None, *range(G.num_ws + 2)):  # a slider of it compiles nothing
+        stylegen.sample(G, [0], batch=3, psi=0.3, cutoff=cutoff)
     assert (programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()) == compiled
 
 
