@@ -52,6 +52,9 @@ class DataConfig:
     prepared: str | None = None
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
+    # Classes of raw images: auto takes a dataset.json, else folders that look like classes; folders; json; csv:FILE, a
+    # table of file,label; or none. Read where num_classes is not 0.
+    labels: str = "auto"
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square center crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
@@ -226,6 +229,8 @@ class Config:
     resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
     image_channels: int = 3  # 1 gray, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
+    # Names of the classes in order, for --labels of all verbs; default: those of the data, which a run notes here.
+    class_names: tuple[str, ...] = ()
     # Number format of convolutions and activations. bfloat16 is faster and takes half the memory on GPUs and TPUs.
     # Parameters, optimizer, mapping network, statistics, losses and metrics stay float32.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -301,6 +306,9 @@ def validate(config: Config) -> None:
     check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
     fix = f"must be 0 (unconditional) or more, up to {MAX_CLASSES:,}"
     _check_between(config.num_classes, "num_classes", 0, MAX_CLASSES, fix)
+    fits = len(config.class_names) in (0, config.num_classes)
+    fix = f"must be one for each of num_classes = {config.num_classes}, or none"
+    check(fits, "class_names", list(config.class_names), fix)
     _validate_networks(config)
     _validate_training(config)
     _validate_augment(config)

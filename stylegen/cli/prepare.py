@@ -16,7 +16,7 @@ _DESCRIPTION = """Prepare images for training: crop them square, make every reso
 as a TFDS data set of its own.
 
   prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
-  prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+  prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto
   prepare cifar10 cifar-10-binary.tar.gz --out DATA
   prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
 
@@ -58,23 +58,26 @@ class Lsun(Output):
 
 @dataclass(frozen=True, kw_only=True)
 class Images(Output):
-    """A folder or zip of images, nested or flat.
+    """A folder, zip or tar of images, nested or flat, or a folder of StyleGAN's TFRecords.
 
-    Example: stylegen prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+    Example: stylegen prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto
     """
 
-    images: tyro.conf.Positional[Path]  # the folder or zip.
-    labels_from_folders: bool = False  # the top folders are classes.
+    images: tyro.conf.Positional[Path]  # the folder, zip, tar or tar.gz.
+    labels: Annotated[str, tyro.conf.arg(metavar="auto|folders|json|csv:FILE|none")] = "auto"
+    """Classes: auto takes NVIDIA's dataset.json if it has labels, else top folders that look like classes, else none;
+    csv:FILE is a table of file,label."""
+    labels_from_folders: bool = False  # the same as --labels folders.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Output):
-    """CIFAR-10's archive in binary form.
+    """CIFAR-10's archive, in binary form or the one for Python.
 
     Example: stylegen prepare cifar10 cifar-10-binary.tar.gz --out DATA
     """
 
-    archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz.
+    archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz or cifar-10-python.tar.gz.
     resolution: Resolution = "32"  # largest resolution, a power of two.
     split: Literal["train", "test"] = "train"  # 50,000 images to train on, or 10,000 to test.
 
@@ -136,7 +139,10 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
             dataset = open_raw("lsun", command.archive, max_images=most)
         case Images():
             dataset = open_raw(
-                "images", command.images, labels_from_folders=command.labels_from_folders, max_images=most
+                "images",
+                command.images,
+                labels="folders" if command.labels_from_folders else command.labels,
+                max_images=most,
             )
         case Cifar10():
             dataset = open_raw("cifar10", command.archive, split=command.split, max_images=most)

@@ -45,7 +45,7 @@ class Options:
     color: Literal["srgb", "as-is"] = "srgb"
     """Convert targets by their ICC profiles, or take their numbers as they are."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
-    """Classes of a class-conditional generator: one for all, or one for each target."""
+    """Classes of a class-conditional generator, by number or name: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"
     """What is sought: z; one w; a w for each layer, which comes closest; or that and the noise."""
     steps: Annotated[int, arguments.STEPS] = 500  # of the descent.

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
-from stylegen.io.images import MAX_PIXELS
+from stylegen.io.images import MAX_PIXELS, reads_heif
 from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
@@ -29,7 +29,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # tag of a TIFF
 # As Pillow names them. It knows others, and finds them by content, whatever a file is called: EPS starts Ghostscript.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "HEIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -111,6 +111,10 @@ def _open(data: bytes) -> Image.Image:
 def _formats() -> list[str]:
     """The formats that are read, of those that this Pillow knows."""
     Image.init()
+    if reads_heif():
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from stylegen import config_json
 from stylegen.data import imaging, open_source
 from stylegen.data.prepared.manifest import MANIFEST_NAME
-from stylegen.data.raw.cifar10 import Cifar10Dataset
-from stylegen.data.raw.image_files import ImageFilesDataset
+from stylegen.data.raw.base import RawDataset
+from stylegen.data.raw.cifar10 import Cifar10Dataset, is_cifar10
 from stylegen.data.raw.lsun import LsunDataset
+from stylegen.data.raw.opening import open_raw
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ArraySet, ImageSet, RawSet, SourceSet, StatisticsSet
 from stylegen.io.progress import Progress, size
@@ -40,10 +41,10 @@ def open_images(
 ) -> ImageSet:
     """Images at a path, of any kind that training reads, or arrays.
 
-    A folder or zip of images; an LSUN archive, zipped or not; CIFAR-10's archive; a folder that ``prepare`` wrote; a
-    run's directory, which stands for its training data; a .npy or .npz file with uint8 [N, h, w, C]. A .npz file with
-    the statistics that this package keeps in its cache, or with mu and sigma as pytorch-fid writes them, is a
-    ``StatisticsSet``.
+    A folder, zip or tar of images; TFRecords; an LSUN archive, zipped or not; CIFAR-10's archive; a folder that
+    ``prepare`` wrote; a run's directory, which stands for its training data; a .npy or .npz file with uint8
+    [N, h, w, C]. A .npz file with the statistics that this package keeps in its cache, or with mu and sigma as
+    pytorch-fid writes them, is a ``StatisticsSet``.
 
     Args:
         path: of a file or folder.
@@ -67,13 +68,13 @@ def open_images(
         return _open_data_of_run(path, resolution)
     if (path / "data.mdb").is_file() or _is_zipped_lsun(path):
         return _LsunSet(LsunDataset(path), resolution, crop, color)
-    if path.is_file() and path.suffix in TAR:
+    if path.is_file() and path.suffix in TAR and is_cifar10(path):
         return RawSet(Cifar10Dataset(path), resolution, crop, color=color)
     if path.is_dir() and (archives := _lsun_archives(path)):
         if len(archives) > 1:
             _refuse_several(path, archives)
         return _LsunSet(LsunDataset(archives[0]), resolution, crop, color)
-    return RawSet(ImageFilesDataset(path), resolution, crop, color=color)
+    return _ImagesSet(open_raw("images", path), resolution, crop, color=color)
 
 
 def _open_prepared(path: Path, resolution: int | None) -> ImageSet:
@@ -119,20 +120,36 @@ def _refuse_several(folder: Path, archives: list[Path]) -> NoReturn:
     raise EvaluationError(f"{folder} holds several LSUN archives ({names}); give the path of one.")
 
 
+def _unpack(owner: RawSet, dataset: RawDataset) -> None:
+    """Unpack to a temporary folder what cannot be read otherwise; it goes with its owner."""
+    if not dataset.unpacked_bytes:
+        return
+    folder = tempfile.mkdtemp(prefix="stylegen-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
+    free = shutil.disk_usage(folder).free
+    if dataset.unpacked_bytes > free:
+        raise EvaluationError(
+            f"{dataset.path} takes {size(dataset.unpacked_bytes)} unpacked, and {folder} has {size(free)}; "
+            "unpack it elsewhere and give that folder, or set TMPDIR."
+        )
+    dataset.unpack(Path(folder), Progress())
+
+
+class _ImagesSet(RawSet):
+    """Images of a folder or archive; a tar that is compressed is decompressed first."""
+
+    def __init__(
+        self, dataset: RawDataset, resolution: int | None, crop: imaging.Crop, *, color: imaging.Color
+    ) -> None:
+        _unpack(self, dataset)
+        super().__init__(dataset, resolution, crop, color=color)
+
+
 class _LsunSet(RawSet):
     """An LSUN archive; one that is zipped is unpacked to a temporary folder that goes with the set."""
 
     def __init__(self, dataset: LsunDataset, resolution: int | None, crop: imaging.Crop, color: imaging.Color) -> None:
-        if dataset.unpacked_bytes:
-            folder = tempfile.mkdtemp(prefix="stylegen-lsun-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
-            free = shutil.disk_usage(folder).free
-            if dataset.unpacked_bytes > free:
-                raise EvaluationError(
-                    f"{dataset.path} takes {size(dataset.unpacked_bytes)} unpacked, and {folder} has {size(free)}; "
-                    "unpack it elsewhere and give that folder, or set TMPDIR."
-                )
-            dataset.unpack(Path(folder), Progress())
+        _unpack(self, dataset)
         # The keys are hashes, so their order is random; another one would take a pass over all keys for each image.
         identity = json.dumps(dataset.identity, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()

@@ -46,7 +46,7 @@ def tune(
     options: Options | None = None,
     *,
     distance: Distance | None = None,
-    labels: int | None = None,
+    labels: int | str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Generator, Projection]:
     """Tune a generator to the targets of a projection, all of them together.
@@ -91,7 +91,7 @@ def _descend(
     targets: np.ndarray,
     options: Options,
     distance: Distance | None,
-    labels: int | None,
+    labels: int | str | None,
     tuned: dict[str, Any],
 ) -> Iterator[list[float]]:
     """Take all steps and yield the loss of each. At the end ``tuned`` has the synthesis network's weights."""

@@ -42,6 +42,7 @@ _SAMPLE = 96  # images measured beforehand
 _SHARD_BYTES = 2**16  # that a file takes beyond its records
 _FREE_MARGIN = 2**26  # bytes left free
 _POLL_SECONDS = 0.5
+UNPACKED = ("data.mdb", "images.tar")  # what raw datasets unpack
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,11 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
     source = dataset.path if dataset.kind == "images" else f"{dataset.kind} {dataset.split}"
     progress.say(f"{counted(dataset.num_images, 'image')} of {source} to {job.folder}")
     if dataset.note:
-        progress.say(dataset.note)
+        progress.say(dataset.note)  # at the end again: what is missing should be known before hours of work, too
     progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
     written = sum(sum(result.file_bytes) for result in results.values())
-    written += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
+    unpacked = [path for name in UNPACKED for path in (job.folder / WORK_FOLDER).rglob(name)]
+    written += sum(path.stat().st_size for path in unpacked)
     needed = pyramid + dataset.unpacked_bytes - written + _FREE_MARGIN
     if needed > free:
         raise DataError(
@@ -315,6 +317,8 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         write_metadata(job.folder / resolution_folder(resolution), manifest, resolution, num_bytes)
     manifest.write(job.folder)
     _report(manifest, job.folder, progress)
+    if dataset.note:
+        progress.say(dataset.note)
     return manifest
 
 
