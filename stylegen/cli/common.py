@@ -117,20 +117,20 @@ def print_left_out(reasons: Sequence[str]) -> None:
         print("\n  ".join([first, *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
 
 
-def page_scale(scale: int | None, resolution: int, rows: int, columns: int) -> int:
+def page_scale(scale: int | None, shape: tuple[int, int], rows: int, columns: int) -> int:
     """The enlargement of images in a table: what was asked for, or so much that one can see them.
 
     Args:
         scale: what was asked for.
-        resolution: of an image.
+        shape: rows and columns of an image.
         rows: of the table.
         columns: of the table.
 
     Raises:
         UsageError: the table would have more pixels than an image may have; said before anything is drawn.
     """
-    chosen = images.comfortable_scale(resolution) if scale is None else scale
-    width, height = columns * resolution * chosen, rows * resolution * chosen
+    chosen = images.comfortable_scale(min(shape)) if scale is None else scale
+    width, height = columns * shape[1] * chosen, rows * shape[0] * chosen
     if width * height > images.MAX_PIXELS:
         smaller = f"--scale {chosen}" if chosen > 1 else f"a table of {rows:,} rows and {columns:,} columns"
         raise UsageError(

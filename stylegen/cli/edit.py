@@ -263,7 +263,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
         projection, rows = None, [f"seed {seed}" for seed in seeds]
         labels = common.parse_labels(options.labels, len(seeds), "seeds")
         ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=options.psi)
-    scale = common.page_scale(options.scale, G.resolution, len(rows), len(strengths))
+    scale = common.page_scale(options.scale, G.shape, len(rows), len(strengths))
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
     page = images.labeled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)

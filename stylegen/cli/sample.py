@@ -176,7 +176,7 @@ def _draw_images(options: Options) -> None:
     G = _load(options)
     shown_count = min(len(seeds), GRID_MAX)
     columns = options.columns or images.grid_columns(shown_count)
-    scale = common.page_scale(options.scale, G.resolution, math.ceil(shown_count / columns), columns)
+    scale = common.page_scale(options.scale, G.shape, math.ceil(shown_count / columns), columns)
     batches = stylegen.stream(G, seeds, labels=labels, noise=options.noise, batch=options.batch, **_truncation(options))
     remaining = iter(names)
     shown: list[np.ndarray] = []
@@ -203,7 +203,7 @@ def _draw_sweep(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = _grid_path(options, "psi.png")
     G = _load(options)
-    scale = common.page_scale(options.scale, G.resolution, len(seeds), len(psis))
+    scale = common.page_scale(options.scale, G.shape, len(seeds), len(psis))
     z = stylegen.latents(seeds, G.z_dim)
     ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
@@ -217,7 +217,7 @@ def _draw_mix(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(rows) + len(cols), "seeds")
     path = _grid_path(options, "mix.png")
     G = _load(options)
-    scale = common.page_scale(options.scale, G.resolution, len(rows) + 1, len(cols) + 1)
+    scale = common.page_scale(options.scale, G.shape, len(rows) + 1, len(cols) + 1)
     z = stylegen.latents([*rows, *cols], G.z_dim)
     ws = stylegen.styles(G, z, labels=labels, batch=options.batch, **_truncation(options))
     ws_rows, ws_cols = ws[: len(rows)], ws[len(rows) :]
@@ -239,7 +239,7 @@ def _draw_walk(options: Options) -> None:
     common.check_video(path, options.overwrite)
     G = _load(options)
     total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
-    video.check(path, options.fps, frames=total, height=G.resolution, width=G.resolution, scale=options.scale)
+    video.check(path, options.fps, frames=total, height=G.shape[0], width=G.shape[1], scale=options.scale)
     frames = stylegen.walk(
         G,
         seeds,

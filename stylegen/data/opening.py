@@ -12,6 +12,7 @@ from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
 from stylegen.io.progress import Progress, counted
 from stylegen.paths import expanded
+from stylegen.shapes import size_text
 
 MAX_NAMES = 1_000_000  # letters of all names of classes together; ImageNet-21k's have 300,000
 
@@ -39,7 +40,8 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
         from stylegen.data.toy.source import ToySource
 
         check_used(data, "path")
-        source = ToySource(data.num_images, config.resolution, labeled=config.num_classes > 0)
+        labeled = config.num_classes > 0
+        source = ToySource(data.num_images, config.resolution, labeled=labeled, const_shape=config.const_shape)
     elif data.source == "tfds":
         from stylegen.data.tfds_source import TfdsSource
 
@@ -52,6 +54,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
             config.image_channels,
             data.crop,
             labeled=config.num_classes > 0,
+            const_shape=config.const_shape,
         )
     else:
         from stylegen.data.prepared.source import PreparedSource
@@ -84,7 +87,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():
         return path
-    out = Path(data.prepared) if data.prepared else _default_folder(data, path, config.resolution)
+    out = Path(data.prepared) if data.prepared else _default_folder(data, path, config.size_text(config.resolution))
     try:
         dataset = _open_raw(config, path)
     except ArchiveMissingError as error:
@@ -117,7 +120,7 @@ def _changed(data: DataConfig, path: Path, out: Path, changes: list[str]) -> str
     )
 
 
-def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
+def _default_folder(data: DataConfig, path: Path, resolution: str) -> Path:
     """Beside the raw data, with its name: two zips in one folder are two data sets."""
     if data.source == "lsun":  # archives of several categories and splits lie side by side
         return (path if path.is_dir() else path.parent) / f"stylegen-{data.category}-{data.split}-{resolution}"
@@ -165,7 +168,11 @@ def _prepare(config: Config, dataset: RawDataset, out: Path, overwrite: bool) ->
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
     options = Options(
-        config.resolution, image_channels=config.image_channels, crop=config.data.crop, color=config.data.color
+        config.resolution,
+        image_channels=config.image_channels,
+        crop=config.data.crop,
+        color=config.data.color,
+        const_shape=config.const_shape,
     )
     prepare(dataset, out, options, overwrite=overwrite)
 
@@ -206,6 +213,14 @@ def _no_labels(description: str) -> str:
 
 def _check_fit(config: Config, source: ImageSource) -> None:
     largest = source.resolutions[-1]
+    if source.const_shape != config.const_shape:
+        found, wanted = (
+            size_text(r, c) for r, c in ((largest, source.const_shape), (config.resolution, config.const_shape))
+        )
+        raise DataError(
+            f"resolution = {wanted}: {source.description} has images of {found} pixels, of another shape;"
+            f" prepare it with --resolution {wanted}, or set --resolution {found}."
+        )
     if largest < config.resolution:
         raise DataError(
             f"resolution = {config.resolution}: {source.description} has {largest} pixels a side;"

@@ -26,6 +26,7 @@ from stylegen.metrics.moments import Moments
 from stylegen.paths import expanded
 from stylegen.runs.directory import CONFIG_NAME
 from stylegen.runs.load import is_exported
+from stylegen.shapes import Shape, shape_at, size_text
 from stylegen.untrusted import FileError, archives, json_text, npz, shown
 
 TAR = (".tar", ".gz", ".tgz")
@@ -35,7 +36,7 @@ PUBLISHED = ("mu", "sigma")  # of pytorch-fid's and TTUR's
 
 def open_images(
     path: Path,
-    resolution: int | None = None,
+    resolution: int | tuple[int, int] | None = None,
     crop: imaging.Crop = "center-crop",
     color: imaging.Color = "srgb",
 ) -> ImageSet:
@@ -48,7 +49,8 @@ def open_images(
 
     Args:
         path: of a file or folder.
-        resolution: crop and resize raw images to so many pixels, or take prepared ones at it.
+        resolution: crop and resize raw images to so many pixels a side, or to rows and columns; or take prepared ones
+            at it.
         crop: of raw images.
         color: convert ICC profiles of raw images to sRGB, or leave them out.
 
@@ -77,27 +79,33 @@ def open_images(
     return _ImagesSet(open_raw("images", path), resolution, crop, color=color)
 
 
-def _open_prepared(path: Path, resolution: int | None) -> ImageSet:
+def _open_prepared(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     from stylegen.data.prepared.source import PreparedSource
 
     source = PreparedSource(path)
-    side = _stored_resolution(path, source.resolutions[-1], resolution)
+    side = _stored_resolution(path, source.resolutions[-1], source.const_shape, resolution)
     return SourceSet(source, side, mirror=False, crop=source.manifest.settings.crop)
 
 
-def _open_data_of_run(path: Path, resolution: int | None) -> ImageSet:
+def _open_data_of_run(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     config = config_json.read(path / CONFIG_NAME)
-    side = _stored_resolution(path, config.resolution, resolution)
+    side = _stored_resolution(path, config.resolution, config.const_shape, resolution)
     return SourceSet(open_source(config), side, config.data.mirror, config.data.crop)
 
 
-def _stored_resolution(path: Path, largest: int, resolution: int | None) -> int:
-    side = resolution or largest
-    if side < 4 or side > largest or largest % side or side & (side - 1):
+def _stored_resolution(path: Path, largest: int, const: Shape, wanted: int | tuple[int, int] | None) -> int:
+    """The level of the pyramid whose images have the size that is wanted; the largest if None."""
+    if wanted is None:
+        return largest
+    rows, columns = imaging.sides(wanted)
+    sizes = {shape_at(largest >> i, const): largest >> i for i in range(largest.bit_length()) if largest >> i >= 4}
+    if (rows, columns) not in sizes:
+        asked = rows if rows == columns else f"{columns}x{rows}"
         raise EvaluationError(
-            f"--resolution {side}: {path} has images of {largest} pixels; take that, or a power of two below it."
+            f"--resolution {asked}: {path} has images of {size_text(largest, const)} pixels; take that, or a power of"
+            " two below it."
         )
-    return side
+    return sizes[rows, columns]
 
 
 def _is_zipped_lsun(path: Path) -> bool:
@@ -139,7 +147,12 @@ class _ImagesSet(RawSet):
     """Images of a folder or archive; a tar that is compressed is decompressed first."""
 
     def __init__(
-        self, dataset: RawDataset, resolution: int | None, crop: imaging.Crop, *, color: imaging.Color
+        self,
+        dataset: RawDataset,
+        resolution: int | tuple[int, int] | None,
+        crop: imaging.Crop,
+        *,
+        color: imaging.Color,
     ) -> None:
         _unpack(self, dataset)
         super().__init__(dataset, resolution, crop, color=color)
@@ -148,7 +161,9 @@ class _ImagesSet(RawSet):
 class _LsunSet(RawSet):
     """An LSUN archive; one that is zipped is unpacked to a temporary folder that goes with the set."""
 
-    def __init__(self, dataset: LsunDataset, resolution: int | None, crop: imaging.Crop, color: imaging.Color) -> None:
+    def __init__(
+        self, dataset: LsunDataset, resolution: int | tuple[int, int] | None, crop: imaging.Crop, color: imaging.Color
+    ) -> None:
         _unpack(self, dataset)
         # The keys are hashes, so their order is random; another one would take a pass over all keys for each image.
         identity = json.dumps(dataset.identity, sort_keys=True)
@@ -157,7 +172,7 @@ class _LsunSet(RawSet):
         super().__init__(dataset, resolution, crop, order=order, fingerprint=digest, color=color)
 
 
-def _open_arrays(path: Path, resolution: int | None) -> ImageSet:
+def _open_arrays(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     if resolution:
         raise EvaluationError(f"{path}: --resolution is for folders and archives; an array is taken as it is.")
     try:

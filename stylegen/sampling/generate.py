@@ -109,7 +109,7 @@ def synthesize(
         batch: images drawn at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 
     Returns:
-        [..., r, r, C], uint8 (or float32).
+        [..., h, w, C], uint8 (or float32); squares of ``G.resolution`` pixels unless the network has another shape.
 
     Raises:
         SamplingError: shapes, seeds or noise that do not fit.
@@ -330,7 +330,7 @@ def _noise_inputs(
 def _parts(G: Generator, n: int, batch: int | None) -> list[Batch]:
     if batch is not None and batch < 1:
         raise SamplingError(f"batch = {batch}: must be at least 1.")
-    return batches.split(n, batch or default_batch(G.resolution), fixed=batch is not None)
+    return batches.split(n, batch or default_batch(max(G.shape)), fixed=batch is not None)
 
 
 def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:

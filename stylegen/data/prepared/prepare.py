@@ -34,6 +34,7 @@ from stylegen.io import signals
 from stylegen.io.files import exclusive, printable, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, counted, size
 from stylegen.paths import expanded
+from stylegen.shapes import LARGEST, MAX_SIDE, SMALLEST, SQUARE, Shape, shape_at, size_text
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SHARDS = 128  # wanted; enough to keep all cores busy to the end
@@ -59,6 +60,7 @@ class Options:
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     color: imaging.Color = "srgb"  # convert by ICC profiles, or leave the numbers as-is
+    const_shape: Shape = SQUARE  # rows and columns of images of resolution 4; see ``stylegen.shapes``
 
     def __post_init__(self) -> None:
         for name in ("resolution", "start_resolution"):
@@ -70,6 +72,11 @@ class Options:
             raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
         if self.color not in get_args(imaging.Color):
             raise DataError(f"color = {self.color!r}: must be one of {', '.join(get_args(imaging.Color))}.")
+        sides = *self.const_shape, max(shape_at(self.resolution, self.const_shape)) / (MAX_SIDE // LARGEST)
+        if len(self.const_shape) != 2 or not (min(self.const_shape) >= SMALLEST and max(sides) <= LARGEST):
+            raise DataError(f"const_shape = {self.const_shape}: must be two numbers from {SMALLEST} to {LARGEST}.")
+        if self.crop != "center-crop" and self.const_shape[0] != self.const_shape[1]:
+            raise DataError(f"crop = {self.crop!r}: is for squares; center-crop takes the images' proportions.")
         if self.encoding == "jpeg" and self.image_channels in (2, 4):
             raise DataError("encoding = 'jpeg': JPEG has no alpha channel; use lossless or raw.")
         if self.encoding == "lossless" and self.image_channels == 2:
@@ -131,7 +138,7 @@ def prepare(
             manifest = read_manifest(out)
             progress.say(
                 f"{out} is prepared already: {counted(manifest.num_images, 'image')} at up to "
-                f"{options.resolution} pixels"
+                f"{size_text(options.resolution, options.const_shape)} pixels"
             )
             return manifest
         (out / WORK_FOLDER).mkdir(exist_ok=True)
@@ -167,6 +174,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
         image_channels=options.image_channels,
         crop=options.crop,
         color=options.color,
+        const_shape=options.const_shape,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
         class_names=dataset.class_names,
         images_per_shard=min(max(math.ceil(dataset.num_images / _SHARDS), least), most),
@@ -229,7 +237,11 @@ def _measure(job: Job) -> dict[int, int]:
     if count == 0:  # nothing could be measured: count the pixels; JPEG takes some 15 % of them, the others at most all
         count = 1
         for r, encoding in settings.encodings.items():
-            stored[r] = int(r * r * settings.image_channels * (0.15 if encoding == "jpeg" else 1.0))
+            stored[r] = int(
+                math.prod(shape_at(r, settings.const_shape))
+                * settings.image_channels
+                * (0.15 if encoding == "jpeg" else 1.0)
+            )
     return {r: n * job.dataset.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
 
 
@@ -324,12 +336,10 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
 
 def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
     total = sum(manifest.bytes_on_disk.values())
-    resolutions = manifest.settings.resolutions
-    progress.say(
-        f"{folder}: {counted(manifest.num_images, 'image')} at {resolutions[0]} to {resolutions[-1]} pixels, "
-        f"{size(total)}"
-    )
-    names = manifest.settings.class_names
+    settings = manifest.settings
+    first, last = (size_text(r, settings.const_shape) for r in (settings.resolutions[0], settings.resolutions[-1]))
+    progress.say(f"{folder}: {counted(manifest.num_images, 'image')} at {first} to {last} pixels, {size(total)}")
+    names = settings.class_names
     if names:
         progress.say(class_text(names, manifest.class_counts))
     if empty := [name for name, count in zip(names, manifest.class_counts, strict=False) if not count]:
@@ -343,6 +353,6 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
         )
     if manifest.upscaled:
         progress.say(
-            f"warning: {counted(manifest.upscaled, 'image', ('is', 'are'))} smaller than {resolutions[-1]} pixels; "
+            f"warning: {counted(manifest.upscaled, 'image', ('is', 'are'))} smaller than {last} pixels; "
             "enlarging does not make images sharper, so consider a smaller resolution"
         )

@@ -53,6 +53,11 @@ class ImageFilesDataset(RawDataset):
             self.identity["hash of labels"] = found.digest
         container.keep(self._keys)
 
+    @property
+    def keys(self) -> list[str]:
+        """Names of the images, fit to be shown."""
+        return [printable(key) for key in self._keys]
+
     def unpack(self, folder: Path, progress: Progress) -> None:
         """Decompress a tar that is compressed, for reading at offsets."""
         self._container.unpack(folder, progress)

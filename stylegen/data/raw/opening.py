@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegen.data.alignment import read_landmarks
 from stylegen.data.raw import cifar10, tfrecords
+from stylegen.data.raw.aligned import AlignedDataset
 from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.lsun import LsunDataset, find_archive
@@ -37,6 +39,17 @@ class ToyDataset(RawDataset):
             indices = np.arange(first, min(first + _CHUNK, stop, self.num_images))
             for index, image in zip(indices.tolist(), bedrooms.render(indices, self.resolution), strict=True):
                 yield RawImage(f"{index:08d}", image, bedrooms.factors(index).bed_class)
+
+
+def aligned(dataset: RawDataset, landmarks: Path) -> RawDataset:
+    """Images to be aligned by the points in a file of landmarks (``stylegen.data.alignment``).
+
+    Raises:
+        DataError: the file cannot be used, has points of no image, or these are no image files.
+    """
+    if not isinstance(dataset, ImageFilesDataset):
+        raise DataError(f"align = {str(landmarks)!r}: only image files can be aligned, not TFRecords.")
+    return AlignedDataset(dataset, read_landmarks(landmarks))
 
 
 def open_raw(
