@@ -6,6 +6,7 @@ Karras, Laine and Aila 2019, Sec. 2 and Fig. 1b, with the constants of the publi
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -28,17 +29,19 @@ from stylegen.networks.layers import (
 from stylegen.networks.mapping import MappingNetwork, broadcast_styles, num_styles, truncate
 from stylegen.networks.stylegan1 import SynthesisBlock
 from stylegen.networks.stylegan2 import DemodulatedBlock
+from stylegen.shapes import shape_at
 
 NoiseMode = Literal["random", "const", "none"]
 ARRAYS = ("params", "noise_const", "w_avg")  # the fields of a Generator that files and checkpoints hold as arrays
 
 
 class SynthesisNetwork(nnx.Module):
-    """Styles ws [N, num_ws, w_dim] to images [N, r, r, C], float32 around [-1, 1]."""
+    """Styles ws [N, num_ws, w_dim] to images [N, h, w, C], float32 around [-1, 1]; [N, r, r, C] for squares."""
 
     def __init__(self, config: Config, *, init: Initializer):
         g = config.generator
         self.resolutions = config.resolutions
+        self.const_shape = config.const_shape
         self.use_noise = g.use_noise
         self.sums_images = g.block == "demod"
         block = DemodulatedBlock if self.sums_images else SynthesisBlock
@@ -106,7 +109,8 @@ class SynthesisNetwork(nnx.Module):
         for r in (r for r in self.resolutions if r <= resolution):
             # StyleGAN2 has one layer at 4 pixels, and a place for the noise of two.
             pair = self.blocks[f"b{r}"].noise_const() if self.use_noise else (None, None)
-            maps += [jnp.zeros(r * r) if noise is None else jnp.ravel(noise) for noise in pair]
+            pixels = math.prod(shape_at(r, self.const_shape))
+            maps += [jnp.zeros(pixels) if noise is None else jnp.ravel(noise) for noise in pair]
         return jnp.concatenate(maps)
 
     def _noise(
@@ -122,12 +126,12 @@ class SynthesisNetwork(nnx.Module):
             if key is None:
                 raise ValueError("noise='random' needs a key.")
             # One draw for all layers: on a CPU every call of jax.random costs a second or two of compilation.
-            noise = ops.noise(key, (n, num_noise(resolution)))
+            noise = ops.noise(key, (n, num_noise(resolution, self.const_shape)))
         parts: dict[int, tuple[Array | None, Array | None]] = {}
         for r in active:
             # The blocks before this one have taken as many numbers as num_noise says for half the resolution.
-            start = num_noise(r // 2)
-            pair = noise[:, start : start + 2 * r * r].reshape(n, 2, r, r, 1)
+            start, shape = num_noise(r // 2, self.const_shape), shape_at(r, self.const_shape)
+            pair = noise[:, start : start + 2 * math.prod(shape)].reshape(n, 2, *shape, 1)
             parts[r] = pair[:, 0], pair[:, 1]
         return parts
 
@@ -159,7 +163,8 @@ _BY_GRAPHDEF: dict[Any, Structure] = {}
 
 def _architecture(config: Config) -> tuple[Any, ...]:
     """The settings that decide what a generator is."""
-    return config.generator, config.num_classes, config.resolution, config.image_channels, config.compute_dtype
+    sizes = config.resolution, config.const_shape, config.image_channels
+    return config.generator, config.num_classes, *sizes, config.compute_dtype
 
 
 def structure(config: Config) -> Structure:
@@ -241,7 +246,12 @@ class Generator:
     @property
     def num_noise(self) -> int:
         """Numbers of noise that an image of this generator's resolution takes."""
-        return num_noise(self.resolution)
+        return num_noise(self.resolution, self.config.const_shape)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of its images; both are ``resolution`` for squares."""
+        return self.config.shape_at(self.resolution)
 
     @property
     def image_channels(self) -> int:
@@ -376,7 +386,8 @@ class Generator:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def __repr__(self) -> str:
-        stage = f"{self.resolution}x{self.resolution}"
+        rows, columns = self.shape
+        stage = f"{columns}x{rows}"
         if self.fading:
             try:
                 stage += f", alpha {float(self.alpha):.2f}"

@@ -178,14 +178,16 @@ def _step(
         images = G.synthesis(_styles(latent, G, c, shift), noise=noise)
         losses = projection_loss.image_loss(perceptual, goal, images, weights)
         if "noise" in latent:
-            losses = losses + weights.noise * projection_loss.noise_penalty(latent["noise"], G.resolution)
+            losses = losses + weights.noise * projection_loss.noise_penalty(
+                latent["noise"], G.resolution, G.config.const_shape
+            )
         return jnp.sum(losses), (losses, images)
 
     gradient, (losses, images) = jax.grad(loss, has_aux=True)(latent)
     updates, moments = optax.scale_by_adam(**ADAM).update(gradient, moments)
     latent = jax.tree.map(lambda x, update: x - rate * update, latent, updates)
     if "noise" in latent:
-        latent["noise"] = projection_loss.normalized_noise(latent["noise"], G.resolution)
+        latent["noise"] = projection_loss.normalized_noise(latent["noise"], G.resolution, G.config.const_shape)
     return latent, moments, losses, ops.to_uint8(images)
 
 

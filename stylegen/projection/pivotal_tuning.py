@@ -47,7 +47,7 @@ def tune(
     options: Options | None = None,
     *,
     distance: Distance | None = None,
-    labels: int | None = None,
+    labels: int | str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Generator, Projection]:
     """Tune a generator to the targets of a projection, all of them together.
@@ -85,7 +85,7 @@ class Tuning:
         targets: np.ndarray,
         options: Options,
         distance: Distance | None,
-        labels: int | None,
+        labels: int | str | None,
     ) -> None:
         """Begin; ``descend`` checks the arguments, which are its own."""
         self._G, self._pivot, self._options = G, projection, options
@@ -140,7 +140,7 @@ def descend(
     options: Options | None = None,
     *,
     distance: Distance | None = None,
-    labels: int | None = None,
+    labels: int | str | None = None,
 ) -> Tuning:
     """The tuning of ``tune`` as an iterator of steps that can be stopped and continued; the arguments are the same.
 

@@ -82,7 +82,7 @@ def project(
     starts = search.starts(targets, labels)
     rows = len(targets) * options.starts  # a target's starts follow one another
     # Gradients of the generator and of the distance take several times the memory of sampling.
-    size = options.batch or min(rows, sampling.default_batch(G.resolution), MAX_BATCH)
+    size = options.batch or min(rows, sampling.default_batch(max(G.shape)), MAX_BATCH)
     groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
 
     def steps() -> Iterator[list[float]]:
@@ -146,7 +146,7 @@ def descend(
 
 def check_targets(G: Generator, targets: np.ndarray) -> None:
     """Raise ProjectionError unless targets are uint8 [N, r, r, C] of this generator's size and channels."""
-    shape = (G.resolution, G.resolution, G.image_channels)
+    shape = (*G.shape, G.image_channels)
     if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
         raise ProjectionError(
             f"targets are {targets.dtype} {targets.shape}; wanted are uint8 [N, {', '.join(map(str, shape))}]"
@@ -268,7 +268,7 @@ def _latents(seed: int, n: int, z_dim: int) -> np.ndarray:
 
 def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
     """For each target the candidates w [K, w_dim] whose images, averaged down, differ least: indices [N, count]."""
-    batch, thumbnails = 4 * sampling.default_batch(G.resolution), []
+    batch, thumbnails = 4 * sampling.default_batch(max(G.shape)), []
     for start in range(0, len(w), batch):
         ws = _repeated(w[start : start + batch], G.num_ws)
         thumbnails.append(_thumbnails(sampling.synthesize(G, ws)))
@@ -278,11 +278,11 @@ def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, r, r, C] averaged down to at most 16 pixels, as float rows [N, ...]."""
-    n, r, _, c = images.shape
-    factor = max(1, r // COMPARED_SIDE)
-    side = r // factor
-    cells = images.reshape(n, side, factor, side, factor, c).mean(axis=(2, 4), dtype=np.float32)
+    """uint8 [N, h, w, C] averaged down to a shorter side of at most 16 pixels, as float rows [N, ...]."""
+    n, h, w, c = images.shape
+    factor = max(1, min(h, w) // COMPARED_SIDE)
+    factor = math.gcd(1 << (factor.bit_length() - 1), h, w) if h != w else factor
+    cells = images.reshape(n, h // factor, factor, w // factor, factor, c).mean(axis=(2, 4), dtype=np.float32)
     return cells.reshape(n, -1) / np.float32(255)
 
 
