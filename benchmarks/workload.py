@@ -107,7 +107,7 @@ class Sampling:
         self.seeds = np.arange(self.batch, dtype=np.uint32)
         start = time.perf_counter()
         z, ws = np.zeros((self.batch, G.z_dim), np.float32), jnp.zeros((self.batch, G.num_ws, G.w_dim))
-        styles = programs.map_latents.jitted.lower(G, np.float32(1), z)
+        styles = programs.map_latents.jitted.lower(G, np.float32(1), np.int32(G.num_ws), z)
         images = programs.draw.jitted.lower(G, ws, self.seeds, noise="random", as_float=True)
         self.programs = styles.compile(), images.compile()
         self.compile_s = time.perf_counter() - start
@@ -115,7 +115,7 @@ class Sampling:
     def __call__(self) -> jax.Array:
         map_latents, draw = self.programs
         z = sampling.latents(self.seeds, self.G.z_dim)
-        return draw(self.G, map_latents(self.G, np.float32(1), z), self.seeds)
+        return draw(self.G, map_latents(self.G, np.float32(1), np.int32(self.G.num_ws), z), self.seeds)
 
     def call_library(self) -> np.ndarray:
         """The same images as ``stylegen.sample`` gives them: uint8, in the host's memory."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from stylegen.errors import StylegenError
 from stylegen.paths import expanded
+from stylegen.shapes import LARGEST, MAX_SIDE, SMALLEST, SQUARE, resolution_of, shape_at, size_text
 
 MIN_RESOLUTION, MAX_RESOLUTION = 4, 1024
 MAX_KIMG = 2_000_000  # the clock counts images in 32 bits
@@ -52,6 +53,9 @@ class DataConfig:
     prepared: str | None = None
     category: str = "bedroom"  # LSUN category, a scene (bedroom) or an object (cat, car).
     split: str = "train"  # split to train on.
+    # Classes of raw images: auto takes a dataset.json, else folders that look like classes; folders; json; csv:FILE, a
+    # table of file,label; or none. Read where num_classes is not 0.
+    labels: str = "auto"
     tfds_name: str | None = None  # TFDS name with configuration, for example my_dataset/256px.
     # Square center crop, or a 4:3 crop on black bars above and below (the original's treatment of cars).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
@@ -223,9 +227,15 @@ class DistributedConfig:
 class Config:
     """One experiment. Raises ConfigError if a value, or a combination of values, cannot work."""
 
-    resolution: int = 256  # full resolution in pixels, a power of two from 4 to 1024.
+    # Full resolution in pixels, a power of two from 4 to 1024. On the command line, WIDTHxHEIGHT sets const_shape too.
+    resolution: int = 256
+    # Rows and columns of the learned constant, 4 4 for squares: images have resolution / 4 times as many. Resolutions
+    # of stages count in the same way.
+    const_shape: tuple[int, int] = SQUARE
     image_channels: int = 3  # 1 gray, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
+    # Names of the classes in order, for --labels of all verbs; default: those of the data, which a run notes here.
+    class_names: tuple[str, ...] = ()
     # Number format of convolutions and activations. bfloat16 is faster and takes half the memory on GPUs and TPUs.
     # Parameters, optimizer, mapping network, statistics, losses and metrics stay float32.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -258,6 +268,18 @@ class Config:
     def stage_resolutions(self) -> tuple[int, ...]:
         """Resolutions that the schedule trains at, smallest first."""
         return tuple(r for r in self.resolutions if r >= self.schedule.start_resolution)
+
+    def shape_at(self, resolution: int) -> tuple[int, int]:
+        """Rows and columns of the images of a stage's resolution."""
+        return shape_at(resolution, self.const_shape)
+
+    def resolution_of(self, rows: int) -> int:
+        """The stage's resolution whose images have so many rows."""
+        return resolution_of(rows, self.const_shape)
+
+    def size_text(self, resolution: int) -> str:
+        """The size of a stage's images for people: ``256``, or ``512x384`` (width and height)."""
+        return size_text(resolution, self.const_shape)
 
     def batch_at(self, resolution: int) -> int:
         """Global batch size at a stage's resolution."""
@@ -298,9 +320,16 @@ def validate(config: Config) -> None:
     """Check every value and combination; raise ConfigError naming field, value and fix."""
     powers = f"must be a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
     check(is_resolution(config.resolution), "resolution", config.resolution, powers)
+    sides = f"must be two numbers from {SMALLEST} to {LARGEST}, of images of at most {MAX_SIDE} pixels a side"
+    fits = len(config.const_shape) == 2 and all(SMALLEST <= side <= LARGEST for side in config.const_shape)
+    fits = fits and max(config.shape_at(config.resolution)) <= MAX_SIDE
+    check(fits, "const_shape", config.const_shape, sides)
     check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
     fix = f"must be 0 (unconditional) or more, up to {MAX_CLASSES:,}"
     _check_between(config.num_classes, "num_classes", 0, MAX_CLASSES, fix)
+    fits = len(config.class_names) in (0, config.num_classes)
+    fix = f"must be one for each of num_classes = {config.num_classes}, or none"
+    check(fits, "class_names", list(config.class_names), fix)
     _validate_networks(config)
     _validate_training(config)
     _validate_augment(config)
@@ -371,7 +400,12 @@ def _validate_training(config: Config) -> None:
     if data.source == "tfds":
         check(data.tfds_name is not None, "data.tfds_name", None, "data.source tfds needs the data set's name")
     if data.source == "toy_bedrooms":
-        check(config.resolution <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
+        sides = config.shape_at(config.resolution)
+        check(max(sides) <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
+        fix = f"toy_bedrooms is cut out of squares: the longer side must be a power of two, not {max(sides)}"
+        check(max(sides) & (max(sides) - 1) == 0, "const_shape", config.const_shape, fix)
+    if config.const_shape[0] != config.const_shape[1]:
+        check(data.crop == "center-crop", "data.crop", data.crop, "is for squares; center-crop takes the images' shape")
         check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
 
 

@@ -109,6 +109,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
         source = data.open_source(config, renew=not resumes)
     if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
+    config = data.with_class_names(config, source)
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)
@@ -185,6 +186,10 @@ class _Loop:
         self.reporter = Reporter(config, mesh, log, self.grids, source.num_images)
         self.rollbacks = rollback.read(log.folder)
         self.means = Means()
+
+    def _size(self, stage: Stage) -> str:
+        rows, columns = self.config.shape_at(stage.resolution)
+        return f"{columns}x{rows}"
 
     def run(self, restored: Restored | None) -> None:
         """Train from a checkpoint, or from the beginning, to the end, or until asked to stop."""
@@ -286,14 +291,13 @@ class _Loop:
             seed = rollback.order_seed(self.config.data.seed, len(self.rollbacks))
             self.batches.begin(stage, nimg, seed)
         if not self.programs.ready(stage):
-            self.log.line(f"Compiling the steps of {stage.resolution}x{stage.resolution} pixels ...")
+            self.log.line(f"Compiling the steps of {self._size(stage)} pixels ...")
         with self.hooks.part("compile"):
             steps, waited = self.programs.begin(stage)
         compiled = f" (compiled in {waited:.0f} s)" if waited > 1 else ""
         workers = self.batches.workers(stage.resolution)
         self.log.line(
-            f"{stage.resolution}x{stage.resolution} pixels, batch {stage.batch_size}, "
-            f"{counted(workers, 'reader thread')}{compiled}"
+            f"{self._size(stage)} pixels, batch {stage.batch_size}, {counted(workers, 'reader thread')}{compiled}"
         )
         for trouble in self.programs.trouble():
             self.log.line(f"Preparing this stage in the background failed: {trouble}")

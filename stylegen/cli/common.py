@@ -17,6 +17,7 @@ from stylegen.untrusted import shown
 
 MAX_LEFT_OUT = 20  # images that are named
 MAX_NUMBERS = 10_000_000  # in one list; more is a slip of the finger
+_LABEL = re.compile(r'\s*(?:([0-9][^",]*)|"([^"]*)"\s*|([^",]+))(?:,|$)')  # a number or range, or a name
 USER_ERROR = 2  # exit status, as of argparse
 
 
@@ -85,15 +86,27 @@ def parse_numbers(name: str, text: str) -> list[int]:
     return numbers
 
 
-def parse_labels(text: str | None, n: int, of: str) -> int | list[int] | None:
-    """One class for all, or one for each of n seeds or targets (``of`` names them), from a list of numbers."""
+def parse_labels(text: str | None, n: int, of: str) -> int | str | list[int | str] | None:
+    """One class for all, or one for each of n seeds or targets (``of`` names them), from ``label_list``."""
     if text is None:
         return None
-    labels = parse_numbers("--labels: class list", text)
+    labels = label_list(text)
     if len(labels) not in (1, n):
         found, wanted = counted(len(labels), "class"), counted(n, of.removesuffix("s"))
         raise UsageError(f"--labels {text}: {found} for {wanted}; give one, or one each.")
     return labels[0] if len(labels) == 1 else labels
+
+
+def label_list(text: str) -> list[int | str]:
+    """Classes by number or name: ``0-2,cat``. A name with a comma or a digit first goes in double quotes.
+
+    Raises:
+        UsageError: a number does not parse.
+    """
+    labels: list[int | str] = []
+    for number, quoted, name in _LABEL.findall(text):
+        labels += parse_numbers("--labels: class list", number) if number else [quoted or name.strip()]
+    return labels
 
 
 def print_left_out(reasons: Sequence[str]) -> None:
@@ -104,20 +117,20 @@ def print_left_out(reasons: Sequence[str]) -> None:
         print("\n  ".join([first, *map(printable, reasons[:MAX_LEFT_OUT]), *more]))
 
 
-def page_scale(scale: int | None, resolution: int, rows: int, columns: int) -> int:
+def page_scale(scale: int | None, shape: tuple[int, int], rows: int, columns: int) -> int:
     """The enlargement of images in a table: what was asked for, or so much that one can see them.
 
     Args:
         scale: what was asked for.
-        resolution: of an image.
+        shape: rows and columns of an image.
         rows: of the table.
         columns: of the table.
 
     Raises:
         UsageError: the table would have more pixels than an image may have; said before anything is drawn.
     """
-    chosen = images.comfortable_scale(resolution) if scale is None else scale
-    width, height = columns * resolution * chosen, rows * resolution * chosen
+    chosen = images.comfortable_scale(min(shape)) if scale is None else scale
+    width, height = columns * shape[1] * chosen, rows * shape[0] * chosen
     if width * height > images.MAX_PIXELS:
         smaller = f"--scale {chosen}" if chosen > 1 else f"a table of {rows:,} rows and {columns:,} columns"
         raise UsageError(

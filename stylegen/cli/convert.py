@@ -20,6 +20,8 @@ DESCRIPTION = """Convert generators from and to other forms.
   # NVIDIA's pickle to a run directory; nothing in the file is run
   convert karras2019stylegan-bedrooms-256x256.pkl --out runs/nvidia-bedroom --report
   sample --run runs/nvidia-bedroom --seeds 0-15 --psi 0.7 --cutoff 8 --out out
+  # A fine-tune of rosinality's stylegan2-pytorch, or the generator within a pSp or e4e encoder
+  convert ffhq-cartoon.pt --out runs/cartoon
   # What is in it? Nothing is written
   convert karras2019stylegan-bedrooms-256x256.pkl --report
   # A run as one file, with a model card and a grid beside it
@@ -29,6 +31,7 @@ DESCRIPTION = """Convert generators from and to other forms.
 """
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+IMPORTED = (".pkl", ".pt", ".pth")  # files that are imported before they can be exported
 EXPORT_ONLY = ("kimg", "cutoff", "license", "push_to_hub")
 
 
@@ -37,7 +40,8 @@ class Options:
     """What to convert."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """A pickle of NVIDIA's (.pkl); with --to a run directory, an exported file or folder, or toy_bedrooms."""
+    """A pickle of NVIDIA's (.pkl) or a checkpoint of rosinality's form (.pt); with --to a run directory, an exported
+    file or folder, or toy_bedrooms."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Run directory to write; with --to a file with the form's ending, or a folder."""
     report: bool = False  # print the networks found, the weights mapped, and remarks.
@@ -124,9 +128,9 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
 
 def _check_export(options: Options, form: str) -> Path:
     """The file or folder to write, if the options fit each other."""
-    if options.source.suffix == ".pkl" and options.source.is_file():
+    if options.source.suffix in IMPORTED and options.source.is_file():
         raise common.UsageError(
-            f"{options.source} is a pickle: import it first (convert {options.source} --out runs/imported), then "
+            f"{options.source} is other people's: import it first (convert {options.source} --out runs/imported), then "
             "export that run."
         )
     if options.report:

@@ -62,7 +62,7 @@ class Options:
     seeds: str = "0-3"  # images to move.
     projection: Annotated[File, tyro.conf.arg(name="from")] = None
     """Images to move, instead of seeds: projection.npz of project."""
-    labels: Text = None  # classes of a class-conditional generator: one for all, or one for each seed.
+    labels: Text = None  # classes of a class-conditional generator, by number or name: one for all, or one a seed.
     psi: float = 1.0  # truncation of the seeds, toward the mean of all classes.
     directions: File = None  # where directions are kept; default: directions.npz in --out.
     samples: Annotated[int, arguments.Bounds(20, 1_000_000)] = 10_000  # random w that directions are measured with.
@@ -263,7 +263,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
         projection, rows = None, [f"seed {seed}" for seed in seeds]
         labels = common.parse_labels(options.labels, len(seeds), "seeds")
         ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=options.psi)
-    scale = common.page_scale(options.scale, G.resolution, len(rows), len(strengths))
+    scale = common.page_scale(options.scale, G.shape, len(rows), len(strengths))
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
     page = images.labeled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
@@ -271,6 +271,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
 
 
 def _load(options: Options) -> Any:
+    assert options.run is not None  # ``main`` has asked for it
     common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
@@ -285,9 +286,9 @@ def _layers(options: Options) -> list[int] | None:
     return None if options.layers is None else common.parse_numbers("--layers: layer list", options.layers)
 
 
-def _single_label(options: Options) -> int | None:
+def _single_label(options: Options) -> int | str | None:
     """The class whose w are sampled: the first one given."""
-    return None if options.labels is None else common.parse_numbers("--labels: class list", options.labels)[0]
+    return None if options.labels is None else common.label_list(options.labels)[0]
 
 
 def _clean(name: str) -> str:

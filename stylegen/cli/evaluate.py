@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ DESCRIPTION = """Measure how good generated images are. Every number comes with 
   evaluate --download inception
 """
 
+MAX_SIDE = 4096  # pixels that images are resized to
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Results = list[tuple[float | None, list[Any]]]  # of each snapshot in kimg (None: images), by metric
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
@@ -50,8 +52,9 @@ class Options:
     reference: File = None
     """Real images to compare them with: likewise, or what train reads (an LSUN archive, CIFAR-10, a folder of prepare),
     a run, which stands for its training data, or statistics for fid: of the cache, or mu and sigma (.npz)."""
-    resolution: Annotated[int | None, tyro.conf.arg(metavar="INT"), arguments.Bounds(most=4096)] = None
-    """Crop the images of folders and zips to squares and resize them (Lanczos); default: as they are."""
+    resolution: Annotated[str | None, tyro.conf.arg(metavar="PIXELS")] = None
+    """Crop the images of folders and zips to squares of so many pixels, or to 512x384, and resize them (Lanczos);
+    default: as they are."""
     color: Literal["srgb", "as-is"] = "srgb"
     """Convert images of folders and zips by their ICC profiles, or take their numbers as they are."""
     extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
@@ -111,14 +114,26 @@ def _check(options: Options) -> None:
         raise common.UsageError("--all, --kimg and --data-path go with --run.")
     if options.all and options.kimg is not None:
         raise common.UsageError("--all and --kimg exclude each other.")
-    if options.resolution is not None and options.resolution < 1:
-        raise common.UsageError(f"--resolution {options.resolution}: must be a positive number of pixels.")
+    _shape(options)
     if options.run is not None and options.resolution is not None:
         raise common.UsageError("--resolution goes with --images; a run has the resolution of its configuration.")
     if options.json is not None and options.json.is_dir():
         raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
     if options.json is not None:
         check_writable(options.json)
+
+
+def _shape(options: Options) -> tuple[int, int] | None:
+    """Rows and columns of ``--resolution``, if it is given."""
+    if options.resolution is None:
+        return None
+    sides = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", options.resolution)
+    width, height = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise common.UsageError(
+            f"--resolution {options.resolution}: must be 1 to {MAX_SIDE} pixels, or width and height, as in 512x384."
+        )
+    return height, width
 
 
 def _of_images(options: Options) -> Results:
@@ -132,7 +147,7 @@ def _of_images(options: Options) -> Results:
     assert options.images is not None
     if (options.images / "config.json").is_file():
         raise common.UsageError(f"--images {options.images}: is a run; give --run, which draws its images.")
-    open_images = functools.partial(opening.open_images, resolution=options.resolution, color=options.color)
+    open_images = functools.partial(opening.open_images, resolution=_shape(options), color=options.color)
     fakes = open_images(options.images)
     reals = open_images(options.reference) if options.reference else None
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):

@@ -1,22 +1,23 @@
 """The verb ``prepare``: raw images to a folder that training reads at full speed."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from stylegen import shapes
 from stylegen.cli import arguments, common
 from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.opening import ToyDataset, open_raw
+from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
 from stylegen.data.source import DataError
+from stylegen.shapes import Shape
 
-_DESCRIPTION = """Prepare images for training: crop them square, make every resolution from 8 pixels up, and store each
+_DESCRIPTION = """Prepare images for training: crop them, make every resolution from 8 pixels up, and store each
 as a TFDS data set of its own.
 
   prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
-  prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+  prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto
   prepare cifar10 cifar-10-binary.tar.gz --out DATA
   prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
 
@@ -31,10 +32,11 @@ class Output:
     """What all kinds of data have in common."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="DATA")]  # folder to write to: new, empty, or to be continued.
-    resolution: Resolution = "256"  # largest resolution, a power of two.
+    resolution: Resolution = "256"  # largest resolution, a power of two; or width and height, as in 512x384.
     start_resolution: int = 8  # smallest resolution that is stored, in pixels; training averages still smaller ones.
     image_channels: Literal[1, 2, 3, 4] = 3  # 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
-    # The largest square in the middle, or the largest 4:3 image between black bars (for cars, as the original did).
+    # The largest part in the middle that has the resolution's proportions, a square for squares; or the largest 4:3
+    # image between black bars (for cars, as the original did).
     crop: Literal["center-crop", "center-crop-wide"] = "center-crop"
     # How images are stored; auto is raw below 256 pixels and JPEG of quality 95, 4:4:4 from there up.
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
@@ -58,23 +60,29 @@ class Lsun(Output):
 
 @dataclass(frozen=True, kw_only=True)
 class Images(Output):
-    """A folder or zip of images, nested or flat.
+    """A folder, zip or tar of images, nested or flat, or a folder of StyleGAN's TFRecords.
 
-    Example: stylegen prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels-from-folders
+    Example: stylegen prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto
     """
 
-    images: tyro.conf.Positional[Path]  # the folder or zip.
-    labels_from_folders: bool = False  # the top folders are classes.
+    images: tyro.conf.Positional[Path]  # the folder, zip, tar or tar.gz.
+    labels: Annotated[str, tyro.conf.arg(metavar="auto|folders|json|csv:FILE|none")] = "auto"
+    """Classes: auto takes NVIDIA's dataset.json if it has labels, else top folders that look like classes, else none;
+    csv:FILE is a table of file,label."""
+    align: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Align faces as FFHQ's by five points an image, in JSON: {file: [[x, y], ...]}; eyes, nose, corners of the mouth,
+    the left one of each first."""
+    labels_from_folders: bool = False  # the same as --labels folders.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(Output):
-    """CIFAR-10's archive in binary form.
+    """CIFAR-10's archive, in binary form or the one for Python.
 
     Example: stylegen prepare cifar10 cifar-10-binary.tar.gz --out DATA
     """
 
-    archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz.
+    archive: tyro.conf.Positional[Path]  # cifar-10-binary.tar.gz or cifar-10-python.tar.gz.
     resolution: Resolution = "32"  # largest resolution, a power of two.
     split: Literal["train", "test"] = "train"  # 50,000 images to train on, or 10,000 to test.
 
@@ -98,22 +106,16 @@ Command = (
 )
 
 
-def parse_resolution(text: str) -> int:
-    """Pixels a side.
+def parse_resolution(text: str) -> tuple[int, Shape]:
+    """The resolution and the constant's rows and columns of a size: ``256`` or ``512x384`` (``stylegen.shapes``).
 
     Raises:
-        DataError: not a whole number, or width and height.
+        DataError: no size that a network can have.
     """
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return int(text)
-    if sides := re.fullmatch(r"([0-9]{1,9})[x, ]([0-9]{1,9})", text):
-        if sides[1] == sides[2]:
-            return int(sides[1])
-        raise DataError(
-            f"resolution = {text}: only square images are supported yet; for wide ones give"
-            f" --crop center-crop-wide --resolution {max(int(sides[1]), int(sides[2]))}."
-        )
-    raise DataError(f"resolution = {text}: must be a power of two, for example 256.")
+    found = shapes.parse(text)
+    if isinstance(found, str):
+        raise DataError(f"resolution = {text}: {found}.")
+    return found
 
 
 def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
@@ -122,8 +124,10 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
     Raises:
         DataError: it cannot be done.
     """
+    resolution, const_shape = parse_resolution(command.resolution)
     options = Options(
-        parse_resolution(command.resolution),
+        resolution,
+        const_shape=const_shape,
         start_resolution=command.start_resolution,
         image_channels=command.image_channels,
         crop=command.crop,
@@ -136,12 +140,18 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
             dataset = open_raw("lsun", command.archive, max_images=most)
         case Images():
             dataset = open_raw(
-                "images", command.images, labels_from_folders=command.labels_from_folders, max_images=most
+                "images",
+                command.images,
+                labels="folders" if command.labels_from_folders else command.labels,
+                max_images=most,
             )
+            if command.align is not None:
+                dataset = aligned(dataset, command.align)
         case Cifar10():
             dataset = open_raw("cifar10", command.archive, split=command.split, max_images=most)
         case ToyBedrooms():
-            dataset = ToyDataset(min(command.num_images, most or command.num_images), options.resolution)
+            side = max(shapes.shape_at(resolution, const_shape))
+            dataset = ToyDataset(min(command.num_images, most or command.num_images), side)
     prepare(dataset, command.out, options, workers=command.workers, overwrite=command.overwrite)
 
 

@@ -10,6 +10,7 @@ import tyro
 
 import stylegen
 from stylegen.cli import arguments, common
+from stylegen.data.alignment import read_landmarks
 from stylegen.io import images, video
 from stylegen.io.files import split_paths
 from stylegen.runtime.memory import keep_freed_memory
@@ -44,8 +45,10 @@ class Options:
     target: str  # image, folder of images, or several with commas; the square in the middle is taken.
     color: Literal["srgb", "as-is"] = "srgb"
     """Convert targets by their ICC profiles, or take their numbers as they are."""
+    align: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Align targets as FFHQ's faces by five points an image, in JSON, as prepare images --align does."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
-    """Classes of a class-conditional generator: one for all, or one for each target."""
+    """Classes of a class-conditional generator, by number or name: one for all, or one for each target."""
     space: Literal["z", "w", "w+", "w+noise"] = "w+"
     """What is sought: z; one w; a w for each layer, which comes closest; or that and the noise."""
     steps: Annotated[int, arguments.STEPS] = 500  # of the descent.
@@ -100,15 +103,20 @@ def project(options: Options) -> None:
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
     columns = 4 if options.tune else 3  # of side_by_side.png: target, start, projected, tuned
-    scale = common.page_scale(options.scale, G.resolution, len(paths), columns)
+    scale = common.page_scale(options.scale, G.shape, len(paths), columns)
     if options.frames:
-        frames, width = options.frames + HELD, len(paths) * G.resolution  # targets above, their images below
-        video.check(options.out / VIDEO, FPS, frames=frames, height=2 * G.resolution, width=width)
+        frames, width = options.frames + HELD, len(paths) * G.shape[1]  # targets above, their images below
+        video.check(options.out / VIDEO, FPS, frames=frames, height=2 * G.shape[0], width=width)
     # A file that was named must be used; one in a folder need not be.
     left_out: list[str] = []
     of_folders = all(Path(part).is_dir() for part in split_paths(options.target))
     loaded = targets.load_targets(
-        paths, G.resolution, G.image_channels, options.color, left_out if of_folders else None
+        paths,
+        G.shape,
+        G.image_channels,
+        options.color,
+        left_out if of_folders else None,
+        None if options.align is None else read_landmarks(options.align),
     )
     settings = _settings(options, projection)
     projection.check_options(G, settings)

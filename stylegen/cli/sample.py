@@ -11,9 +11,10 @@ import tyro
 
 import stylegen
 from stylegen.cli import arguments, common
-from stylegen.io import images, video
+from stylegen.io import files, images, video
 from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
+from stylegen.sampling.labels import Labels
 
 DESCRIPTION = """Draw images with a trained generator.
 
@@ -48,7 +49,9 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
-    labels: NumberList = None  # classes of a class-conditional generator: one for all, or one for each seed.
+    labels: NumberList = (
+        None  # classes of a class-conditional generator, by number or name: one for all, or one a seed.
+    )
     psi: str = "1"
     """Truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep. The mean is that
     of all classes: a small psi takes the class away too."""
@@ -173,7 +176,7 @@ def _draw_images(options: Options) -> None:
     G = _load(options)
     shown_count = min(len(seeds), GRID_MAX)
     columns = options.columns or images.grid_columns(shown_count)
-    scale = common.page_scale(options.scale, G.resolution, math.ceil(shown_count / columns), columns)
+    scale = common.page_scale(options.scale, G.shape, math.ceil(shown_count / columns), columns)
     batches = stylegen.stream(G, seeds, labels=labels, noise=options.noise, batch=options.batch, **_truncation(options))
     remaining = iter(names)
     shown: list[np.ndarray] = []
@@ -187,10 +190,11 @@ def _draw_images(options: Options) -> None:
     print(f"{folder}: {count}; grid.png shows {which}.")
 
 
-def _names(seeds: list[int], labels: int | list[int] | None) -> list[str]:
+def _names(seeds: list[int], labels: Labels) -> list[str]:
     """File names; a seed that is listed for several classes has the class in its name, so that no file is lost."""
     if isinstance(labels, list) and len(set(seeds)) < len(seeds):
-        return [f"seed{seed:04d}-class{label}.png" for seed, label in zip(seeds, labels, strict=True)]
+        stems = [f"seed{seed:04d}-class{label}" for seed, label in zip(seeds, labels, strict=True)]
+        return [f"{stem}.png" for stem in files.unique_names(stems)]
     return [f"seed{seed:04d}.png" for seed in seeds]
 
 
@@ -199,7 +203,7 @@ def _draw_sweep(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(seeds), "seeds")
     path = _grid_path(options, "psi.png")
     G = _load(options)
-    scale = common.page_scale(options.scale, G.resolution, len(seeds), len(psis))
+    scale = common.page_scale(options.scale, G.shape, len(seeds), len(psis))
     z = stylegen.latents(seeds, G.z_dim)
     ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
@@ -213,7 +217,7 @@ def _draw_mix(options: Options) -> None:
     labels = common.parse_labels(options.labels, len(rows) + len(cols), "seeds")
     path = _grid_path(options, "mix.png")
     G = _load(options)
-    scale = common.page_scale(options.scale, G.resolution, len(rows) + 1, len(cols) + 1)
+    scale = common.page_scale(options.scale, G.shape, len(rows) + 1, len(cols) + 1)
     z = stylegen.latents([*rows, *cols], G.z_dim)
     ws = stylegen.styles(G, z, labels=labels, batch=options.batch, **_truncation(options))
     ws_rows, ws_cols = ws[: len(rows)], ws[len(rows) :]
@@ -235,7 +239,7 @@ def _draw_walk(options: Options) -> None:
     common.check_video(path, options.overwrite)
     G = _load(options)
     total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
-    video.check(path, options.fps, frames=total, height=G.resolution, width=G.resolution, scale=options.scale)
+    video.check(path, options.fps, frames=total, height=G.shape[0], width=G.shape[1], scale=options.scale)
     frames = stylegen.walk(
         G,
         seeds,

@@ -70,7 +70,7 @@ def draw(
         ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
         mixed = stylegen.mix(ws, ws_seeds, layers)
     page_columns = 1 if seeds is None else len(seeds) + 1
-    scale = common.page_scale(scale, G.resolution, len(projections.names), page_columns)
+    scale = common.page_scale(scale, G.shape, len(projections.names), page_columns)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
     numbers: list[int | None] = [None] if seeds is None else [*seeds]
     stems = [name if number is None else f"{name}-seed{number:04d}" for name in projections.names for number in numbers]
@@ -115,8 +115,8 @@ def _walk(
     frames, loop, fps = walk
     common.check_video(path, overwrite)
     total = interpolation.num_frames(len(ws), frames, loop)
-    video.check(path, fps, frames=total, height=G.resolution, width=G.resolution, scale=scale)
-    size = min(sampling.default_batch(G.resolution), total)
+    video.check(path, fps, frames=total, height=G.shape[0], width=G.shape[1], scale=scale)
+    size = min(sampling.default_batch(max(G.shape)), total)
 
     def drawn() -> Iterator[np.ndarray]:
         styles = interpolation.walk(ws, frames, loop, "lerp")

@@ -10,11 +10,12 @@ from typing import Any
 
 import tyro
 
-from stylegen import config_json
+from stylegen import config_json, shapes
 from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config, run_to_resume
 from stylegen.config import Config, DistributedConfig, option
 from stylegen.data.settings import USED_BY, check_used
+from stylegen.untrusted import shown
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 
@@ -76,6 +77,7 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--measure goes with --dry-run, and without --img-per-sec and --target.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
+    overrides = _with_shape(overrides)
     run = run_to_resume(ours.config, overrides, "configs/quickstart.py")
     config = arguments.parse(
         Config,
@@ -111,6 +113,24 @@ def _train(argv: list[str]) -> None:
     from stylegen.train import train
 
     train(config)
+
+
+def _with_shape(words: list[str]) -> list[str]:
+    """The words of a command with ``--resolution 512x384`` as a resolution and the rows and columns of the constant."""
+    found: list[str] = []
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        before = words[i - 1] if i else ""
+        text = value if name == "--resolution" and equals else word if before == "--resolution" else ""
+        if "x" not in text:
+            found.append(word)
+            continue
+        parsed = shapes.parse(text)
+        if isinstance(parsed, str):
+            raise common.UsageError(f"--resolution {shown(text)}: {parsed}.")
+        resolution, (rows, columns) = parsed
+        found += [f"--resolution={resolution}" if equals else str(resolution), "--const-shape", str(rows), str(columns)]
+    return found
 
 
 def _settings_of(run: Path) -> Config:

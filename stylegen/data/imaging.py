@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
-from stylegen.io.images import MAX_PIXELS
+from stylegen.io.images import MAX_PIXELS, reads_heif
+from stylegen.shapes import Shape
 from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
@@ -29,7 +30,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _JPEG_QUALITY = 95
 _BITS_PER_SAMPLE = 258  # tag of a TIFF
 # As Pillow names them. It knows others, and finds them by content, whatever a file is called: EPS starts Ghostscript.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "HEIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -53,7 +54,8 @@ def decode(
         data: of the file.
         channels: of the result.
         color: srgb converts by the image's ICC profile; as-is takes its numbers as if they were sRGB.
-        smallest: an image of more than ``HUGE_PIXELS`` may come reduced to a shorter side of three times this: JPEG
+        smallest: longer side of what is needed; an image of more than ``HUGE_PIXELS`` may come reduced to a shorter
+            side of three times this: JPEG
             decodes fewer pixels, other formats are averaged before anything else is done.
         huge: called with width and height of an image of more than ``HUGE_PIXELS``, and held while it is in memory.
 
@@ -111,6 +113,10 @@ def _open(data: bytes) -> Image.Image:
 def _formats() -> list[str]:
     """The formats that are read, of those that this Pillow knows."""
     Image.init()
+    if reads_heif():
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -193,29 +199,51 @@ def to_array(image: Image.Image) -> np.ndarray:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def is_upscaled(image: Image.Image, resolution: int, crop: Crop) -> bool:
-    """Whether the image has fewer pixels than are asked of it."""
+def is_upscaled(image: Image.Image, size: int | Shape, crop: Crop) -> bool:
+    """Whether the image has fewer pixels than are asked of it: pixels a side, or rows and columns."""
+    rows, columns = sides(size)
     if crop == "center-crop":
-        return min(image.size) < resolution
-    return _wide_box(image.size)[1] < resolution
+        return centered_box(image.size, (rows, columns))[2] < columns
+    return _wide_box(image.size)[1] < columns
 
 
-def crop_and_resize(image: Image.Image, resolution: int, crop: Crop) -> np.ndarray:
+def sides(size: int | Shape) -> Shape:
+    """Rows and columns of a size, which may be given as pixels a side."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def centered_box(size: tuple[int, int], shape: Shape) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the largest box of a shape's proportions in the middle of an image.
+
+    Args:
+        size: of the image, width and height.
+        shape: rows and columns.
+    """
+    width, height = size
+    rows, columns = shape
+    if width * rows >= height * columns:
+        width = max(1, height * columns // rows)
+    else:
+        height = max(1, width * rows // columns)
+    return (size[0] - width) // 2, (size[1] - height) // 2, width, height
+
+
+def crop_and_resize(image: Image.Image, size: int | Shape, crop: Crop) -> np.ndarray:
     """Crop the center and resize with Pillow's Lanczos filter, as the original's dataset_tool did.
 
     Args:
         image: L, LA, RGB or RGBA.
-        resolution: pixels a side of the result.
-        crop: center-crop takes the square of the shorter side; center-crop-wide takes 4:3 and puts it between black
-            bars above and below.
+        size: pixels a side of the result, or its rows and columns.
+        crop: center-crop takes the largest part of the result's proportions, a square for squares; center-crop-wide
+            takes 4:3 and puts it between black bars above and below, of a square.
 
     Returns:
-        uint8 [resolution, resolution, c].
+        uint8 [rows, columns, c].
     """
+    rows, resolution = sides(size)
     if crop == "center-crop":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        return to_array(_resize(image.crop((left, top, left + side, top + side)), resolution, resolution))
+        left, top, width, height = centered_box(image.size, (rows, resolution))
+        return to_array(_resize(image.crop((left, top, left + width, top + height)), resolution, rows))
     # Differs from NVIDIA: theirs crops the height of the resized image out of the full-size one, which keeps the
     # proportions of a car only where the photograph happens to be as wide as the target.
     (left, top), width, height = _wide_box(image.size)
@@ -245,21 +273,22 @@ def pyramid_resolutions(resolution: int, start: int = 8) -> tuple[int, ...]:
     return tuple(first << i for i in range(int(math.log2(resolution // first)) + 1))
 
 
-def pyramid(image: np.ndarray, resolutions: Sequence[int]) -> dict[int, np.ndarray]:
+def pyramid(image: np.ndarray, resolutions: Sequence[int], full: int | None = None) -> dict[int, np.ndarray]:
     """All levels of a pyramid by repeated 2x2 means.
 
     The means are taken of the unrounded level above, as the original's dataset_tool does; each level is rounded (half
     to even) only where it is handed out.
 
     Args:
-        image: uint8 [R, R, c], R the largest of ``resolutions``.
+        image: uint8 [h, w, c].
         resolutions: powers of two.
+        full: resolution of the image; its rows if None, as of squares.
 
     Returns:
-        uint8 [r, r, c] by resolution.
+        uint8 by resolution, [r, r, c] of squares.
     """
     levels = {}
-    level, size = image.astype(np.float32), image.shape[0]
+    level, size = image.astype(np.float32), full or image.shape[0]
     for resolution in sorted(resolutions, reverse=True):
         while size > resolution:
             level = (level[0::2, 0::2] + level[0::2, 1::2] + level[1::2, 0::2] + level[1::2, 1::2]) * np.float32(0.25)

@@ -1,5 +1,6 @@
 """From a configuration to its image source: find the data, prepare it where it is raw, check that it fits."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
 from stylegen.io.progress import Progress, counted
 from stylegen.paths import expanded
+from stylegen.shapes import size_text
+
+MAX_NAMES = 1_000_000  # letters of all names of classes together; ImageNet-21k's have 300,000
 
 
 def open_source(config: Config, *, renew: bool = False) -> ImageSource:
@@ -36,7 +40,8 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
         from stylegen.data.toy.source import ToySource
 
         check_used(data, "path")
-        source = ToySource(data.num_images, config.resolution, labeled=config.num_classes > 0)
+        labeled = config.num_classes > 0
+        source = ToySource(data.num_images, config.resolution, labeled=labeled, const_shape=config.const_shape)
     elif data.source == "tfds":
         from stylegen.data.tfds_source import TfdsSource
 
@@ -49,6 +54,7 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
             config.image_channels,
             data.crop,
             labeled=config.num_classes > 0,
+            const_shape=config.const_shape,
         )
     else:
         from stylegen.data.prepared.source import PreparedSource
@@ -58,6 +64,17 @@ def open_source(config: Config, *, renew: bool = False) -> ImageSource:
         source = PreparedSource(folder)
     _check_fit(config, source)
     return source
+
+
+def with_class_names(config: Config, source: ImageSource) -> Config:
+    """The configuration with the names of the data's classes, if it has classes and does not name them itself.
+
+    Names that take more than ``MAX_NAMES`` letters are left out: classes go by their numbers then.
+    """
+    names = source.class_names
+    if not config.num_classes or config.class_names or sum(map(len, names)) > MAX_NAMES:
+        return config
+    return dataclasses.replace(config, class_names=names)
 
 
 def _prepared_folder(config: Config, renew: bool) -> Path:
@@ -70,7 +87,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():
         return path
-    out = Path(data.prepared) if data.prepared else _default_folder(data, path, config.resolution)
+    out = Path(data.prepared) if data.prepared else _default_folder(data, path, config.size_text(config.resolution))
     try:
         dataset = _open_raw(config, path)
     except ArchiveMissingError as error:
@@ -103,7 +120,7 @@ def _changed(data: DataConfig, path: Path, out: Path, changes: list[str]) -> str
     )
 
 
-def _default_folder(data: DataConfig, path: Path, resolution: int) -> Path:
+def _default_folder(data: DataConfig, path: Path, resolution: str) -> Path:
     """Beside the raw data, with its name: two zips in one folder are two data sets."""
     if data.source == "lsun":  # archives of several categories and splits lie side by side
         return (path if path.is_dir() else path.parent) / f"stylegen-{data.category}-{data.split}-{resolution}"
@@ -134,8 +151,8 @@ def _open_raw(config: Config, path: Path) -> RawDataset:
     from stylegen.data.raw.opening import open_raw
 
     data = config.data
-    labeled = config.num_classes > 0
-    dataset = open_raw(data.source, path, category=data.category, split=data.split, labels_from_folders=labeled)
+    labels = data.labels if config.num_classes else "none"
+    dataset = open_raw(data.source, path, category=data.category, split=data.split, labels=labels)
     # Before the work, not after it: preparing may take hours.
     _check_kind(data, path, dataset.identity.get("category", data.category), dataset.split)
     return dataset
@@ -144,12 +161,18 @@ def _open_raw(config: Config, path: Path) -> RawDataset:
 def _prepare(config: Config, dataset: RawDataset, out: Path, overwrite: bool) -> None:
     from stylegen.data.prepared.prepare import Options, prepare
 
+    if config.num_classes and config.data.source == "images" and not dataset.class_names:
+        raise DataError(f"num_classes = {config.num_classes}: {_no_labels(str(dataset.path))}")  # before the work
     parent = next(folder for folder in (out, *out.parents) if folder.exists())
     # Root may write anywhere; a folder that nobody has leave to write to is still not to be written to.
     if not os.access(parent, os.W_OK) or not parent.stat().st_mode & 0o222:
         raise DataError(f"{out} cannot be written; set data.prepared to a folder for the prepared data.")
     options = Options(
-        config.resolution, image_channels=config.image_channels, crop=config.data.crop, color=config.data.color
+        config.resolution,
+        image_channels=config.image_channels,
+        crop=config.data.crop,
+        color=config.data.color,
+        const_shape=config.const_shape,
     )
     prepare(dataset, out, options, overwrite=overwrite)
 
@@ -184,8 +207,20 @@ def _check_prepared(data: DataConfig, folder: Path, resolution: int) -> None:
         )
 
 
+def _no_labels(description: str) -> str:
+    return f"{description} has no labels; set num_classes 0, or prepare it with labels (--labels folders or csv:FILE)."
+
+
 def _check_fit(config: Config, source: ImageSource) -> None:
     largest = source.resolutions[-1]
+    if source.const_shape != config.const_shape:
+        found, wanted = (
+            size_text(r, c) for r, c in ((largest, source.const_shape), (config.resolution, config.const_shape))
+        )
+        raise DataError(
+            f"resolution = {wanted}: {source.description} has images of {found} pixels, of another shape;"
+            f" prepare it with --resolution {wanted}, or set --resolution {found}."
+        )
     if largest < config.resolution:
         raise DataError(
             f"resolution = {config.resolution}: {source.description} has {largest} pixels a side;"
@@ -198,10 +233,7 @@ def _check_fit(config: Config, source: ImageSource) -> None:
         )
     classes = len(source.class_names)
     if config.num_classes and not classes:
-        raise DataError(
-            f"num_classes = {config.num_classes}: {source.description} has no labels;"
-            " set num_classes 0, or prepare it with labels (--labels-from-folders)."
-        )
+        raise DataError(f"num_classes = {config.num_classes}: {_no_labels(source.description)}")
     if config.num_classes and config.num_classes != classes:
         raise DataError(
             f"num_classes = {config.num_classes}: {source.description} has {counted(classes, 'class')};"

@@ -8,6 +8,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "prepared": ("images", "lsun", "cifar10"),
     "category": ("lsun",),
     "split": ("lsun", "images", "cifar10", "tfds"),
+    "labels": ("images",),
     "tfds_name": ("tfds",),
     "crop": ("lsun", "images", "cifar10", "tfds"),
     "num_images": ("toy_bedrooms",),

@@ -8,6 +8,7 @@ import numpy as np
 
 from stylegen.errors import StylegenError
 from stylegen.io.images import box_mean
+from stylegen.shapes import SQUARE, Shape, shape_at
 
 Batch = dict[str, np.ndarray]
 _CLASSES_SHOWN = 100
@@ -18,7 +19,7 @@ class DataError(StylegenError):
 
 
 class ImageSource(abc.ABC):
-    """A fixed, ordered collection of square images, each available at every resolution of a pyramid.
+    """A fixed, ordered collection of images of one shape, each available at every resolution of a pyramid.
 
     Image k is the same image at every resolution: the smaller one is the box mean of the larger one, to within
     rounding.
@@ -26,11 +27,16 @@ class ImageSource(abc.ABC):
 
     num_images: int
     resolutions: tuple[int, ...]  # that are stored or drawn, smallest first; smaller ones are averaged on the fly
+    const_shape: Shape = SQUARE  # rows and columns of the images of resolution 4 (``stylegen.shapes``)
     channels: int
     class_names: tuple[str, ...] = ()  # empty if the images carry no labels
     description: str  # a few words for logs
     fingerprint: str = ""  # changes when the images do
     earlier_fingerprints: tuple[str, ...] = ()  # of the same images by earlier versions, which runs may have noted
+
+    def shape_at(self, resolution: int) -> Shape:
+        """Rows and columns of the images of a resolution."""
+        return shape_at(resolution, self.const_shape)
 
     def read(self, indices: np.ndarray, resolution: int) -> Batch:
         """Read images by index.
@@ -40,7 +46,8 @@ class ImageSource(abc.ABC):
             resolution: pixels a side, a power of two up to the largest of ``resolutions``.
 
         Returns:
-            ``image`` uint8 [n, resolution, resolution, channels] and ``label`` int32 [n] (zeros without classes).
+            ``image`` uint8 [n, *shape_at(resolution), channels], which are squares of ``resolution`` pixels unless
+            ``const_shape`` says otherwise, and ``label`` int32 [n] (zeros without classes).
 
         Raises:
             DataError: the source is smaller than that, an image cannot be read, or its label is no class.

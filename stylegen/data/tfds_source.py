@@ -10,6 +10,7 @@ from stylegen.data import imaging
 from stylegen.data.prepared.manifest import checksum
 from stylegen.data.source import Batch, DataError, ImageSource
 from stylegen.io.progress import counted
+from stylegen.shapes import SQUARE, Shape
 
 
 class TfdsSource(ImageSource):
@@ -24,6 +25,7 @@ class TfdsSource(ImageSource):
         channels: int,
         crop: imaging.Crop = "center-crop",
         labeled: bool = True,
+        const_shape: Shape = SQUARE,
     ) -> None:
         """Open the data set; with ``labeled`` False its labels are not read, whatever they are.
 
@@ -38,6 +40,7 @@ class TfdsSource(ImageSource):
         if self.num_images == 0:
             raise DataError(f"data.split = {split!r}: this split of the TFDS data set {name} is empty.")
         self.resolutions = imaging.pyramid_resolutions(resolution)
+        self.const_shape = const_shape
         self.channels = channels
         if label_key is not None:
             self.class_names = tuple(self._data.dataset_info.features[label_key].names)
@@ -52,13 +55,14 @@ class TfdsSource(ImageSource):
         self.earlier_fingerprints = (name_and_size,)
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
-        image = np.empty((len(indices), resolution, resolution, self.channels), np.uint8)
+        image = np.empty((len(indices), *self.shape_at(resolution), self.channels), np.uint8)
+        full = self.resolutions[-1]
         label = np.zeros(len(indices), np.int32)
         for i, index in enumerate(indices.tolist()):
             try:
                 example = self._data[index]
                 full_size = imaging.from_array(example[self._image_key], self.channels)
-                square = imaging.crop_and_resize(full_size, self.resolutions[-1], self._crop)
+                cropped = imaging.crop_and_resize(full_size, self.shape_at(full), self._crop)
             except Exception as error:  # the codecs raise many kinds, and none says which image it was
                 # Not skipped: which image is shown when must not depend on what could be read.
                 reason = str(error).rstrip(".") or type(error).__name__
@@ -67,7 +71,7 @@ class TfdsSource(ImageSource):
                     " it, or give the images as files to data.source images, whose preparation leaves out and counts"
                     " what cannot be read."
                 ) from error
-            image[i] = imaging.pyramid(square, [resolution])[resolution]
+            image[i] = imaging.pyramid(cropped, [resolution], full)[resolution]
             if self._label_key is not None:
                 label[i] = example[self._label_key]
         return {"image": image, "label": label}

@@ -108,9 +108,9 @@ class PatchCollector(Collector):
 
     output = None
 
-    def __init__(self, count: int, resolution: int, channels: int, seed: int) -> None:
+    def __init__(self, count: int, shape: int | tuple[int, int], channels: int, seed: int) -> None:
         self.count, self._seed = count, seed
-        self.sampler = PatchSampler(resolution, channels, seed)
+        self.sampler = PatchSampler(shape, channels, seed)
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -191,6 +191,6 @@ def _check(metric: metric_names.Metric, config: Config) -> None:
         raise EvaluationError(f"{prefix} needs run.metrics_extractor inception.")
     if metric.kind == "ppl":
         try:
-            measure_ppl.check(metric, classes=config.num_classes, resolution=config.resolution)
+            measure_ppl.check(metric, classes=config.num_classes, resolution=min(config.shape_at(config.resolution)))
         except EvaluationError as error:
             raise EvaluationError(f"run.metrics = {config.run.metrics!r}: {error}") from error

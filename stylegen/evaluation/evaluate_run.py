@@ -61,7 +61,9 @@ def evaluate_generator(
     for metric in metrics:  # before anything is measured, which may take hours
         if metric.kind == "ppl":
             network = distance.network.name if distance is not None else "vgg16"
-            check_ppl(metric, classes=G.c_dim, resolution=config.resolution, crop=crop, network=network)
+            check_ppl(
+                metric, classes=G.c_dim, resolution=min(config.shape_at(config.resolution)), crop=crop, network=network
+            )
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:

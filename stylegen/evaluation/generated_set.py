@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stylegen import ops, sampling
 from stylegen.evaluation import EvaluationError
-from stylegen.evaluation.image_sets import ImageSet
+from stylegen.evaluation.image_sets import ImageSet, resolution_text
 from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator, NoiseMode, in_float32
 from stylegen.sampling.programs import noise_from_seeds
@@ -61,9 +62,10 @@ class GeneratedSet(ImageSet):
         G = in_float32(G)
         self._G, self._drawing, self._labels = G, drawing, labels
         size = resolution or G.resolution
-        self.resolution, self.channels = (size, size), G.image_channels
+        self.resolution, self.channels = G.config.shape_at(size), G.image_channels
+        self._enlarge = size // G.resolution
         self._mesh = Mesh(np.array(jax.local_devices()), ("data",))
-        self.batch = max(1, min(MAX_BATCH, BATCH_PIXELS // size**2)) * self._mesh.size
+        self.batch = max(1, min(MAX_BATCH, BATCH_PIXELS // math.prod(self.resolution))) * self._mesh.size
         self._placed = jax.device_put(G, NamedSharding(self._mesh, PartitionSpec()))
 
     @property
@@ -73,8 +75,8 @@ class GeneratedSet(ImageSet):
         return {
             "generator": G.source,
             "kimg": G.kimg,
-            "resolution": self.resolution[0],
-            "drawn_at": G.resolution,
+            "resolution": resolution_text(self.resolution),
+            "drawn_at": resolution_text(G.shape),
             "alpha": float(G.alpha),
             "channels": self.channels,
             "compute_dtype": G.config.compute_dtype,
@@ -99,7 +101,7 @@ class GeneratedSet(ImageSet):
             self._placed,
             np.float32(self._drawing.psi),
             *placed,
-            enlarge=self.resolution[0] // self._G.resolution,
+            enlarge=self._enlarge,
             cutoff=self._drawing.cutoff,
             noise=self._drawing.noise,
         )

@@ -42,6 +42,11 @@ class ImageSet(abc.ABC):
         """The images at some positions of the order, uint8 [N, h, w, C] (numpy or JAX)."""
 
 
+def resolution_text(shape: tuple[int, int]) -> int | str:
+    """A size in a provenance: pixels a side of squares, ``512x384`` of others, width first."""
+    return shape[0] if shape[0] == shape[1] else f"{shape[1]}x{shape[0]}"
+
+
 def shuffled(count: int) -> np.ndarray:
     """The order in which images are taken."""
     return np.random.RandomState(ORDER_SEED).permutation(count)
@@ -53,7 +58,7 @@ class SourceSet(ImageSet):
     def __init__(self, source: ImageSource, resolution: int, mirror: bool, crop: str) -> None:
         self.source, self.mirror, self._crop = source, mirror, crop
         self.count = source.num_images * (2 if mirror else 1)
-        self.resolution, self.channels = (resolution, resolution), source.channels
+        self._level, self.resolution, self.channels = resolution, source.shape_at(resolution), source.channels
         self._order = shuffled(self.count)
 
     @property
@@ -67,7 +72,7 @@ class SourceSet(ImageSet):
             "mirror": self.mirror,
             "crop": self._crop,
             "resize_filter": settings.filter if settings is not None else "as the source gives them",
-            "resolution": self.resolution[0],
+            "resolution": resolution_text(self.resolution),
             "channels": self.channels,
             "order_seed": ORDER_SEED,
         }
@@ -75,7 +80,7 @@ class SourceSet(ImageSet):
     def read(self, positions: np.ndarray) -> np.ndarray:
         """From the source, mirrored where it is the mirror image's turn."""
         numbers = self._order[positions]
-        images = self.source.read(numbers % self.source.num_images, self.resolution[0])["image"]
+        images = self.source.read(numbers % self.source.num_images, self._level)["image"]
         flipped = (numbers >= self.source.num_images)[:, None, None, None]
         return np.where(flipped, images[:, :, ::-1], images)
 
@@ -138,7 +143,7 @@ class RawSet(ImageSet):
     def __init__(
         self,
         dataset: RawDataset,
-        resolution: int | None = None,
+        resolution: int | tuple[int, int] | None = None,
         crop: imaging.Crop = "center-crop",
         *,
         order: np.ndarray | None = None,
@@ -149,7 +154,7 @@ class RawSet(ImageSet):
 
         Args:
             dataset: the images, unpacked if need be.
-            resolution: pixels a side; None leaves them as they are.
+            resolution: pixels a side, or rows and columns; None leaves them as they are.
             crop: the part of each image.
             order: in which images are taken; None is a random one.
             fingerprint: of all images; None hashes them.
@@ -165,7 +170,7 @@ class RawSet(ImageSet):
         self._order_seed = ORDER_SEED if order is None else None
         self._known_fingerprint = fingerprint
         self._color: imaging.Color = color
-        self.resolution = (resolution, resolution) if resolution else self._decode(0).shape[:2]
+        self.resolution = imaging.sides(resolution) if resolution else self._decode(0).shape[:2]
 
     @functools.cached_property
     def _fingerprint(self) -> str:
@@ -205,6 +210,9 @@ class RawSet(ImageSet):
             images.append(image)
         return np.stack(images)
 
+    def _smallest(self) -> int | None:
+        return max(imaging.sides(self._target_resolution)) if self._target_resolution else None
+
     def _decode(self, number: int) -> np.ndarray:
         (raw,) = self._dataset.read(number, number + 1)
         try:
@@ -214,7 +222,7 @@ class RawSet(ImageSet):
             if isinstance(data, np.ndarray):
                 image = imaging.from_array(data, 3)
             else:
-                image = imaging.decode(data, 3, color=self._color, smallest=self._target_resolution)
+                image = imaging.decode(data, 3, color=self._color, smallest=self._smallest())
         except imaging.UnreadableImageError as error:
             raise EvaluationError(
                 f"{self._path}: {raw.key} cannot be read as an image ({error}); remove it."

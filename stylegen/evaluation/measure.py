@@ -125,9 +125,9 @@ class _Swd(_Job):
     def prepare(self, fakes: ImageSet, reals: ImageSet | None) -> None:
         assert reals is not None
         height, width = fakes.resolution
-        if height != width or (fakes.resolution, fakes.channels) != (reals.resolution, reals.channels):
+        if (fakes.resolution, fakes.channels) != (reals.resolution, reals.channels):
             raise EvaluationError(
-                f"{self.metric.name} compares square images of one size; these are {width}x{height}x{fakes.channels} "
+                f"{self.metric.name} compares images of one size; these are {width}x{height}x{fakes.channels} "
                 f"and {reals.resolution[1]}x{reals.resolution[0]}x{reals.channels}."
             )
         self.n_fakes = self.n_reals = min(self.n_fakes, self.n_reals)
@@ -136,8 +136,8 @@ class _Swd(_Job):
             "directions": swd.REPEATS * swd.DIRECTIONS,
             "seeds": [SEED, SEED + 1],
         }
-        self.fakes = PatchCollector(self.n_fakes, height, fakes.channels, SEED)
-        self.reals = PatchCollector(self.n_reals, height, reals.channels, SEED + 1)
+        self.fakes = PatchCollector(self.n_fakes, fakes.resolution, fakes.channels, SEED)
+        self.reals = PatchCollector(self.n_reals, reals.resolution, reals.channels, SEED + 1)
 
     def finish(self) -> tuple[float, ...]:
         a, b = self.fakes, self.reals

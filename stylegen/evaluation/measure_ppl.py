@@ -10,6 +10,7 @@ from jax import Array
 from stylegen import sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.collect import Progress
+from stylegen.evaluation.image_sets import resolution_text
 from stylegen.evaluation.measure import ON_WHITE, SEED, Result, provenance
 from stylegen.evaluation.metric_names import Metric
 from stylegen.metrics.extractors import Distance
@@ -22,7 +23,7 @@ def check(metric: Metric, *, classes: int, resolution: int, crop: Crop = "none",
     """Raise EvaluationError unless path lengths of such a generator can be measured; ``resolution`` is its full one."""
     if classes:
         raise EvaluationError(f"{metric.name}: path lengths of class-conditional generators are not supported.")
-    side = resolution // 2 if crop == "face" else resolution
+    side = resolution // 2 if crop == "face" else resolution  # resolution: pixels of the shorter side
     if side < lpips.MIN_SIDES[network]:
         raise EvaluationError(
             f"{metric.name}: the distance sees images of {lpips.MIN_SIDES[network]} pixels at least, and these have "
@@ -44,11 +45,14 @@ def measure_ppl(
     """
     resolution = G.config.resolution
     network = distance.network.name
-    check(metric, classes=G.c_dim, resolution=resolution, crop=crop, network=network)
+    full = G.config.shape_at(resolution)
+    check(metric, classes=G.c_dim, resolution=min(full), crop=crop, network=network)
+    if crop == "face" and full[0] != full[1]:
+        raise EvaluationError(f"{metric.name}: the crop of FFHQ's faces is of squares; give --ppl-crop none.")
     assert metric.fakes is not None
     G = in_float32(G)
     # Both ends of a step lie in one batch, so that rounding is the same for both.
-    pairs = max(1, sampling.default_batch(resolution) // 2)
+    pairs = max(1, sampling.default_batch(max(full)) // 2)
     enlarge = resolution // G.resolution
 
     def mapping(z: np.ndarray) -> np.ndarray:
@@ -75,8 +79,8 @@ def measure_ppl(
         "fakes": {
             "generator": G.source,
             "kimg": G.kimg,
-            "resolution": resolution,
-            "drawn_at": G.resolution,
+            "resolution": resolution_text(full),
+            "drawn_at": resolution_text(G.shape),
             "alpha": float(G.alpha),
             "count": metric.fakes,
             "compute_dtype": G.config.compute_dtype,

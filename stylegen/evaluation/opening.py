@@ -14,9 +14,10 @@ import numpy as np
 from stylegen import config_json
 from stylegen.data import imaging, open_source
 from stylegen.data.prepared.manifest import MANIFEST_NAME
-from stylegen.data.raw.cifar10 import Cifar10Dataset
-from stylegen.data.raw.image_files import ImageFilesDataset
+from stylegen.data.raw.base import RawDataset
+from stylegen.data.raw.cifar10 import Cifar10Dataset, is_cifar10
 from stylegen.data.raw.lsun import LsunDataset
+from stylegen.data.raw.opening import open_raw
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ArraySet, ImageSet, RawSet, SourceSet, StatisticsSet
 from stylegen.io.progress import Progress, size
@@ -25,6 +26,7 @@ from stylegen.metrics.moments import Moments
 from stylegen.paths import expanded
 from stylegen.runs.directory import CONFIG_NAME
 from stylegen.runs.load import is_exported
+from stylegen.shapes import Shape, shape_at, size_text
 from stylegen.untrusted import FileError, archives, json_text, npz, shown
 
 TAR = (".tar", ".gz", ".tgz")
@@ -34,20 +36,21 @@ PUBLISHED = ("mu", "sigma")  # of pytorch-fid's and TTUR's
 
 def open_images(
     path: Path,
-    resolution: int | None = None,
+    resolution: int | tuple[int, int] | None = None,
     crop: imaging.Crop = "center-crop",
     color: imaging.Color = "srgb",
 ) -> ImageSet:
     """Images at a path, of any kind that training reads, or arrays.
 
-    It may be a folder or zip of images, an LSUN archive (zipped or not), CIFAR-10's archive, or a folder that
-    ``prepare`` wrote. A run's directory stands for its training data. A .npy or .npz file holds uint8 [N, h, w, C]. A
-    .npz file with the statistics that this package keeps in its cache, or with mu and sigma as pytorch-fid writes them,
-    is a ``StatisticsSet``.
+    It may be a folder, zip or tar of images, TFRecords, an LSUN archive (zipped or not), CIFAR-10's archive, or a
+    folder that ``prepare`` wrote. A run's directory stands for its training data. A .npy or .npz file holds uint8
+    [N, h, w, C]. A .npz file with the statistics that this package keeps in its cache, or with mu and sigma as
+    pytorch-fid writes them, is a ``StatisticsSet``.
 
     Args:
         path: of a file or folder.
-        resolution: crop and resize raw images to so many pixels, or take prepared ones at it.
+        resolution: crop and resize raw images to so many pixels a side, or to rows and columns; or take prepared ones
+            at it.
         crop: of raw images.
         color: convert ICC profiles of raw images to sRGB, or leave them out.
 
@@ -67,36 +70,42 @@ def open_images(
         return _open_data_of_run(path, resolution)
     if (path / "data.mdb").is_file() or _is_zipped_lsun(path):
         return _LsunSet(LsunDataset(path), resolution, crop, color)
-    if path.is_file() and path.suffix in TAR:
+    if path.is_file() and path.suffix in TAR and is_cifar10(path):
         return RawSet(Cifar10Dataset(path), resolution, crop, color=color)
     if path.is_dir() and (archives := _lsun_archives(path)):
         if len(archives) > 1:
             _refuse_several(path, archives)
         return _LsunSet(LsunDataset(archives[0]), resolution, crop, color)
-    return RawSet(ImageFilesDataset(path), resolution, crop, color=color)
+    return _ImagesSet(open_raw("images", path), resolution, crop, color=color)
 
 
-def _open_prepared(path: Path, resolution: int | None) -> ImageSet:
+def _open_prepared(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     from stylegen.data.prepared.source import PreparedSource
 
     source = PreparedSource(path)
-    side = _stored_resolution(path, source.resolutions[-1], resolution)
+    side = _stored_resolution(path, source.resolutions[-1], source.const_shape, resolution)
     return SourceSet(source, side, mirror=False, crop=source.manifest.settings.crop)
 
 
-def _open_data_of_run(path: Path, resolution: int | None) -> ImageSet:
+def _open_data_of_run(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     config = config_json.read(path / CONFIG_NAME)
-    side = _stored_resolution(path, config.resolution, resolution)
+    side = _stored_resolution(path, config.resolution, config.const_shape, resolution)
     return SourceSet(open_source(config), side, config.data.mirror, config.data.crop)
 
 
-def _stored_resolution(path: Path, largest: int, resolution: int | None) -> int:
-    side = resolution or largest
-    if side < 4 or side > largest or largest % side or side & (side - 1):
+def _stored_resolution(path: Path, largest: int, const: Shape, wanted: int | tuple[int, int] | None) -> int:
+    """The level of the pyramid whose images have the size that is wanted; the largest if None."""
+    if wanted is None:
+        return largest
+    rows, columns = imaging.sides(wanted)
+    sizes = {shape_at(largest >> i, const): largest >> i for i in range(largest.bit_length()) if largest >> i >= 4}
+    if (rows, columns) not in sizes:
+        asked = rows if rows == columns else f"{columns}x{rows}"
         raise EvaluationError(
-            f"--resolution {side}: {path} has images of {largest} pixels; take that, or a power of two below it."
+            f"--resolution {asked}: {path} has images of {size_text(largest, const)} pixels; take that, or a power of"
+            " two below it."
         )
-    return side
+    return sizes[rows, columns]
 
 
 def _is_zipped_lsun(path: Path) -> bool:
@@ -119,20 +128,43 @@ def _refuse_several(folder: Path, archives: list[Path]) -> NoReturn:
     raise EvaluationError(f"{folder} holds several LSUN archives ({names}); give the path of one.")
 
 
+def _unpack(owner: RawSet, dataset: RawDataset) -> None:
+    """Unpack to a temporary folder what cannot be read otherwise; it goes with its owner."""
+    if not dataset.unpacked_bytes:
+        return
+    folder = tempfile.mkdtemp(prefix="stylegen-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
+    free = shutil.disk_usage(folder).free
+    if dataset.unpacked_bytes > free:
+        raise EvaluationError(
+            f"{dataset.path} takes {size(dataset.unpacked_bytes)} unpacked, and {folder} has {size(free)}; "
+            "unpack it elsewhere and give that folder, or set TMPDIR."
+        )
+    dataset.unpack(Path(folder), Progress())
+
+
+class _ImagesSet(RawSet):
+    """Images of a folder or archive; a tar that is compressed is decompressed first."""
+
+    def __init__(
+        self,
+        dataset: RawDataset,
+        resolution: int | tuple[int, int] | None,
+        crop: imaging.Crop,
+        *,
+        color: imaging.Color,
+    ) -> None:
+        _unpack(self, dataset)
+        super().__init__(dataset, resolution, crop, color=color)
+
+
 class _LsunSet(RawSet):
     """An LSUN archive; one that is zipped is unpacked to a temporary folder that goes with the set."""
 
-    def __init__(self, dataset: LsunDataset, resolution: int | None, crop: imaging.Crop, color: imaging.Color) -> None:
-        if dataset.unpacked_bytes:
-            folder = tempfile.mkdtemp(prefix="stylegen-lsun-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
-            free = shutil.disk_usage(folder).free
-            if dataset.unpacked_bytes > free:
-                raise EvaluationError(
-                    f"{dataset.path} takes {size(dataset.unpacked_bytes)} unpacked, and {folder} has {size(free)}; "
-                    "unpack it elsewhere and give that folder, or set TMPDIR."
-                )
-            dataset.unpack(Path(folder), Progress())
+    def __init__(
+        self, dataset: LsunDataset, resolution: int | tuple[int, int] | None, crop: imaging.Crop, color: imaging.Color
+    ) -> None:
+        _unpack(self, dataset)
         # The keys are hashes, so their order is random; another one would take a pass over all keys for each image.
         identity = json.dumps(dataset.identity, sort_keys=True)
         digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -140,7 +172,7 @@ class _LsunSet(RawSet):
         super().__init__(dataset, resolution, crop, order=order, fingerprint=digest, color=color)
 
 
-def _open_arrays(path: Path, resolution: int | None) -> ImageSet:
+def _open_arrays(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
     if resolution:
         raise EvaluationError(f"{path}: --resolution is for folders and archives; an array is taken as it is.")
     try:

@@ -96,7 +96,7 @@ def save_grid(G: Generator, path: Path) -> None:
     """The images of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
     labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
     samples = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
-    images.save_grid(samples, path, scale=images.comfortable_scale(G.resolution))
+    images.save_grid(samples, path, scale=images.comfortable_scale(min(G.shape)))
 
 
 def config_json(G: Generator) -> str:

@@ -50,7 +50,8 @@ def facts(run: Path | None, G: Generator, license: str | None) -> Facts:
 def text(G: Generator, facts: Facts, names: list[str]) -> str:
     """The card of a generator that is exported as files of these names."""
     grid = next(name for name in names if name.endswith(".png"))
-    stage = f"{G.resolution} x {G.resolution} pixels"
+    rows, columns = G.shape
+    stage = f"{columns} x {rows} pixels"
     if G.alpha < 1:
         stage += f" (in the middle of growing: the newest block has the weight {G.alpha:.3g})"
     classes = f", {counted(G.c_dim, 'class')}" if G.c_dim else ""
@@ -58,7 +59,7 @@ def text(G: Generator, facts: Facts, names: list[str]) -> str:
     toward = " toward the mean of all classes" if G.c_dim else ""
     parts = [
         _front_matter(G, facts),
-        f"# A {_kind(G.config)} of {G.resolution} pixels",
+        f"# A {_kind(G.config)} of {G.config.size_text(G.resolution)} pixels",
         f"![Samples]({grid})",
         f"*Seeds 0 to 15, {selection}, truncated to psi {PSI}{toward}, constant noise.*",
         "## What it is",
@@ -137,7 +138,7 @@ def _loading(G: Generator, names: list[str]) -> list[str]:
             "With stylegen:\n\n```python\nimport stylegen\n\n"
             f'G = stylegen.load("{where}")  # {what}\n'
             f"images = stylegen.sample(G, seeds=[1, 2, 3]{labels}, psi={PSI})"
-            f"  # uint8 [3, {G.resolution}, {G.resolution}, {G.image_channels}]\n```"
+            f"  # uint8 [3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]\n```"
         )
     if program := [name for name in names if name.endswith(".stablehlo")]:
         labels = f"\nc = np.eye({G.c_dim}, dtype=np.float32)[[0, 0, 0]]" if G.c_dim else ""
@@ -148,7 +149,7 @@ def _loading(G: Generator, names: list[str]) -> list[str]:
             f'sample = export.deserialize(bytearray(Path("{program[0]}").read_bytes())).call\n'
             f"z = np.random.default_rng(0).standard_normal((3, {G.z_dim})).astype(np.float32){labels}\n"
             f"images = sample({inputs}, np.float32({PSI}))"
-            f"  # uint8 [3, {G.resolution}, {G.resolution}, {G.image_channels}]\n```"
+            f"  # uint8 [3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]\n```"
         )
         lasting = f"The weights in `{weights[0]}` last" if weights else "Weights as safetensors last"
         parts.append(

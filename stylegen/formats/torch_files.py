@@ -24,6 +24,7 @@ from stylegen.untrusted import FileError, kinds
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_MAGIC = b"PK\x03\x04"
+_LEGACY_START = b"\x8a\x0a" + _LEGACY_MAGIC.to_bytes(10, "little")  # after the pickle's protocol
 _BFLOAT16: np.dtype = np.dtype([("bfloat16", "<u2")])  # a mark: numpy has no such type
 # What zipfile raises of a damaged archive.
 _BAD_ZIP = (zipfile.BadZipFile, LookupError, ValueError, OSError, RuntimeError, OverflowError, EOFError, struct.error)
@@ -226,6 +227,11 @@ def _numbers(value: Any) -> tuple[int, ...] | None:
         value = value.args[0]
     plain = isinstance(value, tuple | list) and all(type(n) is int and n >= 0 for n in value)
     return tuple(value) if plain else None
+
+
+def is_torch(data: bytes | memoryview) -> bool:
+    """Whether a file begins as one of ``torch.save`` does, and not as another pickle."""
+    return bytes(data[:4]) == _ZIP_MAGIC or bytes(data[2 : 2 + len(_LEGACY_START)]) == _LEGACY_START
 
 
 def load(data: bytes | memoryview, names: Names, source: str) -> tuple[Any, Storages]:

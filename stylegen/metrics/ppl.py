@@ -120,7 +120,7 @@ def prepare(pictures: Float[Array, "n r r c"], crop: Crop = "none") -> Float[Arr
     elif crop != "none":
         raise MetricError(f"crop = {crop!r}: must be none or face.")
     n, h, w, c = pictures.shape
-    factor = h // MAX_SIDE
-    if factor > 1:
+    factor = min(h, w) // MAX_SIDE
+    if factor > 1 and h % factor == w % factor == 0:
         pictures = jnp.mean(pictures.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
     return pictures

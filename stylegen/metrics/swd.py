@@ -29,20 +29,26 @@ class PatchSampler:
     The positions depend on the seed and on an image's place in the order, not on how the images are batched.
     """
 
-    def __init__(self, resolution: int, channels: int, seed: int = 0, patches: int = PATCHES_PER_IMAGE) -> None:
-        """Prepare for images of one size.
+    def __init__(
+        self, shape: int | tuple[int, int], channels: int, seed: int = 0, patches: int = PATCHES_PER_IMAGE
+    ) -> None:
+        """Prepare for images of one size: pixels a side, or rows and columns. Levels go by the shorter side.
 
         Raises:
             MetricError: they are too small for a patch, or cannot be halved down to 16 pixels.
         """
-        self.levels = levels(resolution)
+        self._shape = rows, columns = (shape, shape) if isinstance(shape, int) else tuple(shape)
+        self.levels = levels(min(rows, columns))
+        halvings = 2 ** (len(self.levels) - 1)
+        if max(rows, columns) % halvings:
+            raise MetricError(f"images of {columns}x{rows} pixels cannot be halved {len(self.levels) - 1} times.")
         self.channels, self.patches = channels, patches
         self._rng = np.random.RandomState(seed)
         self._patches: dict[int, list[np.ndarray]] = {level: [] for level in self.levels}
 
     def update(self, images: UInt8[np.ndarray, "n r r c"]) -> None:
         """Draw from uint8 [N, r, r, C]; the patches are stored until ``take``."""
-        wanted = (self.levels[0], self.levels[0], self.channels)
+        wanted = (*self._shape, self.channels)
         if images.shape[1:] != wanted or images.dtype != np.uint8:
             raise MetricError(
                 f"images are {images.dtype} {images.shape}; wanted uint8 [N, {', '.join(map(str, wanted))}]."
@@ -50,7 +56,8 @@ class PatchSampler:
         places = self._rng.random_sample((len(images), len(self.levels), self.patches, 2))
         pyramid = laplacian_pyramid(images, len(self.levels))
         for i, (level, image) in enumerate(zip(self.levels, pyramid, strict=True)):
-            corners = np.minimum((places[:, i] * (level - PATCH + 1)).astype(np.int64), level - PATCH)
+            free = np.array([side // 2**i - PATCH for side in self._shape])
+            corners = np.minimum((places[:, i] * (free + 1)).astype(np.int64), free)
             self._patches[level].append(_cut(np.asarray(image), corners))
 
     def take(self, level: int) -> Float[np.ndarray, "patches pixels c"]:

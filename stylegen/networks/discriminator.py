@@ -18,6 +18,7 @@ from stylegen.networks.layers import ACTIVATIONS, EqualConv, EqualDense, Initial
 from stylegen.networks.mapping import MappingNetwork
 from stylegen.networks.stylegan1 import DiscriminatorBlock
 from stylegen.networks.stylegan2 import ResidualBlock
+from stylegen.shapes import resolution_of, shape_at, size_text
 
 LABEL_LAYERS = 8  # of StyleGAN2's discriminator with classes
 
@@ -31,7 +32,7 @@ class DiscriminatorEpilogue(nnx.Module):
         self.fromrgb = from_rgb(channels, 4, config, init=init)
         self.mbstd = MinibatchStd(config.discriminator.mbstd_group_size)
         self.conv = EqualConv(channels + 1, channels, gain=gain, dtype=dtype, init=init)
-        self.dense0 = EqualDense(16 * channels, channels, gain=gain, dtype=dtype, init=init)
+        self.dense0 = EqualDense(math.prod(config.const_shape) * channels, channels, gain=gain, dtype=dtype, init=init)
         self.dense1 = EqualDense(channels, outputs, gain=1.0, init=init)
 
     def __call__(self, x: Array) -> Array:
@@ -46,6 +47,7 @@ class Discriminator(nnx.Module):
     def __init__(self, config: Config, *, init: Initializer):
         d = config.discriminator
         self.resolutions = config.resolutions
+        self.const_shape = config.const_shape
         self.num_classes = config.num_classes
         self.grows = config.generator.block == "adain"
         self.activation = ACTIVATIONS[config.generator.block].function
@@ -63,7 +65,8 @@ class Discriminator(nnx.Module):
         """Score images at a stage's resolution.
 
         Args:
-            images: [N, r, r, C] in [-1, 1]; r is the stage's resolution. Neighbors share a minibatch-std group.
+            images: [N, h, w, C] in [-1, 1], of the stage's size, [N, r, r, C] for squares. Neighbors share a
+                minibatch-std group.
             c: one-hot labels [N, c_dim] of a class-conditional discriminator: each image gets its class's score.
             alpha: weight of the newest block in [0, 1]; 0 is the previous resolution's score of the images' 2x2 means.
                 Without meaning for StyleGAN2's blocks, which do not grow.
@@ -74,10 +77,11 @@ class Discriminator(nnx.Module):
         Raises:
             ValueError: unknown resolution, or labels missing.
         """
-        resolution = images.shape[1]
+        resolution = resolution_of(images.shape[1], self.const_shape)
         accepted = self.resolutions if self.grows else self.resolutions[-1:]
-        if resolution not in accepted or images.shape[2] != resolution:
-            raise ValueError(f"images have shape {images.shape}; this network takes squares of {accepted} pixels.")
+        if resolution not in accepted or images.shape[1:3] != shape_at(resolution, self.const_shape):
+            sizes = ", ".join(size_text(r, self.const_shape) for r in accepted)
+            raise ValueError(f"images have shape {images.shape}; this network takes images of {sizes} pixels.")
         if self.num_classes and c is None:
             raise ValueError("A class-conditional discriminator needs labels.")
         fades = self.grows and not (isinstance(alpha, int | float) and alpha == 1)
@@ -95,7 +99,7 @@ class Discriminator(nnx.Module):
 
     def _features(self, images: Array) -> Array:
         """FromRGB of the images' resolution, activated."""
-        fromrgb = self.blocks[f"b{images.shape[1]}"].fromrgb
+        fromrgb = self.blocks[f"b{resolution_of(images.shape[1], self.const_shape)}"].fromrgb
         return self.activation(fromrgb(images))
 
 

@@ -6,6 +6,7 @@ Karras, Laine and Aila 2019, Sec. 2 and Fig. 1b, with the constants of the publi
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -28,17 +29,19 @@ from stylegen.networks.layers import (
 from stylegen.networks.mapping import MappingNetwork, broadcast_styles, num_styles, truncate
 from stylegen.networks.stylegan1 import SynthesisBlock
 from stylegen.networks.stylegan2 import DemodulatedBlock
+from stylegen.shapes import shape_at
 
 NoiseMode = Literal["random", "const", "none"]
 ARRAYS = ("params", "noise_const", "w_avg")  # the fields of a Generator that files and checkpoints hold as arrays
 
 
 class SynthesisNetwork(nnx.Module):
-    """Styles ws [N, num_ws, w_dim] to images [N, r, r, C], float32 around [-1, 1]."""
+    """Styles ws [N, num_ws, w_dim] to images [N, h, w, C], float32 around [-1, 1]; [N, r, r, C] for squares."""
 
     def __init__(self, config: Config, *, init: Initializer):
         g = config.generator
         self.resolutions = config.resolutions
+        self.const_shape = config.const_shape
         self.use_noise = g.use_noise
         self.sums_images = g.block == "demod"
         block = DemodulatedBlock if self.sums_images else SynthesisBlock
@@ -69,6 +72,18 @@ class SynthesisNetwork(nnx.Module):
         Raises:
             ValueError: unknown resolution, too few styles, or random noise without a key.
         """
+        return self.with_features(ws, resolution=resolution, alpha=alpha, noise=noise, key=key)[0]
+
+    def with_features(
+        self,
+        ws: Array,
+        *,
+        resolution: int,
+        alpha: Array | float = 1.0,
+        noise: NoiseMode | Array = "const",
+        key: Array | None = None,
+    ) -> tuple[Array, dict[int, Array]]:
+        """As ``__call__``, with the features [N, r, r, C] of each block by its resolution; errors are the same."""
         if resolution not in self.resolutions:
             raise ValueError(f"resolution {resolution} is none of this network's: {self.resolutions}.")
         if ws.ndim != 3 or ws.shape[1] < num_styles(resolution):
@@ -86,7 +101,7 @@ class SynthesisNetwork(nnx.Module):
         # A sum of images takes all of them; else the newest one does, and in a fade the one before.
         for r in active if self.sums_images else active[-1:] if stable else active[-2:]:
             old, image = self.blocks[f"b{r}"].image(features[r], ws[:, : num_styles(r)], image)
-        return image if old is None or stable else ops.lerp(old, image, alpha)
+        return (image if old is None or stable else ops.lerp(old, image, alpha)), features
 
     def constant_noise(self, resolution: int) -> Array:
         """The constant noise of all layers up to a resolution, in the form that noise is given in: [num_noise]."""
@@ -94,7 +109,8 @@ class SynthesisNetwork(nnx.Module):
         for r in (r for r in self.resolutions if r <= resolution):
             # StyleGAN2 has one layer at 4 pixels, and a place for the noise of two.
             pair = self.blocks[f"b{r}"].noise_const() if self.use_noise else (None, None)
-            maps += [jnp.zeros(r * r) if noise is None else jnp.ravel(noise) for noise in pair]
+            pixels = math.prod(shape_at(r, self.const_shape))
+            maps += [jnp.zeros(pixels) if noise is None else jnp.ravel(noise) for noise in pair]
         return jnp.concatenate(maps)
 
     def _noise(
@@ -110,12 +126,12 @@ class SynthesisNetwork(nnx.Module):
             if key is None:
                 raise ValueError("noise='random' needs a key.")
             # One draw for all layers: on a CPU every call of jax.random costs a second or two of compilation.
-            noise = ops.noise(key, (n, num_noise(resolution)))
+            noise = ops.noise(key, (n, num_noise(resolution, self.const_shape)))
         parts: dict[int, tuple[Array | None, Array | None]] = {}
         for r in active:
             # The blocks before this one have taken as many numbers as num_noise says for half the resolution.
-            start = num_noise(r // 2)
-            pair = noise[:, start : start + 2 * r * r].reshape(n, 2, r, r, 1)
+            start, shape = num_noise(r // 2, self.const_shape), shape_at(r, self.const_shape)
+            pair = noise[:, start : start + 2 * math.prod(shape)].reshape(n, 2, *shape, 1)
             parts[r] = pair[:, 0], pair[:, 1]
         return parts
 
@@ -147,7 +163,8 @@ _BY_GRAPHDEF: dict[Any, Structure] = {}
 
 def _architecture(config: Config) -> tuple[Any, ...]:
     """The settings that decide what a generator is."""
-    return config.generator, config.num_classes, config.resolution, config.image_channels, config.compute_dtype
+    sizes = config.resolution, config.const_shape, config.image_channels
+    return config.generator, config.num_classes, *sizes, config.compute_dtype
 
 
 def structure(config: Config) -> Structure:
@@ -229,7 +246,12 @@ class Generator:
     @property
     def num_noise(self) -> int:
         """Numbers of noise that an image of this generator's resolution takes."""
-        return num_noise(self.resolution)
+        return num_noise(self.resolution, self.config.const_shape)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of its images; both are ``resolution`` for squares."""
+        return self.config.shape_at(self.resolution)
 
     @property
     def image_channels(self) -> int:
@@ -266,13 +288,13 @@ class Generator:
         with jax.default_matmul_precision(self.config.precision):
             return self._network().mapping(z, c)
 
-    def broadcast(self, w: ArrayLike, *, psi: ArrayLike = 1.0, cutoff: int | None = None) -> Array:
+    def broadcast(self, w: ArrayLike, *, psi: ArrayLike = 1.0, cutoff: Array | int | None = None) -> Array:
         """Give every layer its style: w, truncated.
 
         Args:
             w: [N, w_dim].
             psi: truncation: w_avg + psi (w - w_avg); 1 is none. w_avg is the mean of all classes.
-            cutoff: layers that are truncated, counted from the coarsest; None is all.
+            cutoff: layers that are truncated, counted from the coarsest; None is all. It may be traced.
 
         Returns:
             ws [N, num_ws, w_dim].
@@ -303,6 +325,34 @@ class Generator:
         Raises:
             ValueError: shapes that do not fit, an unknown kind of noise, or a key without random noise or the reverse.
         """
+        return self._synthesize(ws, noise, key)[0]
+
+    def features(
+        self, ws: ArrayLike, at: int, *, noise: NoiseMode | ArrayLike = "const", key: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Draw images, and show what a block has computed for them. Differentiable, as ``synthesis``.
+
+        Args:
+            ws: as of ``synthesis``, like noise and key.
+            at: resolution of the block, from 4 to that of the images.
+            noise: kind of noise.
+            key: of random noise.
+
+        Returns:
+            images [N, r, r, C], and the block's features [N, at, at, channels], in the type it computes in.
+
+        Raises:
+            ValueError: there is no such block, or as ``synthesis``.
+        """
+        blocks = [r for r in self.config.resolutions if r <= self.resolution]
+        if at not in blocks:
+            raise ValueError(f"at = {at}: the blocks of these images are {', '.join(map(str, blocks))}.")
+        images, features = self._synthesize(ws, noise, key)
+        return images, features[at]
+
+    def _synthesize(
+        self, ws: ArrayLike, noise: NoiseMode | ArrayLike, key: Array | None
+    ) -> tuple[Array, dict[int, Array]]:
         ws = jnp.asarray(ws)
         if ws.ndim != 3 or ws.shape[1] < self.num_ws or ws.shape[2] != self.w_dim:
             raise ValueError(f"ws has shape {ws.shape}; this generator needs [N, {self.num_ws}, {self.w_dim}].")
@@ -316,7 +366,8 @@ class Generator:
             raise ValueError(f"key {what}: noise='random' needs one, and no other noise does.")
         alpha = self.alpha if self.fading else 1.0
         with jax.default_matmul_precision(self.config.precision):
-            return self._network().synthesis(ws, resolution=self.resolution, alpha=alpha, noise=noise, key=key)
+            synthesis = self._network().synthesis
+            return synthesis.with_features(ws, resolution=self.resolution, alpha=alpha, noise=noise, key=key)
 
     def constant_noise(self) -> Array:
         """The network's own noise in the form that ``synthesis`` takes noise in: [num_noise], float32."""
@@ -335,7 +386,8 @@ class Generator:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def __repr__(self) -> str:
-        stage = f"{self.resolution}x{self.resolution}"
+        rows, columns = self.shape
+        stage = f"{columns}x{rows}"
         if self.fading:
             try:
                 stage += f", alpha {float(self.alpha):.2f}"

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from stylegen import ops
 from stylegen.array_types import Array
 from stylegen.config import Config
+from stylegen.shapes import SQUARE, Shape, shape_at
 
 RELU_GAIN = math.sqrt(2)
 
@@ -119,9 +120,10 @@ class NoiseInjection(nnx.Module):
     With ``channels=None`` there is one strength for all channels, as in StyleGAN2.
     """
 
-    def __init__(self, channels: int | None, resolution: int, *, init: Initializer):
+    def __init__(self, channels: int | None, shape: int | Shape, *, init: Initializer):
+        rows, columns = (shape, shape) if isinstance(shape, int) else shape
         self.noise_strength = nnx.Param(jnp.zeros(() if channels is None else channels))
-        self.noise_const = NoiseConst(init.normal((1, resolution, resolution, 1)))
+        self.noise_const = NoiseConst(init.normal((1, rows, columns, 1)))
 
     def __call__(self, x: Float[Array, "n h w c"], noise: Float[Array, "#n h w 1"] | None) -> Float[Array, "n h w c"]:
         """x [N, H, W, C] with noise [N or 1, H, W, 1] added; None adds none."""
@@ -148,8 +150,8 @@ class AdaINStyle(nnx.Module):
 class StyledActivation(nnx.Module):
     """The layers after each convolution of the generator: noise, bias, leaky ReLU, AdaIN, in this order."""
 
-    def __init__(self, w_dim: int, channels: int, resolution: int, *, dtype: DTypeLike, init: Initializer):
-        self.noise = NoiseInjection(channels, resolution, init=init)
+    def __init__(self, w_dim: int, channels: int, shape: int | Shape, *, dtype: DTypeLike, init: Initializer):
+        self.noise = NoiseInjection(channels, shape, init=init)
         self.bias = nnx.Param(jnp.zeros(channels))
         self.adain = AdaINStyle(w_dim, channels, dtype=dtype, init=init)
 
@@ -188,9 +190,10 @@ def width(resolution: int, channel_base: int, channel_max: int, channel_decay: f
     return min(int(channel_base / 2 / 2.0 ** (stage * channel_decay)), channel_max)
 
 
-def num_noise(resolution: int) -> int:
-    """Noise inputs of one image, all layers together: 2 r^2 for each block.
+def num_noise(resolution: int, const: Shape = SQUARE) -> int:
+    """Noise inputs of one image, all layers together: twice its pixels for each block, 2 r^2 of a square.
 
-    StyleGAN2 does not use the first 16, because its block of 4 pixels has one layer; the layout is the same.
+    StyleGAN2 does not use the first 16 (of a square), because its block of 4 pixels has one layer; the layout is the
+    same.
     """
-    return sum(2 * 4**i for i in range(2, int(math.log2(resolution)) + 1))
+    return sum(2 * math.prod(shape_at(2**i, const)) for i in range(2, int(math.log2(resolution)) + 1))

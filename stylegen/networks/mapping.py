@@ -71,12 +71,14 @@ def broadcast_styles(w: Array, layers: int) -> Array:
     return jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
 
 
-def truncate(ws: Array, w_avg: Array, psi: Array | float, cutoff: int | None = None) -> Array:
+def truncate(ws: Array, w_avg: Array, psi: Array | float, cutoff: Array | int | None = None) -> Array:
     """Truncation trick: w_avg + psi (w - w_avg) for layers below ``cutoff`` (None: all) (StyleGAN, appendix B).
 
     Args:
         ws: [N, num_ws, w_dim].
         w_avg: [w_dim].
+        psi: 1 is no truncation.
+        cutoff: number of layers, which may be traced: one program serves all of them.
     """
     below = jnp.arange(ws.shape[1]) < (ws.shape[1] if cutoff is None else cutoff)
     return jnp.where(below[None, :, None], ops.lerp(w_avg[None, None], ws, psi), ws)

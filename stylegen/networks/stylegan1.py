@@ -21,13 +21,14 @@ class SynthesisBlock(nnx.Module):
         dtype = jnp.dtype(config.compute_dtype)
         dtype = jnp.promote_types(dtype, jnp.float32) if resolution == 4 else dtype
         w_dim = config.generator.w_dim
+        shape = config.shape_at(resolution)
         if resolution == 4:
-            self.const = nnx.Param(jnp.ones((1, 4, 4, channels)))
+            self.const = nnx.Param(jnp.ones((1, *shape, channels)))
         else:
             self.conv0 = EqualConv(in_channels, channels, use_bias=False, dtype=dtype, init=init)
-        self.act0 = StyledActivation(w_dim, channels, resolution, dtype=dtype, init=init)
+        self.act0 = StyledActivation(w_dim, channels, shape, dtype=dtype, init=init)
         self.conv1 = EqualConv(channels, channels, use_bias=False, dtype=dtype, init=init)
-        self.act1 = StyledActivation(w_dim, channels, resolution, dtype=dtype, init=init)
+        self.act1 = StyledActivation(w_dim, channels, shape, dtype=dtype, init=init)
         self.torgb = EqualConv(channels, config.image_channels, 1, gain=1.0, dtype=dtype, init=init)
         self.dtype = dtype
 

@@ -16,6 +16,7 @@ from stylegen import ops
 from stylegen.config import Config
 from stylegen.networks import fir
 from stylegen.networks.layers import EqualConv, EqualDense, Initializer, NoiseInjection, from_rgb
+from stylegen.shapes import Shape
 
 EPSILON = 1e-8  # added to the sum of squares in the denominator
 HALF = math.sqrt(0.5)  # of two summands of equal variance, so that their sum has it too
@@ -73,8 +74,8 @@ def demodulation(weight: Array, style: Array) -> Array:
 class NoisyActivation(nnx.Module):
     """The layers after a modulated convolution: noise with one strength, bias, leaky ReLU with gain sqrt(2)."""
 
-    def __init__(self, channels: int, resolution: int, *, init: Initializer):
-        self.noise = NoiseInjection(None, resolution, init=init)
+    def __init__(self, channels: int, shape: int | Shape, *, init: Initializer):
+        self.noise = NoiseInjection(None, shape, init=init)
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, x: Array, noise: Array | None) -> Array:
@@ -94,12 +95,12 @@ class DemodulatedBlock(nnx.Module):
         w_dim = config.generator.w_dim
         self.is_first = resolution == 4
         if self.is_first:
-            self.const = nnx.Param(init.normal((1, 4, 4, channels)))
+            self.const = nnx.Param(init.normal((1, *config.const_shape, channels)))
         else:
             self.conv0 = ModulatedConv(in_channels, channels, w_dim=w_dim, dtype=dtype, init=init)
-            self.act0 = NoisyActivation(channels, resolution, init=init)
+            self.act0 = NoisyActivation(channels, config.shape_at(resolution), init=init)
         self.conv1 = ModulatedConv(channels, channels, w_dim=w_dim, dtype=dtype, init=init)
-        self.act1 = NoisyActivation(channels, resolution, init=init)
+        self.act1 = NoisyActivation(channels, config.shape_at(resolution), init=init)
         image_channels = config.image_channels
         self.torgb = ModulatedConv(channels, image_channels, 1, w_dim=w_dim, demodulate=False, dtype=dtype, init=init)
         self.dtype = dtype

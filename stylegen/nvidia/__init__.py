@@ -1,5 +1,5 @@
-"""NVIDIA's pickles as runs of ours.
+"""Generators of NVIDIA's pickles, and of rosinality's checkpoints, as runs of ours.
 
-``pickles`` finds the networks in a file, ``stylegan1`` and ``stylegan2`` bring them into our form with
-``weight_table``, ``importing`` makes the run.
+``pickles`` finds the networks in a pickle, ``stylegan1`` and ``stylegan2`` bring them into our form with
+``weight_table``; ``rosinality`` does the same for state dicts of stylegan2-pytorch; ``importing`` makes the run.
 """

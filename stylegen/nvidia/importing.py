@@ -15,12 +15,13 @@ import numpy as np
 
 from stylegen.config import Config, ScheduleConfig
 from stylegen.errors import StylegenError
-from stylegen.formats import WeightsError
+from stylegen.formats import WeightsError, torch_files
 from stylegen.formats.pickle_tree import printable
+from stylegen.formats.torch_files import Tensors
 from stylegen.io import files
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
-from stylegen.nvidia import pickles, stylegan1, stylegan2
+from stylegen.nvidia import pickles, rosinality, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile
 from stylegen.nvidia.weight_table import Imported
 from stylegen.paths import expanded
@@ -38,14 +39,35 @@ class ImportingError(StylegenError):
     """The imported networks cannot be written where they should go; the message says why."""
 
 
+# An encoder's or a trainer's own settings lie beside the weights.
+_NAMES = dataclasses.replace(
+    pickles.NAMES,
+    exact={
+        **pickles.NAMES.exact,
+        ("argparse", "Namespace"): "class",
+        **{("pathlib", name): "class" for name in ("PosixPath", "WindowsPath", "PurePosixPath")},
+    },
+)
+
+
 def read(path: str | os.PathLike[str]) -> Imported:
-    """Networks of one of NVIDIA's pickles; nothing in the file is run.
+    """Networks of one of NVIDIA's pickles, or of a checkpoint of rosinality's form; nothing in the file is run.
 
     Raises:
         WeightsError: it is none of those that can be read, is damaged, asks for something that weights do not need, or
             is of a network that cannot be represented.
     """
-    return convert(pickles.read(path))
+    path = expanded(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file.")
+    data = path.read_bytes()
+    if not torch_files.is_torch(data):
+        return convert(pickles.parse(data, path))
+    value, storages = torch_files.load(data, _NAMES, str(path))
+    tensors = Tensors(storages, str(path))
+    if rosinality.is_checkpoint(value):
+        return rosinality.convert(value, tensors, path)
+    return convert(pickles.networks_of(value, tensors, path, len(data)))
 
 
 def convert(file: PickledFile) -> Imported:

@@ -86,19 +86,22 @@ def read(path: str | os.PathLike[str]) -> PickledFile:
 def parse(data: bytes, path: Path) -> PickledFile:
     """As ``read``, of a file's content; the path is for messages."""
     source = str(path)
-    if data[:4] == b"PK\x03\x04":
+    if torch_files.is_torch(data):
         value, storages = torch_files.load(data, NAMES, source)
-        tensors = Tensors(storages, source)
-    else:
-        torch_files.refuse_other_kinds(data, source)
-        pickle = pickle_tree.read(data, NAMES, source)
-        if pickle.persistents:
-            raise WeightsError(f"{source}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")
-        pickle_arrays.check_records(pickle.records, len(data), source)
-        value, tensors = pickle.value, Tensors(Storages(len(data), source), source)
-        tensors.check(pickle.records)
-    networks = _Networks(source, len(data), tensors).find(value)
-    return PickledFile(path, len(data), networks)
+        return networks_of(value, Tensors(storages, source), path, len(data))
+    torch_files.refuse_other_kinds(data, source)
+    pickle = pickle_tree.read(data, NAMES, source)
+    if pickle.persistents:
+        raise WeightsError(f"{source}: asks for data beside the pickle: {describe(pickle.persistents[0].pid)}.")
+    pickle_arrays.check_records(pickle.records, len(data), source)
+    tensors = Tensors(Storages(len(data), source), source)
+    tensors.check(pickle.records)
+    return networks_of(pickle.value, tensors, path, len(data))
+
+
+def networks_of(value: Any, tensors: Tensors, path: Path, size: int) -> PickledFile:
+    """The networks in the inert value of a file of ``size`` bytes; raises as ``read``."""
+    return PickledFile(path, size, _Networks(str(path), size, tensors).find(value))
 
 
 class _Networks:
@@ -123,7 +126,8 @@ class _Networks:
             return networks
         has = f"a dict of {describe(list(modules), 2)}" if modules else describe(value)
         raise WeightsError(
-            f"{self.source}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks, or a dict of G, D, G_ema."
+            f"{self.source}: holds {has}; NVIDIA's files hold a tuple (G, D, Gs) of networks, or a dict of G, D, "
+            "G_ema; rosinality's hold a dict of state dicts, g_ema among them."
         )
 
     def visit(self, depth: int, entries: int = 1) -> None:

@@ -199,7 +199,7 @@ class _Table:
 
     def add(self, torch: str, tf: str, ours: str, kind: str, *size: int) -> None:
         """An array, by its names in PyTorch and TensorFlow, its kind and sizes (inputs first)."""
-        shape, convert = (_torch if self.is_torch else _tensorflow)(kind, size)
+        shape, convert = (torch_layout if self.is_torch else _tensorflow)(kind, size)
         self.weights.append(Weight(torch if self.is_torch else tf, shape, ours, convert))
 
     def layer(self, torch: str, tf: str, ours: str, kind: str, *size: int) -> None:
@@ -208,7 +208,7 @@ class _Table:
         self.add(f"{torch}.bias", f"{tf}/bias", f"{ours}.bias", "bias", size[1])
 
 
-def _torch(kind: str, size: Sequence[int]) -> tuple[tuple[int, ...], Any]:
+def torch_layout(kind: str, size: Sequence[int]) -> tuple[tuple[int, ...], Any]:
     """PyTorch's shape of a kind of array, and its conversion."""
     first, second, kernel = (*size, 0, 0, 0)[:3]
     if kind == "const":

@@ -11,6 +11,7 @@ from stylegen import ops
 from stylegen.metrics.extractors import Distance, open_distance
 from stylegen.networks.layers import num_noise
 from stylegen.pretrained import lpips, vgg16
+from stylegen.shapes import SQUARE, Shape, shape_at
 
 PerceptualName = Literal["auto", "vgg16", "alexnet", "random_vgg", "none"]
 MAX_SIDE = 256  # pixels that the network sees (StyleGAN2)
@@ -79,7 +80,7 @@ def pixel_loss(a: Array, b: Array, scales: int) -> Array:
     """Mean squared difference of [N, r, r, C], the mean over ``scales`` halvings (as many as there can be): [N]."""
     difference = a - b
     losses = [jnp.mean(jnp.square(difference), axis=(1, 2, 3))]
-    while len(losses) < scales and difference.shape[1] > 1:
+    while len(losses) < scales and difference.shape[1] % 2 == difference.shape[2] % 2 == 0:
         difference = ops.downsample(difference)
         losses.append(jnp.mean(jnp.square(difference), axis=(1, 2, 3)))
     return sum(losses[1:], losses[0]) / len(losses)
@@ -96,24 +97,24 @@ def _as_network_sees(images: Array, network: lpips.Network) -> Array:
     images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     if images.shape[-1] == 1:
         images = jnp.repeat(images, 3, axis=-1)
-    while images.shape[1] > MAX_SIDE:
+    while min(images.shape[1:3]) > MAX_SIDE:
         images = ops.downsample(images)
-    while images.shape[1] < lpips.MIN_SIDES[network.name]:
+    while min(images.shape[1:3]) < lpips.MIN_SIDES[network.name]:
         images = ops.upsample(images)
     return images
 
 
-def noise_maps(noise: Array, resolution: int) -> list[Array]:
-    """Noise [N, num_noise(resolution)] as maps [N, 2, r, r], one for each block from 4 pixels up."""
+def noise_maps(noise: Array, resolution: int, const: Shape = SQUARE) -> list[Array]:
+    """Noise [N, num_noise(resolution, const)] as maps [N, 2, h, w], one for each block from 4 pixels up."""
     maps, r = [], 4
     while r <= resolution:
-        start, stop = num_noise(r // 2), num_noise(r)
-        maps.append(noise[:, start:stop].reshape(len(noise), 2, r, r))
+        start, stop = num_noise(r // 2, const), num_noise(r, const)
+        maps.append(noise[:, start:stop].reshape(len(noise), 2, *shape_at(r, const)))
         r *= 2
     return maps
 
 
-def noise_penalty(noise: Array, resolution: int) -> Array:
+def noise_penalty(noise: Array, resolution: int, const: Shape = SQUARE) -> Array:
     """Autocorrelation of noise maps at a shift of one pixel, over all scales: [N] (StyleGAN2, appendix D).
 
     White noise gives almost 0; an image hidden in the noise does not.
@@ -122,23 +123,23 @@ def noise_penalty(noise: Array, resolution: int) -> Array:
     paper's factor 2 after it: each halving there counts 1/16 of what it counts here.
     """
     total = jnp.zeros(len(noise))
-    for maps in noise_maps(noise, resolution):
+    for maps in noise_maps(noise, resolution, const):
         while True:
             for axis in (2, 3):
                 shifted = jnp.roll(maps, 1, axis)
                 total = total + jnp.sum(jnp.square(jnp.mean(maps * shifted, axis=(2, 3))), axis=1)
-            if maps.shape[2] <= NOISE_SIDE:
+            n, k, h, w = maps.shape
+            if min(h, w) <= NOISE_SIDE or h % 2 or w % 2:
                 break
-            n, k, r, _ = maps.shape
             # The sum of four, halved, keeps the variance of white noise.
-            maps = jnp.sum(maps.reshape(n, k, r // 2, 2, r // 2, 2), axis=(3, 5)) / 2
+            maps = jnp.sum(maps.reshape(n, k, h // 2, 2, w // 2, 2), axis=(3, 5)) / 2
     return total
 
 
-def normalized_noise(noise: Array, resolution: int) -> Array:
+def normalized_noise(noise: Array, resolution: int, const: Shape = SQUARE) -> Array:
     """Every noise map brought to mean 0 and variance 1, as after each step (StyleGAN2, appendix D)."""
     normalized = []
-    for maps in noise_maps(noise, resolution):
+    for maps in noise_maps(noise, resolution, const):
         centered = maps - jnp.mean(maps, axis=(2, 3), keepdims=True)
         scaled = centered / jnp.sqrt(jnp.mean(jnp.square(centered), axis=(2, 3), keepdims=True) + 1e-12)
         normalized.append(scaled.reshape(len(noise), -1))

@@ -5,56 +5,28 @@ perceptual distance. From Karras et al. 2020 (StyleGAN2, appendix D) come w, the
 and noise.
 """
 
-import dataclasses
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
-from stylegen import ops, sampling
+from stylegen import sampling
 from stylegen.io.images import layout_hint
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import Generator, NoiseMode, in_float32
+from stylegen.networks.generator import Generator, in_float32
 from stylegen.projection import loss as projection_loss
-from stylegen.projection.loss import PerceptualName, Weights
+from stylegen.projection.descent import Descent, Options, Space, Start, about
+from stylegen.projection.loss import PerceptualName
+from stylegen.projection.loss import Weights as Weights
 from stylegen.projection.result import Projection, ProjectionError, fingerprint
-from stylegen.runtime import compilation
 
-Space = Literal["z", "w", "w+", "w+noise"]
-Start = Literal["nearest", "mean"]
 Progress = Callable[[Iterable[list[float]], int, str], Iterator[list[float]]]
-ADAM = {"b1": 0.9, "b2": 0.999}
 COMPARED_SIDE = 16  # pixels to which images are averaged down to find the nearest one to start from
 MAX_BATCH = 16  # targets at once where the options do not say
 CANDIDATES, CANDIDATE_PIXELS, FEWEST_CANDIDATES = 2000, 2000 * 64**2, 64  # fewer of larger images
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to project. Shares are of the number of steps."""
-
-    space: Space = "w+"  # one z; one w; a w for each layer; that and the noise
-    steps: int = 500
-    learning_rate: float = 0.1  # of Adam at its highest (StyleGAN2)
-    ramp_up: float = 0.05  # share in which the rate rises from 0 (StyleGAN2)
-    ramp_down: float = 0.25  # share in which it falls to 0 again along a cosine (StyleGAN2)
-    # Normal noise on the styles, falling to 0 at three quarters of the steps, in units of the root mean square distance
-    # of w from its mean. StyleGAN2 has 0.05 for each component; from the nearest start 0 finds more (docs/quality.md).
-    exploration: float = 0.0
-    exploration_share: float = 0.75
-    start: Start = "nearest"  # the random image most like the target; or w_avg
-    starts: int = 1  # so many of the nearest are descended from; the one that ends with the smallest loss is kept
-    candidates: int | None = None  # random images to choose the nearest from; None: by resolution
-    seed: int = 0  # of candidates and exploration
-    batch: int | None = None  # targets at once; None: by resolution
-    weights: Weights = Weights()
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +83,7 @@ def project(
     starts = search.starts(targets, labels)
     rows = len(targets) * options.starts  # a target's starts follow one another
     # Gradients of the generator and of the distance take several times the memory of sampling.
-    size = options.batch or min(rows, sampling.default_batch(G.resolution), MAX_BATCH)
+    size = options.batch or min(rows, sampling.default_batch(max(G.shape)), MAX_BATCH)
     groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
 
     def steps() -> Iterator[list[float]]:
@@ -132,15 +104,50 @@ def project(
         noise=best_latents.get("noise"),
         z=best_latents.get("z"),
         loss=loss[:, best],
-        about=_about(G, options, distance),
+        about=about(G, options, distance),
     )
     frame_images = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
     return Result(projection, frame_images, search.frame_steps(), np.concatenate(search.started)[best])
 
 
+def descend(
+    G: Generator,
+    targets: np.ndarray,
+    options: Options | None = None,
+    *,
+    distance: Distance | None = None,
+    labels: sampling.Labels = None,
+) -> Descent:
+    """The search of ``project`` as an iterator of steps, all targets together, that can be stopped and continued.
+
+    Example:
+        descent = descend(G, targets)
+        for step, losses, images in descent:
+            ...
+        projection = descent.projection()
+
+    Args:
+        G: the generator.
+        targets: uint8 [N, r, r, C], of the generator's size and channels.
+        options: how; ``starts`` is 1, and ``batch`` is not used.
+        distance: of the perceptual loss.
+        labels: as of ``project``.
+
+    Raises:
+        ProjectionError, SamplingError: as ``project``; or options.starts is not 1.
+    """
+    options, targets = options or Options(), np.asarray(targets)
+    check_targets(G, targets)
+    check_options(G, options)
+    if options.starts != 1:
+        raise ProjectionError(f"starts = {options.starts}: a descent has 1; project keeps the best of several.")
+    G = in_float32(G)
+    return Descent(G, targets, _Search(G, options, distance, 0).starts(targets, labels), options, distance)
+
+
 def check_targets(G: Generator, targets: np.ndarray) -> None:
     """Raise ProjectionError unless targets are uint8 [N, r, r, C] of this generator's size and channels."""
-    shape = (G.resolution, G.resolution, G.image_channels)
+    shape = (*G.shape, G.image_channels)
     if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
         raise ProjectionError(
             f"targets are {targets.dtype} {targets.shape}; wanted are uint8 [N, {', '.join(map(str, shape))}]"
@@ -183,20 +190,6 @@ def check_options(G: Generator, options: Options) -> None:
         check(G.config.generator.use_noise, "space", o.space, fix)
 
 
-def learning_rate(options: Options, step: int) -> float:
-    """Adam's rate at a step: a line up, a plateau and a cosine down (StyleGAN2, appendix D)."""
-    elapsed, remaining = (step + 1) / options.steps, 1 - step / options.steps
-    up = min(1.0, elapsed / options.ramp_up) if options.ramp_up else 1.0
-    down = min(1.0, remaining / options.ramp_down) if options.ramp_down else 1.0
-    return options.learning_rate * up * (0.5 - 0.5 * math.cos(math.pi * down))
-
-
-def exploration(options: Options, step: int) -> float:
-    """Standard deviation of the noise on the styles, in units of the spread of w (StyleGAN2, appendix D)."""
-    share = options.exploration_share
-    return options.exploration * max(0.0, 1 - step / (options.steps * share)) ** 2 if share else 0.0
-
-
 def default_candidates(resolution: int) -> int:
     """Default number of random images to choose the nearest from: 2000 up to 64 pixels."""
     return max(FEWEST_CANDIDATES, min(CANDIDATES, CANDIDATE_PIXELS // resolution**2))
@@ -206,8 +199,7 @@ class _Search:
     """The descent of all targets, group by group, and its results."""
 
     def __init__(self, G: Generator, options: Options, distance: Distance | None, frames: int) -> None:
-        self._G, self._options = G, options
-        self._network = None if distance is None or not options.weights.perceptual else distance.network
+        self._G, self._options, self._distance = G, options, distance
         self._every = max(1, math.ceil(options.steps / frames)) if frames else 0
         self.latents: list[dict[str, np.ndarray]] = []
         self.losses: list[np.ndarray] = []
@@ -247,44 +239,28 @@ class _Search:
 
     def optimize(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
         """Take all steps for one group of targets, keep the results, and yield the mean loss of each step."""
-        G, o = self._G, self._options
-        c, spread = start.pop("c", None), start.pop("spread")
-        # The descent donates the buffers of its arguments, so they must not be the caller's.
-        latent = {name: jnp.array(x) for name, x in start.items()}
-        goal = _goal(self._network, jnp.asarray(projection_loss.to_target(targets)))
-        moments = optax.scale_by_adam(**ADAM).init(latent)
-        fixed = (self._network, goal, c)
-        rng = np.random.default_rng(o.seed)
-        losses: list[Array] = []
+        descent = Descent(self._G, targets, start, self._options, self._distance)
         frames: list[np.ndarray] = []
-        for step in range(o.steps):
-            # The same for all targets but for the spread of each, so that none depends on another.
-            layers = (G.num_ws,) if o.space.startswith("w+") else ()
-            shift = rng.standard_normal((1, *layers, self._width()), np.float32)
-            shift = shift * (np.float32(exploration(o, step)) * spread).reshape(-1, *[1] * (shift.ndim - 1))
-            rate = np.float32(learning_rate(o, step))
-            latent, moments, loss, images = _step(latent, moments, rate, shift, G, fixed, weights=o.weights)
+        before: Array | None = None
+        for step, loss, images in descent:
             if step == 0:
                 self.started.append(np.asarray(images))
             if self._every and step % self._every == 0:
                 frames.append(np.asarray(images))
-            losses.append(loss)
             # One step late, so that the next one is under way while this one is looked at.
-            yield [float(np.mean(losses[max(0, step - 1)]))]
-        styles = np.asarray(_styles_of(latent, G, c))
-        self.latents.append({name: np.asarray(x) for name, x in latent.items()} | {"ws": styles})
-        self.losses.append(np.stack([np.asarray(loss) for loss in losses]))
+            yield [float(np.mean(loss if before is None else before))]
+            before = loss
+        self.latents.append(descent.latents)
+        self.losses.append(descent.losses)
         if self._every:
+            styles = self.latents[-1]["ws"]
             noise: Any = self.latents[-1].get("noise", "const")
-            frames.append(sampling.synthesize(G, styles, noise=noise, batch=len(styles)))
+            frames.append(sampling.synthesize(self._G, styles, noise=noise, batch=len(styles)))
         self.frames.append(frames)
 
     def frame_steps(self) -> list[int]:
         """Steps taken before each intermediate image."""
         return [*range(0, self._options.steps, self._every), self._options.steps] if self._every else []
-
-    def _width(self) -> int:
-        return self._G.z_dim if self._options.space == "z" else self._G.w_dim
 
 
 def _latents(seed: int, n: int, z_dim: int) -> np.ndarray:
@@ -293,7 +269,7 @@ def _latents(seed: int, n: int, z_dim: int) -> np.ndarray:
 
 def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
     """For each target the candidates w [K, w_dim] whose images, averaged down, differ least: indices [N, count]."""
-    batch, thumbnails = 4 * sampling.default_batch(G.resolution), []
+    batch, thumbnails = 4 * sampling.default_batch(max(G.shape)), []
     for start in range(0, len(w), batch):
         ws = _repeated(w[start : start + batch], G.num_ws)
         thumbnails.append(_thumbnails(sampling.synthesize(G, ws)))
@@ -303,68 +279,13 @@ def _nearest(G: Generator, w: np.ndarray, targets: np.ndarray, count: int) -> np
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, r, r, C] averaged down to at most 16 pixels, as float rows [N, ...]."""
-    n, r, _, c = images.shape
-    factor = max(1, r // COMPARED_SIDE)
-    side = r // factor
-    cells = images.reshape(n, side, factor, side, factor, c).mean(axis=(2, 4), dtype=np.float32)
+    """uint8 [N, h, w, C] averaged down to a shorter side of at most 16 pixels, as float rows [N, ...]."""
+    n, h, w, c = images.shape
+    factor = max(1, min(h, w) // COMPARED_SIDE)
+    factor = math.gcd(1 << (factor.bit_length() - 1), h, w) if h != w else factor
+    cells = images.reshape(n, h // factor, factor, w // factor, factor, c).mean(axis=(2, 4), dtype=np.float32)
     return cells.reshape(n, -1) / np.float32(255)
 
 
 def _repeated(w: np.ndarray, layers: int) -> np.ndarray:
     return np.repeat(w[:, None], layers, axis=1)
-
-
-@compilation.jit()
-def _goal(network: Any, targets: Array) -> dict[str, Any]:
-    return projection_loss.make_goal(network, targets)
-
-
-def _styles(latent: dict[str, Array], G: Generator, c: Array | None, shift: Array | float = 0.0) -> Array:
-    """ws [N, num_ws, w_dim] of the latents, with ``shift`` [N, num_ws, dim] or [N, dim] added to them."""
-    if "ws" in latent:
-        return latent["ws"] + shift
-    return G.broadcast(latent["w"] + shift if "w" in latent else G.mapping(latent["z"] + shift, c))
-
-
-@compilation.jit()
-def _styles_of(latent: dict[str, Array], G: Generator, c: Array | None) -> Array:
-    return _styles(latent, G, c)
-
-
-@compilation.jit(static_argnames="weights", donate_argnums=(0, 1))
-def _step(
-    latent: dict[str, Array], moments: Any, rate: Array, shift: Array, G: Generator, fixed: Any, *, weights: Weights
-) -> tuple[dict[str, Array], Any, Array, Array]:
-    """One step of Adam for all targets: (latents, Adam's moments, losses [N], images before the step)."""
-    perceptual, goal, c = fixed
-
-    def loss(latent: dict[str, Array]) -> tuple[Array, tuple[Array, Array]]:
-        noise: NoiseMode | Array = latent.get("noise", "const")
-        images = G.synthesis(_styles(latent, G, c, shift), noise=noise)
-        losses = projection_loss.image_loss(perceptual, goal, images, weights)
-        if "noise" in latent:
-            losses = losses + weights.noise * projection_loss.noise_penalty(latent["noise"], G.resolution)
-        return jnp.sum(losses), (losses, images)
-
-    gradient, (losses, images) = jax.grad(loss, has_aux=True)(latent)
-    updates, moments = optax.scale_by_adam(**ADAM).update(gradient, moments)
-    latent = jax.tree.map(lambda x, update: x - rate * update, latent, updates)
-    if "noise" in latent:
-        latent["noise"] = projection_loss.normalized_noise(latent["noise"], G.resolution)
-    return latent, moments, losses, ops.to_uint8(images)
-
-
-def _without_folder(source: str) -> str:
-    """An absolute path by its last part alone: a projection is given to others, whom my folders do not concern."""
-    return os.path.basename(source) if os.path.isabs(source) else source
-
-
-def _about(G: Generator, options: Options, distance: Distance | None) -> dict[str, Any]:
-    """The origin of a projection, for JSON."""
-    perceptual = distance is not None and options.weights.perceptual > 0
-    return {
-        "generator": f"{_without_folder(G.source) or 'a generator'} at {G.kimg:g} kimg",
-        "options": dataclasses.asdict(options),
-        "perceptual": distance.provenance if perceptual and distance is not None else None,
-    }

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegen.data import imaging
+from stylegen.data import alignment, imaging
 from stylegen.errors import StylegenError
 from stylegen.io.files import printable, split_paths, unique_names
 from stylegen.io.images import NoImagesError, list_images
 from stylegen.paths import expanded
+from stylegen.shapes import Shape
 
 MAX_TARGETS = 256  # in one folder; each takes as long as an image of its own
 
@@ -61,17 +62,24 @@ def find_targets(text: str, say: Callable[[str], None] | None = None) -> list[Pa
     return paths
 
 
-def load_target(path: str | os.PathLike[str], resolution: int, channels: int, color: imaging.Color = "srgb") -> Target:
-    """Read an image, crop its center to a square and resize it with Pillow's Lanczos filter, as for training data.
+def load_target(
+    path: str | os.PathLike[str],
+    size: int | Shape,
+    channels: int,
+    color: imaging.Color = "srgb",
+    landmarks: alignment.Landmarks | None = None,
+) -> Target:
+    """Read an image, crop its center to the wanted proportions and resize it (Lanczos), as for training data.
 
     Gray becomes RGB and color becomes gray where the generator needs it. Transparency is laid on white if the generator
     has no alpha.
 
     Args:
         path: of any format that Pillow reads.
-        resolution: pixels a side of the result.
+        size: pixels a side of the result, or its rows and columns.
         channels: of the generator.
         color: srgb converts by the image's ICC profile; as-is leaves that out.
+        landmarks: align the image by its five points first, as FFHQ's images are.
 
     Raises:
         TargetError: it cannot be read, or is too large.
@@ -83,37 +91,51 @@ def load_target(path: str | os.PathLike[str], resolution: int, channels: int, co
         raise TargetError(f"{path}: cannot be used as an image: {error}.") from error
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    note = f"{printable(path.name)}: {crop_note(image.size, resolution)}"
-    return Target(printable(path.stem), imaging.crop_and_resize(image, resolution, "center-crop"), note)
+    name = printable(path.name)
+    if landmarks is None:
+        note = f"{name}: {crop_note(image.size, size)}"
+    else:
+        side = max(imaging.sides(size))
+        try:
+            image = alignment.align(image, landmarks.of(path.name), side)
+        except imaging.UnreadableImageError as error:
+            raise TargetError(f"{path}: cannot be aligned: {error}.") from error
+        note = f"{name}: aligned by its five points to {side}x{side} pixels."
+    return Target(printable(path.stem), imaging.crop_and_resize(image, size, "center-crop"), note)
 
 
-def crop_note(size: tuple[int, int], resolution: int) -> str:
+def crop_note(size: tuple[int, int], target: int | Shape) -> str:
     """A sentence on how an image of ``size`` = (width, height) is cropped and resized."""
-    width, height = size
-    side = min(size)
-    text = f"{width}x{height} pixels"
-    if width != height:
-        edges, cut = ("left and right", width - side) if width > height else ("top and bottom", height - side)
-        text += f", {cut} cut off at {edges} together to leave the square in the middle"
-    if side == resolution:
+    rows, columns = imaging.sides(target)
+    _, _, width, height = imaging.centered_box(size, (rows, columns))
+    text = f"{size[0]}x{size[1]} pixels"
+    if (width, height) != size:
+        wide = width < size[0]
+        edges, cut = ("left and right", size[0] - width) if wide else ("top and bottom", size[1] - height)
+        what = "the square" if rows == columns else f"{width}x{height}"
+        text += f", {cut} cut off at {edges} together to leave {what} in the middle"
+    if width == columns:
         return f"{text}, not resized."
-    return f"{text}, {'enlarged' if side < resolution else 'resized'} from {side} to {resolution}."
+    before, after = (width, columns) if rows == columns else (f"{width}x{height}", f"{columns}x{rows}")
+    return f"{text}, {'enlarged' if width < columns else 'resized'} from {before} to {after}."
 
 
 def load_targets(
     paths: Sequence[Path],
-    resolution: int,
+    size: int | Shape,
     channels: int,
     color: imaging.Color = "srgb",
     left_out: list[str] | None = None,
+    landmarks: alignment.Landmarks | None = None,
 ) -> list[Target]:
     """Several targets, with names that differ; see ``load_target``.
 
     Args:
         paths: of the files.
-        resolution: pixels a side of the results.
+        size: pixels a side of the results, or their rows and columns.
         channels: of the generator.
         color: of all of them.
+        landmarks: by which they are aligned.
         left_out: if given, files that cannot be used are left out, as long as others can, and the reasons added here.
 
     Raises:
@@ -124,7 +146,7 @@ def load_targets(
     reasons: list[str] = []
     for path in paths:
         try:
-            targets.append(load_target(path, resolution, channels, color))
+            targets.append(load_target(path, size, channels, color, landmarks))
             used.append(path)
         except TargetError as error:
             if left_out is None:

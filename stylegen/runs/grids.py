@@ -58,9 +58,9 @@ class SampleGrids:
 
     def _grid_shape(self) -> tuple[int, int]:
         """Columns and rows of the grids, fewer where images are large."""
-        fit = max(MAX_GRID_SIDE // self._config.resolution, 1)
         columns, rows = self._config.run.grid
-        return min(columns, fit), min(rows, fit)
+        height, width = self._config.shape_at(self._config.resolution)
+        return min(columns, max(MAX_GRID_SIDE // width, 1)), min(rows, max(MAX_GRID_SIDE // height, 1))
 
     def save_reals(self) -> None:
         """``reals.png``: the first images of the data at full resolution; ``augmented.png``: as augmented at most."""

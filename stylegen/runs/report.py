@@ -89,9 +89,10 @@ def progress_line(config: Config, stage: Stage, nimg: int, speed: float, means: 
     if "Loss/G/loss" in means:
         losses = f"G {means['Loss/G/loss']:.3f}  D {means['Loss/D/loss']:.3f}"
     losses = "  ".join([losses, *[form.format(means[key]) for key, form in SHOWN.items() if key in means]])
+    rows, columns = config.shape_at(stage.resolution)
     phase_left, run_left = seconds_left(config, nimg, stage.resolution, speed)
     fading = f" alpha {stage.alpha:.2f}" if stage.alpha < 1 else ""
     return (
-        f"kimg {nimg / 1000:<8g} {stage.resolution}x{stage.resolution}{fading:<11}  {speed:7.1f} img/s  "
+        f"kimg {nimg / 1000:<8g} {columns}x{rows}{fading:<11}  {speed:7.1f} img/s  "
         f"{1000 / speed:7.2f} s/kimg  phase {duration(phase_left)} left, run {duration(run_left)}  {losses}"
     )

@@ -3,8 +3,6 @@
 from stylegen.sampling.batches import default_batch
 from stylegen.sampling.generate import (
     NOISE_MODES,
-    Labels,
-    SamplingError,
     latents,
     mix,
     one_hot,
@@ -14,11 +12,13 @@ from stylegen.sampling.generate import (
     synthesize,
     walk,
 )
+from stylegen.sampling.labels import Labels, SamplingError, class_numbers
 
 __all__ = [
     "NOISE_MODES",
     "Labels",
     "SamplingError",
+    "class_numbers",
     "default_batch",
     "latents",
     "mix",

@@ -19,21 +19,16 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Float32, Num, Shaped
 
-from stylegen.errors import StylegenError
 from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.sampling import batches, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
+from stylegen.sampling.labels import Labels, SamplingError, class_numbers
 
 Seeds = Iterable[int] | np.ndarray
-Labels = int | Sequence[int] | np.ndarray | None  # one class for all images, or one each; None for no classes
 
 NOISE_MODES = ("const", "random", "none")
 MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
-
-
-class SamplingError(StylegenError):
-    """A request to a generator cannot be met; the message says what can be drawn."""
 
 
 def latents(seeds: Seeds, z_dim: int) -> Float32[np.ndarray, "n z_dim"]:
@@ -68,7 +63,8 @@ def styles(
     Args:
         G: the generator.
         z: [N, z_dim].
-        labels: class of each image, or one for all; needed by a class-conditional generator, refused by another.
+        labels: class of each image, or one for all, by number or name; needed by a class-conditional generator,
+            refused by another.
         psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity. The mean is
             that of all classes, as in StyleGAN2-ADA: a small psi takes the class away too.
         cutoff: layers that are truncated, counted from the coarsest; None is all.
@@ -113,7 +109,7 @@ def synthesize(
         batch: images drawn at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 
     Returns:
-        [..., r, r, C], uint8 (or float32).
+        [..., h, w, C], uint8 (or float32); squares of ``G.resolution`` pixels unless the network has another shape.
 
     Raises:
         SamplingError: shapes, seeds or noise that do not fit.
@@ -167,6 +163,7 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """Like ``sample``, a batch at a time, in order: arrays [up to batch, r, r, C]. Wrong arguments raise at once."""
     numbers = _checked_seeds(seeds)
+    labels = class_numbers(G, labels)
     classes = None if one_hot(G, labels, len(numbers)) is None else np.broadcast_to(np.asarray(labels), len(numbers))
     _check_noise(noise)
     mapping, synthesis = _mapping(G, psi, cutoff), _synthesis(G, noise, as_float)
@@ -241,6 +238,7 @@ def walk(
         SamplingError, PathError: at once, for arguments that do not fit, such as a walk in z between classes.
     """
     numbers = _checked_seeds(seeds)
+    labels = class_numbers(G, labels)
     total = interpolation.num_frames(len(numbers), frames, loop)
     if space not in ("z", "w"):
         raise SamplingError(f"space = {space!r}: must be z or w.")
@@ -272,6 +270,7 @@ def one_hot(G: Generator, labels: Labels, n: int) -> np.ndarray | None:
     Raises:
         SamplingError: labels are missing, unexpected, too few, too many or no class of the generator.
     """
+    labels = class_numbers(G, labels)
     if G.c_dim == 0:
         if labels is not None:
             raise SamplingError("labels were given, but this generator has no classes.")
@@ -301,7 +300,8 @@ def _mapping(G: Generator, psi: float, cutoff: int | None) -> Callable[..., Arra
         raise SamplingError(f"cutoff = {cutoff}: must be the number of layers to truncate, 0 to {G.num_ws}.")
     if G.fading:
         G = dataclasses.replace(G, alpha=1.0)  # the mapping network does not use it, so a stage has one such program
-    return functools.partial(programs.map_latents, G, np.float32(psi), cutoff=cutoff)
+    layers = G.num_ws if cutoff is None else min(cutoff, G.num_ws)
+    return functools.partial(programs.map_latents, G, np.float32(psi), np.int32(layers))
 
 
 def _synthesis(G: Generator, noise: NoiseMode | Literal["given"], as_float: bool) -> Callable[..., Array]:
@@ -331,7 +331,7 @@ def _noise_inputs(
 def _parts(G: Generator, n: int, batch: int | None) -> list[Batch]:
     if batch is not None and batch < 1:
         raise SamplingError(f"batch = {batch}: must be at least 1.")
-    return batches.split(n, batch or default_batch(G.resolution), fixed=batch is not None)
+    return batches.split(n, batch or default_batch(max(G.shape)), fixed=batch is not None)
 
 
 def _collect(batches: Iterator[np.ndarray]) -> np.ndarray:

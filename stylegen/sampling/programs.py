@@ -15,9 +15,11 @@ def noise_from_seeds(seeds: Array, size: int) -> Array:
     return jax.vmap(lambda seed: ops.noise(jax.random.key(seed), (size,)))(seeds)
 
 
-@compilation.jit(precision=None, static_argnames="cutoff")
-def map_latents(G: Generator, psi: Any, z: Array, c: Array | None = None, *, cutoff: int | None = None) -> Array:
+@compilation.jit(precision=None)
+def map_latents(G: Generator, psi: Any, cutoff: Any, z: Array, c: Array | None = None) -> Array:
     """Latents z [N, z_dim], and one-hot labels c [N, c_dim] where there are classes, to truncated ws.
+
+    psi and cutoff are traced: one program serves every position of their sliders.
 
     Returns:
         ws [N, num_ws, w_dim].

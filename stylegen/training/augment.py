@@ -6,8 +6,9 @@ discriminator sees them: it cannot memorize a small data set, and the generator 
 transformations as long as p is below about 0.8 (Sec. 2). The transformations, their order and their ranges are the
 paper's (appendix B), without its image-space filters, which gained nothing there (Sec. 3).
 
-All images are [N, r, r, C], around [-1, 1], with any C from 1 to 4 (the last of 2 or 4 is alpha, which stays as it is),
-and any r from 4. Lengths are relative to r, so that every stage of growing sees the same.
+All images are [N, h, w, C], around [-1, 1], with any C from 1 to 4 (the last of 2 or 4 is alpha, which stays as it is).
+Lengths are relative to the sides, so that every stage of growing sees the same. Images that are not square make half
+turns in place of quarter turns, which would not fit.
 """
 
 import dataclasses
@@ -131,7 +132,7 @@ def transform(images: Array, p: Array | float, draws: Draws, config: AugmentConf
     if config.blit or config.geometric:
         on = [name for name in ("blit", "geometric") if getattr(config, name)]
         makers = {"blit": blit_matrices, "geometric": geometric_matrices}
-        images = warp(images, _compose([m for name in on for m in makers[name](groups[name], p, images.shape[1])]))
+        images = warp(images, _compose([m for name in on for m in makers[name](groups[name], p, images.shape[1:3])]))
     if config.color:
         images = recolor(images, color_matrix(groups["color"], p))
     if config.noise:
@@ -151,15 +152,17 @@ def sheet(images: np.ndarray, config: AugmentConfig) -> np.ndarray:
     return np.asarray(_augmented_bytes(images, p, random.key(0), config))
 
 
-def blit_matrices(uniform: Array, p: Array | float, r: int) -> list[Array]:
-    """Pixel blits (appendix B): mirroring, quarter turns, translation by whole pixels.
+def blit_matrices(uniform: Array, p: Array | float, shape: tuple[int, ...]) -> list[Array]:
+    """Pixel blits (appendix B) of images of h x w pixels: mirroring, quarter turns, translation by whole pixels.
 
     Returns:
         Matrices [N, 3, 3] from output to input positions in the order of application; see ``warp``.
     """
     flip_on, flip, turn_on, turn, move_on, x, y = jnp.moveaxis(uniform, -1, 0)
-    angle = jnp.floor(turn * 4) * (math.pi / 2)
-    by_x, by_y = (jnp.round((v * 2 - 1) * TRANSLATION * r) for v in (x, y))
+    h, w = shape
+    turns = 4 if h == w else 2
+    angle = jnp.floor(turn * turns) * (2 * math.pi / turns)
+    by_x, by_y = (jnp.round((v * 2 - 1) * TRANSLATION * side) for v, side in ((x, w), (y, h)))
     return [
         _with_chance(flip_on, p, _scaling(jnp.where(flip < 0.5, 1.0, -1.0), 1.0)),
         _with_chance(turn_on, p, _rotation(jnp.round(jnp.cos(angle)), jnp.round(jnp.sin(angle)))),
@@ -167,7 +170,7 @@ def blit_matrices(uniform: Array, p: Array | float, r: int) -> list[Array]:
     ]
 
 
-def geometric_matrices(uniform: Array, p: Array | float, r: int) -> list[Array]:
+def geometric_matrices(uniform: Array, p: Array | float, shape: tuple[int, ...]) -> list[Array]:
     """General geometric transformations (appendix B): scale, rotation, stretching, rotation, translation.
 
     Of the two rotations each has the chance 1 - sqrt(1 - p): that of at least one is p.
@@ -179,7 +182,8 @@ def geometric_matrices(uniform: Array, p: Array | float, r: int) -> list[Array]:
     p_rotation = 1 - jnp.sqrt(1 - jnp.asarray(p))
     s, a = (jnp.exp2(_normal(v) * SCALE_OCTAVES) for v in (scale, stretch))
     before, after = ((v * 2 - 1) * math.pi for v in (pre, post))
-    by_x, by_y = (_normal(v) * TRANSLATION * r for v in (x, y))
+    h, w = shape
+    by_x, by_y = (_normal(v) * TRANSLATION * side for v, side in ((x, w), (y, h)))
     return [
         _with_chance(scale_on, p, _scaling(s, s)),
         _with_chance(pre_on, p_rotation, _rotation(jnp.cos(before), jnp.sin(before))),
@@ -199,23 +203,26 @@ def warp(images: Array, inverse: Array) -> Array:
     image's low-pass is the reflected low-pass, positions are reflected, and nothing is padded.
 
     Args:
-        images: [N, r, r, C].
+        images: [N, h, w, C].
         inverse: [N, 3, 3], float32, from output to input positions (x, y, 1): in pixels from the center, y down.
     """
-    r, dtype = images.shape[1], images.dtype
+    sides, dtype = images.shape[1:3], images.dtype
     fine = images
     for axis in (1, 2):
         fine = _upsampled(fine, axis)
     # As many half-pixels beyond the borders as the low-pass after it reaches.
     reach = len(_DOWN) - 1
-    middle = (r - 1) / 2
-    position = jnp.arange(-reach, 2 * r - 1 + reach, dtype=jnp.float32) / 2 - middle
-    columns, rows = position[None, None], position[None, :, None]
+    middles = [(side - 1) / 2 for side in sides]
+    down, across = (
+        jnp.arange(-reach, 2 * side - 1 + reach, dtype=jnp.float32) / 2 - middle
+        for side, middle in zip(sides, middles, strict=True)
+    )
+    columns, rows = across[None, None], down[None, :, None]
     x, y = (
         row[:, 0, None, None] * columns + row[:, 1, None, None] * rows + row[:, 2, None, None] + middle
-        for row in (inverse[:, 0], inverse[:, 1])
+        for row, middle in ((inverse[:, 0], middles[1]), (inverse[:, 1], middles[0]))
     )
-    warped = jax.vmap(_bilinear)(fine, *(2 * _reflected(v, r) for v in (y, x)))
+    warped = jax.vmap(_bilinear)(fine, *(2 * _reflected(v, side) for v, side in zip((y, x), sides, strict=True)))
     for axis in (1, 2):
         warped = _downsampled(warped, axis)
     same = jnp.all(inverse == jnp.eye(3)[None], axis=(1, 2))
@@ -250,7 +257,7 @@ def _downsampled(x: Array, axis: int) -> Array:
 
 
 def _bilinear(image: Array, y: Array, x: Array) -> Array:
-    """[S, S, C] at positions y, x in [0, S - 2], [H, W]: [H, W, C]. One look-up of a 2x2 square each."""
+    """[S, T, C] at positions y in [0, S - 2] and x in [0, T - 2], [H, W]: [H, W, C]. One look-up of 2x2 each."""
     top, left = jnp.floor(y), jnp.floor(x)
     corners = jnp.stack([top, left], axis=-1).astype(jnp.int32)
     numbers = lax.GatherDimensionNumbers(offset_dims=(2, 3, 4), collapsed_slice_dims=(), start_index_map=(0, 1))
@@ -312,11 +319,10 @@ def _noise_sigma(uniform: Array, p: Array | float) -> Array:
 
 
 def cut_out(images: Array, uniform: Array, p: Array | float) -> Array:
-    """Zeros in a square of half the side, anywhere, with chance p (appendix B)."""
+    """Zeros in a rectangle of half the sides, anywhere, with chance p (appendix B)."""
     on, x, y = jnp.moveaxis(uniform, -1, 0)
-    r = images.shape[1]
-    place = (jnp.arange(r) + 0.5) / r
-    by_x, by_y = (jnp.abs(place[None] - v[:, None]) < CUTOUT / 2 for v in (x, y))
+    down, across = ((jnp.arange(side) + 0.5) / side for side in images.shape[1:3])
+    by_x, by_y = (jnp.abs(place[None] - v[:, None]) < CUTOUT / 2 for place, v in ((across, x), (down, y)))
     hole = (on < p)[:, None, None] & by_y[:, :, None] & by_x[:, None, :]
     return jnp.where(hole[..., None], 0, images)
 

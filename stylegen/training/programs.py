@@ -49,7 +49,8 @@ class StagePrograms:
     def lower(self, key: Key) -> Any:
         """The program of a key, lowered."""
         name, resolution, batch = key
-        images = jax.ShapeDtypeStruct((batch, resolution, resolution, self._config.image_channels), jnp.uint8)
+        shape = self._config.shape_at(resolution)
+        images = jax.ShapeDtypeStruct((batch, *shape, self._config.image_channels), jnp.uint8)
         labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         return self._jitted[name].lower(abstract_state(self._config), images, labels, scalar, scalar)
 

@@ -6,6 +6,7 @@ appendix B. R1 of every step is in ``step``.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,9 +77,10 @@ def path_length_loss(
     z_key, mix_key, noise_key, path_key = random.split(key, 4)
     ws, _ = draw_styles(network, static.config, z_key, mix_key, n, c, resolution, static.latent_sharding)
     draw = functools.partial(network.synthesis, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
-    shape = (n, resolution, resolution, static.config.image_channels)
+    rows, columns = static.config.shape_at(resolution)
+    shape = (n, rows, columns, static.config.image_channels)
     assert state.pl_mean is not None
-    lengths = losses.path_lengths(draw, ws, random.normal(path_key, shape) / resolution)
+    lengths = losses.path_lengths(draw, ws, random.normal(path_key, shape) / math.sqrt(rows * columns))
     pl_mean = ops.step_toward(state.pl_mean, jnp.mean(lengths), loss.pl_decay)
     penalty = jnp.mean(jnp.square(lengths - pl_mean))
     metrics = {"Loss/pl_penalty": penalty, "Loss/path_length": jnp.mean(lengths)}
@@ -94,7 +96,8 @@ def path_length_step(
     many as there are fakes, the batch's size divided by ``pl_batch_shrink``. A program of its own for the same reason
     as ``regularize_step``.
     """
-    config, shrink, resolution = static.config, static.config.loss.pl_batch_shrink, images.shape[1]
+    config, shrink = static.config, static.config.loss.pl_batch_shrink
+    resolution = config.resolution_of(images.shape[1])
     key = random.fold_in(random.fold_in(state.key, state.nimg), KEY)
     # Every second label, say, and not the first half, which may all be on one device.
     c = jax.nn.one_hot(labels[::shrink], config.num_classes) if config.num_classes else None
@@ -150,7 +153,8 @@ def regularize_step(
     reals, c = prepare_batch(images, labels, alpha, key, config)
     batch = [reals]
     if "r2" in losses.penalties(config.loss):
-        network, (n, resolution) = static.networks.generator(state.g, state.noise_const), images.shape[:2]
+        network, n = static.networks.generator(state.g, state.noise_const), images.shape[0]
+        resolution = config.resolution_of(images.shape[1])
         fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
         batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
     gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(

@@ -42,9 +42,8 @@ def measure(config: Config, log: Callable[[str], None] = print) -> Speeds:
         for phase in schedule.phases(config):
             key = (phase.resolution, phase.batch_size)
             if phase.start < schedule.total_nimg(config) and key not in speeds:
-                log(
-                    f"Compiling the steps of {phase.resolution}x{phase.resolution} pixels, batch {phase.batch_size} ..."
-                )
+                rows, columns = config.shape_at(phase.resolution)
+                log(f"Compiling the steps of {columns}x{rows} pixels, batch {phase.batch_size} ...")
                 speeds[key], compiled = _measure_stage(config, mesh, programs, phase)
                 log(f"  compiled in {duration(compiled)}; {speeds[key]:.3g} images/s")
     finally:
@@ -57,8 +56,8 @@ def _measure_stage(
 ) -> tuple[float, float]:
     """Images a second of a phase, and the seconds that its programs were compiled in."""
     steps, compiled = programs.begin(schedule.at(config, phase.start))
-    side, batch = phase.resolution, phase.batch_size
-    images = np.zeros((batch, side, side, config.image_channels), np.uint8)
+    batch = phase.batch_size
+    images = np.zeros((batch, *config.shape_at(phase.resolution), config.image_channels), np.uint8)
     placed = sharding.put_batch(mesh, {"image": images, "label": np.zeros(batch, np.int32)})
     arguments = placed["image"], placed["label"], np.float32(1), np.float32(phase.learning_rate)
     state = sharding.put_replicated(mesh, init_state(config))

@@ -143,7 +143,8 @@ def generator_loss(
 
     Only a relativistic loss uses the reals: it pairs each with the fake of the same place in the batch.
     """
-    config, network, (n, resolution) = static.config, static.networks.generator(g, state.noise_const), reals.shape[:2]
+    config, network, n = static.config, static.networks.generator(g, state.noise_const), reals.shape[0]
+    resolution = config.resolution_of(reals.shape[1])
     loss = losses.LOSSES[config.loss.name]
     p = augment.strength(state.augment, state.nimg, config.augment)
     key, augmentations = draw_augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
@@ -207,7 +208,8 @@ def discriminator_loss(
     if config.loss.name == "wgan_gp":
         mix = random.uniform(key, (reals.shape[0],))
         augment_reals, augment_fakes = augmentations
-        penalty = losses.gradient_penalty(score, augment_reals(reals), augment_fakes(fakes), mix, config.resolution)
+        rows, _ = config.shape_at(config.resolution)
+        penalty = losses.gradient_penalty(score, augment_reals(reals), augment_fakes(fakes), mix, rows)
         loss = loss + config.loss.wgan_lambda * penalty + config.loss.wgan_epsilon * jnp.square(real_scores)
         metrics["Loss/gradient_penalty"] = jnp.mean(penalty)
     for name, penalty in penalties.items():
@@ -235,7 +237,8 @@ def scores_and_penalties(
             return score(transform(x))
 
         if i < len(penalized):
-            batch_scores, penalties[penalized[i]] = losses.scores_and_penalty(augmented_score, batch, config.resolution)
+            rows, _ = config.shape_at(config.resolution)
+            batch_scores, penalties[penalized[i]] = losses.scores_and_penalty(augmented_score, batch, rows)
         else:
             batch_scores = augmented_score(batch)
         scores.append(batch_scores)
@@ -284,7 +287,7 @@ def update_discriminator(
     state: TrainState, reals: Array, c: Array | None, alpha: Array, learning_rate: Array, key: Array, static: StepConfig
 ) -> tuple[TrainState, Metrics]:
     """One discriminator step on reals [N, r, r, C] and as many fresh fakes."""
-    config, n, resolution = static.config, reals.shape[0], reals.shape[1]
+    config, n, resolution = static.config, reals.shape[0], static.config.resolution_of(reals.shape[1])
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
     fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)

@@ -1,5 +1,6 @@
 """A configuration as text: its schedule, its layers, the time that it takes."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ def multiplications(config: Config, resolution: int) -> int:
             if r <= resolution
         }
         for r, channels in widths.items():
-            total += 9 * r * r * channels * (channels + (widths[r // 2] if r > 4 else 0))
+            total += 9 * math.prod(config.shape_at(r)) * channels * (channels + (widths[r // 2] if r > 4 else 0))
     return total
 
 
@@ -59,7 +60,9 @@ def schedule_table(config: Config, speed: Callable[[schedule.Phase], float] | No
         total += hours
         span = [in_kimg(phase.start), in_kimg(min(phase.end, end))] if images else ["not", "reached"]
         shown = f"{hours:.2f}" if speed else "-"
-        rows.append([phase.resolution, phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", shown])
+        rows.append(
+            [config.size_text(phase.resolution), phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", shown]
+        )
     rows.append(["all", "", "0", in_kimg(end), "", "", f"{total:.2f}" if speed else "-"])
     return _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
 
@@ -97,7 +100,8 @@ def describe(config: Config, img_per_sec: float | None = None, measured: Speeds 
         note = "hours: measured here, a few steps of each stage; without reading data, samples, metrics and checkpoints"
     elif img_per_sec:
         speed = predicted(config, img_per_sec)
-        note = f"hours: predicted from {img_per_sec:g} images/s at {config.resolution} pixels, by multiplications"
+        pixels = config.size_text(config.resolution)
+        note = f"hours: predicted from {img_per_sec:g} images/s at {pixels} pixels, by multiplications"
     else:
         note = (
             "hours: give --measure, which runs a few steps of each stage here, or --img-per-sec, the speed at full size"

@@ -13,19 +13,20 @@ from stylegen.untrusted.limits import MAX_DEPTH, MAX_DIGITS, MAX_JSON
 _STRING, _NO_BRACKET = re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
 
 
-def parse(text: str | bytes, source: str, *, nonfinite: bool = False) -> Any:
+def parse(text: str | bytes, source: str, *, nonfinite: bool = False, most: int = MAX_JSON) -> Any:
     """The value of a JSON text.
 
     Args:
         text: the text, or its bytes in UTF-8.
         source: what it is, such as a file's name; begins the message of an error.
         nonfinite: allow NaN and infinities, which Python's ``json`` writes.
+        most: bytes that it may have.
 
     Raises:
         FileError: it is no JSON, or exceeds a bound of ``limits``.
     """
-    if len(text) > MAX_JSON:
-        raise FileError(f"{source}: {len(text):,} bytes are too many for JSON; at most {MAX_JSON:,} are read.")
+    if len(text) > most:
+        raise FileError(f"{source}: {len(text):,} bytes are too many for JSON; at most {most:,} are read.")
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """The bounds within which untrusted files are read, all in one place."""
 
 MAX_JSON = 8 * 2**20  # bytes of a JSON text: configurations have 4 kB, manifests of a million images some 100 kB
+MAX_LABELS = 2**28  # bytes of a file of labels: ImageNet's 1.3 million take 45 MB as dataset.json
 MAX_DEPTH = 32  # of JSON within JSON; a configuration has 3
 MAX_DIGITS = 40  # of a whole number: 128 bits have 39
 MAX_MEMBERS = 10_000  # arrays of an npz file or tensors of a safetensors file; a generator of 1024 pixels has some 150

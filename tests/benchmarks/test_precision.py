@@ -24,8 +24,8 @@ from stylegen.networks.build import build_networks
 from stylegen.networks.generator import in_float32
 from stylegen.networks.layers import EqualConv, Initializer
 from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation
+from stylegen.projection import descent, search
 from stylegen.projection import loss as projection_loss
-from stylegen.projection import search
 from stylegen.runtime import compilation, sharding
 from stylegen.sampling import programs
 from stylegen.training import losses
@@ -148,9 +148,9 @@ def test_sampling_has_the_precision_of_the_generator(make_generator, lowered, mo
 
 def test_projection_is_exact(make_generator, lowered, monkeypatch):
     for program in (
-        search._step,
-        search._goal,
-        search._styles_of,
+        descent._step,
+        descent._goal,
+        descent._styles_of,
         programs.map_latents,
         programs.draw,
     ):

@@ -40,6 +40,21 @@ def test_images(folder, tmp_path):
     assert (source.num_images, source.resolutions, source.class_names) == (2, (8, 16), ("cat", "dog"))
 
 
+def test_labels(folder, tmp_path, capsys):
+    (tmp_path / "l.csv").write_text("1.png,wild\n2.png,tame\n")
+    for name, options, classes in (
+        ("auto", [], ("cat", "dog")),
+        ("folders", ["--labels", "folders"], ("cat", "dog")),
+        ("csv", ["--labels", f"csv:{tmp_path / 'l.csv'}"], ("tame", "wild")),
+        ("none", ["--labels", "none"], ()),
+    ):
+        assert main(["images", str(folder), "--out", str(tmp_path / name), "--resolution", "8", *options]) == 0
+        assert PreparedSource(tmp_path / name).class_names == classes
+        assert ("labels of 2 classes" in capsys.readouterr().err) == (name == "csv")
+    sentence = refused(capsys, "images", folder, "--out", tmp_path / "json", "--labels", "json")
+    assert "has no labels: there is no dataset.json in it" in sentence
+
+
 def test_lsun(folder, tmp_path):
     (tmp_path / "bedroom_train_lmdb").mkdir()
     with lmdb.open(str(tmp_path / "bedroom_train_lmdb")) as database, database.begin(write=True) as transaction:
@@ -106,7 +121,7 @@ def test_help_teaches_by_example(capsys):
     for argv, example in [
         ([], "prepare toy_bedrooms --out DATA --resolution 64"),
         (["lsun"], "prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256"),
-        (["images"], "--labels-from-folders"),
+        (["images"], "prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto"),
         (["cifar10"], "prepare cifar10 cifar-10-binary.tar.gz --out DATA"),
         (["toy_bedrooms"], "--num-images 20000"),
     ]:

@@ -123,6 +123,7 @@ def test_a_walk_as_a_video(in_a_folder, suffix, capsys):
         ("--seeds 1 --labels 0", "has no classes"),
         ("--run classes.safetensors --seeds 1", "give labels, each from 0 to 2"),
         ("--run classes.safetensors --seeds 1 --labels 3", "label 3 is no class"),
+        ("--run classes.safetensors --seeds 1 --labels cat", "label 'cat' is no class of this generator; its classes"),
         ("--run classes.safetensors --seeds 1-3 --labels 0,1", "2 classes for 3 seeds"),
         ("--run runs/nothing --seeds 1", "runs/nothing: no such run directory or file"),
         ("--run . --seeds 1", "no config.json"),

@@ -93,6 +93,21 @@ def test_noise_is_const_random_none_or_given(make_generator):
     assert not np.allclose(random, const, atol=1e-3) and not np.allclose(none, const, atol=1e-3)
 
 
+@pytest.mark.parametrize("block", ["adain", "demod"])
+def test_features_are_those_that_the_image_is_made_of(make_generator, block):
+    G = make_generator(block=block)
+    ws = G.broadcast(G.mapping(stylegen.latents([1, 2], G.z_dim)))
+    for at in (4, 8, 16):
+        images, features = G.features(ws, at)
+        np.testing.assert_array_equal(images, G.synthesis(ws))
+        assert features.shape[:3] == (2, at, at)
+    changed = ws.at[:, 4].add(1.0)  # a layer of the block of 16 pixels
+    np.testing.assert_array_equal(G.features(changed, 8)[1], G.features(ws, 8)[1])
+    assert np.abs(G.features(changed, 16)[1] - features).max() > 1e-3
+    with pytest.raises(ValueError, match="at = 32: the blocks of these images are 4, 8, 16"):
+        G.features(ws, 32)
+
+
 def test_gradients_in_styles_are_slopes(make_generator):
     G = make_generator()
     ws = G.broadcast(G.mapping(latents(G)))

@@ -11,12 +11,13 @@ from PIL import Image
 import stylegen
 from stylegen.networks.layers import num_noise
 from stylegen.projection import (
-    loss as projection_loss,
-)
-from stylegen.projection import (
+    descent,
     pivotal_tuning,
     search,
     targets,
+)
+from stylegen.projection import (
+    loss as projection_loss,
 )
 from stylegen.projection import (
     result as projected,
@@ -154,10 +155,10 @@ def test_each_target_explores_with_the_spread_of_its_own_class(make_generator):
 
 def test_the_learning_rate_rises_stays_and_falls():
     options = Options(steps=1000, learning_rate=0.1, exploration=0.05)
-    rate = [search.learning_rate(options, step) for step in range(1000)]
+    rate = [descent.learning_rate(options, step) for step in range(1000)]
     assert rate[0] == pytest.approx(0.1 / 50) and rate[49] == pytest.approx(0.1) == pytest.approx(rate[740])
     assert rate[875] == pytest.approx(0.05, rel=0.02) and 0 < rate[-1] < 1e-5
-    noise = [search.exploration(options, step) for step in range(1000)]
+    noise = [descent.exploration(options, step) for step in range(1000)]
     assert noise[0] == 0.05 and noise[375] == pytest.approx(0.0125) and max(noise[750:]) == 0
 
 
@@ -260,6 +261,48 @@ def test_locality_holds_the_other_images(G, images, fast_result):
         tuned, _ = pivotal_tuning.tune(G, fast_result.projection, target, options)
         moved.append(np.abs(stylegen.sample(tuned, seeds).astype(int) - stylegen.sample(G, seeds)).mean())
     assert moved[1] < 0.8 * moved[0]
+
+
+def test_a_descent_is_the_search_and_can_be_stopped_and_continued(G, images, fast_result):
+    search_steps = search.descend(G, images, FAST)
+    seen = []
+    for step, losses, shown in search_steps:
+        seen.append((step, np.asarray(losses), np.asarray(shown)))
+        if step == 9:
+            break
+    early = search_steps.projection(["a", "b"])
+    assert early.names == ("a", "b") and early.loss.shape == (10, 2)
+    # The image of a step is that of the latents before it: ten steps are not yet drawn.
+    np.testing.assert_array_equal(seen[0][2], fast_result.started)
+    assert psnr_of(G, early, images).mean() > projected.psnr(seen[0][2], images).mean()
+    seen += [(step, losses, shown) for step, losses, shown in search_steps]
+    assert [step for step, *_ in seen] == list(range(FAST.steps))
+    np.testing.assert_array_equal(search_steps.projection().ws, fast_result.projection.ws)
+    np.testing.assert_array_equal(search_steps.losses, fast_result.projection.loss)
+    with pytest.raises(ProjectionError, match="starts = 2: a descent has 1"):
+        search.descend(G, images, dataclasses.replace(FAST, starts=2))
+
+
+def psnr_of(G, projection, images) -> np.ndarray:
+    return projected.psnr(projected.draw(G, projection), images)
+
+
+def test_a_tuning_can_be_stopped(G, images, fast_result):
+    options = pivotal_tuning.Options(steps=6, locality=0.0, weights=PIXELS)
+    tuning = pivotal_tuning.descend(G, fast_result.projection, images, options)
+    losses = []
+    for step, loss, shown in tuning:
+        losses.append(float(loss))
+        if step == 0:
+            np.testing.assert_array_equal(shown, projected.draw(G, fast_result.projection))
+        if step == 2:
+            break
+    halfway = tuning.generator()
+    losses += [float(loss) for _, loss, _ in tuning]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+    whole, projection = pivotal_tuning.tune(G, fast_result.projection, images, options)
+    assert projection.generators == tuning.projection().generators
+    assert projected.fingerprint(halfway) != projected.fingerprint(whole)
 
 
 def test_a_projection_is_kept(G, fast_result, tmp_path):

@@ -129,6 +129,8 @@ def test_any_number_of_images_compiles_once(make_generator):
     compiled = programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()
     stylegen.sample(G, range(7), batch=3, psi=0.3)
     stylegen.sample(G, range(100, 102), batch=3)
+    for cutoff in (None, *range(G.num_ws + 2)):  # a slider of it compiles nothing
+        stylegen.sample(G, [0], batch=3, psi=0.3, cutoff=cutoff)
     assert (programs.map_latents.jitted._cache_size(), programs.draw.jitted._cache_size()) == compiled
 
 
@@ -381,3 +383,24 @@ def test_the_package_has_its_public_names_and_submodules():
     assert stylegen.ops.adain is not None
     with pytest.raises(AttributeError, match="no attribute 'smaple'"):
         stylegen.smaple  # noqa: B018
+
+
+def test_classes_have_names(make_generator):
+    G = make_generator(classes=3)
+    named = dataclasses.replace(G, config=dataclasses.replace(G.config, class_names=("cat", "dog, wet", "7")))
+    expected = sampling.sample(G, [4, 5], labels=[1, 0], batch=2)
+    for labels in (["dog, wet", "cat"], ("dog, wet", 0), np.array(["dog, wet", "cat"])):
+        np.testing.assert_array_equal(sampling.sample(named, [4, 5], labels=labels, batch=2), expected)
+    np.testing.assert_array_equal(
+        sampling.sample(named, [4], labels="cat", batch=2), sampling.sample(G, [4], labels=0, batch=2)
+    )
+    z = sampling.latents([4], G.z_dim)
+    np.testing.assert_array_equal(sampling.styles(named, z, labels="7"), sampling.styles(G, z, labels=2))
+    with pytest.raises(
+        SamplingError, match="label 'bird' is no class of this generator; its 3 classes: cat, dog, wet, 7"
+    ):
+        sampling.sample(named, [4], labels="bird")
+    with pytest.raises(
+        SamplingError, match="label 'cat' is no class of this generator; its classes have no names: give"
+    ):
+        sampling.styles(G, z, labels="cat")

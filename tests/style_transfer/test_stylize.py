@@ -61,6 +61,33 @@ def test_alpha_0_is_the_content(model, content, styles, options):
     assert np.abs(stylize(model, content, styles[:1], alpha=0.01, **options).astype(int) - content).mean() > 1
 
 
+@pytest.mark.parametrize("options", [{}, {"preserve_color": "coral"}, {"preserve_color": "luminance"}])
+def test_a_prepared_transfer_is_stylize(model, content, styles, options, monkeypatch):
+    prepared = transfer.prepare(model, content, styles[:2], **options)
+    whole = [
+        transfer.stylize(model, content, styles[:2], alpha=alpha, weights=weights, **options)
+        for alpha, weights in ((0, None), (0.5, [0.2, 0.8]), (1, None))
+    ]
+    monkeypatch.setattr(transfer, "features_of", None)  # which costs the most, and is not called any more
+    for expected, alpha, weights in zip(whole, (0, 0.5, 1), (None, [0.2, 0.8], None), strict=True):
+        np.testing.assert_array_equal(prepared.image(alpha, weights), expected)
+    with pytest.raises(StyleError, match="alpha = 2"):
+        prepared.image(2.0)
+    with pytest.raises(StyleError, match="weights 1: 1 for 2 styles"):
+        prepared.image(1.0, [1.0])
+
+
+def test_a_prepared_transfer_with_a_mask(model, content, styles):
+    mask = np.zeros(content.shape[:2], np.uint8)
+    mask[:, : mask.shape[1] // 2] = 255
+    prepared = transfer.prepare(model, content, styles[:1], masks=[mask])
+    np.testing.assert_array_equal(
+        prepared.image(0.5), transfer.stylize(model, content, styles[:1], masks=[mask], alpha=0.5)
+    )
+    with pytest.raises(StyleError, match="exclude each other"):
+        prepared.image(0.5, [1.0])
+
+
 def test_the_result_has_the_statistics_of_the_weighted_styles(model, content, styles):
     """Before decoding: means and deviations are 0.3 of the one and 0.7 of the other."""
     measured = [transfer.style_of(model, style) for style in styles]

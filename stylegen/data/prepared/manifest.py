@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
+from stylegen.shapes import SQUARE, Shape, shape_at
 from stylegen.untrusted import json_text, shown
 
 MANIFEST_NAME = "prepared.json"
@@ -34,7 +35,13 @@ class Settings:
     class_names: tuple[str, ...]  # empty if unlabeled
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
     filter: str = "lanczos, then 2x2 means"
+    const_shape: Shape = SQUARE  # rows and columns of 4 pixels' images; others have resolution / 4 times as many
     color: Color | None = None  # what becomes of ICC profiles; None: by an earlier version, which left them out
+
+    @property
+    def shape(self) -> Shape:
+        """Rows and columns of the largest images."""
+        return shape_at(self.resolution, self.const_shape)
 
     def differences(self, other: "Settings") -> list[str]:
         """Names and values that differ, as ``name A, not B`` for this and the other."""
@@ -81,6 +88,7 @@ def settings_from_json(fields: dict[str, Any]) -> Settings:
             **fields,
             "resolutions": tuple(fields["resolutions"]),
             "class_names": tuple(fields["class_names"]),
+            "const_shape": tuple(fields.get("const_shape", SQUARE)),
             "encodings": {int(r): e for r, e in fields["encodings"].items()},
         }
     )

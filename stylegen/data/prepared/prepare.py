@@ -34,6 +34,7 @@ from stylegen.io import signals
 from stylegen.io.files import exclusive, printable, remove_partial, why, write_json
 from stylegen.io.progress import Progress, Rate, counted, size
 from stylegen.paths import expanded
+from stylegen.shapes import LARGEST, MAX_SIDE, SMALLEST, SQUARE, Shape, shape_at, size_text
 
 JPEG_RESOLUTION = 256  # with encoding "auto", this and larger are JPEG, smaller are raw
 _SHARDS = 128  # wanted; enough to keep all cores busy to the end
@@ -42,6 +43,7 @@ _SAMPLE = 96  # images measured beforehand
 _SHARD_BYTES = 2**16  # that a file takes beyond its records
 _FREE_MARGIN = 2**26  # bytes left free
 _POLL_SECONDS = 0.5
+UNPACKED = ("data.mdb", "images.tar")  # what raw datasets unpack
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Options:
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     color: imaging.Color = "srgb"  # convert by ICC profiles, or leave the numbers as-is
+    const_shape: Shape = SQUARE  # rows and columns of images of resolution 4; see ``stylegen.shapes``
 
     def __post_init__(self) -> None:
         for name in ("resolution", "start_resolution"):
@@ -69,6 +72,11 @@ class Options:
             raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
         if self.color not in get_args(imaging.Color):
             raise DataError(f"color = {self.color!r}: must be one of {', '.join(get_args(imaging.Color))}.")
+        sides = *self.const_shape, max(shape_at(self.resolution, self.const_shape)) / (MAX_SIDE // LARGEST)
+        if len(self.const_shape) != 2 or not (min(self.const_shape) >= SMALLEST and max(sides) <= LARGEST):
+            raise DataError(f"const_shape = {self.const_shape}: must be two numbers from {SMALLEST} to {LARGEST}.")
+        if self.crop != "center-crop" and self.const_shape[0] != self.const_shape[1]:
+            raise DataError(f"crop = {self.crop!r}: is for squares; center-crop takes the images' proportions.")
         if self.encoding == "jpeg" and self.image_channels in (2, 4):
             raise DataError("encoding = 'jpeg': JPEG has no alpha channel; use lossless or raw.")
         if self.encoding == "lossless" and self.image_channels == 2:
@@ -130,7 +138,7 @@ def prepare(
             manifest = read_manifest(out)
             progress.say(
                 f"{out} is prepared already: {counted(manifest.num_images, 'image')} at up to "
-                f"{options.resolution} pixels"
+                f"{size_text(options.resolution, options.const_shape)} pixels"
             )
             return manifest
         (out / WORK_FOLDER).mkdir(exist_ok=True)
@@ -166,6 +174,7 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
         image_channels=options.image_channels,
         crop=options.crop,
         color=options.color,
+        const_shape=options.const_shape,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
         class_names=dataset.class_names,
         images_per_shard=min(max(math.ceil(dataset.num_images / _SHARDS), least), most),
@@ -207,10 +216,11 @@ def _check_space(job: Job, results: dict[int, ShardResult], progress: Progress) 
     source = dataset.path if dataset.kind == "images" else f"{dataset.kind} {dataset.split}"
     progress.say(f"{counted(dataset.num_images, 'image')} of {source} to {job.folder}")
     if dataset.note:
-        progress.say(dataset.note)
+        progress.say(dataset.note)  # at the end again: what is missing should be known before hours of work, too
     progress.say(f"disk: {'; '.join(items)}; free {size(free)}")
     written = sum(sum(result.file_bytes) for result in results.values())
-    written += sum(path.stat().st_size for path in (job.folder / WORK_FOLDER).rglob("data.mdb"))
+    unpacked = [path for name in UNPACKED for path in (job.folder / WORK_FOLDER).rglob(name)]
+    written += sum(path.stat().st_size for path in unpacked)
     needed = pyramid + dataset.unpacked_bytes - written + _FREE_MARGIN
     if needed > free:
         raise DataError(
@@ -227,7 +237,11 @@ def _measure(job: Job) -> dict[int, int]:
     if count == 0:  # nothing could be measured: count the pixels; JPEG takes some 15 % of them, the others at most all
         count = 1
         for r, encoding in settings.encodings.items():
-            stored[r] = int(r * r * settings.image_channels * (0.15 if encoding == "jpeg" else 1.0))
+            stored[r] = int(
+                math.prod(shape_at(r, settings.const_shape))
+                * settings.image_channels
+                * (0.15 if encoding == "jpeg" else 1.0)
+            )
     return {r: n * job.dataset.num_images // count + _SHARD_BYTES * job.num_shards for r, n in stored.items()}
 
 
@@ -315,17 +329,17 @@ def _finish(job: Job, results: list[ShardResult], progress: Progress) -> Manifes
         write_metadata(job.folder / resolution_folder(resolution), manifest, resolution, num_bytes)
     manifest.write(job.folder)
     _report(manifest, job.folder, progress)
+    if dataset.note:
+        progress.say(dataset.note)
     return manifest
 
 
 def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
     total = sum(manifest.bytes_on_disk.values())
-    resolutions = manifest.settings.resolutions
-    progress.say(
-        f"{folder}: {counted(manifest.num_images, 'image')} at {resolutions[0]} to {resolutions[-1]} pixels, "
-        f"{size(total)}"
-    )
-    names = manifest.settings.class_names
+    settings = manifest.settings
+    first, last = (size_text(r, settings.const_shape) for r in (settings.resolutions[0], settings.resolutions[-1]))
+    progress.say(f"{folder}: {counted(manifest.num_images, 'image')} at {first} to {last} pixels, {size(total)}")
+    names = settings.class_names
     if names:
         progress.say(class_text(names, manifest.class_counts))
     if empty := [name for name, count in zip(names, manifest.class_counts, strict=False) if not count]:
@@ -339,6 +353,6 @@ def _report(manifest: Manifest, folder: Path, progress: Progress) -> None:
         )
     if manifest.upscaled:
         progress.say(
-            f"warning: {counted(manifest.upscaled, 'image', ('is', 'are'))} smaller than {resolutions[-1]} pixels; "
+            f"warning: {counted(manifest.upscaled, 'image', ('is', 'are'))} smaller than {last} pixels; "
             "enlarging does not make images sharper, so consider a smaller resolution"
         )

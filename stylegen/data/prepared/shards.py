@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from stylegen.data import imaging
+from stylegen.data import alignment, imaging
 from stylegen.data.prepared.manifest import WORK_FOLDER, Settings, shard_name
 from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import RawDataset, RawImage
@@ -130,20 +130,25 @@ def make_levels(raw: RawImage, settings: Settings, huge: HugeImage | None = None
     """
     if raw.problem:
         raise imaging.UnreadableImageError(raw.problem)
+    side = max(settings.shape)
     if isinstance(raw.data, bytes):
         image = imaging.decode(
             raw.data,
             settings.image_channels,
             color=settings.color or "srgb",
-            smallest=settings.resolution,
+            smallest=side if raw.points is None else None,  # points are of the image at its full size
             huge=huge or functools.partial(_one_at_a_time, raw.key),
         )
     else:
         image = imaging.from_array(np.ascontiguousarray(raw.data), settings.image_channels)
-    square = imaging.crop_and_resize(image, settings.resolution, settings.crop)
-    levels = imaging.pyramid(square, settings.resolutions)
+    upscaled = imaging.is_upscaled(image, settings.shape, settings.crop)
+    if raw.points is not None:
+        upscaled = alignment.side_of(raw.points) < side
+        image = alignment.align(image, raw.points, side)
+    cropped = imaging.crop_and_resize(image, settings.shape, settings.crop)
+    levels = imaging.pyramid(cropped, settings.resolutions, settings.resolution)
     stored = {r: imaging.encode_stored(levels[r], settings.encodings[r]) for r in settings.resolutions}
-    return stored, imaging.is_upscaled(image, settings.resolution, settings.crop)
+    return stored, upscaled
 
 
 @dataclass(frozen=True)

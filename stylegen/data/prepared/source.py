@@ -24,6 +24,7 @@ class PreparedSource(ImageSource):
         settings = self.manifest.settings
         self.num_images = self.manifest.num_images
         self.resolutions = settings.resolutions
+        self.const_shape = settings.const_shape
         self.channels = settings.image_channels
         self.class_names = settings.class_names
         self.fingerprint = self.manifest.fingerprint
@@ -45,7 +46,7 @@ class PreparedSource(ImageSource):
 
     def _decode(self, shard_records: list[bytes], resolution: int) -> Batch:
         examples = [records.deserialize(record) for record in shard_records]
-        image = np.empty((len(examples), resolution, resolution, self.channels), np.uint8)
+        image = np.empty((len(examples), *self.shape_at(resolution), self.channels), np.uint8)
         if self.manifest.settings.encodings[resolution] == "raw":
             for i, (data, _) in enumerate(examples):
                 image[i] = np.frombuffer(data, np.uint8).reshape(image.shape[1:])

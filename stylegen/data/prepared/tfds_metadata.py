@@ -8,13 +8,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 from stylegen.data.prepared.manifest import Manifest, Settings
+from stylegen.shapes import shape_at
 
 _VERSION = "1.0.0"
 
 
 def tfds_features(settings: Settings, resolution: int) -> Any:
     """The features of an example as ``records.serialize`` writes it."""
-    shape = (resolution, resolution, settings.image_channels)
+    shape = (*shape_at(resolution, settings.const_shape), settings.image_channels)
     encoding = settings.encodings[resolution]
     image: Any
     if encoding == "raw":

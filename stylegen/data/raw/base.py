@@ -24,6 +24,7 @@ class RawImage:
     data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
     label: int | None = None
     problem: str = ""  # why there is no data, if there is none
+    points: np.ndarray | None = None  # [5, 2], to be aligned by (``stylegen.data.alignment``)
 
 
 class RawDataset(abc.ABC):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegen.data.alignment import read_landmarks
+from stylegen.data.raw import cifar10, tfrecords
+from stylegen.data.raw.aligned import AlignedDataset
 from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
-from stylegen.data.raw.cifar10 import Cifar10Dataset
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.lsun import LsunDataset, find_archive
 from stylegen.data.source import DataError
@@ -39,13 +41,24 @@ class ToyDataset(RawDataset):
                 yield RawImage(f"{index:08d}", image, bedrooms.factors(index).bed_class)
 
 
+def aligned(dataset: RawDataset, landmarks: Path) -> RawDataset:
+    """Images to be aligned by the points in a file of landmarks (``stylegen.data.alignment``).
+
+    Raises:
+        DataError: the file cannot be used, has points of no image, or these are no image files.
+    """
+    if not isinstance(dataset, ImageFilesDataset):
+        raise DataError(f"align = {str(landmarks)!r}: only image files can be aligned, not TFRecords.")
+    return AlignedDataset(dataset, read_landmarks(landmarks))
+
+
 def open_raw(
     kind: str,
     path: Path,
     *,
     category: str = "bedroom",
     split: str = "train",
-    labels_from_folders: bool = False,
+    labels: str = "none",
     max_images: int | None = None,
 ) -> RawDataset:
     """Open raw data that lies in a file or folder.
@@ -55,8 +68,8 @@ def open_raw(
         path: an archive, or a folder; for lsun and cifar10 also the folder that holds the archive.
         category: of LSUN, where the folder holds several.
         split: of LSUN or CIFAR-10.
-        labels_from_folders: take the top folders of images as classes.
-        max_images: use only the first so many; with ``labels_from_folders``, of each class as many.
+        labels: of images: auto, folders, json, csv:FILE or none (``stylegen.data.raw.labels.find``).
+        max_images: use only the first so many; with labels, of each class as many.
 
     Raises:
         ArchiveMissingError: the folder does not hold the archive.
@@ -67,10 +80,14 @@ def open_raw(
     if kind == "lsun":
         return LsunDataset(find_archive(path, category, split) if path.is_dir() else path, max_images)
     if kind == "images":
-        return ImageFilesDataset(path, labels_from_folders, max_images)
+        if tfrecords.is_tfrecords(path):
+            return tfrecords.TfRecordsDataset(path, labels, max_images)
+        return ImageFilesDataset(path, labels, max_images)
     if kind == "cifar10":
-        archive = path / "cifar-10-binary.tar.gz" if path.is_dir() else path
-        if not archive.is_file():
-            raise ArchiveMissingError(f"{path} is not CIFAR-10's archive cifar-10-binary.tar.gz, nor does it hold it.")
-        return Cifar10Dataset(archive, split, max_images)
+        candidates = [path / name for name in cifar10.ARCHIVES] if path.is_dir() else [path]
+        archive = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if archive is None:
+            names = " or ".join(cifar10.ARCHIVES)
+            raise ArchiveMissingError(f"{path} is not CIFAR-10's archive {names}, nor does it hold it.")
+        return cifar10.Cifar10Dataset(archive, split, max_images)
     raise ValueError(f"unknown kind of data {kind!r}")

@@ -7,6 +7,7 @@ import numpy as np
 from stylegen.data.source import Batch, ImageSource
 from stylegen.data.toy import bedrooms
 from stylegen.io.progress import counted
+from stylegen.shapes import SQUARE, Shape, size_text
 
 _CACHED_RESOLUTION = 64  # toy_bedrooms draws everything up to this size in one go
 _CACHE_BYTES = 2**30
@@ -18,12 +19,17 @@ class ToySource(ImageSource):
 
     channels = 3
 
-    def __init__(self, num_images: int, resolution: int, labeled: bool = False) -> None:
+    def __init__(self, num_images: int, resolution: int, labeled: bool = False, const_shape: Shape = SQUARE) -> None:
+        """With another ``const_shape`` than a square's, rooms are cut out of the middle of squares."""
+        self.const_shape = const_shape
         self.num_images = num_images
         self.resolutions = tuple(r for r in bedrooms.RESOLUTIONS if r <= max(resolution, 8))
         self.class_names = bedrooms.CLASS_NAMES if labeled else ()
         self.description = f"toy_bedrooms ({counted(num_images, 'drawn room')})"
         self.fingerprint = f"toy_bedrooms-v{bedrooms.DRAWING_VERSION}-{num_images}"
+        if const_shape[0] != const_shape[1]:
+            self.resolutions = tuple(r for r in self.resolutions if max(self.shape_at(r)) in bedrooms.RESOLUTIONS)
+            self.fingerprint += f"-{size_text(self.resolutions[-1], const_shape)}"
         self._cache: dict[int, np.ndarray] = {}
         size = 0
         for r in self.resolutions:
@@ -36,6 +42,12 @@ class ToySource(ImageSource):
         self._labels = np.full(num_images, -1, np.int32)
 
     def _read(self, indices: np.ndarray, resolution: int) -> Batch:
+        rows, columns = self.shape_at(resolution)
+        if (side := max(rows, columns)) > min(rows, columns):
+            rooms = bedrooms.render(indices, side)
+            top, left = (side - rows) // 2, (side - columns) // 2
+            image = rooms[:, top : top + rows, left : left + columns]
+            return {"image": np.ascontiguousarray(image), "label": self._read_labels(indices)}
         batch = {"label": self._read_labels(indices)}
         if resolution not in self._cache:
             return {"image": bedrooms.render(indices, resolution), **batch}

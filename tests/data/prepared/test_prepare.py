@@ -511,7 +511,7 @@ def test_file_names_that_are_not_utf_8_are_read_and_shown_escaped(odd_folder, tm
     for i in range(3, 7):  # two shards
         (odd_folder / "class").mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(odd_folder / "class" / f"{i}.png")
-    dataset = open_raw("images", odd_folder, labels_from_folders=True)
+    dataset = open_raw("images", odd_folder, labels="folders")
     manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
     assert (manifest.num_images, manifest.settings.class_names) == (7, ("class", "class\\udce9"))
     assert manifest.unreadable_keys[0].startswith("class\\udce9/\\udce9_broken.png: ")
@@ -539,7 +539,7 @@ def test_classes_are_printed_with_numbers_and_images(tmp_path, photo, small_shar
         for i in range(count):
             photo(i).save(tmp_path / "in" / name / f"{i}.png")
     (tmp_path / "in" / "broken" / "0.png").write_text("text")
-    dataset = open_raw("images", tmp_path / "in", labels_from_folders=True)
+    dataset = open_raw("images", tmp_path / "in", labels="folders")
     manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
     assert manifest.class_counts == [5, 2, 0]
     said = capsys.readouterr().err

@@ -1,4 +1,5 @@
 import io
+import pickle
 import tarfile
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_what_is_not_cifar10_is_a_sentence(tmp_path):
     with pytest.raises(DataError, match=r"is not CIFAR-10's archive cifar-10-binary\.tar\.gz"):
         open_raw("cifar10", path)
     make_archive(path, {"cifar-10-batches-py/data_batch_1": b"pickle"})
-    with pytest.raises(DataError, match=r"data_batch_1\.bin is not in it"):
+    with pytest.raises(DataError, match=r"data_batch_2 is not in it"):
         open_raw("cifar10", path)
     make_archive(path, dict.fromkeys(NAMES, b"short"))
     with pytest.raises(DataError, match=r"data_batch_1\.bin has 5 bytes"):
@@ -71,3 +72,58 @@ def test_an_archive_that_is_cut_short_is_a_sentence(archive):
     archive.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="is not CIFAR-10's archive"):
         open_raw("cifar10", archive)
+
+
+def python_archive(folder, **changed):
+    """As the University of Toronto distributes it: dicts with the fields of its files, pickled by protocol 2."""
+    files = {}
+    for i, name in enumerate(
+        ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
+    ):
+        table = records(4, i)
+        fields = {
+            "batch_label": f"batch {i}",
+            "labels": table[:, 0].tolist(),
+            "data": np.ascontiguousarray(table[:, 1:]),
+            "filenames": [f"image_{j}.png" for j in range(4)],
+            **changed,
+        }
+        files[f"cifar-10-batches-py/{name}"] = pickle.dumps(fields, protocol=2)
+    files["cifar-10-batches-py/batches.meta"] = pickle.dumps({"num_cases_per_batch": 10_000}, protocol=2)
+    return make_archive(folder / "cifar-10-python.tar.gz", files)
+
+
+def test_the_archive_for_python_has_the_same_images(archive, tmp_path):
+    (tmp_path / "python").mkdir()
+    of_python = open_raw("cifar10", python_archive(tmp_path / "python").parent)
+    binary = open_raw("cifar10", archive)
+    assert of_python.num_images == binary.num_images == 20
+    for one, other in zip(of_python.read(0, 20), binary.read(0, 20), strict=True):
+        assert one.label == other.label
+        np.testing.assert_array_equal(one.data, other.data)
+    assert of_python.identity == binary.identity
+
+
+class Runs:
+    """Would run, if the file were unpickled as Python does."""
+
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"data": Runs()}, "nothing in it was run"),
+        ({"data": np.zeros((4, 3072), np.float32)}, r"it has no array `data`, uint8 \[n, 3,072\]"),
+        ({"data": np.zeros((4, 3), np.uint8)}, "it has no array `data`"),
+        ({"labels": [0, 1, 2]}, "it has no list `labels`, a whole number for each image"),
+        ({"labels": [0, 1, 2, "cat"]}, "it has no list `labels`"),
+        ({"labels": [0, 1, 2, 300]}, "it has no list `labels`"),
+        ({"labels": [0, 1, 2, 11]}, "it has a label 11, above 9"),
+    ],
+)
+def test_a_wrong_archive_for_python_is_a_sentence_and_runs_nothing(tmp_path, capsys, changed, words):
+    with pytest.raises(DataError, match=words):
+        open_raw("cifar10", python_archive(tmp_path, **changed))
+    assert "ran" not in capsys.readouterr().out
