@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+import stylegen
 from stylegen.cli import arguments, common
 from stylegen.io.progress import counted
-from stylegen.nvidia import importing
-from stylegen.nvidia.weight_table import Imported
-from stylegen.runs.load import is_exported, load, shipped
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
     from stylegen.networks.generator import Generator
+    from stylegen.nvidia.weight_table import Imported
 
 DESCRIPTION = """Convert generators from and to other forms.
 
@@ -84,6 +83,8 @@ def _import(options: Options) -> None:
         )
     if options.out is None and not options.report:
         raise common.UsageError("--out is missing, for example --out runs/nvidia-bedroom; or --report, to look inside.")
+    from stylegen.nvidia import importing
+
     if options.out is not None:
         importing.check_free(options.out, options.overwrite)
     imported = importing.read(options.source)
@@ -92,14 +93,18 @@ def _import(options: Options) -> None:
     if options.out is None:
         return
     importing.write_run(imported, options.out, str(options.source), options.overwrite)
-    print(f"{options.out}: {load(options.out)}{_note(imported)}")
+    print(f"{options.out}: {stylegen.load(options.out)}{_note(imported)}")
 
 
 def _is_ours(source: Path) -> bool:
+    from stylegen.runs.load import shipped
+
     return source.is_dir() or source.suffix in (".safetensors", ".npz") or str(source) in shipped()
 
 
-def _note(imported: Imported) -> str:
+def _note(imported: "Imported") -> str:
+    from stylegen.nvidia import importing
+
     num_remarks = len(imported.report.remarks)
     return f"; {counted(num_remarks, 'remark')} in {importing.REPORT}" if num_remarks else ""
 
@@ -115,7 +120,7 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
     hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":
         stablehlo.check_serializer()
-    G: Generator = files.without_paths(load(options.source, options.kimg))
+    G: Generator = files.without_paths(stylegen.load(options.source, options.kimg))
     facts = files.facts_of(str(options.source), G, options.license)
     if single:
         files.save_beside(G, form, out, facts, options.cutoff)
@@ -128,6 +133,8 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
 
 def _check_export(options: Options, form: str) -> Path:
     """The file or folder to write, if the options fit each other."""
+    from stylegen.runs.load import is_exported
+
     if options.source.suffix in IMPORTED and options.source.is_file():
         raise common.UsageError(
             f"{options.source} is other people's: import it first (convert {options.source} --out runs/imported), then "

@@ -8,8 +8,6 @@ import tyro
 
 from stylegen import shapes
 from stylegen.cli import arguments, common
-from stylegen.data.prepared.prepare import Options, prepare
-from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
 from stylegen.data.source import DataError
 from stylegen.shapes import Shape
 
@@ -124,6 +122,10 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
     Raises:
         DataError: it cannot be done.
     """
+    # Here, because TFDS takes a second or two to import, which --help does not need.
+    from stylegen.data.prepared.prepare import Options, prepare
+    from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
+
     resolution, const_shape = parse_resolution(command.resolution)
     options = Options(
         resolution,

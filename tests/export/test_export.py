@@ -214,7 +214,7 @@ def a_run(make_generator, monkeypatch, tmp_path):
     run = dataclasses.replace(G.config.run, dir="/home/me/run", init_from="/home/me/other")
     G = dataclasses.replace(G, config=dataclasses.replace(G.config, data=data, run=run))
     run_with_metrics(G, tmp_path / "run")
-    monkeypatch.setattr(convert, "load", lambda source, kimg=None: G)
+    monkeypatch.setattr("stylegen.load", lambda source, kimg=None: G)
     return G
 
 
