@@ -11,11 +11,11 @@ from PIL import Image
 
 import stylegen
 from stylegen.runs import load
-from tests.support.documents import GUIDES, PAGES, README, python_blocks
+from tests.support.documents import GUIDES, PAGES, README, RUN, python_blocks
 from tests.support.paths import ROOT
 
 DOCUMENTS = [README, *PAGES]
-WITH_PYTHON = [page for page in DOCUMENTS if python_blocks(page)]
+WITH_PYTHON = [page for page in RUN if python_blocks(page)]
 BY_STEM = {"ids": lambda page: page.stem}
 # Mean difference of a figure from the committed one, in gray levels: other CPUs and versions round differently.
 FIGURE_TOLERANCE = 1.0
@@ -40,6 +40,12 @@ def test_the_python_of_a_page_runs(page, make_generator, monkeypatch, tmp_path):
             found, expected = (np.asarray(Image.open(path), np.float32) for path in (figure, committed))
             assert found.shape == expected.shape, figure.name
             assert np.abs(found - expected).mean() < FIGURE_TOLERANCE, f"docs/images/{figure.name} is another figure"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN and python_blocks(page)], **BY_STEM)
+def test_the_python_of_other_pages_can_be_read(page):
+    for block in python_blocks(page):
+        ast.parse(block)
 
 
 def test_every_figure_of_the_explained_page_is_computed_there():

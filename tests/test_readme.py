@@ -45,14 +45,12 @@ def page(name: str) -> str:
 
 def commands_of(document: Path) -> list[list[str]]:
     """The words of each command in a document's blocks of shell."""
-    blocks = [block.replace("\\\n", " ") for block in documents.blocks(document, "sh")]
-    lines = [line for block in blocks for line in block.splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+    return [words for line in documents.commands(document) if (words := shlex.split(line, comments=True))]
 
 
 def all_commands() -> list[list[str]]:
-    """Those of the README and of all pages, each once."""
-    found = [words for document in (documents.README, *documents.PAGES) for words in commands_of(document)]
+    """Those of the README and of the pages that are tried, each once."""
+    found = [words for document in documents.RUN for words in commands_of(document)]
     return [list(words) for words in dict.fromkeys(map(tuple, found))]
 
 
@@ -99,7 +97,8 @@ def test_every_command_of_the_readme_is_of_a_known_kind():
 
 
 def test_every_verb_that_is_named_exists():
-    used = {words[1] for words in COMMANDS if words[0] == "stylegen"}
+    documented = [words for document in (documents.README, *documents.PAGES) for words in commands_of(document)]
+    used = {words[1] for words in documented if words[0] == "stylegen" and not words[1].startswith("-")}
     assert used <= set(cli.VERBS)
     assert set(cli.VERBS) - used == set(), "a verb without an example"
     assert TRAIN and PREPARE and SAMPLE and EVALUATE and CONVERT and STYLIZE and TRAIN_STYLE and PROJECTIONS and EDIT

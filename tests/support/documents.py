@@ -7,12 +7,16 @@ from tests.support.paths import ROOT
 
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-# Pages for users: their Python needs nothing but public names.
 USERS_PAGES = {
     *("tutorial", "adain", "training", "lsun", "your_images", "sampling", "evaluation", "stylize", "projection"),
     *("importing", "troubleshooting"),
 }
+OTHER_PAGES = {"install", "performance", "quality", "scaling"}
+# Pages for users, whose Python needs nothing but public names.
 GUIDES = [README, *(page for page in PAGES if page.stem in USERS_PAGES)]
+# Pages whose commands tests/test_readme.py tries, and whose Python tests/test_docs.py runs. Others have tests of their
+# own, or examples that need files and networks; of those it is only checked that they can be read.
+RUN = [*GUIDES, *(page for page in PAGES if page.stem in OTHER_PAGES)]
 NOT_RUN = "<!-- not run: "  # before a block of code, with the reason
 
 
@@ -25,3 +29,10 @@ def blocks(document: Path, language: str) -> list[str]:
 def python_blocks(document: Path) -> list[str]:
     """The blocks of Python, which are run one after the other in one namespace."""
     return blocks(document, "python")
+
+
+def commands(document: Path) -> list[str]:
+    """The lines of its blocks of shell; lines that go on are one."""
+    return [
+        line for block in blocks(document, "sh") for line in block.replace("\\\n", " ").splitlines() if line.strip()
+    ]
