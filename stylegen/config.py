@@ -42,8 +42,8 @@ def _expand(part: object, *names: str) -> None:
 class DataConfig:
     """The source of the images and how they are fed."""
 
-    # The kind of data: drawn rooms that need no download; an LSUN category; a folder or zip of images; CIFAR-10; or a
-    # TFDS data set prepared as array_record.
+    # toy_bedrooms: drawn rooms, without download. lsun: a category of LSUN. images: a folder, zip or tar of images.
+    # tfds: a TFDS data set prepared as array_record.
     source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
@@ -66,8 +66,8 @@ class DataConfig:
     batch: int = 32  # images a step, all devices together, at resolutions that schedule.batch does not name.
     num_images: int = 20_000  # how many rooms toy_bedrooms draws.
     seed: int = 0  # order of the images.
-    # Reader threads. Default: 2 where the CPU trains; else as many as keep the accelerators busy at the stage's
-    # resolution, by how the images are stored, up to all cores.
+    # Reader threads. Default: 2 where the CPU trains. Else as many as keep the accelerators busy at the stage's
+    # resolution, up to all cores; it depends on how the images are stored.
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -141,8 +141,8 @@ class AugmentConfig:
     color: bool = True  # brightness, contrast, luma flip, hue, saturation.
     noise: bool = False  # Gaussian noise in every pixel.
     cutout: bool = False  # a square of zeros, half as wide as the image.
-    # Transform a real and the fake of its place in the batch alike, which is less noise for the discriminator
-    # (docs/quality.md); off draws for each image anew, as the paper's authors do.
+    # Transform a real and the fake of its place in the batch alike. This is less noise for the discriminator
+    # (docs/quality.md). Off: draw for each image anew, as the paper's authors do.
     paired: bool = True
 
 
@@ -182,7 +182,7 @@ class RunConfig:
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
     # Start from the generator, average and discriminator of another run (its directory), or from a generator alone (a
-    # file); layers are matched by name and shape.
+    # file). Parameters are matched by name and shape.
     init_from: str | None = None
     # Layers that stay as they are: names of parameters or their beginnings, such as d.b64,d.b32 or g.mapping.
     freeze: str = ""
@@ -202,8 +202,8 @@ class RunConfig:
     metrics_extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
-    # Compile the next stage while the present one trains. Default: on with CPU and TPU; off on a GPU, where compiling
-    # times kernels on the card that trains, so that each stage is compiled when it begins.
+    # Compile the next stage while the present one trains. Default: on with CPU and TPU. Off on a GPU: compiling times
+    # kernels on the card that trains, so each stage is compiled when it begins.
     compile_ahead: bool | None = None
     compilation_cache: str | None = None  # folder of compiled programs; default: the user's cache folder; "" for none.
 
@@ -240,8 +240,8 @@ class Config:
     # Parameters, optimizer, mapping network, statistics, losses and metrics stay float32.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     # Precision of products and convolutions of float32 numbers. highest keeps all their bits, as StyleGAN2-ADA does.
-    # default rounds the operands first, because the accelerator is faster then: to TF32 (10 bits of mantissa) on NVIDIA
-    # GPUs since Ampere, to bfloat16 (7 bits) on TPUs. An H100 multiplies TF32 numbers 7 times as fast as float32 ones
+    # default rounds the operands first, which is faster: to TF32 (10 bits of mantissa) on NVIDIA GPUs since Ampere, to
+    # bfloat16 (7 bits) on TPUs. An H100 multiplies TF32 numbers 7 times as fast as float32 ones
     # (data sheet), so choose bfloat16 or default for a large float32 run. The setting does not change bfloat16 layers,
     # nor anything on a CPU. Metrics and projection always use highest.
     precision: Literal["highest", "default"] = "highest"

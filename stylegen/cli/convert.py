@@ -59,7 +59,7 @@ INTERRUPTED = "A run is there whole or not at all; --overwrite starts anew."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     return common.run(
         lambda: convert(arguments.parse(Options, argv, prog="convert", description=DESCRIPTION)), INTERRUPTED
     )

@@ -66,7 +66,7 @@ class Options:
     psi: float = 1.0  # truncation of the seeds, toward the mean of all classes.
     directions: File = None  # where directions are kept; default: directions.npz in --out.
     samples: Annotated[int, arguments.Bounds(20, 1_000_000)] = 10_000  # random w that directions are measured with.
-    seed: Annotated[int, arguments.SEED] = 0  # of these.
+    seed: Annotated[int, arguments.SEED] = 0  # seed of the random w.
     scale: Annotated[Number, arguments.SCALE] = None  # enlargement by whole pixels; default: so that one can see them.
     out: Path = Path("edits")  # folder.
     overwrite: bool = False  # replace images, and directions of the same name, that are there already.
@@ -76,7 +76,7 @@ INTERRUPTED = "Files that are there are whole; --overwrite starts anew."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     words = joined_strength(sys.argv[1:] if argv is None else argv)
     return common.run(lambda: edit(arguments.parse(Options, words, prog="edit", description=DESCRIPTION)), INTERRUPTED)
 

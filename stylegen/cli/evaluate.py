@@ -84,7 +84,7 @@ INTERRUPTED = "What was measured of a run is recorded there; the same command me
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     return common.run(
         lambda: evaluate(arguments.parse(Options, argv, prog="evaluate", description=DESCRIPTION)), INTERRUPTED
     )

@@ -161,6 +161,6 @@ INTERRUPTED = "The same command goes on."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     kind: Any = Command
     return common.run(lambda: run(arguments.parse(kind, argv, prog="prepare", description=_DESCRIPTION)), INTERRUPTED)

@@ -85,7 +85,7 @@ INTERRUPTED = "Files that are there are whole; the search starts anew, with --ov
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     return common.run(
         lambda: project(arguments.parse(Options, argv, prog="project", description=DESCRIPTION)), INTERRUPTED
     )

@@ -93,7 +93,7 @@ INTERRUPTED = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     return common.run(lambda: draw(arguments.parse(Options, argv, prog="sample", description=DESCRIPTION)), INTERRUPTED)
 
 

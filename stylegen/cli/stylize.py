@@ -74,7 +74,7 @@ INTERRUPTED = "Images that are there are whole; a video appears at the end. --ov
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     words = _with_mode(sys.argv[1:] if argv is None else argv)
     return common.run(
         lambda: stylize(arguments.parse(Options, words, prog="stylize", description=DESCRIPTION)), INTERRUPTED

@@ -29,7 +29,7 @@ INTERRUPTED = "The same command goes on from what is saved."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status is 0, 2 for what the user can mend, or 130 after Ctrl-C."""
+    """Entry point; the exit status is 0, 2 for what the user can fix, or 130 after Ctrl-C."""
     return common.run(lambda: _train(sys.argv[1:] if argv is None else argv), INTERRUPTED)
 
 

@@ -321,7 +321,7 @@ def decode_stored(data: bytes, channels: int) -> np.ndarray:
     """uint8 [r, r, c] from the bytes of ``encode_stored``, except raw ones.
 
     By OpenCV where it is installed (the extra ``opencv``), else by Pillow, which takes 1.4 times as long for
-    images of 256 pixels and twice for 64 (processor time, drawn rooms, AMD EPYC, 2026-11-27).
+    images of 256 pixels and twice for 64 (CPU time, drawn rooms, AMD EPYC, 2026-11-27).
     """
     return stored_decoder()(data, channels)
 

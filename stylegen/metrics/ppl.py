@@ -1,7 +1,7 @@
-"""Perceptual path length: how much pictures change for a small step of the latent (StyleGAN, Sec. 4.1).
+"""Perceptual path length: how much images change for a small step of the latent (StyleGAN, Sec. 4.1).
 
 Karras, Laine and Aila 2019, with the constants of their published code: steps of 1e-4, the smallest and largest
-hundredth left out, pictures of more than 256 pixels averaged down to that.
+hundredth left out, images of more than 256 pixels averaged down to that.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,16 +49,16 @@ def path_length(
 
     Args:
         mapping: latents z [N, z_dim] to styles w [N, w_dim].
-        draw: styles [2N, w_dim], pair by pair, to float pictures [2N, r, r, C] around [-1, 1]; noise must be the same
+        draw: styles [2N, w_dim], pair by pair, to float images [2N, r, r, C] around [-1, 1]; noise must be the same
             in both of a pair.
-        distance: pictures, twice, to [N]; quadratic in small differences, as LPIPS is.
+        distance: images, twice, to [N]; quadratic in small differences, as LPIPS is.
         ends: batches of two latents and a place between them, as ``path_ends`` gives them.
         space: spherical steps in z, or straight ones in w.
         epsilon: the step.
-        crop: face is the part of FFHQ's pictures that has the face, which the original crops to.
+        crop: face is the part of FFHQ's images that has the face, which the original crops to.
 
     Raises:
-        MetricError: no pictures.
+        MetricError: no images.
     """
     if space not in ("z", "w"):
         raise MetricError(f"space = {space!r}: must be z or w.")
@@ -70,8 +70,8 @@ def path_length(
             # In float64, because the step is near the precision of float32.
             w0, w1 = (np.asarray(mapping(z), np.float64) for z in (z0, z1))
             w = np.stack([w0 + (w1 - w0) * s[:, None] for s in (t, t + epsilon)], axis=1)
-        pictures = prepare(draw(w.reshape(-1, w.shape[-1]).astype(np.float32)), crop)
-        lengths.append(np.asarray(distance(pictures[::2], pictures[1::2]), np.float64) / epsilon**2)
+        images = prepare(draw(w.reshape(-1, w.shape[-1]).astype(np.float32)), crop)
+        lengths.append(np.asarray(distance(images[::2], images[1::2]), np.float64) / epsilon**2)
     if not lengths:
         raise MetricError("a path length needs at least one pair of latents.")
     return summarize(np.concatenate(lengths))
@@ -112,15 +112,15 @@ def _on_sphere(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     return slerp(z0, z1, t[:, None]) * np.sqrt(z0.shape[1])
 
 
-def prepare(pictures: Float[Array, "n r r c"], crop: Crop = "none") -> Float[Array, "n s s c"]:
+def prepare(images: Float[Array, "n r r c"], crop: Crop = "none") -> Float[Array, "n s s c"]:
     """Crop [N, r, r, C], and average it down to at most 256 pixels."""
     if crop == "face":
-        eighth = pictures.shape[1] // 8
-        pictures = pictures[:, eighth * 3 : eighth * 7, eighth * 2 : eighth * 6]
+        eighth = images.shape[1] // 8
+        images = images[:, eighth * 3 : eighth * 7, eighth * 2 : eighth * 6]
     elif crop != "none":
         raise MetricError(f"crop = {crop!r}: must be none or face.")
-    n, h, w, c = pictures.shape
+    n, h, w, c = images.shape
     factor = min(h, w) // MAX_SIDE
     if factor > 1 and h % factor == w % factor == 0:
-        pictures = jnp.mean(pictures.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
-    return pictures
+        images = jnp.mean(images.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
+    return images
