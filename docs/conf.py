@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import citations  # noqa: E402
+import settings  # noqa: E402
 
 META = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project, author = "stylegen", "The stylegen authors"
@@ -94,8 +95,9 @@ def write_reference() -> None:
             options = [f"   {option}" for option in ignored]
             lines += [*heading, "```{eval-rst}", f".. automodule:: {module}", *options, "```", ""]
         write(REFERENCE / f"{room}.md", "\n".join(lines))
+    write(REFERENCE / "settings.md", settings.page())
     for old in REFERENCE.glob("*.md"):
-        if old.stem not in rooms():
+        if old.stem not in [*rooms(), "settings"]:
             old.unlink()
 
 

@@ -43,7 +43,7 @@ class DataConfig:
     """The source of the images and how they are fed."""
 
     # toy_bedrooms: drawn rooms, without download. lsun: a category of LSUN. images: a folder, zip or tar of images.
-    # tfds: a TFDS data set prepared as array_record.
+    # cifar10: its archive. tfds: a TFDS data set prepared as array_record.
     source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
