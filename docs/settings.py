@@ -47,7 +47,7 @@ def page() -> str:
     text = [
         "# Settings",
         "",
-        "Every setting of `stylegen train`, with its default. Give one as `--data.batch 16`, or in a configuration file.",
+        "Every setting of `stylegen train`, with its default. Give one as `--data.batch 16`, or in a configuration.",
         "",
     ]
     for part, owner in parts.items():
