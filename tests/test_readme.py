@@ -136,7 +136,8 @@ def test_prepare(arguments, monkeypatch):
 
     def run(command):
         ran.append(command)
-        Options(prepare.parse_resolution(command.resolution), encoding=command.encoding)
+        resolution, const_shape = prepare.parse_resolution(command.resolution)
+        Options(resolution, const_shape=const_shape, encoding=command.encoding)
 
     monkeypatch.setattr(prepare, "run", run)
     assert prepare.main(arguments) == 0
@@ -253,6 +254,11 @@ def test_python_of_the_page_on_sampling(make_generator, monkeypatch, tmp_path):
     assert names["floats"].shape == names["redder"].shape == (2, 16, 16, 3) and names["gradient"].shape == (2, 6, 16)
     before, after = (names["score"](names["G"].synthesis(names["ws"] + x * names["gradient"])) for x in (0, 1))
     assert after > before
+
+
+def test_the_table_of_the_readme_has_every_verb():
+    listed = re.findall(r"^\| `stylegen (\w+)` \|", documents.README.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(cli.VERBS)
 
 
 def test_make_targets():
