@@ -86,7 +86,7 @@ def make_pipeline(
 
     Returns:
         A grain iterator with ``close()``, which stops its threads. Its elements are dicts with ``image`` uint8
-        [n, *source.shape_at(resolution), channels], C-contiguous, and ``label`` int32 [n].
+        ``[n, *source.shape_at(resolution), channels]``, C-contiguous, and ``label`` int32 [n].
 
     Raises:
         DataError: the positions are not of the batch, or the source is smaller than ``resolution``.

@@ -46,7 +46,7 @@ class ImageSource(abc.ABC):
             resolution: pixels a side, a power of two up to the largest of ``resolutions``.
 
         Returns:
-            ``image`` uint8 [n, *shape_at(resolution), channels], which are squares of ``resolution`` pixels unless
+            ``image`` uint8 ``[n, *shape_at(resolution), channels]``, which are squares of ``resolution`` pixels unless
             ``const_shape`` says otherwise, and ``label`` int32 [n] (zeros without classes).
 
         Raises:

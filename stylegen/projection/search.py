@@ -120,7 +120,8 @@ def descend(
 ) -> Descent:
     """The search of ``project`` as an iterator of steps, all targets together, that can be stopped and continued.
 
-    Example:
+    Example::
+
         descent = descend(G, targets)
         for step, losses, images in descent:
             ...
