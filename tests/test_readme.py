@@ -118,7 +118,7 @@ def test_prepare(arguments, monkeypatch):
 
     def run(command):
         ran.append(command)
-        Options(prepare.parse_resolution(command.resolution), encoding=command.encoding)
+        Options(prepare.parse_resolution(command.resolution)[0], encoding=command.encoding)
 
     monkeypatch.setattr(prepare, "run", run)
     assert prepare.main(arguments) == 0
