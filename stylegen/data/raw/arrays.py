@@ -25,6 +25,7 @@ from stylegen.untrusted import FileError, npz, shown
 
 SUFFIXES = (".npy", ".npz")
 _KINDS = "biuf"  # of numbers, by numpy's letters
+_LARGEST = 1e30  # of a value: sums of squares stay far from the end of float64
 _PROBLEM = "it has values that are not finite"
 
 
@@ -169,6 +170,8 @@ class ArraysDataset(RawDataset):
                     problem = f"its shape is {found.shape}; others have {counted(self.channels, 'channel')}"
                 elif not np.isfinite(found).all():
                     problem = _PROBLEM
+                elif np.abs(found).max() > _LARGEST:
+                    problem = f"it has values beyond {_LARGEST:g}"
                 else:
                     field = found
             except Exception as error:  # damage of all kinds: to be counted, like a damaged image

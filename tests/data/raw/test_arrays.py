@@ -116,6 +116,7 @@ def test_a_constant_channel_stays_what_it_is(tmp_path):
         (np.zeros((2, 4, 4, 17)), "has 17 channels; at most 16 are read"),
         (np.zeros((0, 4, 4, 1)), r"holds an array of shape \(0, 4, 4, 1\)"),
         (np.full((2, 4, 4, 1), np.nan), "none of 2 arrays can be used"),
+        (np.full((2, 4, 4, 1), 1e200), "none of 2 arrays can be used"),
         (np.zeros((2, 4, 4, 1), np.complex64), "none of numbers"),
         (np.array([{}] * 4, object), "none of numbers"),
     ],
