@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stylegen import sampling
+from stylegen import sampling, values
 from stylegen.config import DataConfig, RunConfig
 from stylegen.export import ExportError, model_card
 from stylegen.export.stablehlo import save_sampler
@@ -95,7 +95,7 @@ def names_beside(path: Path) -> list[str]:
 def save_grid(G: Generator, path: Path) -> None:
     """The images of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
     labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
-    samples = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
+    samples = values.pictures(sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI), G.config.is_arrays)
     images.save_grid(samples, path, scale=images.comfortable_scale(min(G.shape)))
 
 

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[list[str], str, Any]] = {
     "prepare lsun": (["A.zip", "--out", "D"], "stylegen.cli.prepare.run", prepare.Lsun),
     "prepare images": (["A", "--out", "D"], "stylegen.cli.prepare.run", prepare.Images),
     "prepare cifar10": (["A", "--out", "D"], "stylegen.cli.prepare.run", prepare.Cifar10),
+    "prepare arrays": (["A.npy", "--out", "D"], "stylegen.cli.prepare.run", prepare.Arrays),
     "prepare toy_bedrooms": (["--out", "D"], "stylegen.cli.prepare.run", prepare.ToyBedrooms),
     "sample": (["--run", "toy_bedrooms"], "stylegen.cli.sample.draw", sample.Options),
     "evaluate": ([], "stylegen.cli.evaluate.evaluate", evaluate.Options),
