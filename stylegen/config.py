@@ -44,7 +44,7 @@ class DataConfig:
     """The source of the images and how they are fed."""
 
     # toy_bedrooms: drawn rooms, without download. lsun: a category of LSUN. images: a folder, zip or tar of images.
-    # cifar10: its archive. tfds: a TFDS data set prepared as array_record. arrays: numbers that are no colors (.npy, .npz).
+    # cifar10: its archive. tfds: a TFDS data set prepared as array_record. arrays: numbers, no colors (.npy, .npz).
     source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds", "arrays"] = "toy_bedrooms"
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
