@@ -49,6 +49,7 @@ MESSAGES = {
     "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
     "data/raw/image_files.py": ["prepare images"],
+    "export/web/page.py": ["convert"],
     "nvidia/importing.py": ["convert"],
     "runs/directory.py": ["train"],
     "runs/init_from.py": ["train"],
