@@ -24,6 +24,7 @@ MAX_WIDTH = 16_384  # of z, w, the mapping network's layers and the convolutions
 MAX_MAPPING_LAYERS = 64  # published networks have 2 and 8
 MAX_CHANNEL_BASE = 2**26  # published ones go up to 2**16
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841
+MAX_ARRAY_CHANNELS = 16  # of arrays of numbers; colors have up to 4
 MAX_COUNT = 10**9  # of images, steps, batches
 
 
@@ -43,8 +44,8 @@ class DataConfig:
     """The source of the images and how they are fed."""
 
     # toy_bedrooms: drawn rooms, without download. lsun: a category of LSUN. images: a folder, zip or tar of images.
-    # cifar10: its archive. tfds: a TFDS data set prepared as array_record.
-    source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds"] = "toy_bedrooms"
+    # cifar10: its archive. tfds: a TFDS data set prepared as array_record. arrays: numbers, no colors (.npy, .npz).
+    source: Literal["toy_bedrooms", "lsun", "images", "cifar10", "tfds", "arrays"] = "toy_bedrooms"
     # Folder that prepare.py wrote, or the raw archive (or its folder), which is then prepared first. For tfds: its
     # data_dir. Not used by toy_bedrooms.
     path: str | None = None
@@ -232,7 +233,10 @@ class Config:
     # Rows and columns of the learned constant, 4 4 for squares: images have resolution / 4 times as many. Resolutions
     # of stages count in the same way.
     const_shape: tuple[int, int] = SQUARE
-    image_channels: int = 3  # 1 gray, 3 RGB, 4 RGB with alpha; 2 works where the data has it.
+    image_channels: int = 3  # 1 gray, 3 RGB, 4 RGB with alpha; 2 works where the data has it. 1 to 16 of arrays.
+    # Mean and standard deviation of each channel of arrays, in the data's own units, by which samples are brought back
+    # to them; default: those of the data, which a run notes here.
+    channel_stats: tuple[tuple[float, float], ...] = ()
     num_classes: int = 0  # classes of a conditional network; 0 is unconditional.
     # Names of the classes in order, for --labels of all verbs; default: those of the data, which a run notes here.
     class_names: tuple[str, ...] = ()
@@ -268,6 +272,16 @@ class Config:
     def stage_resolutions(self) -> tuple[int, ...]:
         """Resolutions that the schedule trains at, smallest first."""
         return tuple(r for r in self.resolutions if r >= self.schedule.start_resolution)
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether the data are arrays of numbers, which are fed as float32, not colors, which are uint8."""
+        return self.data.source == "arrays"
+
+    @property
+    def pixel_dtype(self) -> Literal["uint8", "float32"]:
+        """Kind of number of the images that training is fed with."""
+        return "float32" if self.is_arrays else "uint8"
 
     def shape_at(self, resolution: int) -> tuple[int, int]:
         """Rows and columns of the images of a stage's resolution."""
@@ -324,7 +338,13 @@ def validate(config: Config) -> None:
     fits = len(config.const_shape) == 2 and all(SMALLEST <= side <= LARGEST for side in config.const_shape)
     fits = fits and max(config.shape_at(config.resolution)) <= MAX_SIDE
     check(fits, "const_shape", config.const_shape, sides)
-    check(1 <= config.image_channels <= 4, "image_channels", config.image_channels, "must be 1 to 4")
+    most = MAX_ARRAY_CHANNELS if config.is_arrays else 4
+    check(1 <= config.image_channels <= most, "image_channels", config.image_channels, f"must be 1 to {most}")
+    stats = config.channel_stats
+    fits = not stats or (config.is_arrays and len(stats) == config.image_channels)
+    fits = fits and all(len(pair) == 2 and math.isfinite(pair[0]) and 0 < pair[1] < math.inf for pair in stats)
+    fix = "must be a mean and a positive deviation for each channel of arrays"
+    check(fits, "channel_stats", stats, fix)
     fix = f"must be 0 (unconditional) or more, up to {MAX_CLASSES:,}"
     _check_between(config.num_classes, "num_classes", 0, MAX_CLASSES, fix)
     fits = len(config.class_names) in (0, config.num_classes)
@@ -420,6 +440,8 @@ def _validate_augment(config: Config) -> None:
     if a.mode != "none":
         some = any(getattr(a, name) for name in groups)
         check(some, "augment.mode", a.mode, f"transforms nothing; switch on one of {', '.join(groups)}")
+    if a.mode != "none" and config.is_arrays:
+        check(not a.color, "augment.color", a.color, "arrays have no colors; switch it off")
     if a.mode == "fixed":
         check(a.p > 0, "augment.p", a.p, "augment.mode fixed needs a chance, for example 0.2")
     if a.mode == "ada":

@@ -123,7 +123,7 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
 # Settings that may change between two sessions of one run: paths, frequency of reports, length and precision.
 RESUMABLE = (
     *("run.", "distributed.", "data.path", "data.prepared", "data.labels", "data.workers"),
-    *("class_names", "schedule.total_kimg", "precision"),
+    *("class_names", "channel_stats", "schedule.total_kimg", "precision"),
 )
 # Settings among these that make another run nevertheless.
 DECISIVE = ("run.seed", "run.init_from", "run.freeze")

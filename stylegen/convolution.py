@@ -25,8 +25,16 @@ Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
 
 def target_platform() -> str:
-    """The platform that programs are traced for: cpu, gpu or tpu. JAX's own, unless ``tracing_for`` says otherwise."""
+    """The platform that programs are traced for: cpu, gpu or tpu, or onnx for a runtime that is not XLA.
+
+    It is JAX's own, unless ``tracing_for`` says otherwise.
+    """
     return _PLATFORM.get() or jax.default_backend()
+
+
+def is_accelerator() -> bool:
+    """Whether programs are traced for a GPU or a TPU, where memory traffic costs more than arithmetic."""
+    return target_platform() in ("gpu", "tpu")
 
 
 @contextlib.contextmanager

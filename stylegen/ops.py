@@ -16,6 +16,7 @@ from stylegen.array_types import Array
 from stylegen.convolution import (
     Padding,
     convolve,
+    is_accelerator,
     splits_transposes,
     target_platform,
     trilinear_convolve,
@@ -78,7 +79,7 @@ def conv(
 
     The dtype is that of x, whatever that of the weight is.
     """
-    if weight.shape[:2] == (1, 1) and min(weight.shape[2:]) <= FEW_CHANNELS and target_platform() != "cpu":
+    if weight.shape[:2] == (1, 1) and min(weight.shape[2:]) <= FEW_CHANNELS and is_accelerator():
         return _mix_channels(x, weight[0, 0])
     return convolve(x, weight.astype(x.dtype), 1, padding)
 

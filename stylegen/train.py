@@ -109,7 +109,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
         source = data.open_source(config, renew=not resumes)
     if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
-    config = data.with_class_names(config, source)
+    config = data.with_channel_stats(data.with_class_names(config, source), source)
     metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
     if config.run.freeze:
         freeze.frozen(config)

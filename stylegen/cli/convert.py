@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 import stylegen
@@ -27,11 +28,21 @@ DESCRIPTION = """Convert generators from and to other forms.
   convert runs/bedroom --to safetensors --out bedroom.safetensors
   # Its sampling function as one program for CPU, CUDA and TPU that needs JAX alone, in a folder for the hub
   convert runs/bedroom --to stablehlo --out exported --license apache-2.0
+  # The same for ONNX Runtime and every other reader of ONNX
+  convert runs/bedroom --to onnx --out exported
+  # A web page that draws without a server, with directions of your own
+  convert runs/bedroom --to web --out bedroom.html --directions out/directions.npz
+  # Style transfer as one ONNX file: the networks of the package, or a file that train_style wrote
+  convert style_transfer --to onnx --out stylize.onnx
 """
 
+Form = Literal["safetensors", "npz", "stablehlo", "onnx", "web"]
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 IMPORTED = (".pkl", ".pt", ".pth")  # files that are imported before they can be exported
-EXPORT_ONLY = ("kimg", "cutoff", "license", "push_to_hub")
+EXPORT_ONLY = ("kimg", "cutoff", "directions", "size", "license", "push_to_hub")
+TO = "--to safetensors, npz, stablehlo, onnx or web"
+PAGE_DIRECTIONS, PAGE_SAMPLES = 4, 2000  # of each kind that a page offers, and of w that they are found in
+STYLE_TRANSFER = "style_transfer"  # the name of the networks that come with the package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +51,22 @@ class Options:
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A pickle of NVIDIA's (.pkl) or a checkpoint of rosinality's form (.pt); with --to a run directory, an exported
-    file or folder, or toy_bedrooms."""
+    file or folder, or toy_bedrooms; with --to onnx also style_transfer, or a file of such networks."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Run directory to write; with --to a file with the form's ending, or a folder."""
     report: bool = False  # print the networks found, the weights mapped, and remarks.
     overwrite: bool = False  # replace the run, or the exported files, that are in --out.
-    to: Literal["safetensors", "npz", "stablehlo"] | None = None
-    """Export: weights and configuration (safetensors, npz), or the sampling function as a program (stablehlo)."""
+    to: Form | None = None
+    """Export: weights and configuration (safetensors, npz), the sampling function as a program (stablehlo, onnx), or a
+    page that draws in the browser (web)."""
     kimg: float | None = None  # with --to, the checkpoint of a run; default: the newest good one.
-    cutoff: int | None = None  # with --to stablehlo, layers that psi truncates, from the coarsest; default: all.
+    cutoff: int | None = None
+    """With --to stablehlo or onnx, layers that psi truncates, from the coarsest; default: all."""
+    directions: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --to web, the page's directions, as edit wrote them; default: principal components and factorized ones."""
+    half: bool = False  # with --to web, write weights in half precision: half the size, and images a little different.
+    size: int | None = None
+    """Of style transfer as onnx, pixels a side of both images; default: any multiples of 4, or of 8 with VGG-19."""
     license: Text = None
     """With --to, the identifier of the license that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
     push_to_hub: Text = None
@@ -75,12 +93,10 @@ def convert(options: Options) -> None:
 
 
 def _import(options: Options) -> None:
-    if given := [name for name in EXPORT_ONLY if getattr(options, name) is not None]:
-        raise common.UsageError(f"--{given[0].replace('_', '-')} goes with --to safetensors, npz or stablehlo.")
+    if given := [name for name in EXPORT_ONLY if getattr(options, name) is not None] + ["half"] * options.half:
+        raise common.UsageError(f"--{given[0].replace('_', '-')} goes with {TO}.")
     if _is_ours(options.source):
-        raise common.UsageError(
-            f"{options.source} is no pickle, so it can only be exported: add --to safetensors, npz or stablehlo."
-        )
+        raise common.UsageError(f"{options.source} is no pickle, so it can only be exported: add {TO}.")
     if options.out is None and not options.report:
         raise common.UsageError("--out is missing, for example --out runs/nvidia-bedroom; or --report, to look inside.")
     from stylegen.nvidia import importing
@@ -99,7 +115,7 @@ def _import(options: Options) -> None:
 def _is_ours(source: Path) -> bool:
     from stylegen.runs.load import shipped
 
-    return source.is_dir() or source.suffix in (".safetensors", ".npz") or str(source) in shipped()
+    return source.is_dir() or source.suffix in (".safetensors", ".npz") or str(source) in (*shipped(), STYLE_TRANSFER)
 
 
 def _note(imported: "Imported") -> str:
@@ -109,29 +125,100 @@ def _note(imported: "Imported") -> str:
     return f"; {counted(num_remarks, 'remark')} in {importing.REPORT}" if num_remarks else ""
 
 
-def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) -> None:
+def _export(options: Options, form: Form) -> None:
     from stylegen.export import files, stablehlo  # here, because jax.export and metrics are not needed to import
+    from stylegen.export.onnx import graph
 
-    out = _check_export(options, form)
-    single = out.suffix == f".{form}"
-    names, folder = (files.names_beside(out), out.parent) if single else (files.folder_names(form), out)
-    common.check_outputs(folder, names, options.overwrite)
+    suffix = files.SUFFIXES[form]
+    out = _check_export(options, form, suffix)
+    if form == "onnx":
+        graph.check_installed()
+        if (style := _style_model(options.source)) is not None:
+            _export_style(options, style, out)
+            return
+    if options.size is not None:
+        raise common.UsageError("--size is of style transfer with --to onnx; a generator has one size.")
     files.check_license(options.license)
     hub: Any = None if options.push_to_hub is None else files.check_hub(options.push_to_hub, options.license)
     if form == "stablehlo":
         stablehlo.check_serializer()
     G: Generator = files.without_paths(stylegen.load(options.source, options.kimg))
     facts = files.facts_of(str(options.source), G, options.license)
+    choices = files.Choices(options.cutoff, _contents(options, G)) if form == "web" else files.Choices(options.cutoff)
+    single = out.suffix == suffix
+    folder = out.parent if single else out
+    names = files.names_beside(form, out) if single else files.folder_names(G, form, choices)
+    common.check_outputs(folder, names, options.overwrite)
     if single:
-        files.save_beside(G, form, out, facts, options.cutoff)
+        files.save_beside(G, form, out, facts, choices)
     else:
-        files.save_folder(G, form, out, facts, options.cutoff)
+        files.save_folder(G, form, out, facts, choices)
     print(f"{G}\n{folder}: {', '.join(names)}")
+    if choices.contents.note:
+        print(choices.contents.note)
     if hub is not None and options.push_to_hub is not None:
         print(f"uploaded to {files.push(hub, out, options.push_to_hub, names)}")
 
 
-def _check_export(options: Options, form: str) -> Path:
+def _contents(options: Options, G: "Generator") -> Any:
+    """What the page of a generator says and offers."""
+    from stylegen.editing import directions, discovery
+    from stylegen.export import model_card
+    from stylegen.export.web.page import Contents, Slider
+
+    if options.directions is not None:
+        found = directions.load(options.directions, G).entries
+    else:
+        labels = np.arange(PAGE_SAMPLES) % G.c_dim if G.c_dim else None
+        w, half = discovery.sample_w(G, PAGE_SAMPLES, labels=labels), G.num_ws // 2
+        found = (
+            *discovery.principal_components(w, min(PAGE_DIRECTIONS, G.w_dim), range(G.num_ws)),
+            *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half), "coarse{}"),
+            *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half, G.num_ws), "fine{}"),
+        )
+    sliders = tuple(Slider(d.name, d.layers, d.vector) for d in found)
+    summary = f"{G.resolution} pixels, {G.kimg:g} kimg, {model_card.data_line(G.config)}"
+    note = _half_note(G) if options.half else ""
+    return Contents(options.source.absolute().name, summary, note, model_card.PSI, sliders, options.half)
+
+
+def _half_note(G: "Generator") -> str:
+    from stylegen.export.web import page
+
+    most, mean = page.half_difference(G)
+    return (
+        f"Half precision changes the images of seeds 0 to {page.CHECKED_SEEDS[-1]} by at most {counted(most, 'level')} "
+        f"of 255, {mean:.2g} on average."
+    )
+
+
+def _style_model(source: Path) -> Any:
+    """The style-transfer networks that the source is, or None where it is something else."""
+    from stylegen.style_transfer import StyleError, model
+
+    if str(source) == STYLE_TRANSFER:
+        return model.load_model()
+    if source.suffix != ".safetensors" or not source.is_file():
+        return None
+    try:
+        return model.load_model(source)
+    except StyleError:
+        return None
+
+
+def _export_style(options: Options, style: Any, out: Path) -> None:
+    from stylegen.export.onnx import networks
+
+    if out.suffix != ".onnx":
+        raise common.UsageError(f"--out {out}: style transfer is one file that ends with .onnx.")
+    if given := [name for name in EXPORT_ONLY if name != "size" and getattr(options, name) is not None]:
+        raise common.UsageError(f"--{given[0].replace('_', '-')} is of generators, not of style transfer.")
+    common.check_outputs(out.parent, [out.name], options.overwrite)
+    networks.save(networks.stylizer(style, options.size), out)
+    print(f"{style}\n{out}")
+
+
+def _check_export(options: Options, form: str, suffix: str) -> Path:
     """The file or folder to write, if the options fit each other."""
     from stylegen.runs.load import is_exported
 
@@ -142,16 +229,22 @@ def _check_export(options: Options, form: str) -> Path:
         )
     if options.report:
         raise common.UsageError("--report is of pickles; --to does not go with it.")
-    if options.cutoff is not None and form != "stablehlo":
-        raise common.UsageError(f"--cutoff goes with --to stablehlo; {form} has the weights, which any cutoff fits.")
+    if options.cutoff is not None and form not in ("stablehlo", "onnx"):
+        raise common.UsageError(
+            f"--cutoff goes with --to stablehlo or onnx; {form} has the weights, which any cutoff fits."
+        )
+    if form != "web" and (options.half or options.directions is not None):
+        raise common.UsageError(f"--{'half' if options.half else 'directions'} goes with --to web.")
+    if form != "onnx" and str(options.source) == STYLE_TRANSFER:
+        raise common.UsageError(f"{STYLE_TRANSFER} is exported with --to onnx; {form} is a form of generators.")
     if options.out is None:
-        raise common.UsageError(f"--out is missing: a file such as generator.{form}, or a folder.")
+        raise common.UsageError(f"--out is missing: a file such as generator{suffix}, or a folder.")
     out = options.out
-    if out.suffix and out.suffix != f".{form}" and not out.is_dir():
-        raise common.UsageError(f"--out {out}: --to {form} writes a file that ends with .{form}, or a folder.")
-    if out.suffix == f".{form}" and out.is_dir():
+    if out.suffix and out.suffix != suffix and not out.is_dir():
+        raise common.UsageError(f"--out {out}: --to {form} writes a file that ends with {suffix}, or a folder.")
+    if out.suffix == suffix and out.is_dir():
         raise common.UsageError(f"--out {out} is a folder; give the name of a file.")
-    if options.push_to_hub is not None and out.suffix == f".{form}":
+    if options.push_to_hub is not None and out.suffix == suffix:
         raise common.UsageError("--push-to-hub uploads a folder; give one as --out.")
     if out.is_dir() and (out / "config.json").exists() and not is_exported(out):
         raise common.UsageError(f"--out {out} holds a run; give another folder.")

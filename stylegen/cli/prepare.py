@@ -1,5 +1,6 @@
 """The verb ``prepare``: raw images to a folder that training reads at full speed."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ as a TFDS data set of its own.
   prepare lsun DIR/bedroom_train_lmdb.zip --out DATA --resolution 256
   prepare images FOLDER_OR_ZIP --out DATA --resolution 64 --labels auto
   prepare cifar10 cifar-10-binary.tar.gz --out DATA
+  prepare arrays FIELDS.npy --out DATA --resolution 64
   prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
 
 Then train with --data.path DATA. A command that was interrupted continues where it was when given again.
@@ -86,6 +88,16 @@ class Cifar10(Output):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arrays(Output):
+    """Arrays of measured values, of 1 to 16 channels: .npy or .npz of [N, h, w, C], or a folder with a file of each.
+
+    Example: stylegen prepare arrays FIELDS.npy --out DATA --resolution 64
+    """
+
+    arrays: tyro.conf.Positional[Path]  # the file or folder; values become float32, in units of their deviation.
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToyBedrooms(Output):
     """Drawn rooms, which need no download; training can also draw them by itself.
 
@@ -100,6 +112,7 @@ Command = (
     Annotated[Lsun, tyro.conf.subcommand("lsun")]
     | Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Cifar10, tyro.conf.subcommand("cifar10")]
+    | Annotated[Arrays, tyro.conf.subcommand("arrays")]
     | Annotated[ToyBedrooms, tyro.conf.subcommand("toy_bedrooms")]
 )
 
@@ -116,7 +129,7 @@ def parse_resolution(text: str) -> tuple[int, Shape]:
     return found
 
 
-def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
+def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms) -> None:
     """Do what was asked.
 
     Raises:
@@ -151,6 +164,9 @@ def run(command: Lsun | Images | Cifar10 | ToyBedrooms) -> None:
                 dataset = aligned(dataset, command.align)
         case Cifar10():
             dataset = open_raw("cifar10", command.archive, split=command.split, max_images=most)
+        case Arrays():
+            dataset = open_raw("arrays", command.arrays, max_images=most)
+            options = dataclasses.replace(options, arrays=True, image_channels=dataset.channels)
         case ToyBedrooms():
             side = max(shapes.shape_at(resolution, const_shape))
             dataset = ToyDataset(min(command.num_images, most or command.num_images), side)

@@ -102,6 +102,8 @@ def project(options: Options) -> None:
     common.use_compiled_programs()
     G = stylegen.load(options.run, kimg=options.kimg)
     print(G)
+    if G.config.is_arrays:
+        raise common.UsageError(f"--run {options.run}: draws arrays; only images of colors can be projected.")
     columns = 4 if options.tune else 3  # of side_by_side.png: target, start, projected, tuned
     scale = common.page_scale(options.scale, G.shape, len(paths), columns)
     if options.frames:

@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 import stylegen
+from stylegen import values
 from stylegen.cli import arguments, common
 from stylegen.io import files, images, video
 from stylegen.io.progress import counted
@@ -34,6 +35,7 @@ DESCRIPTION = """Draw images with a trained generator.
 """
 
 MAX_PSI = 100  # of either sign; images are of noise long before
+VALUES = "values.npz"  # of a generator of arrays
 GRID_MAX = 64  # images in grid.png; the rest of a long list is only written one by one
 
 # Without these, --help would call every list of numbers {None}|STR.
@@ -65,6 +67,8 @@ class Options:
     batch: Annotated[Number, arguments.BATCH] = None
     scale: Annotated[Number, arguments.SCALE] = None
     """Enlargement by whole pixels in grids and videos; default: so that one can see them."""
+    channels: NumberList = None
+    """Of a generator of arrays: the channel that pictures show in colors, or three as red, green, blue; default: 0."""
     columns: Annotated[Number, arguments.Bounds(1, 10_000)] = None  # of grid.png; default: about as many as rows.
 
     mix: bool = False  # draw a style-mixing table of --rows and --cols.
@@ -174,17 +178,28 @@ def _draw_images(options: Options) -> None:
     names = _names(seeds, labels)
     _refuse(options, folder, [*names, "grid.png"])
     G = _load(options)
+    if G.config.is_arrays:
+        _refuse(options, folder, [VALUES])
     shown_count = min(len(seeds), GRID_MAX)
     columns = options.columns or images.grid_columns(shown_count)
     scale = common.page_scale(options.scale, G.shape, math.ceil(shown_count / columns), columns)
-    batches = stylegen.stream(G, seeds, labels=labels, noise=options.noise, batch=options.batch, **_truncation(options))
+    drawing = {"labels": labels, "noise": options.noise, "batch": options.batch, **_truncation(options)}
+    batches = stylegen.stream(G, seeds, as_float=G.config.is_arrays, **drawing)
     remaining = iter(names)
     shown: list[np.ndarray] = []
+    drawn: list[np.ndarray] = []  # of arrays, in their own units
     for batch in common.with_progress(batches, len(seeds), "images"):
+        if G.config.is_arrays:
+            drawn.append(values.physical(batch, G.config.channel_stats))
+            batch = _pictures(G, options, values.to_bytes(batch))
         for image in batch:
             images.save_image(image, folder / next(remaining))
         shown.extend(batch[: GRID_MAX - len(shown)])
     images.save_grid(np.stack(shown), folder / "grid.png", columns, scale)
+    if drawn:
+        with files.replacing(folder / VALUES) as partial, partial.open("wb") as file:
+            np.savez(file, images=np.concatenate(drawn), seeds=np.array(seeds))
+        print(f"{folder / VALUES}: images [N, h, w, C] in the units of the data, and their seeds.")
     which = f"the first {GRID_MAX}" if len(seeds) > GRID_MAX else "all of them" if len(seeds) > 1 else "it enlarged"
     count = f"{len(seeds):,} images, {names[0]} to {names[-1]}" if len(seeds) > 1 else names[0]
     print(f"{folder}: {count}; grid.png shows {which}.")
@@ -240,7 +255,7 @@ def _draw_walk(options: Options) -> None:
     G = _load(options)
     total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
     video.check(path, options.fps, frames=total, height=G.shape[0], width=G.shape[1], scale=options.scale)
-    frames = stylegen.walk(
+    walked = stylegen.walk(
         G,
         seeds,
         space=options.space,
@@ -251,15 +266,28 @@ def _draw_walk(options: Options) -> None:
         batch=options.batch,
         **_truncation(options),
     )
+    frames = (_pictures(G, options, frame) for frame in walked)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale)
     print(f"{path}: {counted(count, 'frame')}, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
 
 
 def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndarray:
-    return stylegen.synthesize(
+    drawn = stylegen.synthesize(
         G, ws, noise=options.noise, noise_seeds=[int(seed) for seed in seeds], batch=options.batch
     )
+    return _pictures(G, options, drawn)
+
+
+def _pictures(G: Any, options: Options, drawn: np.ndarray) -> np.ndarray:
+    """Images uint8 [..., C] as they are shown: of a generator of arrays, chosen channels in colors."""
+    chosen = _numbers(options, "channels") if options.channels is not None else []
+    if chosen and not G.config.is_arrays:
+        raise common.UsageError("--channels goes with a generator of arrays; this one draws colors.")
+    try:
+        return values.pictures(drawn, G.config.is_arrays, chosen)
+    except ValueError as error:
+        raise common.UsageError(f"--{error}") from error
 
 
 def _load(options: Options) -> Any:
@@ -270,7 +298,13 @@ def _load(options: Options) -> Any:
 
 
 def _numbers(options: Options, name: str) -> list[int]:
-    what = {"seeds": "seed list", "rows": "seed list", "cols": "seed list", "layers": "layer list"}[name]
+    what = {
+        "seeds": "seed list",
+        "rows": "seed list",
+        "cols": "seed list",
+        "layers": "layer list",
+        "channels": "channel list",
+    }[name]
     return common.parse_numbers(f"--{name}: {what}", getattr(options, name))
 
 

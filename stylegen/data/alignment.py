@@ -15,7 +15,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -49,16 +49,12 @@ class Landmarks:
     points: dict[str, tuple[tuple[float, float], ...]]
 
     def of(self, key: str) -> np.ndarray:
-        """The points [5, 2] of an image, by its path or by its name alone, where that is one image's.
+        """The points [5, 2] of an image, by its path or by its name alone.
 
         Raises:
             UnreadableImageError: it has none.
         """
-        found = self.points.get(key)
-        if found is None:
-            name = PurePosixPath(key).name
-            same = [path for path in self.points if PurePosixPath(path).name == name]
-            found = self.points[same[0]] if len(same) == 1 else None
+        found = self.points.get(key) or self.points.get(PurePosixPath(key).name)
         if found is None:
             raise UnreadableImageError(f"{self.source} has no points of it")
         return np.array(found)
@@ -197,7 +193,16 @@ def _faded(part: np.ndarray, before: np.ndarray, after: np.ndarray, blur: float)
     return faded
 
 
-def matched(landmarks: Landmarks, keys: Mapping[str, Any] | list[str]) -> int:
-    """How many of these images have points."""
-    names = Counter(PurePosixPath(path).name for path in landmarks.points)
-    return sum(key in landmarks.points or names[PurePosixPath(key).name] == 1 for key in keys)
+def matched(landmarks: Landmarks, keys: Sequence[str]) -> int:
+    """How many of these images have points.
+
+    Raises:
+        DataError: a name alone stands for several of them.
+    """
+    by_name = Counter(name for key in keys if key not in landmarks.points and (name := PurePosixPath(key).name) != key)
+    several = [name for name in by_name if name in landmarks.points and by_name[name] + (name in keys) > 1]
+    if several:
+        raise DataError(
+            f"{landmarks.source}: {shown(several[0])} is the name of several images; give their paths below the folder."
+        )
+    return sum(key in landmarks.points or PurePosixPath(key).name in landmarks.points for key in keys)

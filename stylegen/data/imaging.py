@@ -21,7 +21,7 @@ from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
 
 Crop = Literal["center-crop", "center-crop-wide"]
-Encoding = Literal["raw", "jpeg", "lossless"]
+Encoding = Literal["raw", "jpeg", "lossless", "float32"]
 MAX_BYTES = 2**29  # of a foreign image file, as it lies on disk or comes out of a zip
 HUGE_PIXELS = 2**25  # larger ones are decoded at a reduced size where that is enough, and one at a time
 _REDUCING_GAP = 3  # times what is needed that a reduced size still has, so that Lanczos does the rest
@@ -254,6 +254,17 @@ def crop_and_resize(image: Image.Image, size: int | Shape, crop: Crop) -> np.nda
     return canvas
 
 
+def crop_and_resize_values(field: np.ndarray, size: int | Shape) -> np.ndarray:
+    """As ``crop_and_resize`` with center-crop, of float32 [h, w, c] with any number of channels: float32."""
+    rows, columns = sides(size)
+    left, top, width, height = centered_box((field.shape[1], field.shape[0]), (rows, columns))
+    part = field[top : top + height, left : left + width]
+    channels = [
+        _resize(Image.fromarray(np.ascontiguousarray(part[..., i])), columns, rows) for i in range(part.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
 def _wide_box(size: tuple[int, int]) -> tuple[tuple[int, int], int, int]:
     """Corner, width and height of the largest centered 4:3 box."""
     width = min(size[0], round(size[1] * 4 / 3))
@@ -280,30 +291,31 @@ def pyramid(image: np.ndarray, resolutions: Sequence[int], full: int | None = No
     to even) only where it is handed out.
 
     Args:
-        image: uint8 [h, w, c].
+        image: uint8 [h, w, c], or float32, of which nothing is rounded.
         resolutions: powers of two.
         full: resolution of the image; its rows if None, as of squares.
 
     Returns:
-        uint8 by resolution, [r, r, c] of squares.
+        By resolution, [r, r, c] of squares.
     """
     levels = {}
+    colors = image.dtype == np.uint8
     level, size = image.astype(np.float32), full or image.shape[0]
     for resolution in sorted(resolutions, reverse=True):
         while size > resolution:
             level = (level[0::2, 0::2] + level[0::2, 1::2] + level[1::2, 0::2] + level[1::2, 1::2]) * np.float32(0.25)
             size //= 2
-        levels[resolution] = np.rint(level).astype(np.uint8)  # means of 0 to 255 need no clipping
+        levels[resolution] = np.rint(level).astype(np.uint8) if colors else level  # means of bytes need no clipping
     return levels
 
 
 def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
     """The bytes that are stored for uint8 [r, r, c].
 
-    raw: the pixels. jpeg: quality 95 without chroma subsampling, for 1 or 3 channels. lossless: WebP for RGB (a third
-    smaller than PNG), PNG for 1 or 4 channels.
+    raw: the pixels; float32: those of arrays. jpeg: quality 95 without chroma subsampling, for 1 or 3 channels.
+    lossless: WebP for RGB (a third smaller than PNG), PNG for 1 or 4 channels.
     """
-    if encoding == "raw":
+    if encoding in ("raw", "float32"):
         return np.ascontiguousarray(image).tobytes()
     buffer = io.BytesIO()
     pil_image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

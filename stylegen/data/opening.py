@@ -77,6 +77,11 @@ def with_class_names(config: Config, source: ImageSource) -> Config:
     return dataclasses.replace(config, class_names=names)
 
 
+def with_channel_stats(config: Config, source: ImageSource) -> Config:
+    """The configuration with the means and deviations of the data's channels, if they are arrays."""
+    return dataclasses.replace(config, channel_stats=source.channel_stats) if source.channel_stats else config
+
+
 def _prepared_folder(config: Config, renew: bool) -> Path:
     """The folder of prepared data, made now where ``data.path`` is raw and was not prepared or has changed."""
     data = config.data
@@ -173,6 +178,7 @@ def _prepare(config: Config, dataset: RawDataset, out: Path, overwrite: bool) ->
         crop=config.data.crop,
         color=config.data.color,
         const_shape=config.const_shape,
+        arrays=config.is_arrays,
     )
     prepare(dataset, out, options, overwrite=overwrite)
 
@@ -225,6 +231,12 @@ def _check_fit(config: Config, source: ImageSource) -> None:
         raise DataError(
             f"resolution = {config.resolution}: {source.description} has {largest} pixels a side;"
             f" prepare it with --resolution {config.resolution}, or set resolution {largest}."
+        )
+    if bool(source.channel_stats) != config.is_arrays:
+        held, wanted = ("arrays", "colors") if source.channel_stats else ("colors", "arrays")
+        raise DataError(
+            f"data.source = {config.data.source!r}: {source.description} holds {held}, not {wanted}; set data.source"
+            f" {'arrays' if source.channel_stats else 'images'}."
         )
     if source.channels != config.image_channels:
         raise DataError(

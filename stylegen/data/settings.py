@@ -4,8 +4,8 @@ from stylegen.config import DataConfig, check, option
 
 # Settings that not every source uses, and the sources that do.
 USED_BY: dict[str, tuple[str, ...]] = {
-    "path": ("images", "lsun", "cifar10", "tfds"),
-    "prepared": ("images", "lsun", "cifar10"),
+    "path": ("images", "lsun", "cifar10", "tfds", "arrays"),
+    "prepared": ("images", "lsun", "cifar10", "arrays"),
     "category": ("lsun",),
     "split": ("lsun", "images", "cifar10", "tfds"),
     "labels": ("images",),

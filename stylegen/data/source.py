@@ -30,6 +30,7 @@ class ImageSource(abc.ABC):
     const_shape: Shape = SQUARE  # rows and columns of the images of resolution 4 (``stylegen.shapes``)
     channels: int
     class_names: tuple[str, ...] = ()  # empty if the images carry no labels
+    channel_stats: tuple[tuple[float, float], ...] = ()  # of arrays, whose values are float32 (``stylegen.values``)
     description: str  # a few words for logs
     fingerprint: str = ""  # changes when the images do
     earlier_fingerprints: tuple[str, ...] = ()  # of the same images by earlier versions, which runs may have noted
@@ -47,7 +48,7 @@ class ImageSource(abc.ABC):
 
         Returns:
             ``image`` uint8 ``[n, *shape_at(resolution), channels]``, which are squares of ``resolution`` pixels unless
-            ``const_shape`` says otherwise, and ``label`` int32 [n] (zeros without classes).
+            ``const_shape`` says otherwise (float32 of arrays), and ``label`` int32 [n] (zeros without classes).
 
         Raises:
             DataError: the source is smaller than that, an image cannot be read, or its label is no class.
@@ -58,7 +59,8 @@ class ImageSource(abc.ABC):
         batch = self._read(np.asarray(indices), stored)
         self._check_labels(indices, batch["label"])
         if stored != resolution:
-            batch["image"] = np.rint(box_mean(batch["image"], stored // resolution)).astype(np.uint8)
+            means = box_mean(batch["image"], stored // resolution)
+            batch["image"] = means if self.channel_stats else np.rint(means).astype(np.uint8)
         return batch
 
     def _check_labels(self, indices: np.ndarray, labels: np.ndarray) -> None:

@@ -189,6 +189,8 @@ def _check(metric: metric_names.Metric, config: Config) -> None:
     prefix = f"run.metrics = {config.run.metrics!r}: {metric.name}"
     if metric.kind == "is" and config.run.metrics_extractor != "inception":
         raise EvaluationError(f"{prefix} needs run.metrics_extractor inception.")
+    if metric.kind != "swd" and config.is_arrays:
+        raise EvaluationError(f"{prefix} is of images of colors; arrays are measured by swd alone.")
     if metric.kind == "ppl":
         try:
             measure_ppl.check(metric, classes=config.num_classes, resolution=min(config.shape_at(config.resolution)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegen.data.source import ImageSource
-from stylegen.evaluation import set_sizes
+from stylegen.evaluation import EvaluationError, set_sizes
 from stylegen.evaluation.collect import Progress
 from stylegen.evaluation.generated_set import Drawing, GeneratedSet
 from stylegen.evaluation.image_sets import SourceSet
@@ -64,6 +64,9 @@ def evaluate_generator(
             check_ppl(
                 metric, classes=G.c_dim, resolution=min(config.shape_at(config.resolution)), crop=crop, network=network
             )
+    for metric in metrics:
+        if config.is_arrays and metric.kind != "swd":
+            raise EvaluationError(f"{metric.name}: is of images of colors; arrays are measured by swd alone.")
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:

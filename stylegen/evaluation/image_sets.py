@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stylegen import values
 from stylegen.data import imaging
 from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import ImageSource
@@ -81,6 +82,8 @@ class SourceSet(ImageSet):
         """From the source, mirrored where it is the mirror image's turn."""
         numbers = self._order[positions]
         images = self.source.read(numbers % self.source.num_images, self._level)["image"]
+        if self.source.channel_stats:  # as a generator's are: 8 bits over the range of ``values``
+            images = values.to_bytes(images)
         flipped = (numbers >= self.source.num_images)[:, None, None, None]
         return np.where(flipped, images[:, :, ::-1], images)
 

@@ -1,7 +1,7 @@
 """A generator for use elsewhere: its sampling function as one program that needs JAX alone, and folders for a hub.
 
 A folder has the layout of the Hugging Face hub: ``config.json``, ``generator.safetensors``, ``README.md`` (the model
-card), ``grid.png``, and where asked for ``sampler.stablehlo`` or ``generator.npz``. ``stylegen.load`` takes it.
+card), ``grid.png``, and the files of the form that is asked for (``FOLDER_NAMES``). ``stylegen.load`` takes it.
 """
 
 import dataclasses
@@ -10,24 +10,43 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from stylegen import sampling
+from stylegen import sampling, values
 from stylegen.config import DataConfig, RunConfig
 from stylegen.export import ExportError, model_card
+from stylegen.export.onnx import networks
 from stylegen.export.stablehlo import save_sampler
+from stylegen.export.web import page
 from stylegen.io import files, images
 from stylegen.networks.generator import Generator
 from stylegen.runs import load
 
-Form = Literal["safetensors", "npz", "stablehlo"]
+Form = Literal["safetensors", "npz", "stablehlo", "onnx", "web"]
+SUFFIXES: dict[Form, str] = {form: f".{form}" for form in get_args(Form)} | {"web": ".html"}
 
-SAMPLER_NAME, GRID_NAME, CARD_NAME, CONFIG_NAME = "sampler.stablehlo", "grid.png", "README.md", "config.json"
+GRID_NAME, CARD_NAME, CONFIG_NAME = "grid.png", "README.md", "config.json"
+# What a form adds to a folder besides the weights, which are always there; of web, see ``page.names``.
+FOLDER_NAMES: dict[Form, list[str]] = {
+    "safetensors": [],
+    "npz": [f"generator{load.NPZ_SUFFIX}"],
+    "stablehlo": ["sampler.stablehlo"],
+    "onnx": ["sampler.onnx", "synthesis.onnx"],
+    "web": [page.PAGE_NAME],
+}
 GRID_SEEDS = range(16)
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """How to write a form; each choice is of some of them."""
+
+    cutoff: int | None = None  # stablehlo and onnx: layers that psi truncates, from the coarsest; None is all
+    contents: page.Contents = page.Contents()  # web: what the page says and offers
 
 
 def without_paths(G: Generator) -> Generator:
@@ -47,55 +66,79 @@ def without_paths(G: Generator) -> Generator:
     return dataclasses.replace(G, config=config)
 
 
-def save_file(G: Generator, form: Form, path: Path, cutoff: int | None = None) -> None:
-    """Write one file of a form; atomic. The cutoff is that of stablehlo."""
+def save_file(G: Generator, form: Form, path: Path, choices: Choices = Choices()) -> None:
+    """Write the files of a form; atomic.
+
+    Args:
+        G: the generator.
+        form: the form.
+        path: of its only or first file; that of ONNX's synthesis network is ``synthesis_beside`` it.
+        choices: how to write it.
+
+    Raises:
+        ExportError: it cannot be written like this.
+    """
     if form == "safetensors":
         load.save_generator(G, path)
     elif form == "npz":
         load.save_npz(G, path)
+    elif form == "stablehlo":
+        save_sampler(G, path, choices.cutoff)
+    elif form == "onnx":
+        networks.save(networks.sampler(G, choices.cutoff), path)
+        networks.save(networks.synthesis(G), path.with_name(synthesis_beside(path)))
     else:
-        save_sampler(G, path, cutoff)
+        page.save_page(G, path, choices.contents)
 
 
-def folder_names(form: Form) -> list[str]:
+def synthesis_beside(path: Path) -> str:
+    """Name of the ONNX file of the synthesis network, beside the sampler's."""
+    sampler, synthesis = FOLDER_NAMES["onnx"]
+    return synthesis if path.name == sampler else f"{path.stem}-{synthesis}"
+
+
+def folder_names(G: Generator, form: Form, choices: Choices = Choices()) -> list[str]:
     """Files of an exported folder."""
-    more = {"safetensors": [], "npz": [f"generator{load.NPZ_SUFFIX}"], "stablehlo": [SAMPLER_NAME]}[form]
-    return [CONFIG_NAME, load.WEIGHTS_NAME, *more, GRID_NAME, CARD_NAME]
+    own = page.names(G, choices.contents) if form == "web" else FOLDER_NAMES[form]
+    return [CONFIG_NAME, load.WEIGHTS_NAME, *own, GRID_NAME, CARD_NAME]
 
 
-def save_folder(G: Generator, form: Form, folder: Path, facts: model_card.Facts, cutoff: int | None = None) -> None:
+def save_folder(G: Generator, form: Form, folder: Path, facts: model_card.Facts, choices: Choices = Choices()) -> None:
     """Write a folder in the hub's layout; files of the same names are replaced, all at the end.
 
     Raises:
-        ExportError: as of ``save_sampler``.
+        ExportError: as of ``save_file``.
     """
-    names = folder_names(form)
+    names = folder_names(G, form, choices)
     with files.replacing_folder(folder) as partial:
         load.save_generator(G, partial / load.WEIGHTS_NAME)
-        if form != "safetensors":
-            save_file(G, form, partial / names[2], cutoff)
+        if form == "web":
+            page.save_files(G, partial, choices.contents)
+        elif FOLDER_NAMES[form]:
+            save_file(G, form, partial / FOLDER_NAMES[form][0], choices)
         (partial / CONFIG_NAME).write_text(config_json(G))
         save_grid(G, partial / GRID_NAME)
         (partial / CARD_NAME).write_text(model_card.text(G, facts, names), encoding="utf-8")
 
 
-def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, cutoff: int | None = None) -> None:
-    """Write one file, and its model card and grid beside it, named by ``names_beside``."""
-    name, card, grid = names_beside(path)
-    save_file(G, form, path, cutoff)
+def save_beside(G: Generator, form: Form, path: Path, facts: model_card.Facts, choices: Choices = Choices()) -> None:
+    """Write one file (of ONNX two), and its model card and grid beside it, named by ``names_beside``."""
+    *names, card, grid = names_beside(form, path)
+    save_file(G, form, path, choices)
     save_grid(G, path.with_name(grid))
-    files.write_text(path.with_name(card), model_card.text(G, facts, [name, grid]))
+    files.write_text(path.with_name(card), model_card.text(G, facts, [*names, grid]))
 
 
-def names_beside(path: Path) -> list[str]:
-    """Names of a single exported file, its model card and its grid."""
-    return [path.name, f"{path.stem}.md", f"{path.stem}.png"]
+def names_beside(form: Form, path: Path) -> list[str]:
+    """Names of a single exported file (of ONNX two), its model card and its grid."""
+    more = [synthesis_beside(path)] if form == "onnx" else []
+    return [path.name, *more, f"{path.stem}.md", f"{path.stem}.png"]
 
 
 def save_grid(G: Generator, path: Path) -> None:
     """The images of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
     labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
-    samples = sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI)
+    samples = values.pictures(sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI), G.config.is_arrays)
     images.save_grid(samples, path, scale=images.comfortable_scale(min(G.shape)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from stylegen.config import Config
 from stylegen.config_json import to_dict
 from stylegen.evaluation.evaluate_run import read_record
+from stylegen.export.onnx.graph import OPSET
 from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator
 from stylegen.nvidia.importing import REPORT
@@ -141,22 +142,52 @@ def _loading(G: Generator, names: list[str]) -> list[str]:
             f"  # uint8 [3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]\n```"
         )
     if program := [name for name in names if name.endswith(".stablehlo")]:
-        labels = f"\nc = np.eye({G.c_dim}, dtype=np.float32)[[0, 0, 0]]" if G.c_dim else ""
-        inputs = "z, c" if G.c_dim else "z"
+        parts += _with_jax(G, program[0], weights)
+    if models := [name for name in names if name.endswith(".onnx")]:
+        parts += _with_onnx(G, models)
+    if pages := [name for name in names if name.endswith(".html")]:
         parts.append(
-            "With JAX alone (`pip install jax flatbuffers`), on CPU, CUDA or TPU:\n\n```python\n"
-            "from pathlib import Path\n\nimport numpy as np\nfrom jax import export\n\n"
-            f'sample = export.deserialize(bytearray(Path("{program[0]}").read_bytes())).call\n'
-            f"z = np.random.default_rng(0).standard_normal((3, {G.z_dim})).astype(np.float32){labels}\n"
-            f"images = sample({inputs}, np.float32({PSI}))"
-            f"  # uint8 [3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]\n```"
-        )
-        lasting = f"The weights in `{weights[0]}` last" if weights else "Weights as safetensors last"
-        parts.append(
-            f"`{program[0]}` was exported by jax {importlib.metadata.version('jax')} and expires: JAX reads programs "
-            f"that are up to six months older than itself. {lasting}: export again from them."
+            f"In a browser: open `{pages[0]}`. It needs no server and no network. The browser computes the images, by "
+            "WebAssembly or WebGPU, and its seeds are those of stylegen."
         )
     return parts
+
+
+def _with_jax(G: Generator, program: str, weights: list[str]) -> list[str]:
+    labels = f"\nc = np.eye({G.c_dim}, dtype=np.float32)[[0, 0, 0]]" if G.c_dim else ""
+    inputs = "z, c" if G.c_dim else "z"
+    lasting = f"The weights in `{weights[0]}` last" if weights else "Weights as safetensors last"
+    return [
+        "With JAX alone (`pip install jax flatbuffers`), on CPU, CUDA or TPU:\n\n```python\n"
+        "from pathlib import Path\n\nimport numpy as np\nfrom jax import export\n\n"
+        f'sample = export.deserialize(bytearray(Path("{program}").read_bytes())).call\n'
+        f"z = np.random.default_rng(0).standard_normal((3, {G.z_dim})).astype(np.float32){labels}\n"
+        f"images = sample({inputs}, np.float32({PSI}))"
+        f"  # uint8 [3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]\n```",
+        f"`{program}` was exported by jax {importlib.metadata.version('jax')} and expires: JAX reads programs "
+        f"that are up to six months older than itself. {lasting}: export again from them.",
+    ]
+
+
+def _with_onnx(G: Generator, models: list[str]) -> list[str]:
+    sampler, synthesis = models
+    labels = f"\nc = np.eye({G.c_dim}, dtype=np.float32)[[0, 0, 0]]" if G.c_dim else ""
+    given = '"z": z, "c": c' if G.c_dim else '"z": z'
+    outputs, noise = ("images, ws, noise", ', "noise": noise') if G.config.generator.use_noise else ("images, ws", "")
+    shape = f"[3, {G.shape[0]}, {G.shape[1]}, {G.image_channels}]"
+    return [
+        "With ONNX Runtime alone (`pip install onnxruntime`):\n\n```python\n"
+        "import numpy as np\nimport onnxruntime\n\n"
+        f'sampler = onnxruntime.InferenceSession("{sampler}")\n'
+        f"z = np.random.default_rng(0).standard_normal((3, {G.z_dim})).astype(np.float32){labels}\n"
+        f"psi = np.array({PSI}, np.float32)  # an array without axes, not a Python number\n"
+        f'{outputs} = sampler.run(None, {{{given}, "psi": psi}})  # images: uint8 {shape}\n'
+        f'synthesis = onnxruntime.InferenceSession("{synthesis}")\n'
+        f'(floats,) = synthesis.run(None, {{"ws": ws{noise}}})  # float32 {shape}, around [-1, 1]\n```',
+        f"`{sampler}` draws the images of latents, `{synthesis}` those of styles. The batch has any size. Both compute "
+        f"in float32. ONNX files do not expire: a runtime goes on reading operator set {OPSET}, which they state. "
+        "(Programs of JAX in StableHLO expire after six months.)",
+    ]
 
 
 def _settings(config: Config) -> dict[str, Any]:

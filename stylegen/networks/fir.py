@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from stylegen import ops
-from stylegen.convolution import spread_convolve, target_platform, trilinear_convolve
+from stylegen.convolution import is_accelerator, spread_convolve, trilinear_convolve
 
 OUTER, INNER = 1 / 8, 3 / 8  # taps of the filter
 
@@ -31,7 +31,7 @@ def smooth(x: Array, pad: int, gain: float = 1.0) -> Array:
     """
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     taps = [tap * gain for tap in (OUTER, INNER, INNER, OUTER)]
-    if target_platform() != "cpu":
+    if is_accelerator():
         h, w = x.shape[1] - 3, x.shape[2] - 3
         parts = [
             x[:, i : i + h, j : j + w] * jnp.asarray(a * b, x.dtype)
@@ -76,7 +76,7 @@ def downsample(x: Array) -> Array:
     """
     if x.shape[1] % 2 or x.shape[2] % 2:
         raise ValueError(f"images have shape {x.shape}; to halve them, both sides must be even.")
-    if target_platform() != "cpu":
+    if is_accelerator():
         h, w = x.shape[1:3]
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         taps = list(enumerate((OUTER, INNER, INNER, OUTER)))

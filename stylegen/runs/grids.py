@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jax.sharding import Mesh
 
-from stylegen import data, sampling
+from stylegen import data, sampling, values
 from stylegen.config import Config
 from stylegen.networks.generator import Generator
 from stylegen.runs import directory
@@ -67,9 +67,12 @@ class SampleGrids:
         columns, rows = self._grid_shape()
         indices = np.arange(min(columns * rows, self._source.num_images))
         reals = self._source.read(indices, self._config.resolution)["image"]
-        self._log.grid("reals", reals, columns, 0)
+        if self._config.is_arrays:
+            reals = values.to_bytes(reals)
+        self._log.grid("reals", values.pictures(reals, self._config.is_arrays), columns, 0)
         if self._config.augment.mode != "none":
-            self._log.grid("augmented", augment.sheet(reals, self._config.augment), columns, 0)
+            sheet = augment.sheet(reals, self._config.augment)
+            self._log.grid("augmented", values.pictures(sheet, self._config.is_arrays), columns, 0)
 
     def _draw(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Samples of the moving average for a grid, uint8, from fixed latents."""
@@ -85,6 +88,6 @@ class SampleGrids:
         Samples are enlarged to the full resolution, so that all grids of a run have one size.
         """
         scale = self._config.resolution // stage.resolution
-        samples = self._draw(state, stage)
+        samples = values.pictures(self._draw(state, stage), self._config.is_arrays)
         name = f"fakes{nimg // 1000:06d}"
         self._log.grid(name, samples, self._grid_shape()[0], nimg, scale=scale, newest="fakes")

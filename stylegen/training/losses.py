@@ -88,7 +88,7 @@ def scores_and_squared_gradient(
 
 
 def scores_and_penalty(
-    score: Score, images: Float[Array, "n h w c"], full_rows: int
+    score: Score, images: Float[Array, "n h w c"], full_resolution: int
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Scores [N] and R1 or R2 [N], from one pass: the squared gradient as seen at full resolution.
 
@@ -99,7 +99,7 @@ def scores_and_penalty(
     f^2 pixels, f = full/stage, as g/f^2 each: the sum of squares is g^2/f^2.
     """
     scores, squared = scores_and_squared_gradient(score, images)
-    return scores, squared * (images.shape[1] / full_rows) ** 2
+    return scores, squared * (images.shape[1] / full_resolution) ** 2
 
 
 def gradient_penalty(
@@ -107,7 +107,7 @@ def gradient_penalty(
     reals: Float[Array, "n h w c"],
     fakes: Float[Array, "n h w c"],
     mix: Float[Array, " n"],
-    full_rows: int,
+    full_resolution: int,
 ) -> Float[Array, " n"]:
     """WGAN-GP: (norm of dD/dx - 1)^2 on random blends of reals and fakes (Gulrajani et al. 2017, Eq. 3), [N].
 
@@ -116,10 +116,10 @@ def gradient_penalty(
         reals: [N, r, r, C].
         fakes: [N, r, r, C].
         mix: uniform in [0, 1], [N]; the weight of the fakes.
-        full_rows: of images of the full resolution, at which the norm is taken; see ``scores_and_penalty``.
+        full_resolution: rows of images at full resolution, at which the norm is taken; see ``scores_and_penalty``.
     """
     blend = reals + (fakes - reals) * mix[:, None, None, None]
-    _, squared = scores_and_penalty(score, blend, full_rows)
+    _, squared = scores_and_penalty(score, blend, full_resolution)
     return jnp.square(_root(squared) - 1)
 
 

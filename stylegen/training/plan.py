@@ -176,7 +176,7 @@ def _lower(config: Config, resolution: int, batch: int, mesh: Mesh, name: str) -
     function = train_step if name == "train" else regularization_steps(config)[name][0]
     static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     step = jit_step(function, static, sharding.replicated(mesh), sharding.split_batch(mesh))
-    images = jax.ShapeDtypeStruct((batch, *config.shape_at(resolution), config.image_channels), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch, *config.shape_at(resolution), config.image_channels), config.pixel_dtype)
     labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
     return step.lower(abstract_state(config), images, labels, scalar, scalar)
 

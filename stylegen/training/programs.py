@@ -50,7 +50,7 @@ class StagePrograms:
         """The program of a key, lowered."""
         name, resolution, batch = key
         shape = self._config.shape_at(resolution)
-        images = jax.ShapeDtypeStruct((batch, *shape, self._config.image_channels), jnp.uint8)
+        images = jax.ShapeDtypeStruct((batch, *shape, self._config.image_channels), self._config.pixel_dtype)
         labels, scalar = jax.ShapeDtypeStruct((batch,), jnp.int32), jax.ShapeDtypeStruct((), jnp.float32)
         return self._jitted[name].lower(abstract_state(self._config), images, labels, scalar, scalar)
 

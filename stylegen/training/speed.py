@@ -57,7 +57,7 @@ def _measure_stage(
     """Images a second of a phase, and the seconds that its programs were compiled in."""
     steps, compiled = programs.begin(schedule.at(config, phase.start))
     batch = phase.batch_size
-    images = np.zeros((batch, *config.shape_at(phase.resolution), config.image_channels), np.uint8)
+    images = np.zeros((batch, *config.shape_at(phase.resolution), config.image_channels), config.pixel_dtype)
     placed = sharding.put_batch(mesh, {"image": images, "label": np.zeros(batch, np.int32)})
     arguments = placed["image"], placed["label"], np.float32(1), np.float32(phase.learning_rate)
     state = sharding.put_replicated(mesh, init_state(config))

@@ -31,8 +31,11 @@ Augmentation = Callable[[Array], Array]  # images to the images that the discrim
 
 
 def prepare_reals(images: Array, alpha: Array, mirror: bool, key: Array) -> Array:
-    """Uint8 [N, r, r, C] to the discriminator's input: scaled to [-1, 1], half mirrored if ``mirror``, faded."""
-    reals = ops.to_float(images)
+    """Uint8 [N, r, r, C] to the discriminator's input: scaled to [-1, 1], half mirrored if ``mirror``, faded.
+
+    Values of arrays, float32, are in its units already.
+    """
+    reals = ops.to_float(images) if images.dtype == jnp.uint8 else images
     if mirror:
         flip = random.bernoulli(key, 0.5, (reals.shape[0], 1, 1, 1))
         reals = jnp.where(flip, reals[:, :, ::-1], reals)

@@ -22,7 +22,7 @@ def warm_up(config: Config, mesh: Mesh, programs: Iterable[Any], resolution: int
     """
     if jax.default_backend() != "cpu" or jax.process_count() > 1:
         return
-    images = np.zeros((batch, *config.shape_at(resolution), config.image_channels), np.uint8)
+    images = np.zeros((batch, *config.shape_at(resolution), config.image_channels), config.pixel_dtype)
     placed = sharding.put_batch(mesh, {"image": images, "label": np.zeros(batch, np.int32)})
     state = sharding.put_replicated(mesh, blank_state(config))
     for program in programs:

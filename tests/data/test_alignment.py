@@ -120,3 +120,20 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "l.json").write_text(json.dumps({"x.png": points.tolist()}))
     assert main([*command[:3], str(tmp_path / "other"), "--align", str(tmp_path / "l.json")]) == 2
     assert "has points of none of the images" in capsys.readouterr().err
+
+
+def test_points_go_by_path_or_by_a_name_that_is_one_images(tmp_path):
+    five = tuple(map(tuple, FACE.tolist()))
+    marks = alignment.Landmarks("l.json", {"cat/0.png": five, "1.png": five})
+    assert alignment.matched(marks, ["cat/0.png", "dog/0.png", "dog/1.png", "dog/2.png"]) == 2
+    for key, found in (("cat/0.png", True), ("dog/0.png", False), ("dog/1.png", True)):
+        try:
+            marks.of(key)
+        except imaging.UnreadableImageError:
+            assert not found
+        else:
+            assert found
+    with pytest.raises(DataError, match="1.png is the name of several images; give their paths"):
+        alignment.matched(marks, ["cat/1.png", "dog/1.png"])
+    with pytest.raises(DataError, match="1.png is the name of several images"):
+        alignment.matched(marks, ["1.png", "dog/1.png"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stylegen.config import Config, ConfigError, DataConfig
-from stylegen.data import DataError, make_pipeline, open_source
+from stylegen.config_json import differences, from_json, to_json
+from stylegen.data import DataError, make_pipeline, open_source, with_class_names
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.raw.lsun import LsunDataset
 from stylegen.data.raw.opening import ToyDataset, open_raw
@@ -302,3 +303,32 @@ def test_what_is_wrong_with_a_tfds_data_set_is_a_sentence(tfds_folder, tmp_path)
 def test_open_raw_refuses_a_path_that_does_not_exist(make_lsun, photo_bytes):
     with pytest.raises(DataError, match="does not exist"):
         open_raw("lsun", make_lsun(photo_bytes(1)).parent / "nothing")
+
+
+def test_a_run_takes_the_names_of_the_datas_classes(tmp_path, photo):
+    for name in ("cat/1.png", "dog/2.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        photo(0).save(tmp_path / "in" / name)
+    settings = config(source="images", path=str(tmp_path / "in"), num_classes=2)
+    source = open_source(settings)
+    named = with_class_names(settings, source)
+    assert named.class_names == ("cat", "dog")
+    assert from_json(to_json(named)) == named
+    assert not differences(settings, named), "a run of an earlier version resumes"
+    renamed = dataclasses.replace(settings, class_names=("a", "b"))
+    assert with_class_names(renamed, source) == renamed
+    plain = config(source="images", path=str(tmp_path / "in"))
+    assert with_class_names(plain, source) == plain
+    with pytest.raises(ConfigError, match=r"class_names = \['a'\]: must be one for each of num_classes = 2, or none"):
+        dataclasses.replace(settings, class_names=("a",))
+
+
+def test_labels_that_are_not_there_are_refused_before_the_work(tmp_path, photo):
+    (tmp_path / "in").mkdir()
+    photo(0).save(tmp_path / "in" / "1.png")
+    with pytest.raises(DataError, match=r"num_classes = 2: .*in has no labels; set num_classes 0, or prepare it"):
+        open_source(config(source="images", path=str(tmp_path / "in"), num_classes=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    (tmp_path / "l.csv").write_text("1.png,cat\n")
+    labeled = config(source="images", path=str(tmp_path / "in"), num_classes=1, labels=f"csv:{tmp_path / 'l.csv'}")
+    assert open_source(labeled).class_names == ("cat",)

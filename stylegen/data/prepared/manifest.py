@@ -36,7 +36,13 @@ class Settings:
     images_per_shard: int  # images read for a shard; it holds fewer where some were unreadable
     filter: str = "lanczos, then 2x2 means"
     const_shape: Shape = SQUARE  # rows and columns of 4 pixels' images; others have resolution / 4 times as many
+    channel_stats: tuple[tuple[float, float], ...] = ()  # mean and deviation of each channel of arrays
     color: Color | None = None  # what becomes of ICC profiles; None: by an earlier version, which left them out
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether values are numbers, float32, and not colors."""
+        return bool(self.channel_stats)
 
     @property
     def shape(self) -> Shape:
@@ -88,6 +94,7 @@ def settings_from_json(fields: dict[str, Any]) -> Settings:
             **fields,
             "resolutions": tuple(fields["resolutions"]),
             "class_names": tuple(fields["class_names"]),
+            "channel_stats": tuple(map(tuple, fields.get("channel_stats", ()))),
             "const_shape": tuple(fields.get("const_shape", SQUARE)),
             "encodings": {int(r): e for r, e in fields["encodings"].items()},
         }

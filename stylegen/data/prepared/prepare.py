@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from stylegen.config import MAX_RESOLUTION, is_resolution
+from stylegen.config import MAX_ARRAY_CHANNELS, MAX_RESOLUTION, is_resolution
 from stylegen.data import imaging
 from stylegen.data.prepared import shards
 from stylegen.data.prepared.manifest import (
@@ -60,14 +60,20 @@ class Options:
     crop: imaging.Crop = "center-crop"
     encoding: Literal["auto", "raw", "jpeg", "lossless"] = "auto"
     color: imaging.Color = "srgb"  # convert by ICC profiles, or leave the numbers as-is
+    arrays: bool = False  # numbers, stored as float32, of up to 16 channels; not colors
     const_shape: Shape = SQUARE  # rows and columns of images of resolution 4; see ``stylegen.shapes``
 
     def __post_init__(self) -> None:
         for name in ("resolution", "start_resolution"):
             if not is_resolution(getattr(self, name)):
                 raise DataError(f"{name} = {getattr(self, name)}: must be a power of two from 4 to {MAX_RESOLUTION}.")
-        if self.image_channels not in (1, 2, 3, 4):
-            raise DataError(f"image_channels = {self.image_channels}: must be 1, 2, 3 or 4.")
+        most = MAX_ARRAY_CHANNELS if self.arrays else 4
+        if not 1 <= self.image_channels <= most:
+            raise DataError(f"image_channels = {self.image_channels}: must be from 1 to {most}.")
+        if self.arrays and (self.encoding != "auto" or self.crop != "center-crop"):
+            raise DataError(
+                "arrays are stored as float32 and cropped in the middle; leave encoding and crop as they are."
+            )
         if self.crop not in get_args(imaging.Crop):
             raise DataError(f"crop = {self.crop!r}: must be one of {', '.join(get_args(imaging.Crop))}.")
         if self.color not in get_args(imaging.Color):
@@ -89,6 +95,8 @@ class Options:
 
     def encoding_at(self, resolution: int) -> imaging.Encoding:
         """How one resolution is stored."""
+        if self.arrays:
+            return "float32"
         if self.encoding != "auto":
             return self.encoding
         if resolution < JPEG_RESOLUTION or self.image_channels == 2:
@@ -173,7 +181,8 @@ def _settings(dataset: RawDataset, options: Options) -> Settings:
         resolutions=options.resolutions,
         image_channels=options.image_channels,
         crop=options.crop,
-        color=options.color,
+        color=None if options.arrays else options.color,
+        channel_stats=dataset.channel_stats,
         const_shape=options.const_shape,
         encodings={r: options.encoding_at(r) for r in options.resolutions},
         class_names=dataset.class_names,

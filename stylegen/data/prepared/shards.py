@@ -21,7 +21,9 @@ from stylegen.data.prepared.records import serialize, writing_shard
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.io.files import write_json
 from stylegen.untrusted import json_text
+from stylegen.values import SPREAD
 
+RAW = ("raw", "float32")  # encodings that the shards compress themselves
 _KEYS_KEPT = 100  # unreadable images named in the manifest
 HugeImage = Callable[[tuple[int, int]], contextlib.AbstractContextManager[None]]
 
@@ -87,7 +89,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] != "raw"))
+            r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] not in RAW))
             for r in settings.resolutions
         }
         for raw in job.dataset.read(start, stop):
@@ -130,6 +132,9 @@ def make_levels(raw: RawImage, settings: Settings, huge: HugeImage | None = None
     """
     if raw.problem:
         raise imaging.UnreadableImageError(raw.problem)
+    if settings.is_arrays:
+        assert isinstance(raw.data, np.ndarray)
+        return _levels_of_values(raw.data, settings)
     side = max(settings.shape)
     if isinstance(raw.data, bytes):
         image = imaging.decode(
@@ -149,6 +154,17 @@ def make_levels(raw: RawImage, settings: Settings, huge: HugeImage | None = None
     levels = imaging.pyramid(cropped, settings.resolutions, settings.resolution)
     stored = {r: imaging.encode_stored(levels[r], settings.encodings[r]) for r in settings.resolutions}
     return stored, upscaled
+
+
+def _levels_of_values(field: np.ndarray, settings: Settings) -> tuple[dict[int, bytes], bool]:
+    """As ``make_levels``, of values float64 [h, w, C]: in units of ``SPREAD`` deviations of their channel."""
+    means, deviations = np.array(settings.channel_stats).T
+    values = ((field - means) / (SPREAD * deviations)).astype(np.float32)
+    cropped = imaging.crop_and_resize_values(values, settings.shape)
+    levels = imaging.pyramid(cropped, settings.resolutions, settings.resolution)
+    stored = {r: imaging.encode_stored(levels[r], settings.encodings[r]) for r in settings.resolutions}
+    _, _, width, height = imaging.centered_box((field.shape[1], field.shape[0]), settings.shape)
+    return stored, height < settings.shape[0] or width < settings.shape[1]
 
 
 @dataclass(frozen=True)
@@ -237,7 +253,7 @@ def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[in
     count = 0
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(writing_shard(folder / str(r), settings.encodings[r] != "raw"))
+            r: stack.enter_context(writing_shard(folder / str(r), settings.encodings[r] not in RAW))
             for r in settings.resolutions
         }
         for raw in images:

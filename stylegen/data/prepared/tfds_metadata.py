@@ -20,6 +20,8 @@ def tfds_features(settings: Settings, resolution: int) -> Any:
     image: Any
     if encoding == "raw":
         image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
+    elif encoding == "float32":
+        image = tfds.features.Tensor(shape=shape, dtype=np.float32, encoding="bytes")
     else:
         # TFDS knows JPEG and PNG by name; WebP has none, and is decoded like the others.
         formats = {"jpeg": "jpeg", "lossless": None if settings.image_channels == 3 else "png"}

@@ -21,7 +21,7 @@ class RawImage:
     """One image as the raw dataset holds it."""
 
     key: str  # its name in the dataset
-    data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]
+    data: bytes | np.ndarray  # of an image file, or uint8 [h, w, c]; float64 of arrays
     label: int | None = None
     problem: str = ""  # why there is no data, if there is none
     points: np.ndarray | None = None  # [5, 2], to be aligned by (``stylegen.data.alignment``)
@@ -30,12 +30,15 @@ class RawImage:
 class RawDataset(abc.ABC):
     """Raw images in a fixed order. Instances are sent to worker processes, so they hold paths, not open files."""
 
-    kind: str  # lsun, images, cifar10 or toy_bedrooms
+    kind: str  # lsun, images, cifar10, arrays or toy_bedrooms
     name: str  # of the TFDS data set made of it
     split: str = "train"
     path: Path | None = None
     num_images: int
+    channels: int = 3  # of arrays; image files are brought to what is asked for
     class_names: tuple[str, ...] = ()
+    # Mean and deviation of each channel of arrays, whose values are no colors; empty for images.
+    channel_stats: tuple[tuple[float, float], ...] = ()
     # Distinguishes it from others of its kind, in JSON; known without reading all of it, and another one when images
     # change. Earlier versions noted less: a name may be missing in what they wrote, but means the same.
     identity: dict[str, Any]

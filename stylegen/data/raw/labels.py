@@ -73,7 +73,7 @@ def find(mode: str, path: Path, files: Sequence[str], keys: Sequence[str], read:
 
 def labels_file(files: Sequence[str]) -> str | None:
     """The dataset.json among the files of a container: at the top, or in the one folder that holds everything."""
-    found = [name for name in files if PurePosixPath(name).name == NVIDIA_LABELS]
+    found = [name for name in files if name.rpartition("/")[2] == NVIDIA_LABELS]
     shallow = min(found, key=lambda name: name.count("/"), default=None)
     if shallow is None or "/" not in shallow:
         return shallow

@@ -8,6 +8,7 @@ import numpy as np
 from stylegen.data.alignment import read_landmarks
 from stylegen.data.raw import cifar10, tfrecords
 from stylegen.data.raw.aligned import AlignedDataset
+from stylegen.data.raw.arrays import ArraysDataset
 from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.lsun import LsunDataset, find_archive
@@ -64,7 +65,7 @@ def open_raw(
     """Open raw data that lies in a file or folder.
 
     Args:
-        kind: lsun, images or cifar10.
+        kind: lsun, images, cifar10 or arrays.
         path: an archive, or a folder; for lsun and cifar10 also the folder that holds the archive.
         category: of LSUN, where the folder holds several.
         split: of LSUN or CIFAR-10.
@@ -83,6 +84,8 @@ def open_raw(
         if tfrecords.is_tfrecords(path):
             return tfrecords.TfRecordsDataset(path, labels, max_images)
         return ImageFilesDataset(path, labels, max_images)
+    if kind == "arrays":
+        return ArraysDataset(path, max_images)
     if kind == "cifar10":
         candidates = [path / name for name in cifar10.ARCHIVES] if path.is_dir() else [path]
         archive = next((candidate for candidate in candidates if candidate.is_file()), None)

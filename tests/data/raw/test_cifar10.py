@@ -1,7 +1,3 @@
-import io
-import pickle
-import tarfile
-
 import numpy as np
 import pytest
 
@@ -9,22 +5,9 @@ from stylegen.data import DataError
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
 from stylegen.data.raw.opening import open_raw
+from tests.support.archives import make_archive, python_archive, records
 
 NAMES = [f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
-
-
-def records(count, seed):
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.integers(0, 10, (count, 1)), rng.integers(0, 256, (count, 3072))], 1).astype(np.uint8)
-
-
-def make_archive(path, files):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
 
 
 @pytest.fixture
@@ -72,25 +55,6 @@ def test_an_archive_that_is_cut_short_is_a_sentence(archive):
     archive.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="is not CIFAR-10's archive"):
         open_raw("cifar10", archive)
-
-
-def python_archive(folder, **changed):
-    """As the University of Toronto distributes it: dicts with the fields of its files, pickled by protocol 2."""
-    files = {}
-    for i, name in enumerate(
-        ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
-    ):
-        table = records(4, i)
-        fields = {
-            "batch_label": f"batch {i}",
-            "labels": table[:, 0].tolist(),
-            "data": np.ascontiguousarray(table[:, 1:]),
-            "filenames": [f"image_{j}.png" for j in range(4)],
-            **changed,
-        }
-        files[f"cifar-10-batches-py/{name}"] = pickle.dumps(fields, protocol=2)
-    files["cifar-10-batches-py/batches.meta"] = pickle.dumps({"num_cases_per_batch": 10_000}, protocol=2)
-    return make_archive(folder / "cifar-10-python.tar.gz", files)
 
 
 def test_the_archive_for_python_has_the_same_images(archive, tmp_path):

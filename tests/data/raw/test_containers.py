@@ -5,7 +5,6 @@ import gzip
 import io
 import lzma
 import pickle
-import struct
 import tarfile
 
 import numpy as np
@@ -19,6 +18,7 @@ from stylegen.data.raw import containers, tfrecords
 from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.data.raw.opening import open_raw
 from stylegen.evaluation.opening import open_images
+from tests.support.archives import crc32c, masked, write_records
 
 MODES = ("w", "w:gz", "w:bz2", "w:xz")
 
@@ -112,35 +112,6 @@ def test_a_tar_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         archive.addfile(info, io.BytesIO(bytes(info.size)))
     with pytest.raises(DataError, match=r"in.tgz unpacks to more than 1.0 MB: a decompression bomb"):
         ImageFilesDataset(tmp_path / "in.tgz")
-
-
-def crc32c(data):
-    """CRC-32C bit by bit (RFC 3720, appendix B.4)."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 * (crc & 1))
-    return crc ^ 0xFFFFFFFF
-
-
-def masked(data):
-    crc = crc32c(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def write_records(path, images):
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    with path.open("wb") as file:
-        for image in images:
-            example = tf_example_pb2.Example()
-            planes = image.transpose(2, 0, 1)
-            example.features.feature["shape"].int64_list.value.extend(planes.shape)
-            example.features.feature["data"].bytes_list.value.append(planes.tobytes())
-            data = example.SerializeToString()
-            length = struct.pack("<Q", len(data))
-            file.write(length + struct.pack("<I", masked(length)) + data + struct.pack("<I", masked(data)))
 
 
 @pytest.fixture

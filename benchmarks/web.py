@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Speed of a generator's web page in Chromium.
+
+    python benchmarks/web.py                                  # the shipped generator
+    python benchmarks/web.py --run runs/bedroom --seconds 10 --json out/bench/web.json
+
+The page is opened from disk. Timed is how often it draws and paints an image of another seed, each time in a new frame
+of the browser (at most 60 a second), and the time of a drawing alone. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
+from stylegen.cli import convert
+from tests.support import browser
+
+MEASURE = """async (seconds) => {
+  const seed = document.getElementById('seed'), view = document.getElementById('view'), times = [];
+  const begin = performance.now();
+  let painted = 0;
+  while (performance.now() - begin < 1000 * seconds) {
+    const before = performance.now();
+    seed.value = painted++;
+    seed.dispatchEvent(new Event('input'));
+    // WebAssembly is done after a few microtasks; timers would wait for at least 4 ms.
+    for (let i = 0; view.ariaBusy === 'true'; i++) await (i < 100 ? null : new Promise((done) => setTimeout(done)));
+    times.push(performance.now() - before);
+    await new Promise(requestAnimationFrame);
+  }
+  return { rate: painted / ((performance.now() - begin) / 1000), times };
+}"""
+
+
+def measure(run: str, seconds: float) -> dict[str, Any]:
+    """Images a second of a run's page, and milliseconds of an image."""
+    with tempfile.TemporaryDirectory() as folder, browser.launched() as chromium:
+        out = Path(folder) / "page"
+        if convert.main([run, "--to", "web", "--out", str(out)]):
+            raise SystemExit(1)
+        page = chromium.new_page()
+        page.goto((out / "index.html").as_uri())
+        page.wait_for_selector("html[data-ready=true]")
+        measured = page.evaluate(MEASURE, seconds)
+        return {
+            "run": run,
+            "browser": chromium.version,
+            "page_bytes": sum(path.stat().st_size for path in out.iterdir() if path.suffix in (".html", ".js")),
+            "web_img_per_s": measured["rate"],
+            "web_draw_ms": statistics.median(measured["times"]),
+            "web_draw_ms_best": min(measured["times"]),
+        }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="toy_bedrooms", help="run directory, exported file or shipped generator")
+    parser.add_argument("--seconds", type=float, default=5, help="to draw for")
+    parser.add_argument("--json", type=Path, help="file for the result")
+    options = parser.parse_args()
+    text = json.dumps(measure(options.run, options.seconds))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
