@@ -265,6 +265,14 @@ def save_image(image: np.ndarray, path: str | os.PathLike[str]) -> None:
     """Write a uint8 image [h, w, C] as a file of the format that the extension names; atomic.
 
     Formats that lose something are written at high quality, JPEG with the color of every pixel.
+
+    Args:
+        image: uint8 [h, w, C], with 1 channel (gray), 2 (with alpha), 3 (RGB) or 4.
+        path: of the file; its extension names the format.
+
+    Raises:
+        ValueError: there is no format of this extension.
+        OSError: the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     data = encoded(to_pil(image), suffix, **SAVE_OPTIONS.get(suffix, {}))
@@ -289,7 +297,17 @@ def encoded(image: Image.Image, suffix: str, **options: Any) -> bytes:
 
 
 def save_grid(images: np.ndarray, path: str | os.PathLike[str], columns: int | None = None, scale: int = 1) -> None:
-    """Write uint8 images [n, h, w, C] as one grid; arguments are those of ``grid``. Atomic."""
+    """Write uint8 images [n, h, w, C] as one grid; atomic.
+
+    Args:
+        images: uint8 [n, h, w, C].
+        path: of the file; its extension names the format.
+        columns: images in a row; about as many as rows if None.
+        scale: enlargement of each pixel to a square of so many.
+
+    Raises:
+        ValueError: there is no format of this extension.
+    """
     save_image(grid(images, columns, scale), path)
 
 
