@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 _HOME = {
-    "load": "runs.load",
+    "load": "hub.opening",
     "latents": "sampling",
     "styles": "sampling",
     "synthesize": "sampling",
