@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what _HOME says, for type checkers; tests/test_public_api.p
     from stylegen.editing.discovery import find_directions as find_directions
     from stylegen.errors import StylegenError as StylegenError
     from stylegen.evaluation.compare import compare as compare
+    from stylegen.hub.opening import load as load
     from stylegen.io.images import save_grid as save_grid
     from stylegen.io.images import save_image as save_image
     from stylegen.io.video import save_video as save_video
@@ -23,7 +24,6 @@ if TYPE_CHECKING:  # what _HOME says, for type checkers; tests/test_public_api.p
     from stylegen.projection.search import Options as ProjectionOptions  # noqa: F401
     from stylegen.projection.search import project as project
     from stylegen.projection.targets import load_target as load_target
-    from stylegen.runs.load import load as load
     from stylegen.runs.load import save as save
     from stylegen.sampling import latents as latents
     from stylegen.sampling import mix as mix
@@ -44,7 +44,7 @@ _HOME: dict[str, tuple[str, str]] = {
     "train": ("train", ""),
     "Hooks": ("train", "Hooks"),
     "Config": ("config", "Config"),
-    "load": ("runs.load", "load"),
+    "load": ("hub.opening", "load"),
     "save": ("runs.load", "save"),
     "Generator": ("networks.generator", "Generator"),
     "latents": ("sampling", "latents"),

@@ -26,6 +26,7 @@ MAX_CHANNEL_BASE = 2**26  # published ones go up to 2**16
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841
 MAX_ARRAY_CHANNELS = 16  # of arrays of numbers; colors have up to 4
 MAX_COUNT = 10**9  # of images, steps, batches
+LOGGERS = ("tensorboard", "wandb", "mlflow", "trackio")  # of run.log
 
 
 class ConfigError(StylegenError):
@@ -159,6 +160,10 @@ class OptimizerConfig:
     # While the run is young, a half-life of no more than this share of the images shown (StyleGAN2-ADA uses 0.05);
     # default: ema_kimg from the start. Off with run.init_from, whose average is to be kept.
     ema_rampup: float | None = None
+    # Power-function averages of the generator that are kept as well (Karras et al. 2024, EDM2), by their lengths, such
+    # as 0.05 0.1 of the training; convert --ema makes one of any other length of them. Each takes as much memory as the
+    # generator, and a file at every checkpoint.
+    power_ema: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,9 @@ class RunConfig:
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
+    # Where scalars, grids and advice go besides the run directory: tensorboard, wandb, mlflow, trackio, or several with
+    # commas between them. All but the first are extras. One that fails does not end the run.
+    log: str = "tensorboard"
     # Measured during training, the first one deciding which snapshot is best: fid10k,swd1k. The number is that of
     # images: fid10k takes 10,000, fid300 takes 300.
     metrics: str = ""
@@ -415,6 +423,10 @@ def _validate_training(config: Config) -> None:
     rampup = adam.ema_rampup
     fix = "must be positive and finite, such as 0.05, or None (the whole half-life from the start)"
     check(rampup is None or 0 < rampup < math.inf, "optimizer.ema_rampup", rampup, fix)
+    lengths = adam.power_ema
+    fix = "must be none, or up to 4 different lengths from 0.01 to 0.28, such as 0.05 0.1"
+    fits = len(set(lengths)) == len(lengths) <= 4 and all(0.01 <= length <= 0.28 for length in lengths)
+    check(fits, "optimizer.power_ema", lengths, fix)
     check(data.num_images >= 1, "data.num_images", data.num_images, "must be at least 1")
     check(data.workers is None or data.workers >= 0, "data.workers", data.workers, "must be 0 or more")
     if data.source == "tfds":
@@ -508,6 +520,9 @@ def _validate_run(config: Config) -> None:
     frozen_alone = run.freeze != "" and run.init_from is None
     check(not frozen_alone, "run.freeze", run.freeze, "would keep random layers; give run.init_from, which fills them")
     check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")
+    names = run.log.split(",") if run.log else []
+    fix = f"must be {', '.join(LOGGERS)}, several of them with commas between them, or empty for none"
+    check(set(names) <= set(LOGGERS) and len(set(names)) == len(names), "run.log", run.log, fix)
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")
     check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")

@@ -146,6 +146,11 @@ def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) 
     return [f"{name}: {a.get(name)!r} -> {b.get(name)!r}" for name in decisive]
 
 
+def flat(config: Config) -> dict[str, Any]:
+    """All settings by dotted name, for services that show them."""
+    return _flatten(to_dict(config))
+
+
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
     flat: dict[str, Any] = {}

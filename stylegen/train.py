@@ -25,7 +25,7 @@ from stylegen.io.files import exclusive
 from stylegen.io.progress import counted
 from stylegen.io.signals import check as check_signals
 from stylegen.io.signals import stop_requested
-from stylegen.runs import directory, init_from, rollback
+from stylegen.runs import directory, init_from, loggers, power_ema, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.grids import SampleGrids
 from stylegen.runs.report import Reporter
@@ -101,6 +101,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
     cache_trouble = compilation.use_cache(config.run.compilation_cache)
     processes.check_same_config(config)
     check_metrics(config)
+    if processes.is_main():
+        loggers.check(name for name in config.run.log.split(",") if name)
     mesh = sharding.make_mesh(config)
     main = processes.is_main()
     folder = directory.check_run(config) if main else Path(config.run.dir)
@@ -134,7 +136,10 @@ def _train(config: Config, hooks: Hooks) -> Path:
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
-            with directory.RunLog(folder, nimg) if main else directory.Log(folder) as log, stop_requested() as stop:
+            with (
+                directory.RunLog(folder, nimg, config) if main else directory.Log(folder) as log,
+                stop_requested() as stop,
+            ):
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
@@ -264,6 +269,8 @@ class _Loop:
             key = rollback.other_key(sharding.local(state.key), len(self.rollbacks))
             state = dataclasses.replace(state, key=sharding.put_replicated(self.mesh, key))
         nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
+        if processes.is_main():
+            power_ema.forget_after(self.log.folder, nimg)
         self.means = Means(extra.get("skipped", 0))
         self.reporter.restart()
         return state, nimg, phase
@@ -350,6 +357,9 @@ class _Loop:
         """Start writing a checkpoint."""
         extra = {"data": self.source.fingerprint, "rollbacks": len(self.rollbacks), "skipped": self.means.skipped}
         self.checkpointer.save(state, stage, extra=extra)
+        if processes.is_main() and state.power_ema is not None:
+            local = sharding.local({"power_ema": state.power_ema, "noise_const": state.noise_const, "nimg": state.nimg})
+            power_ema.save(self.log.folder, self.config, dataclasses.replace(state, **local), stage)
 
     def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """Save where the run is, unless that is saved, and say so."""

@@ -25,7 +25,7 @@ ROOMS = [
     {"sampling", "training", "metrics"},
     {"runs"},
     {"evaluation", "projection", "style_transfer", "nvidia"},
-    {"editing", "export"},
+    {"editing", "export", "hub"},
     {"train"},
     {"stylegen"},
     {"cli"},

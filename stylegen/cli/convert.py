@@ -1,5 +1,6 @@
 """The verb ``convert``: other people's generators as runs of ours, and ours in other forms."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,6 +10,7 @@ import tyro
 
 import stylegen
 from stylegen.cli import arguments, common
+from stylegen.hub import remote
 from stylegen.io.progress import counted
 
 if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
@@ -22,10 +24,17 @@ DESCRIPTION = """Convert generators from and to other forms.
   sample --run runs/nvidia-bedroom --seeds 0-15 --psi 0.7 --cutoff 8 --out out
   # A fine-tune of rosinality's stylegan2-pytorch, or the generator within a pSp or e4e encoder
   convert ffhq-cartoon.pt --out runs/cartoon
+  # A file that NVIDIA publishes, by its name: address, license and size are said, and it is fetched once
+  convert nvidia:bedroom-256 --out runs/nvidia-bedroom
   # What is in it? Nothing is written
   convert karras2019stylegan-bedrooms-256x256.pkl --report
   # A run as one file, with a model card and a grid beside it
   convert runs/bedroom --to safetensors --out bedroom.safetensors
+  # Two fine-tunes of one network: shapes of the first, textures of the second from 32 pixels on; or their mean
+  convert --blend runs/faces runs/cartoon --at 32 --out blended.safetensors
+  convert --average runs/a runs/b --weights 0.7,0.3 --out mean.safetensors
+  # The generator that a moving average of another length would have been (of a run with optimizer.power-ema)
+  convert runs/bedroom --ema 0.1 --out bedroom-ema0.1.safetensors
   # Its sampling function as one program for CPU, CUDA and TPU that needs JAX alone, in a folder for the hub
   convert runs/bedroom --to stablehlo --out exported --license apache-2.0
   # The same for ONNX Runtime and every other reader of ONNX
@@ -49,9 +58,10 @@ STYLE_TRANSFER = "style_transfer"  # the name of the networks that come with the
 class Options:
     """What to convert."""
 
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """A pickle of NVIDIA's (.pkl) or a checkpoint of rosinality's form (.pt); with --to a run directory, an exported
-    file or folder, or toy_bedrooms; with --to onnx also style_transfer, or a file of such networks."""
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = Path()
+    """A pickle of NVIDIA's (.pkl), a checkpoint of rosinality's form (.pt), or one of these elsewhere (https://...,
+    nvidia:bedroom-256); with --to also a run directory, an exported file or folder, hf:owner/name, or toy_bedrooms;
+    with --to onnx also style_transfer, or a file of such networks."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Run directory to write; with --to a file with the form's ending, or a folder."""
     report: bool = False  # print the networks found, the weights mapped, and remarks.
@@ -71,6 +81,15 @@ class Options:
     """With --to, the identifier of the license that the model card states: apache-2.0, cc-by-nc-4.0, ..."""
     push_to_hub: Text = None
     """With --to and a folder as --out, repository of the Hugging Face hub to upload it to."""
+    blend: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="A B")] = None
+    """Instead of SOURCE, two generators of one ancestor: coarse layers of the first, fine ones of the second."""
+    at: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None  # with --blend, where the second begins: 32.
+    smooth: Annotated[float, arguments.Bounds(0, 16)] = 0.0  # with --blend, doublings to fade over; 0 is a sharp seam.
+    average: Annotated[tuple[str, ...], tyro.conf.arg(metavar="A B ...")] = ()
+    """Instead of SOURCE, generators of one ancestor whose weights are averaged."""
+    ema: Annotated[float | None, tyro.conf.arg(metavar="LENGTH")] = None
+    """Of a run with optimizer.power-ema, the average of this length, such as 0.1 of the training."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None  # with --average: 0.7,0.3; default: equal.
 
 
 INTERRUPTED = "A run is there whole or not at all; --overwrite starts anew."
@@ -86,10 +105,64 @@ def main(argv: list[str] | None = None) -> int:
 def convert(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     common.use_compiled_programs()
+    if _merges(options):
+        return
+    if options.source == Path():
+        raise common.UsageError("SOURCE is missing: a file or run to convert, or give --blend A B or --average A B.")
+    if options.ema is not None:
+        _reconstruct(options, options.ema)
+        return
+    options = dataclasses.replace(options, source=Path(remote.local(options.source)))
     if options.to is None:
         _import(options)
     else:
         _export(options, options.to)
+
+
+def _merges(options: Options) -> bool:
+    """Whether this was a blend or an average, which is then done."""
+    is_blend, sources = options.blend is not None, options.blend or options.average
+    if not is_blend and (options.at is not None or options.smooth):
+        raise common.UsageError("--at and --smooth go with --blend A B.")
+    if options.weights is not None and (is_blend or not sources):
+        raise common.UsageError("--weights goes with --average.")
+    if not sources:
+        return False
+    if is_blend and options.average:
+        raise common.UsageError("--blend and --average are two different things; give one of them.")
+    others = ("to", "kimg", "cutoff", "push_to_hub", "ema")
+    if options.source != Path() or options.report or any(getattr(options, name) is not None for name in others):
+        what = "--blend" if is_blend else "--average"
+        raise common.UsageError(f"{what} goes with --out, --license and --overwrite alone; convert its result then.")
+    from stylegen.cli import convert_merge
+
+    convert_merge.merge(
+        sources,
+        at=(options.at or 32) if is_blend else None,
+        smooth=options.smooth,
+        weights=options.weights,
+        out=options.out,
+        overwrite=options.overwrite,
+        license=options.license,
+    )
+    return True
+
+
+def _reconstruct(options: Options, std: float) -> None:
+    """Write the generator of another average."""
+    from stylegen.cli import convert_merge
+
+    others = ("to", "cutoff", "push_to_hub")
+    if options.report or any(getattr(options, name) is not None for name in others):
+        raise common.UsageError("--ema goes with --kimg, --out, --license and --overwrite; convert its result then.")
+    convert_merge.reconstruct(
+        options.source,
+        std,
+        kimg=options.kimg,
+        out=options.out,
+        overwrite=options.overwrite,
+        license=options.license,
+    )
 
 
 def _import(options: Options) -> None:
@@ -224,7 +297,7 @@ def _check_export(options: Options, form: str, suffix: str) -> Path:
 
     if options.source.suffix in IMPORTED and options.source.is_file():
         raise common.UsageError(
-            f"{options.source} is other people's: import it first (convert {options.source} --out runs/imported), then "
+            f"{options.source} is a pickle: import it first (convert {options.source} --out runs/imported), then "
             "export that run."
         )
     if options.report:

@@ -29,6 +29,12 @@ DESCRIPTION = """Draw images with a trained generator.
   sample --run runs/bedroom --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out
   # A walk from seed to seed, as .mp4, .gif, .webp or a folder of frames
   sample --run runs/bedroom --interpolate --seeds 1,2,3 --frames 60 --loop --out out/walk.mp4
+  # Four smooth loops side by side; one seed from no variety to all of it; a direction of edit
+  sample --run runs/bedroom --interpolate --path circle --grid 4x1 --seeds 1-4 --frames 240 --out out/loops.mp4
+  sample --run runs/bedroom --interpolate --seeds 7 --psi=0,1 --out out/psi.mp4
+  sample --run runs/bedroom --interpolate --seeds 7 --direction edits/directions.npz:pca0 --strengths=-3,3
+  # Layers that follow the music, which the video gets
+  sample --run runs/bedroom --interpolate --seeds 1-8 --path cubic --audio track.wav --out out/track.mp4
   # Your own image, as project found it: with the fine styles of seed 7, or on the way to another one
   sample --run runs/bedroom --from out/projection.npz --mix-seed 7 --layers 4-7 --out restyled
   sample --run runs/bedroom --from a/projection.npz,b/projection.npz --interpolate --out out/walk.mp4
@@ -41,6 +47,8 @@ GRID_MAX = 64  # images in grid.png; the rest of a long list is only written one
 # Without these, --help would call every list of numbers {None}|STR.
 NumberList = Annotated[str | None, tyro.conf.arg(metavar="LIST")]
 Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,9 @@ class Options:
     psi: str = "1"
     """Truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep. The mean is that
     of all classes: a small psi takes the class away too."""
+    psi_towards: Literal["mean", "class", "nearest"] = "mean"
+    """What psi draws to: the mean of all w; of the image's class; or the nearest of 64 centers of clusters. Not in
+    videos, where the center would jump."""
     cutoff: Number = None  # truncate only so many of the coarsest layers; default: all.
     noise: Literal["const", "random", "none"] = "const"
     """Fine detail: the network's own, the same in all images; drawn for each seed; or none."""
@@ -85,9 +96,28 @@ class Options:
     frames: Annotated[int, arguments.Bounds(1, 100_000)] = 60  # from one seed to the next.
     loop: bool = False  # return to the first seed.
     fps: Annotated[float, arguments.FPS] = 30.0  # frames a second.
+    path: Literal["linear", "eased", "cubic", "circle"] = "linear"
+    """From seed to seed straight; slowing down at each; in a smooth curve; or a closed circle of noise, one a seed."""
+    radius: Annotated[float, arguments.Bounds(0, 20)] = 1.0  # of --path circle: how fast and far it changes.
+    grid: Text = None  # several walks in one video, columns x rows such as 3x2; they share --seeds in order.
+    direction: Text = None  # move along a direction of edit: FILE:NAME, for example edits/directions.npz:pca0.
+    strengths: Text = None  # of --direction, which it passes through: -3,3 in standard deviations of w.
+    keyframes: File = None  # a walk from a file instead of --seeds: docs/walks.md describes it.
+    audio: File = None  # sound that drives the layers, and that the .mp4 gets; the video is as long.
+    audio_layers: Text = None  # layers of each band of frequencies: low:0-3,mid:4-7,high:8-13; default: thirds.
+    audio_strength: Annotated[float, arguments.Bounds(0, 10)] = 0.5  # how far the loudest sound moves its layers.
+    quality: Annotated[int, arguments.Bounds(0, 51)] = 17  # of an .mp4: 0 is lossless, 23 x264's default, 51 the worst.
+    size: Annotated[Number, arguments.Bounds(16, 8192)] = None  # pixels of a video's shorter side, instead of --scale.
 
 
-MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": ("space", "frames", "loop", "fps")}
+# That make a walk more than the simplest one.
+WALK_FIELDS = (
+    *("path", "radius", "grid", "direction", "strengths", "keyframes"),
+    *("audio", "audio_layers", "audio_strength"),
+)
+VIDEO_FIELDS = ("space", "frames", "loop", "fps", "quality", "size")
+MODE_FIELDS = {"mix": ("rows", "cols", "layers"), "interpolate": (*VIDEO_FIELDS, *WALK_FIELDS)}
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Options)}
 SEED_FIELDS = ("seeds", "labels", "rows", "cols", "mix")  # that do not go with --from
 
 
@@ -108,7 +138,11 @@ def draw(options: Options) -> None:
         _draw_projections(options)
         return
     _check_modes(options)
-    if options.mix:
+    if options.interpolate and (options.mix or _is_special(options)):
+        from stylegen.cli import sample_walks
+
+        sample_walks.draw(sample_walks.Request.of(options, _psis(options)))
+    elif options.mix:
         _draw_mix(options)
     elif options.interpolate:
         _draw_walk(options)
@@ -127,6 +161,12 @@ def _draw_projections(options: Options) -> None:
             raise common.UsageError(f"--{name} does not go with --from, whose images are those of the projections.")
     if (options.layers is None) != (options.mix_seed is None):
         raise common.UsageError("--mix-seed and --layers go together: --from P --mix-seed 7 --layers 4-7.")
+    if options.psi_towards != "mean":
+        raise common.UsageError(f"--psi-towards {options.psi_towards} does not go with --from.")
+    if given := [name for name in WALK_FIELDS if getattr(options, name) != DEFAULTS[name]]:
+        raise common.UsageError(
+            f"--{given[0].replace('_', '-')} does not go with --from; --keyframes takes projections from a file."
+        )
     if options.noise != "const":
         raise common.UsageError(f"--noise {options.noise}: a projection is drawn with the noise it was found with.")
     sample_projections.draw(
@@ -146,19 +186,27 @@ def _draw_projections(options: Options) -> None:
 def _check_modes(options: Options) -> None:
     if options.mix_seed is not None:
         raise common.UsageError("--mix-seed goes with --from; styles of seeds are mixed with --mix.")
-    if options.mix and options.interpolate:
-        raise common.UsageError("--mix and --interpolate are two different things; give one of them.")
-    default = {field.name: field.default for field in dataclasses.fields(Options)}
+    if options.interpolate and options.psi_towards != "mean":
+        raise common.UsageError(f"--psi-towards {options.psi_towards} does not go with --interpolate: use mean.")
     for mode, names in MODE_FIELDS.items():
-        given = [name for name in names if getattr(options, name) != default[name]]
+        given = [name for name in names if getattr(options, name) != DEFAULTS[name]]
         if given and not getattr(options, mode):
-            raise common.UsageError(f"--{given[0]} needs --{mode}.")
-    if options.mix:
+            raise common.UsageError(f"--{given[0].replace('_', '-')} needs --{mode}.")
+    if options.keyframes is not None:
+        if options.seeds is not None or options.mix:
+            raise common.UsageError("--keyframes has the seeds in its file; it goes with neither --seeds nor --mix.")
+    elif options.mix:
         _require(options, *MODE_FIELDS["mix"])
         if options.seeds is not None:
             raise common.UsageError("--mix takes its seeds from --rows and --cols, not from --seeds.")
     else:
         _require(options, "seeds")
+
+
+def _is_special(options: Options) -> bool:
+    """Whether a walk is more than one of seeds at one psi."""
+    given = any(getattr(options, name) != DEFAULTS[name] for name in WALK_FIELDS)
+    return given or len(_psis(options)) > 1
 
 
 def _require(options: Options, *names: str) -> None:
@@ -183,7 +231,8 @@ def _draw_images(options: Options) -> None:
     shown_count = min(len(seeds), GRID_MAX)
     columns = options.columns or images.grid_columns(shown_count)
     scale = common.page_scale(options.scale, G.shape, math.ceil(shown_count / columns), columns)
-    drawing = {"labels": labels, "noise": options.noise, "batch": options.batch, **_truncation(options)}
+    drawing: dict[str, Any] = {"labels": labels, "towards": options.psi_towards, **_truncation(options)}
+    drawing |= {"noise": options.noise, "batch": options.batch}
     batches = stylegen.stream(G, seeds, as_float=G.config.is_arrays, **drawing)
     remaining = iter(names)
     shown: list[np.ndarray] = []
@@ -220,7 +269,8 @@ def _draw_sweep(options: Options) -> None:
     G = _load(options)
     scale = common.page_scale(options.scale, G.shape, len(seeds), len(psis))
     z = stylegen.latents(seeds, G.z_dim)
-    ws = [stylegen.styles(G, z, labels=labels, psi=psi, cutoff=options.cutoff, batch=options.batch) for psi in psis]
+    how: dict[str, Any] = {"cutoff": options.cutoff, "towards": options.psi_towards, "batch": options.batch}
+    ws = [stylegen.styles(G, z, labels=labels, psi=psi, **how) for psi in psis]
     table = _synthesize(G, options, np.stack(ws, axis=1), np.repeat(seeds, len(psis)))
     rows, columns = [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis]
     images.save_image(images.labeled_grid(table, rows, columns, scale), path)
@@ -234,7 +284,7 @@ def _draw_mix(options: Options) -> None:
     G = _load(options)
     scale = common.page_scale(options.scale, G.shape, len(rows) + 1, len(cols) + 1)
     z = stylegen.latents([*rows, *cols], G.z_dim)
-    ws = stylegen.styles(G, z, labels=labels, batch=options.batch, **_truncation(options))
+    ws = stylegen.styles(G, z, labels=labels, towards=options.psi_towards, batch=options.batch, **_truncation(options))
     ws_rows, ws_cols = ws[: len(rows)], ws[len(rows) :]
     mixed = stylegen.mix(ws_rows, ws_cols, layers)
     sources = _synthesize(G, options, ws, [*rows, *cols])
@@ -254,6 +304,7 @@ def _draw_walk(options: Options) -> None:
     common.check_video(path, options.overwrite)
     G = _load(options)
     total = stylegen.sampling.interpolation.num_frames(len(seeds), options.frames, options.loop)
+    video.check_options(path, scale=options.scale, size=options.size, quality=options.quality)
     video.check(path, options.fps, frames=total, height=G.shape[0], width=G.shape[1], scale=options.scale)
     walked = stylegen.walk(
         G,
@@ -268,7 +319,7 @@ def _draw_walk(options: Options) -> None:
     )
     frames = (_pictures(G, options, frame) for frame in walked)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
-    count = video.save_video(shown, path, options.fps, options.scale)
+    count = video.save_video(shown, path, options.fps, options.scale, size=options.size, quality=options.quality)
     print(f"{path}: {counted(count, 'frame')}, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
 
 

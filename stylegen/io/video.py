@@ -28,7 +28,7 @@ MIN_FPS, MAX_FPS = 0.1, 1000.0
 MAX_SIDE = 8192  # pixels of a frame: H.264's largest level has as many
 MAX_ANIMATION_BYTES = 4 * 10**9  # of the frames of a .gif or .webp, which are in memory together
 COMFORTABLE_SIDE = 256  # pixels; players blur what is smaller
-MP4_CRF = "17"  # x264's quality: visually lossless
+QUALITY, MAX_QUALITY = 17, 51  # x264's constant rate factor: 0 is lossless, 17 visually so, 23 its own default
 # Without a tag, players guess the matrix of colors by the size, and many take BT.709 for what ffmpeg wrote in BT.601.
 MP4_COLOR = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"]
 MP4_COLOR += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
@@ -104,7 +104,14 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def save_video(
-    frames: Iterable[np.ndarray], path: str | os.PathLike[str], fps: float = 30, scale: int | None = None
+    frames: Iterable[np.ndarray],
+    path: str | os.PathLike[str],
+    fps: float = 30,
+    scale: int | None = None,
+    *,
+    size: int | None = None,
+    quality: int = QUALITY,
+    audio: str | os.PathLike[str] | None = None,
 ) -> int:
     """Write frames as the extension of ``path`` says; alpha is shown on white, except in a folder, which keeps it.
 
@@ -117,25 +124,33 @@ def save_video(
         fps: frames a second. A .gif keeps times in hundredths of a second, and browsers slow down what is shorter than
             two: of more than 50 a second, some frames are left out, so that its length is right.
         scale: enlargement by whole pixels; if None, so that videos are at least 256 pixels (frames in a folder: 1).
+        size: pixels of the shorter side instead, resized with Lanczos' filter.
+        quality: of an .mp4, x264's constant rate factor: 0 is lossless, 51 the worst.
+        audio: a sound file to put into an .mp4; what is longer than the frames is cut.
 
     Returns:
         The number of frames.
 
     Raises:
-        VideoError: no frames, an unknown extension, or fps that is no number of frames a second.
+        VideoError: no frames, an unknown extension, fps that is no number of frames a second, or sound for anything but
+            an .mp4.
     """
     check_path(path)
     _check_fps(fps)
+    check_options(path, scale=scale, size=size, quality=quality, audio=audio)
     path = expanded(path)
     first, frames = _peek(frames)
-    factor = _enlargement(path, scale, min(first.shape[:2]))
-    enlarged = (images.enlarge(frame, factor) for frame in frames)
+    if size is not None:
+        enlarged = (_resized(frame, size) for frame in frames)
+    else:
+        factor = _enlargement(path, scale, min(first.shape[:2]))
+        enlarged = (images.enlarge(frame, factor) for frame in frames)
     if is_folder(path):
         return _save_folder(enlarged, path)
     counted = _Counted(_opaque(frame) for frame in enlarged)
     with files.replacing(path) as partial:
         if path.suffix.lower() == ".mp4":
-            _save_mp4(counted, partial, fps, path)
+            _save_mp4(counted, partial, fps, path, quality, audio)
         else:
             _save_animation(counted, partial, fps)
     return counted.count
@@ -185,14 +200,55 @@ def _save_folder(frames: Iterator[np.ndarray], folder: Path) -> int:
     return count
 
 
-def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Path) -> None:
+def check_options(
+    path: str | os.PathLike[str],
+    *,
+    scale: int | None = None,
+    size: int | None = None,
+    quality: int = QUALITY,
+    audio: str | os.PathLike[str] | None = None,
+) -> None:
+    """Raise VideoError if these arguments of ``save_video`` do not go with each other or with the kind of file."""
+    is_mp4 = Path(path).suffix.lower() == ".mp4" and not is_folder(path)
+    if size is not None and (scale is not None or not 16 <= size <= MAX_SIDE):
+        what = "give it or scale, not both" if scale is not None else f"must be from 16 to {MAX_SIDE:,} pixels"
+        raise VideoError(f"size = {size}: {what}.")
+    if not 0 <= quality <= MAX_QUALITY or (quality != QUALITY and not is_mp4):
+        what = "is of .mp4 alone" if 0 <= quality <= MAX_QUALITY else f"must be from 0 (lossless) to {MAX_QUALITY}"
+        raise VideoError(f"quality = {quality}: {what}.")
+    if audio is not None and not is_mp4:
+        raise VideoError(f"{path}: only an .mp4 can have sound; write one, or leave the sound out.")
+
+
+def _resized(frame: np.ndarray, size: int) -> np.ndarray:
+    """A frame whose shorter side has ``size`` pixels."""
+    h, w = frame.shape[:2]
+    factor = size / min(h, w)
+    target = (max(round(w * factor), 1), max(round(h * factor), 1))
+    resized = np.asarray(images.to_pil(frame).resize(target, Image.Resampling.LANCZOS))
+    return resized.reshape(*resized.shape[:2], -1)
+
+
+def _save_mp4(
+    frames: Iterator[np.ndarray],
+    partial: Path,
+    fps: float,
+    path: Path,
+    quality: int = QUALITY,
+    audio: str | os.PathLike[str] | None = None,
+) -> None:
     first, frames = _peek(frames)
     height, width = first.shape[:2]
     # H.264 in yuv420p, the one that every player knows, halves the color's resolution: sides must be even.
     pad = ((0, height % 2), (0, width % 2), (0, 0))
-    command = [_ffmpeg(), "-y", "-v", "error"]
+    command = [ffmpeg(), "-y", "-v", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
-    command += ["-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", MP4_CRF]
+    command += ["-r", str(fps), "-i", "-"]
+    if audio is not None:
+        # Sound that ends early is followed by silence, so that the frames decide how long the video is.
+        command += ["-i", str(expanded(audio)), "-map", "0:v:0", "-map", "1:a:0", "-af", "apad", "-shortest"]
+        command += ["-c:a", "aac", "-b:a", "192k"]
+    command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(quality)]
     command += [*MP4_COLOR, "-movflags", "+faststart", str(partial)]
     # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
     # its own keeps Ctrl-C from ending ffmpeg before us.
@@ -216,7 +272,7 @@ def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Pat
         raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
 
 
-def _ffmpeg() -> str:
+def ffmpeg() -> str:
     """The path of ffmpeg. It is tried out first, in a process that a signal to all of ours would end."""
     import imageio_ffmpeg
 
@@ -279,7 +335,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
-    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command = [ffmpeg(), "-v", "error", "-i", str(path), "-frames:v", "1"]
     command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
     probe = subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, check=False)
     header, _, content = probe.stdout.partition(b"\n")
@@ -304,7 +360,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
 
 def _frame_times(path: Path) -> np.ndarray:
     """Seconds at which a video's frames are shown, in order; none where ffmpeg cannot tell. Nothing is decoded."""
-    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
+    command = [ffmpeg(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
     listing = subprocess.run(
         [*command, "-f", "framecrc", "-"],
         stdin=subprocess.DEVNULL,
@@ -325,7 +381,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     Raises:
         VideoError: ffmpeg fails on the way.
     """
-    command = [_ffmpeg(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
+    command = [ffmpeg(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
     command += ["-r", f"{video.fps:g}"] if video.is_variable else []
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(

@@ -19,7 +19,7 @@ from stylegen.formats import WeightsError, torch_files
 from stylegen.formats.pickle_tree import printable
 from stylegen.formats.torch_files import Tensors
 from stylegen.io import files
-from stylegen.networks.generator import Generator
+from stylegen.networks.generator import Generator, abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, rosinality, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile
@@ -28,7 +28,7 @@ from stylegen.paths import expanded
 from stylegen.pretrained import weights
 from stylegen.runs import directory
 from stylegen.training import schedule
-from stylegen.training.state import TrainState, abstract_state, ema_generator, init_state
+from stylegen.training.state import TrainState, abstract_state, init_state
 
 # Parts of paths: noise that is not used, and layers of resolutions that a finished network no longer shows.
 MAY_LACK = (".noise_strength", ".noise_const", ".torgb.", ".fromrgb.")
@@ -90,8 +90,19 @@ def _converter(file: PickledFile) -> Callable[[PickledFile], Imported]:
 
 def generator(imported: Imported, source: str = "") -> Generator:
     """The generator to sample from: moving-average weights."""
-    config, state, stage = state_of(imported)
-    return ema_generator(config, state, stage, source)
+    config, nimg = _schedule_position(imported)
+    shapes = abstract_arrays(config)
+    average = np.zeros(shapes["w_avg"].shape) if imported.w_avg is None else imported.w_avg
+    return Generator(
+        config=config,
+        params=_tree(shapes["params"], imported.g_ema),
+        noise_const=_tree(shapes["noise_const"], imported.noise_const),
+        w_avg=_checked("w_avg", shapes["w_avg"], average),
+        resolution=imported.resolution,
+        alpha=imported.alpha,
+        kimg=nimg / 1000,
+        source=source,
+    )
 
 
 def state_of(imported: Imported) -> tuple[Config, TrainState, schedule.Stage]:

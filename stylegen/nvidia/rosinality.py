@@ -168,7 +168,7 @@ def _side(arrays: Arrays, name: str, axis: int, source: str) -> int:
     return int(arrays[name].shape[axis])
 
 
-def _channels(widths: dict[int, int], source: str) -> dict[str, int]:
+def _channels(widths: dict[int, int], source: str) -> dict[str, Any]:
     """``channel_base`` and ``channel_max`` of widths by resolution.
 
     Raises:
@@ -306,7 +306,7 @@ NUM_MEAN = 10_000  # latents whose mean stands for that of all
 def mean_of_w(g: Arrays, config: Config) -> np.ndarray:
     """The mean of w over the latents of a fixed seed, as the program itself takes one before it samples: [w_dim]."""
     generator = config.generator
-    w = np.random.RandomState(0).randn(NUM_MEAN, generator.z_dim).astype(np.float32)
+    w: np.ndarray = np.random.RandomState(0).randn(NUM_MEAN, generator.z_dim).astype(np.float32)
     w /= np.sqrt(np.mean(np.square(w), axis=1, keepdims=True) + 1e-8)
     for i in range(generator.mapping_layers):
         weight, bias = (g[f"mapping.dense.dense{i}.{name}"] for name in ("weight", "bias"))

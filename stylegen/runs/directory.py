@@ -10,8 +10,6 @@ has gone back (see ``rollback``). ``stats.jsonl.damaged`` has the lines of ``sta
 import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,17 +21,19 @@ from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
 from stylegen.paths import expanded
-from stylegen.runs.board import Board
+from stylegen.runs import loggers
+from stylegen.runs.loggers import BOARD_NAME as BOARD_NAME
 
-CONFIG_NAME, STATS_NAME, TEXT_NAME, BOARD_NAME = "config.json", "stats.jsonl", "log.txt", "tensorboard"
+CONFIG_NAME, STATS_NAME, TEXT_NAME = "config.json", "stats.jsonl", "log.txt"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
 RUN_FILES = (  # patterns of all that a run writes
-    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", BOARD_NAME, "checkpoints", "reals.png"),
+    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", "checkpoints", "power_ema", "reals.png"),
+    *loggers.RUN_FILES,
     *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
     "*.jsonl.damaged",
 )
-MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
+MAX_BOARD_SIDE = 1024  # pixels of a grid for loggers; TensorBoard keeps them all in one file
 
 
 class RunError(StylegenError):
@@ -106,13 +106,13 @@ class Log:
         """A line on the console and in ``log.txt``, there with the time."""
 
     def scalars(self, nimg: int, values: dict[str, float]) -> None:
-        """A line of ``stats.jsonl`` and the same scalars in TensorBoard, by number of images."""
+        """A line of ``stats.jsonl`` and the same scalars to the loggers, by number of images."""
 
     def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
-        """Scalars in TensorBoard alone."""
+        """Scalars to the loggers of ``run.log`` alone."""
 
     def board_text(self, nimg: int, name: str, text: str) -> None:
-        """A sentence in TensorBoard alone."""
+        """A sentence to the loggers of ``run.log`` alone."""
 
     def stats(self) -> list[dict[str, Any]]:
         """The lines of ``stats.jsonl`` so far."""
@@ -124,21 +124,29 @@ class Log:
     def grid(
         self, name: str, samples: np.ndarray, columns: int, nimg: int, *, scale: int = 1, newest: str | None = None
     ) -> None:
-        """Save uint8 images [n, r, r, C] as a grid ``<name>.png``, and as ``<newest>.png``; show it in TensorBoard."""
+        """Save uint8 images [n, r, r, C] as a grid ``<name>.png``, and as ``<newest>.png``; give it to the loggers."""
 
 
 class RunLog(Log):
-    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and TensorBoard.
+    """Writes what happens to the console, ``log.txt``, ``stats.jsonl`` and the loggers of ``run.log``.
 
     A write that fails, of a full disk above all, is said once and does not end the training. Lines and grids are tried
-    again the next time; TensorBoard's file is given up until the run is resumed.
+    again the next time; a logger is given up until the run is resumed.
     """
 
-    def __init__(self, folder: Path, nimg: int):
-        """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped."""
+    def __init__(self, folder: Path, nimg: int, config: Config | None = None):
+        """Open the files to go on at ``nimg``; lines beyond it, left by a killed run, are dropped.
+
+        Args:
+            folder: the run directory.
+            nimg: images shown so far.
+            config: of the run, which names the loggers; TensorBoard alone if None.
+        """
         super().__init__(folder)
         self._best_effort = files.BestEffort(folder, self.line)
-        self._board: Board | None = None
+        names = ["tensorboard"] if config is None else [name for name in config.run.log.split(",") if name]
+        settings = {} if config is None else config_json.flat(config)
+        self._loggers = loggers.Several(names, folder, settings, self.line)
         self._open_scalars(nimg)
 
     def _open_scalars(self, nimg: int) -> None:
@@ -146,36 +154,17 @@ class RunLog(Log):
             if note := json_lines.set_aside(self.folder / STATS_NAME, json_lines.is_scalars):
                 self.line(note)
             json_lines.drop_after(self.folder / STATS_NAME, nimg)
-        with self._best_effort.writing(BOARD_NAME):
-            self._board = Board(self.folder / BOARD_NAME, purge_step=nimg)
-
-    @contextmanager
-    def _on_board(self) -> Iterator[Board | None]:
-        with self._best_effort.writing(BOARD_NAME):
-            try:
-                yield self._board
-            except OSError:
-                board, self._board = self._board, None
-                if board is not None:
-                    with suppress(OSError):  # the same error again, as it has something left to write
-                        board.close()
-                raise
+        self._loggers.open(nimg)
 
     def rewind(self, nimg: int) -> None:
-        self._close_board()
+        self._loggers.close()
         self._open_scalars(nimg)
 
     def stats(self) -> list[dict[str, Any]]:
         return json_lines.read(self.folder / STATS_NAME, json_lines.is_scalars)
 
     def close(self) -> None:
-        self._close_board()
-
-    def _close_board(self) -> None:
-        with self._on_board() as board:
-            if board is not None:
-                board.close()
-        self._board = None
+        self._loggers.close()
 
     def line(self, text: str) -> None:
         with self._best_effort.writing("the console"):
@@ -189,15 +178,10 @@ class RunLog(Log):
         self.board_scalars(nimg, values)
 
     def board_scalars(self, nimg: int, values: dict[str, float]) -> None:
-        with self._on_board() as board:
-            if board is not None:
-                for name, value in values.items():
-                    board.scalar(name, value, nimg)
+        self._loggers.each(lambda logger: logger.scalars(values, nimg))
 
     def board_text(self, nimg: int, name: str, text: str) -> None:
-        with self._on_board() as board:
-            if board is not None:
-                board.text(name, text, nimg)
+        self._loggers.each(lambda logger: logger.text(name, text, nimg))
 
     def grid(
         self, name: str, samples: np.ndarray, columns: int, nimg: int, *, scale: int = 1, newest: str | None = None
@@ -210,7 +194,7 @@ class RunLog(Log):
             if newest is not None:
                 with files.replacing(self.folder / f"{newest}.png", durable=False) as partial:
                     partial.write_bytes(path.read_bytes())
-        with self._on_board() as board:
-            if board is not None and sheet.shape[-1] in (1, 3):
-                stride = math.ceil(max(sheet.shape[:2]) / MAX_BOARD_SIDE)
-                board.image(kind, sheet[::stride, ::stride], nimg)
+        if sheet.shape[-1] in (1, 3):
+            stride = math.ceil(max(sheet.shape[:2]) / MAX_BOARD_SIDE)
+            shown = {kind: sheet[::stride, ::stride]}
+            self._loggers.each(lambda logger: logger.images(shown, nimg))

@@ -21,8 +21,9 @@ from jaxtyping import Float, Float32, Num, Shaped
 
 from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator, NoiseMode
-from stylegen.sampling import batches, interpolation, programs
+from stylegen.sampling import batches, centers, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
+from stylegen.sampling.centers import Towards
 from stylegen.sampling.labels import Labels, SamplingError, class_numbers
 
 Seeds = Iterable[int] | np.ndarray
@@ -56,6 +57,7 @@ def styles(
     labels: Labels = None,
     psi: float = 1.0,
     cutoff: int | None = None,
+    towards: Towards = "mean",
     batch: int | None = None,
 ) -> Float32[np.ndarray, "n num_ws w_dim"]:
     """Map latents to styles and truncate them.
@@ -68,6 +70,8 @@ def styles(
         psi: truncation: 1 is none, 0 gives the mean image, between them variety is traded for fidelity. The mean is
             that of all classes, as in StyleGAN2-ADA: a small psi takes the class away too.
         cutoff: layers that are truncated, counted from the coarsest; None is all.
+        towards: what psi draws to: that mean, the mean of the image's class, or the nearest of several centers
+            (``centers``).
         batch: latents mapped at once, fewer are padded; if None, ``default_batch`` of the resolution or fewer.
 
     Returns:
@@ -75,7 +79,13 @@ def styles(
 
     Raises:
         SamplingError: shapes, labels, psi or cutoff that do not fit.
+        CenterError: there are no such centers.
     """
+    if towards != "mean":
+        _mapping(G, psi, cutoff)  # what does not fit is said now
+        ws = styles(G, z, labels=labels, batch=batch)
+        classes = None if labels is None else np.broadcast_to(np.asarray(labels), len(ws))
+        return centers.truncate(ws, centers.centers_of(G, ws[:, 0], towards, classes), psi, cutoff)
     z = np.asarray(z, np.float32)
     if z.ndim != 2 or z.shape[0] == 0 or z.shape[1] != G.z_dim:
         raise SamplingError(f"z has shape {z.shape}; this generator needs [N, {G.z_dim}].")
@@ -135,6 +145,7 @@ def sample(
     labels: Labels = None,
     psi: float = 1.0,
     cutoff: int | None = None,
+    towards: Towards = "mean",
     noise: NoiseMode = "const",
     as_float: bool = False,
     batch: int | None = None,
@@ -146,7 +157,17 @@ def sample(
     ``synthesize``. For more than fits in memory there is ``stream``.
     """
     return _collect(
-        stream(G, seeds, labels=labels, psi=psi, cutoff=cutoff, noise=noise, as_float=as_float, batch=batch)
+        stream(
+            G,
+            seeds,
+            labels=labels,
+            psi=psi,
+            cutoff=cutoff,
+            towards=towards,
+            noise=noise,
+            as_float=as_float,
+            batch=batch,
+        )
     )
 
 
@@ -157,6 +178,7 @@ def stream(
     labels: Labels = None,
     psi: float = 1.0,
     cutoff: int | None = None,
+    towards: Towards = "mean",
     noise: NoiseMode = "const",
     as_float: bool = False,
     batch: int | None = None,
@@ -170,6 +192,11 @@ def stream(
 
     def run(part: Batch) -> Array:
         batch_seeds = numbers[part.rows]
+        if towards != "mean":
+            chosen = None if classes is None else classes[part.rows]
+            z = latents(batch_seeds, G.z_dim)
+            own = styles(G, z, labels=chosen, psi=psi, cutoff=cutoff, towards=towards, batch=part.size)
+            return synthesis(*part.padded(own, np.asarray(batch_seeds, np.uint32)))
         c = None if classes is None else one_hot(G, classes[part.rows], len(batch_seeds))
         ws = mapping(*part.padded(latents(batch_seeds, G.z_dim), c))  # stays on the device
         return synthesis(ws, *part.padded(np.asarray(batch_seeds, np.uint32)))

@@ -39,6 +39,7 @@ class TrainState:
     d_opt: optax.OptState
     pl_mean: Array | None = None  # moving average of path lengths; None without path-length regularization
     augment: Controller | None = None  # strength of augmentation; only where it adapts
+    power_ema: tuple[Params, ...] | None = None  # averages of g for ``optimizer.power_ema``; None without
 
 
 def _adam(config: Config, correction: float) -> optax.GradientTransformation:
@@ -104,6 +105,7 @@ def _state(config: Config, seed: int | None) -> TrainState:
         d_opt=d_optimizer(config).init(d),
         pl_mean=jnp.zeros(()) if config.loss.pl_weight > 0 else None,
         augment=init_controller(config.augment),
+        power_ema=tuple(jax.tree.map(jnp.copy, g) for _ in config.optimizer.power_ema) or None,
     )
 
 

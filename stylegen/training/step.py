@@ -22,7 +22,7 @@ from stylegen.networks.build import Networks, Params
 from stylegen.networks.generator import GeneratorNetwork
 from stylegen.networks.mapping import broadcast_styles, num_styles
 from stylegen.runtime.compilation import at_precision, compiler_options
-from stylegen.training import augment, losses
+from stylegen.training import augment, losses, power_ema
 from stylegen.training.freeze import with_frozen, without_frozen
 from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
@@ -82,6 +82,16 @@ def ema_beta(batch_size: int, ema_kimg: float, rampup: float | None = None, nimg
         return 0.5 ** (batch_size / (ema_kimg * 1000))
     half_life = jnp.minimum(ema_kimg * 1000, rampup * jnp.asarray(nimg, jnp.float32))
     return jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
+
+
+def update_power_ema(state: TrainState, batch_size: int, config: Config) -> tuple[Params, ...]:
+    """The power-function averages after a step of ``batch_size`` images, in which the generator was ``state.g``."""
+    assert state.power_ema is not None
+    averages = []
+    for std, average in zip(config.optimizer.power_ema, state.power_ema, strict=True):
+        stays = power_ema.beta(state.nimg, batch_size, power_ema.gamma_of(std))
+        averages.append(jax.tree.map(lambda p, e, t=stays: ops.step_toward(p, e, t), state.g, average))
+    return tuple(averages)
 
 
 def draw_styles(
@@ -355,6 +365,8 @@ def train_step(
     beta = ema_beta(n, config.optimizer.ema_kimg, rampup, state.nimg)
     g_ema = jax.tree.map(lambda p, e: ops.step_toward(p, e, beta), state.g, state.g_ema)
     state = dataclasses.replace(state, g_ema=with_frozen(g_ema, state.g_ema, "g", config.run.freeze))
+    if state.power_ema is not None:
+        state = dataclasses.replace(state, power_ema=update_power_ema(state, n, config))
     state, d_metrics = update_discriminator(state, reals, c, alpha, learning_rate, d_key, static)
     # The batch's labels are reused: they are a draw from the data's classes. The original makes another draw.
     state, g_metrics = update_generator(state, reals, c, alpha, learning_rate, g_key, static)

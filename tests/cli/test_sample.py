@@ -146,7 +146,7 @@ def test_a_walk_as_a_video(in_a_folder, suffix, capsys):
         ("--seeds 1 --columns 0", "--columns 0: must be at least 1"),
         ("--seeds 1 --rows 2", "--rows needs --mix"),
         ("--seeds 1 --loop", "--loop needs --interpolate"),
-        ("--mix --interpolate", "two different things"),
+        ("--mix --interpolate", "--rows is missing"),
         ("--mix --rows 1 --cols 2", "--layers is missing"),
         ("--mix --rows 1 --cols 2 --layers 0 --seeds 3", "--mix takes its seeds"),
         ("--mix --rows 1 --cols 2 --layers 4-6", "layer 6 does not exist"),

@@ -7,6 +7,7 @@ import argparse
 import collections
 import io
 import pickle
+import random
 import zipfile
 
 import jax
@@ -19,6 +20,7 @@ from stylegen.formats.torch_files import STATE_DICT
 from stylegen.networks.build import build_networks
 from stylegen.networks.mapping import truncate
 from stylegen.nvidia import importing
+from tests.support.mutation import mutate
 from tests.support.paths import REFERENCES
 
 FOLDER = REFERENCES / "networks"
@@ -219,6 +221,20 @@ def test_another_state_dict(tmp_path):
     path = save(tmp_path / "x.pt", {"weight": np.ones(3)})
     with pytest.raises(WeightsError, match="rosinality's hold a dict of state dicts, g_ema among them"):
         importing.read(path)
+
+
+@pytest.mark.parametrize("path", [TRAINING, CONVERTED], ids=["zip", "legacy"])
+def test_changed_bytes_end_in_an_error_or_a_network(path, tmp_path):
+    content, rng = path.read_bytes(), random.Random(0)
+    outcomes = set()
+    for _ in range(60):
+        (tmp_path / "x.pt").write_bytes(mutate(content, rng, range(256)))
+        try:
+            importing.read(tmp_path / "x.pt")
+            outcomes.add("read")
+        except WeightsError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
 
 
 def test_damaged_files(tmp_path):

@@ -12,7 +12,7 @@ from stylegen.editing.directions import EditError
 from stylegen.errors import StylegenError
 from stylegen.evaluation.opening import open_images
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.nvidia import pickles
+from stylegen.nvidia import importing, pickles
 from stylegen.pretrained import weights
 from stylegen.projection import result
 from stylegen.projection.result import ProjectionError
@@ -30,6 +30,7 @@ READERS = {
     "s.safetensors": model.load_model,
     "n.pkl": pickles.read,
     "t.pt": read_state_dict,
+    "c.pt": importing.read,
     "a.npy": open_images,
 }
 OTHERS = {

@@ -1,0 +1,11 @@
+"""Generators from anywhere: names of published files, addresses, repositories of the Hugging Face hub, local files.
+
+``published`` lists files that NVIDIA publishes, ``remote`` turns a name into an address, ``download`` fetches it once,
+and ``opening`` is ``stylegen.load``.
+"""
+
+from stylegen.errors import StylegenError
+
+
+class HubError(StylegenError):
+    """A generator cannot be fetched; the message says why, and nothing of it is left."""
