@@ -18,6 +18,7 @@ _HOME = {
     "interpolate": "sampling.interpolation",
     "slerp": "sampling.interpolation",
     "walk": "sampling",
+    "explore": "explorer.widget",
     "Generator": "networks.generator",
     "Config": "config",
     "StylegenError": "errors",

@@ -27,7 +27,7 @@ ROOMS = [
     {"evaluation", "projection", "style_transfer", "nvidia"},
     {"editing", "export"},
     {"stylegen"},
-    {"train"},
+    {"train", "explorer"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
