@@ -1,10 +1,9 @@
 """Drag points of an image to other places by moving its styles: DragGAN (Pan et al. 2023, "Drag Your GAN").
 
-Each step has two parts. Motion supervision (Sec. 3.2, Eq. 1) pulls the features under each handle a pixel toward its
-target by a gradient step on w+. Point tracking (Sec. 3.3, Eq. 2) then looks for the handle's first feature nearby.
+Each step has two parts. Motion supervision (Sec. 3.2, Eq. 1) pulls the features around each handle a pixel toward its
+target by a gradient step on w+. Point tracking (Sec. 3.3, Eq. 2) then looks for the handle's first features nearby.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ MAX_POINTS = 8  # so many are computed always, so that one program serves any nu
 SUPERVISED, TRACKED = 3 / 512, 12 / 512
 FEWEST_SUPERVISED, FEWEST_TRACKED = 1, 2  # pixels: shares of small images round to 0
 SPREAD_SAMPLES = 1000  # of w
+STAY = 0.02  # of the tracker's preference for places that are not far, by the size of the features, for each pixel
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Options:
     layers: int | None = None  # coarsest layers of w+ that move; None: those that the followed features depend on
     mask_weight: float = 20.0  # of the features outside of the mask (Pan et al., Sec. 3.4)
     # Of the squared distance from the styles at the start, in units of the variance of w. It is not in the paper, whose
-    # generators have more layers behind those that move; a small generator drifts to another image without it.
+    # generators have more layers behind those that move; a small one drifts to another image without it.
     style_weight: float = 0.05
     tolerance: float = 0.5  # pixels from its target at which a point has arrived
 
@@ -113,7 +113,7 @@ class Drag:
             raise EditError(f"noise has {self._noise.shape[1]} numbers; this generator needs {G.num_noise}.")
         self._static = _static(G, self._options)
         shares = _checked_mask(mask, r)
-        handles, features = _first(self._G, self._start, self._noise, self._points, at=self._static.at)
+        handles, features = _first(self._G, self._start, self._noise, self._points, static=self._static)
         weights = (0.0 if mask is None else self._options.mask_weight, self._options.style_weight)
         self._fixed = _Fixed(
             self._start,
@@ -214,7 +214,7 @@ class _Fixed:
     noise: Array  # [1, num_noise]
     targets: Array  # [K, 2]
     active: Array  # bool [K]
-    handles: Array  # features under the points at the start, [K, C]
+    handles: Array  # features around the points at the start, [K, Q, C]
     features: Array  # all of them, [r, r, C]
     mask: Array  # 1 where the image may change, [r, r]
     weights: Array  # of mask and of styles, [2]
@@ -229,10 +229,10 @@ def _features(G: Generator, ws: Array, noise: Array, at: int) -> tuple[Array, Ar
     return images[0], jax.image.resize(features[0], (r, r, features.shape[-1]), "bilinear")
 
 
-@compilation.jit(static_argnames="at")
-def _first(G: Generator, ws: Array, noise: Array, points: Array, *, at: int) -> tuple[Array, Array]:
-    _, features = _features(G, ws, noise, at)
-    return bilinear(features, points), features
+@compilation.jit(static_argnames="static")
+def _first(G: Generator, ws: Array, noise: Array, points: Array, *, static: _Static) -> tuple[Array, Array]:
+    _, features = _features(G, ws, noise, static.at)
+    return bilinear(features, _around(points, static.supervised)), features
 
 
 @compilation.jit(static_argnames="static", donate_argnums=(0, 1))
@@ -246,12 +246,12 @@ def _step(
     # A pixel toward the target, or all the way where that is less.
     shift = ahead / jnp.maximum(distances, 1e-6)[:, None] * jnp.minimum(distances, 1.0)[:, None]
     pulled = (fixed.active & (distances > fixed.tolerance)).astype(jnp.float32)
-    around = points[:, None] + _offsets(static.supervised, round_=True)[None]
+    around = _around(points, static.supervised)
 
     def loss(ws: Array) -> Array:
         _, features = _features(G, ws, fixed.noise, static.at)
-        here = jax.lax.stop_gradient(bilinear(features, around))
-        motion = jnp.mean(jnp.abs(bilinear(features, around + shift[:, None]) - here), axis=(1, 2))
+        # Differs from the paper, which pulls toward the features of the step before: those drift, and colors with them.
+        motion = jnp.mean(jnp.abs(bilinear(features, around + shift[:, None]) - fixed.handles), axis=(1, 2))
         outside = jnp.mean(jnp.abs(features - fixed.features) * (1 - fixed.mask)[..., None])
         drift = jnp.mean(jnp.square(ws - fixed.ws)) / fixed.variance
         return jnp.sum(motion * pulled) + fixed.weights[0] * outside + fixed.weights[1] * drift
@@ -260,27 +260,39 @@ def _step(
     updates, moments = optax.scale_by_adam(**ADAM).update(jnp.where(moves, gradient, 0), moments)
     ws = jnp.where(moves, ws - rate * updates, fixed.ws)
     image, features = _features(G, ws, fixed.noise, static.at)
-    points = jnp.where(fixed.active[:, None], _tracked(features, points, fixed.handles, static.tracked), points)
+    points = jnp.where(fixed.active[:, None], _tracked(features, points, fixed.handles, static), points)
     left = jnp.linalg.norm(fixed.targets - points, axis=-1)
     left = jnp.where(left <= fixed.tolerance, 0.0, left)
     return ws, moments, points, ops.to_uint8(image), left, value
 
 
-def _tracked(features: Array, points: Array, handles: Array, radius: int) -> Array:
-    """The places [K, 2] within a square around each point whose features are nearest to its first ones (Eq. 2)."""
-    candidates = jnp.round(points)[:, None] + _offsets(radius, round_=False)[None]
-    candidates = jnp.clip(candidates, 0, features.shape[0] - 1)
-    distances = jnp.sum(jnp.abs(bilinear(features, candidates) - handles[:, None]), axis=-1)
-    nearest = jnp.argmin(distances, axis=1)
+def _tracked(features: Array, points: Array, handles: Array, static: _Static) -> Array:
+    """The places [K, 2] near each point that look most like its first surroundings (Eq. 2).
+
+    Differs from the paper, which compares single features. In a plain area those are all alike, and the nearest one is
+    anywhere; the surroundings are less so, and of places that are alike the one that is least away is taken.
+    """
+    offsets = _square(static.tracked)
+    candidates = jnp.clip(jnp.round(points)[:, None] + offsets[None], 0, features.shape[0] - 1)
+    places = _around(candidates.reshape(-1, 2), static.supervised).reshape(*candidates.shape[:2], -1, 2)
+    distances = jnp.mean(jnp.abs(bilinear(features, places) - handles[:, None]), axis=(2, 3))
+    stay = STAY * jnp.mean(jnp.abs(handles), axis=(1, 2))
+    nearest = jnp.argmin(distances + stay[:, None] * jnp.linalg.norm(offsets, axis=-1)[None], axis=1)
     return jnp.take_along_axis(candidates, nearest[:, None, None], axis=1)[:, 0]
 
 
-def _offsets(radius: int, *, round_: bool) -> Array:
-    """Offsets (y, x) [Q, 2] of all pixels of a square around 0, or of the disc in it."""
+def _around(points: Array, radius: int) -> Array:
+    """All places of the disc around each of some points [K, 2], a pixel apart: [K, Q, 2]."""
+    offsets = _square(radius)
+    inside = np.linalg.norm(offsets, axis=-1) <= radius * 1.5
+    return points[:, None] + offsets[inside][None]
+
+
+def _square(radius: int) -> np.ndarray:
+    """Offsets (y, x) [Q, 2] of all pixels of a square around 0."""
     side = np.arange(-radius, radius + 1)
     y, x = (grid.ravel() for grid in np.meshgrid(side, side, indexing="ij"))
-    inside = y**2 + x**2 <= radius**2 if round_ else np.ones(len(y), bool)
-    return jnp.asarray(np.stack([y, x], axis=-1)[inside], jnp.float32)
+    return np.stack([y, x], axis=-1).astype(np.float32)
 
 
 def bilinear(features: Array, places: Array) -> Array:
@@ -325,8 +337,3 @@ def _checked_mask(mask: np.ndarray | None, side: int) -> np.ndarray:
     if shares.shape != (side, side) or not ((shares >= 0) & (shares <= 1)).all():
         raise EditError(f"mask is {shares.shape}; wanted are shares of 1, [{side}, {side}].")
     return shares
-
-
-def described(options: Options) -> dict[str, Any]:
-    """The options as JSON, for the file of what was dragged."""
-    return dataclasses.asdict(options)

@@ -245,7 +245,7 @@ def test_the_bed_is_dragged_and_keeps_its_color(page):
     after = shown(page)
     was, now = (read_factors(image[None]) for image in (before, after))
     assert now["has_bed"][0] and was["flip"][0] == now["flip"][0]
-    assert place_of_bed(now) < place_of_bed(was) - 0.02
+    assert place_of_bed(now) > place_of_bed(was) + 0.03
     assert np.abs(now["bed"] - was["bed"]).max() < 0.15
     choose(page, "Drag")
     page.get_by_role("button", name="Undo the drag").click()
@@ -253,7 +253,7 @@ def test_the_bed_is_dragged_and_keeps_its_color(page):
     np.testing.assert_array_equal(shown(page), before)
 
 
-SEED, POINT, TARGET = 6, (19.0, 26.0), (19.0, 22.0)  # a bed at the right, and where its side is to go
+SEED, POINT, TARGET = 13, (22.0, 17.0), (22.0, 21.0)  # the side of a bed, and where it is to go
 
 
 def place_of_bed(factors: dict[str, np.ndarray]) -> float:
