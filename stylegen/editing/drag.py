@@ -322,7 +322,7 @@ def _checked_points(name: str, points: Sequence[Sequence[float]] | np.ndarray, s
     try:
         array = np.asarray(points, np.float32)
     except (TypeError, ValueError):
-        array = np.empty(0)
+        array = np.empty(0, np.float32)
     if array.ndim != 2 or array.shape[1:] != (2,) or not 1 <= len(array) <= MAX_POINTS:
         raise EditError(f"{name} are {array.shape}; wanted are 1 to {MAX_POINTS} places (y, x), [n, 2].")
     if not (np.isfinite(array).all() and (array >= -0.5).all() and (array <= side - 0.5).all()):

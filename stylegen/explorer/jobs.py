@@ -57,7 +57,7 @@ def project(desk: Desk, request: Request) -> Iterator[Reply]:
         labels = (values["label"] or 0) if G.c_dim else None
         descent = descend(G, target, options, distance=perceptual(), labels=labels)
         continued = desk.descent = values["upload"], descent, target
-        yield with_images("target", request.id, target)
+        yield with_images("target", request.id, list(target))
     _, descent, target = continued
     last, shown_at, losses = None, -math.inf, []
     for step in descent:
@@ -68,7 +68,7 @@ def project(desk: Desk, request: Request) -> Iterator[Reply]:
             continue
         curve = [number(float(loss[0])) for loss in losses]
         shown_at, losses = now, []
-        yield with_images("step", request.id, np.asarray(step.images), True, step=step.step + 1, losses=curve)
+        yield with_images("step", request.id, list(np.asarray(step.images)), True, step=step.step + 1, losses=curve)
         if stopped:
             break
     found = descent.latents["ws"][0]

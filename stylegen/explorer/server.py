@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stylegen.errors import StylegenError
@@ -113,13 +113,13 @@ def _with_headers(send: Send, host: str) -> Send:
         "cache-control": "no-store",
     }
 
-    async def sending(message: dict) -> None:  # type: ignore[type-arg]
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             more = [(name.encode(), value.encode()) for name, value in added.items()]
             message = {**message, "headers": [*message.get("headers", []), *more]}
         await send(message)
 
-    return sending  # type: ignore[return-value]
+    return sending
 
 
 class App:

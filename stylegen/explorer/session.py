@@ -96,8 +96,7 @@ class Session:
         """Take a message, as JSON or parsed; what is wrong with it is a reply of the next ``work``."""
         try:
             shape = self.engine.shape
-            parsed = isinstance(message, dict)
-            request = requests.read_tree(message, shape) if parsed else requests.read(message, shape)
+            request = requests.read_tree(message, shape) if isinstance(message, dict) else requests.read(message, shape)
         except (StylegenError, OverflowError, RecursionError) as error:
             with self._lock:
                 self._errors = [*self._errors[-7:], _error(str(error), _id_of(message))]

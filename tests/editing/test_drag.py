@@ -34,7 +34,6 @@ def test_the_bed_moves_as_asked_and_keeps_its_color(seed, points, targets):
     assert now["has_bed"][0] and now["flip"][0] == was["flip"][0]
     assert way * np.sign(asked) > 0.03, way
     assert np.abs(now["bed"] - was["bed"]).max() < 0.15
-    assert now["bed_class"][0] == was["bed_class"][0]
 
 
 @pytest.fixture(scope="module")

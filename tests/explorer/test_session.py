@@ -1,5 +1,6 @@
 """The explorer's messages without a browser: replies, what is dropped, jobs that are stopped, and what is refused."""
 
+import copy
 import io
 import json
 import random
@@ -43,8 +44,8 @@ def test_large_images_are_jpeg_while_they_move_and_lossless_at_rest():
     assert replies.coding(image[:64, :64], True) == "raw"
     assert replies.coding(image, True) == "jpeg" and replies.coding(image, False) == "png"
     assert replies.coding(np.zeros((80, 80, 4), np.uint8), True) == "png"  # JPEG has no alpha
-    png = np.asarray(Image.open(io.BytesIO(replies.encoded(image, "png"))))
-    np.testing.assert_array_equal(png, image)
+    with Image.open(io.BytesIO(replies.encoded(image, "png"))) as png:
+        np.testing.assert_array_equal(png, image)
 
 
 def test_only_the_newest_of_a_type_is_answered(session):
@@ -89,7 +90,8 @@ def test_a_video_has_its_frames(session, tmp_path, form):
         shown = image_of(ask(session, "image", state={"seed": 2})).repeat(16, 0).repeat(16, 1).astype(int)
         assert np.abs(frames[4].astype(int) - shown).mean() < 3 < np.abs(frames[2].astype(int) - shown).mean()
     else:
-        assert Image.open(path).n_frames == 12
+        with Image.open(path) as animation:
+            assert animation.n_frames == 12
 
 
 def test_a_frame_is_a_place_of_the_path(session):
@@ -249,7 +251,7 @@ def mutated(tree, rng: random.Random):
                 if isinstance(node, dict) and rng.random() < 0.2:
                     node[str(rng.choice(VALUES))] = node.pop(key)
                 else:
-                    node[key] = rng.choice(VALUES)
+                    node[key] = copy.deepcopy(rng.choice(VALUES))
                 break
             node = node[key]
     text = json.dumps(tree)

@@ -45,6 +45,7 @@ export function mount(root, transport, options) {
     say: (text) => (status.textContent = text),
     open: (tab) => choose(tab),
   };
+  root.app = app; // for benchmarks, and for the curious
   transport.onerror = (message) => app.say(message);
 
   const made = {};
