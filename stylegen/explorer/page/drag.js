@@ -130,7 +130,7 @@ export function dragTab(app, panel) {
       if (reply.done) {
         running = false;
         model.replace(reply.state);
-        app.say(`The drag has ended after ${reply.step} steps. Look whether the image moved as you wanted: the tracker can be wrong.`);
+        app.say(`The drag has ended after ${reply.step} steps. Does the image show it? The tracker can be wrong.`);
         sync();
       }
     });
