@@ -10,7 +10,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from stylegen.projection.search import Options, descend
 
 SHOWN_EVERY = 1 / 30  # seconds between two images of a job
 QUEUED = 32  # frames that wait for the writer of a video
+Steps = Generator[Reply, None, None]
 
 
 class Desk:
@@ -46,7 +47,7 @@ class Desk:
         self.descent: tuple[int, Descent, np.ndarray] | None = None  # with the upload's number and the target
 
 
-def project(desk: Desk, request: Request) -> Iterator[Reply]:
+def project(desk: Desk, request: Request) -> Steps:
     """Search for the styles of an upload, or go on with the search that was stopped."""
     values, engine = request.values, desk.engine
     G = engine.G
@@ -87,7 +88,7 @@ def project(desk: Desk, request: Request) -> Iterator[Reply]:
     )
 
 
-def drag(desk: Desk, request: Request) -> Iterator[Reply]:
+def drag(desk: Desk, request: Request) -> Steps:
     """Drag points of a state's image to their targets."""
     values, engine = request.values, desk.engine
     state: State = values["state"]
@@ -130,7 +131,7 @@ def resized(mask: np.ndarray, side: int) -> np.ndarray:
     return mask[rows.astype(int)[:, None], columns.astype(int)[None]]
 
 
-def video(desk: Desk, request: Request) -> Iterator[Reply]:
+def video(desk: Desk, request: Request) -> Steps:
     """Draw a path and write it as a video, which is a part of the last reply."""
     values, r = request.values, desk.engine.G.resolution
     path = path_of(values, values["frames"])
@@ -209,10 +210,10 @@ def warm(engine: Engine) -> None:
     _ = descent.latents
 
 
-JOBS: dict[str, Callable[[Desk, Request], Iterator[Reply]]] = {"project": project, "drag": drag, "video": video}
+JOBS: dict[str, Callable[[Desk, Request], Steps]] = {"project": project, "drag": drag, "video": video}
 
 
-def start(desk: Desk, request: Request) -> Iterator[Reply]:
+def start(desk: Desk, request: Request) -> Steps:
     """Begin the job of a message.
 
     Raises:

@@ -187,6 +187,7 @@ class App:
         except (WebSocketDisconnect, RuntimeError):  # Starlette's word for a page that is gone while we send
             pass
         finally:
+            await loop.run_in_executor(self._pool, session.close)
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening

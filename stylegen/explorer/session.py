@@ -6,9 +6,10 @@ and sends what comes back.
 
 import functools
 import itertools
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import stylegen
@@ -84,7 +85,7 @@ class Session:
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Request, Shape]] = {}  # with the shape that its states were checked against
         self._errors: list[Reply] = []
-        self._job: tuple[Request, Iterator[Reply]] | None = None
+        self._job: tuple[Request, jobs.Steps] | None = None
         self._job_is_next = False
 
     @property
@@ -133,9 +134,16 @@ class Session:
 
     def _answer(self, request: Request) -> list[Reply]:
         if request.type in jobs.JOBS:
+            self.close()
             self._job = request, jobs.start(self._desk, request)
             return self._step()
         return _tried(request, lambda: [_ANSWERS[request.type](self, request)])
+
+    def close(self) -> None:
+        """End the job, if there is one. In the thread that works."""
+        if self._job is not None:
+            self._job[1].close()
+            self._job = None
 
     def _step(self) -> list[Reply]:
         assert self._job is not None
@@ -146,6 +154,8 @@ class Session:
         return replies
 
     def _hello(self, request: Request) -> Reply:
+        for sentence in self._library.compiling.trouble():
+            print(f"warning: compiling ahead has failed: {sentence}", file=sys.stderr)
         return Reply("about", request.id, {**self.engine.about(), "run": self._library.view is not None})
 
     def _ping(self, request: Request) -> Reply:

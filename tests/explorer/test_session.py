@@ -5,6 +5,7 @@ import io
 import json
 import random
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -92,6 +93,19 @@ def test_a_video_has_its_frames(session, tmp_path, form):
     else:
         with Image.open(path) as animation:
             assert animation.n_frames == 12
+
+
+def test_a_new_job_ends_the_one_before(session, monkeypatch):
+    """And a page that is closed ends its job: no thread is left that writes a video."""
+    monkeypatch.setattr(jobs, "SHOWN_EVERY", 0.0)
+    fields = {"keyframes": [{"seed": 1}, {"seed": 2}], "frames": 4000}
+    for _ in range(2):
+        session.receive({"type": "video", "id": 1, **fields})
+        for _ in range(3):
+            session.work()
+    session.close()
+    assert not session.has_work
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("video")]
 
 
 def test_a_frame_is_a_place_of_the_path(session):
