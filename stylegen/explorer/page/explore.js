@@ -162,7 +162,10 @@ export function exploreTab(app, panel) {
     canvas.toBlob(async (blob) => download(await blob.arrayBuffer(), `seed${valueOf(model.state, 'seed')}.png`, 'image/png'));
   }
 
-  const middle = element('div', { class: 'column image' }, frame, timing, row(undo, redo, save, saveState, openState, saveNpz, app.hasAddress ? copy : null), stateFile);
+  const smooth = element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
+    smooth.setAttribute('aria-pressed', String(app.root.classList.toggle('smooth')));
+  } }, 'Smooth');
+  const middle = element('div', { class: 'column image' }, frame, timing, row(undo, redo, smooth, save, saveState, openState, saveNpz, app.hasAddress ? copy : null), stateFile);
 
   // Right: what changes it.
   const seedInput = element('input', { id: 'seed', type: 'number', min: 0, max: MAX_SEED, step: 1, value: 0 });
@@ -213,7 +216,8 @@ export function exploreTab(app, panel) {
       : `layers ${direction.layers[0]} to ${direction.layers.at(-1)}`;
     const one = slider(names[direction.name] ?? direction.name, { min: -4, max: 4, step: 0.05, value: 0, text: two },
       (value, moving) => model.change({ directions: { ...model.state.directions, [direction.name]: value } }, moving));
-    one.firstChild.title = 'Double-click to give it a name';
+    one.firstChild.title = 'Double-click, or F2 on the slider, to give it a name';
+    one.input.addEventListener('keydown', (event) => event.key === 'F2' && rename(direction.name, one.firstChild));
     one.firstChild.addEventListener('dblclick', () => rename(direction.name, one.firstChild));
     sliders.set(direction.name, one);
     groups.set(range, [...(groups.get(range) ?? []), one]);
