@@ -1,13 +1,10 @@
 """The explorer in a real browser: what it shows is what the library draws.
 
-The browser is ``STYLEGEN_BROWSER``, or a Chromium on the path. Where there is none the tests are skipped, but not in
-continuous integration.
+Where there is no browser the tests are skipped, but not in continuous integration (``tests/support/browsers.py``).
 """
 
 import http.server
 import io
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 
@@ -20,28 +17,17 @@ from stylegen.evaluation.toy_factors import read_factors
 from stylegen.explorer import jobs
 from stylegen.explorer.session import Library
 from stylegen.io import video
+from tests.support import browsers
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+pytest.importorskip("uvicorn", reason="the extra explore is not installed")
+BROWSER = browsers.required()
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from stylegen.explorer import server
+
 TOKEN = "a-token"
 SECONDS = 120_000  # that anything may take, in ms: the machines of the tests are busy
-
-
-def missing(what: str) -> None:
-    """Skip, or fail where tests must not be skipped."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what, allow_module_level=True)
-
-
-BROWSER = os.environ.get("STYLEGEN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-if BROWSER is None:
-    missing(f"there is no browser: set STYLEGEN_BROWSER, or install one of {', '.join(NAMES)}")
-try:
-    from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-
-    from stylegen.explorer import server
-except ModuleNotFoundError as error:
-    missing(f"{error.name} is not installed: the extras explore and dev")
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +52,8 @@ def address(library) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's sandbox does not start as root, as which containers run.
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"] if root else [])
+    with browsers.opened(BROWSER) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
