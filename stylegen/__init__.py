@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what _HOME says, for type checkers; tests/test_public_api.p
     from stylegen.editing.discovery import find_directions as find_directions
     from stylegen.errors import StylegenError as StylegenError
     from stylegen.evaluation.compare import compare as compare
+    from stylegen.explorer.widget import explore as explore
     from stylegen.hub.opening import load as load
     from stylegen.io.images import save_grid as save_grid
     from stylegen.io.images import save_image as save_image
@@ -67,6 +68,7 @@ _HOME: dict[str, tuple[str, str]] = {
     "stylize": ("style_transfer.stylize", "stylize"),
     "load_style_model": ("style_transfer.model", "load_model"),
     "compare": ("evaluation.compare", "compare"),
+    "explore": ("explorer.widget", "explore"),
     "save_image": ("io.images", "save_image"),
     "save_grid": ("io.images", "save_grid"),
     "save_video": ("io.video", "save_video"),

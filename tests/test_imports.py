@@ -26,7 +26,7 @@ ROOMS = [
     {"runs"},
     {"evaluation", "projection", "style_transfer", "nvidia"},
     {"editing", "export", "hub"},
-    {"train"},
+    {"train", "explorer"},
     {"stylegen"},
     {"cli"},
 ]

@@ -101,6 +101,8 @@ def test_contents(wheel):
     for generator in stylegen.runs.load.shipped():
         assert f"stylegen/assets/generators/{generator}.safetensors" in names
     assert "stylegen/assets/style_transfer.safetensors" in names
+    for page in (ROOT / "stylegen" / "explorer" / "page").iterdir():
+        assert f"stylegen/explorer/page/{page.name}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "test" in name]
 

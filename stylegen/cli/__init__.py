@@ -13,6 +13,7 @@ VERBS = {
     "sample": "draw images, style mixing and videos with a trained generator",
     "project": "find the styles with which a trained generator draws your image",
     "edit": "find directions in which images change, and move images along them",
+    "explore": "look around in a trained generator with a browser",
     "evaluate": "measure FID, KID, precision and recall, SWD and the like of a run or of two sets of images",
     "convert": "turn NVIDIA's pickles into runs, and export generators",
     "stylize": "give images or a video the style of others",

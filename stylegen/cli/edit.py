@@ -31,6 +31,8 @@ DESCRIPTION = """Find directions in which images change, and move images along t
   edit --run runs/bedroom --apply 3 --strength 2 --from out/projection.npz --out edited
   # Directions of attributes that you have scored: a .csv or .json with seed (or image) and a column for each
   edit --run runs/bedroom --probe scores.csv --out edits
+  # Drag points of images to other places, from x,y to x,y in pixels; dragged.npz is for sample --from
+  edit --run toy_bedrooms --seeds 8 --psi 0.7 --drag 28,22:24,22/13,26:9,26 --out dragged
 """
 
 MAX_STRENGTH = 1000  # of either sign; images are of noise long before
@@ -56,6 +58,9 @@ class Options:
     rename: Text = None  # give directions names: pca3=light,pca0=wall.
     apply: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Move images along this direction, by its name or its number."""
+    drag: Text = None  # drag points, x,y:x,y from where to where, several with / between them.
+    drag_steps: Annotated[int, arguments.STEPS] = 200  # of a drag, at most.
+    mask: File = None  # of a drag: an image that is white where the others may change; default: everywhere.
     strength: Annotated[str, tyro.conf.arg(metavar="RANGE")] = "-3..3"
     """How far, in standard deviations: a number, several with commas, or -3..3, of which --steps are shown."""
     steps: Annotated[int, arguments.Bounds(1, 100)] = 7  # strengths of a range.
@@ -96,16 +101,20 @@ def joined_strength(argv: Sequence[str]) -> list[str]:
 def edit(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     keep_freed_memory()
-    asked = [name for name in ("discover", "probe", "rename", "apply") if getattr(options, name) is not None]
+    asked = [name for name in ("discover", "probe", "rename", "apply", "drag") if getattr(options, name) is not None]
     if len(asked) != 1:
-        raise common.UsageError("give one of --discover, --probe, --rename and --apply.")
+        raise common.UsageError("give one of --discover, --probe, --rename, --apply and --drag.")
+    if options.mask is not None and options.drag is None:
+        raise common.UsageError("--mask needs --drag.")
     strengths = parse_strengths(options.strength, options.steps)
     if options.rename is not None:
         _rename(options)
         return
     if options.run is None:
         raise common.UsageError("--run is missing, for example --run toy_bedrooms.")
-    if options.apply is not None:
+    if options.drag is not None:
+        _drag(options, options.drag)
+    elif options.apply is not None:
         _apply(options, options.apply, strengths)
     else:
         _find(options, strengths)
@@ -247,6 +256,30 @@ def _apply(options: Options, name: str, strengths: list[float]) -> None:
         for name, image in zip(files[2:], result.draw(G, edited), strict=True):
             images.save_image(image, options.out / name)
     print(f"{options.out}: {', '.join(files)}; {direction.name} at {', '.join(f'{s:.3g}' for s in strengths)}.")
+
+
+def _drag(options: Options, points: str) -> None:
+    from stylegen.cli import edit_drag
+    from stylegen.projection import result
+
+    edit_drag.parse_points(points)
+    G = _load(options)
+    if options.projection is not None:
+        projection = result.load(options.projection)
+        result.check(projection, G, str(options.projection))
+    else:
+        seeds = common.parse_numbers("--seeds: seed list", options.seeds)
+        labels = common.parse_labels(options.labels, len(seeds), "seeds")
+        projection = edit_drag.seeds_as_projection(G, seeds, labels, options.psi)
+    edit_drag.drag(
+        G,
+        points,
+        projection,
+        mask=options.mask,
+        steps=options.drag_steps,
+        out=options.out,
+        overwrite=options.overwrite,
+    )
 
 
 def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float], path: Path) -> None:

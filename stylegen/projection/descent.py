@@ -125,6 +125,11 @@ class Descent:
         return Step(step, losses, images)
 
     @property
+    def steps(self) -> int:
+        """That it has in all, taken or not."""
+        return self._options.steps
+
+    @property
     def latents(self) -> dict[str, np.ndarray]:
         """The latents now, by name, and ``ws`` [N, num_ws, w_dim] in every space."""
         found = {name: np.asarray(x) for name, x in self._latent.items()}

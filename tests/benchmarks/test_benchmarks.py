@@ -45,7 +45,7 @@ def printing(**result) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        *("train_step", "sample", "growing", "input", "style_transfer", "precision", "startup", "web"),
+        *("train_step", "sample", "growing", "input", "style_transfer", "precision", "startup", "web", "explore"),
         *("studies/projection", "studies/directions", "studies/augmentation_leaks"),
     ],
 )

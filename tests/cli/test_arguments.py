@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stylegen import cli
-from stylegen.cli import arguments, convert, edit, evaluate, prepare, project, sample, stylize
+from stylegen.cli import arguments, convert, edit, evaluate, explore, prepare, project, sample, stylize
 from stylegen.config import Config, option
 from stylegen.style_transfer.config import StyleConfig
 from tests.support import documents
@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[list[str], str, Any]] = {
     "evaluate": ([], "stylegen.cli.evaluate.evaluate", evaluate.Options),
     "project": (["--run", "toy_bedrooms", "--target", "a.png"], "stylegen.cli.project.project", project.Options),
     "edit": ([], "stylegen.cli.edit.edit", edit.Options),
+    "explore": (["--run", "toy_bedrooms"], "stylegen.cli.explore.explore", explore.Options),
     "stylize": ([], "stylegen.cli.stylize.stylize", stylize.Options),
     "convert": (["a.pkl"], "stylegen.cli.convert.convert", convert.Options),
 }

@@ -1,0 +1,225 @@
+"""What takes many steps: projections, drags and videos, each an iterator of replies that can be stopped.
+
+A step is taken when the next reply is asked for, so other messages are answered between two steps.
+"""
+
+import contextlib
+import functools
+import math
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegen.editing import drag as dragging
+from stylegen.explorer import ExploreError
+from stylegen.explorer.engine import Engine
+from stylegen.explorer.path import Walker
+from stylegen.explorer.replies import Reply, with_images
+from stylegen.explorer.requests import Request, path_of
+from stylegen.explorer.state import State, encode
+from stylegen.explorer.uploads import Uploads
+from stylegen.io import video as videos
+from stylegen.metrics.extractors import Distance
+from stylegen.projection import loss as projection_loss
+from stylegen.projection import result
+from stylegen.projection.descent import Descent
+from stylegen.projection.search import Options, descend
+
+SHOWN_EVERY = 1 / 30  # seconds between two images of a job
+QUEUED = 32  # frames that wait for the writer of a video
+Steps = Generator[Reply, None, None]
+
+
+class Desk:
+    """What the jobs of one page share: its engine, its uploads, and the projection to continue."""
+
+    def __init__(self, engine: Engine, uploads: Uploads) -> None:
+        self.engine = engine
+        self.uploads = uploads
+        self.stop = threading.Event()
+        self.descent: tuple[int, Descent, np.ndarray] | None = None  # with the upload's number and the target
+
+
+def project(desk: Desk, request: Request) -> Steps:
+    """Search for the styles of an upload, or go on with the search that was stopped."""
+    values, engine = request.values, desk.engine
+    G = engine.G
+    continued = desk.descent if values["continue"] else None
+    if continued is None or continued[0] != values["upload"]:
+        target = desk.uploads.get(values["upload"]).target(G.resolution, G.image_channels)[None]
+        options = Options(space=values["space"], steps=values["steps"])
+        labels = (values["label"] or 0) if G.c_dim else None
+        descent = descend(G, target, options, distance=perceptual(), labels=labels)
+        continued = desk.descent = values["upload"], descent, target
+        yield with_images("target", request.id, list(target))
+    _, descent, target = continued
+    last, shown_at, losses = None, -math.inf, []
+    for step in descent:
+        stopped = desk.stop.is_set()
+        last, now = step, time.monotonic()
+        losses.append(step.losses)  # fetched later: looking at it now would wait for it
+        if now - shown_at < SHOWN_EVERY and not stopped:
+            continue
+        curve = [number(float(loss[0])) for loss in losses]
+        shown_at, losses = now, []
+        yield with_images("step", request.id, list(np.asarray(step.images)), True, step=step.step + 1, losses=curve)
+        if stopped:
+            break
+    found = descent.latents["ws"][0]
+    state = State(ws=encode(found), psi=1.0, label=values["label"] if G.c_dim else None)
+    image = engine.image(state)
+    taken = 0 if last is None else last.step + 1
+    yield with_images(
+        "projected",
+        request.id,
+        [image],
+        state=state.to_json(),
+        step=taken,
+        left=len(descent.losses) < descent.steps,
+        losses=[number(float(loss[0])) for loss in losses],
+        psnr=number(float(result.psnr(image[None], target)[0])),
+    )
+
+
+def drag(desk: Desk, request: Request) -> Steps:
+    """Drag points of a state's image to their targets."""
+    values, engine = request.values, desk.engine
+    state: State = values["state"]
+    names = ("steps", "learning_rate", "style_weight", "at", "layers")
+    options = dragging.Options(**{name: values[name] for name in names})
+    mask = None if values["mask"] is None else resized(values["mask"], engine.G.resolution)
+    moving = dragging.Drag(
+        engine.G,
+        engine.styles(state),
+        values["points"],
+        values["targets"],
+        options,
+        mask=mask,
+        noise=None if engine.is_plain(state) else engine.noise(state),
+    )
+    shown_at = -math.inf
+    step: dragging.Step | None = None
+    for step in moving:
+        now = time.monotonic()
+        if now - shown_at < SHOWN_EVERY and not desk.stop.is_set():
+            continue
+        shown_at = now
+        yield with_images("dragged", request.id, [step.image], True, **_seen(step))
+        if desk.stop.is_set():
+            break
+    assert step is not None  # options have at least one step
+    found = State(state.seed, state.label, encode(moving.ws), 1.0)
+    found = State(**{**vars(found), "noise": state.noise, "noise_strength": state.noise_strength})
+    yield with_images("dragged", request.id, [engine.image(found)], done=True, state=found.to_json(), **_seen(step))
+
+
+def _seen(step: dragging.Step) -> dict[str, Any]:
+    points, distances = step.points.tolist(), step.distances.tolist()
+    return {"step": step.step, "points": points, "distances": distances, "loss": number(step.loss)}
+
+
+def resized(mask: np.ndarray, side: int) -> np.ndarray:
+    """A mask [h, w] at another size [side, side], by the nearest pixels."""
+    rows, columns = ((np.arange(side) + 0.5) * n / side for n in mask.shape)
+    return mask[rows.astype(int)[:, None], columns.astype(int)[None]]
+
+
+def video(desk: Desk, request: Request) -> Steps:
+    """Draw a path and write it as a video, which is a part of the last reply."""
+    values, r = request.values, desk.engine.G.resolution
+    path = path_of(values, values["frames"])
+    walker = Walker(desk.engine, path)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"path.{values['format']}"
+        videos.check(file, values["fps"], frames=path.total, height=r, width=r)
+        with writing(file, values["fps"]) as put:
+            shown_at = -math.inf
+            for i, frame in enumerate(walker.frames(), start=1):
+                put(frame)
+                if desk.stop.is_set():
+                    break
+                if (now := time.monotonic()) - shown_at >= SHOWN_EVERY:
+                    shown_at = now
+                    yield Reply("video", request.id, {"frame": i, "frames": path.total})
+        if desk.stop.is_set():
+            yield Reply("video", request.id, {"stopped": True})
+            return
+        yield Reply(
+            "video", request.id, {"done": True, "frames": path.total, "format": values["format"]}, [file.read_bytes()]
+        )
+
+
+@contextlib.contextmanager
+def writing(file: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that takes the frames of a video, which another thread writes; complete at the end.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
+    waiting: queue.Queue[np.ndarray | None] = queue.Queue(QUEUED)
+    with ThreadPoolExecutor(1, thread_name_prefix="video") as pool:
+        written: Future[int] = pool.submit(lambda: videos.save_video(_taken(waiting), file, fps))
+
+        def put(frame: np.ndarray | None) -> None:
+            while not written.done():
+                with contextlib.suppress(queue.Full):
+                    waiting.put(frame, timeout=0.5)
+                    return
+            written.result()
+
+        try:
+            yield put
+        finally:
+            put(None)
+    written.result()
+
+
+def _taken(waiting: "queue.Queue[np.ndarray | None]") -> Iterator[np.ndarray]:
+    """The frames of a queue up to None."""
+    while (frame := waiting.get()) is not None:
+        yield frame
+
+
+def number(value: float) -> float | None:
+    """A number for JSON, which has none that are not finite."""
+    return value if math.isfinite(value) else None
+
+
+@functools.cache
+def perceptual() -> Distance | None:
+    """The network of the perceptual loss: VGG-16 where its weights are, else one that needs none."""
+    return projection_loss.open_perceptual("auto")
+
+
+def warm(engine: Engine) -> None:
+    """Compile the steps of a drag and of a projection, by taking one of each."""
+    G = engine.G
+    dragging.Drag(G, engine.styles(State()), [[1, 1]], [[2, 2]]).step()
+    shape = (1, G.resolution, G.resolution, G.image_channels)
+    options = Options(space="w+", steps=1, candidates=1)
+    descent = descend(G, np.zeros(shape, np.uint8), options, distance=perceptual(), labels=0 if G.c_dim else None)
+    for step in descent:
+        np.asarray(step.images)
+    _ = descent.latents
+
+
+JOBS: dict[str, Callable[[Desk, Request], Steps]] = {"project": project, "drag": drag, "video": video}
+
+
+def start(desk: Desk, request: Request) -> Steps:
+    """Begin the job of a message.
+
+    Raises:
+        ExploreError: it is no message of a job.
+    """
+    if request.type not in JOBS:
+        raise ExploreError(f"{request.type} is no job.")
+    desk.stop.clear()
+    return JOBS[request.type](desk, request)

@@ -1,0 +1,66 @@
+"""The verb explore: where it listens, what it says, and how it ends."""
+
+import http.client
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from stylegen.cli import explore
+from tests.support.paths import ROOT
+
+
+def test_it_serves_until_it_is_interrupted():
+    pytest.importorskip("uvicorn", reason="the extra explore is not installed")
+    command = [sys.executable, "explore.py", "--run", "toy_bedrooms"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = iter(process.stdout.readline, "")
+        host, token = next(m.groups() for line in lines if (m := re.search(r"http://(\S+)/\?token=(\S+)", line)))
+        assert host.startswith("127.0.0.1:") and len(token) > 20
+        connection = http.client.HTTPConnection(host, timeout=60)
+        for path, status in (("/", 403), (f"/?token={token}", 303)):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "The explorer is closed." in errors and "Traceback" not in errors
+
+
+def test_a_port_that_is_taken(capsys):
+    pytest.importorskip("uvicorn", reason="the extra explore is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert explore.main(["--run", "toy_bedrooms", "--port", str(port)]) == 2
+        assert f"--port {port}: cannot listen there" in capsys.readouterr().err
+    assert explore.main(["--run", "toy_bedrooms", "--host", "203.0.113.7"]) == 2
+    assert "--host 203.0.113.7" in capsys.readouterr().err
+
+
+def test_the_usual_port_has_a_substitute(monkeypatch):
+    pytest.importorskip("uvicorn", reason="the extra explore is not installed")
+    from stylegen.explorer import server
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(explore, "PORT", taken.getsockname()[1])
+        with explore._listen(server.listen, explore.Options(run="x")) as listening:
+            assert listening.getsockname()[1] not in (0, taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+def test_without_the_extra_a_sentence_says_how_to_get_it(monkeypatch, capsys, missing):
+    for name in [name for name in sys.modules if name.split(".")[0] == missing or name == "stylegen.explorer.server"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert explore.main(["--run", "toy_bedrooms"]) == 2
+    assert "pip install 'stylegen[explore]'" in capsys.readouterr().err
