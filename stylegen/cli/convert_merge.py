@@ -85,7 +85,7 @@ def _check_out(out: Path | None, overwrite: bool, license: str | None) -> _Targe
     if suffix and not single and not out.is_dir():
         raise common.UsageError(f"--out {out}: must end with .safetensors or .npz, or be a folder.")
     form: Literal["safetensors", "npz"] = "npz" if suffix == ".npz" else "safetensors"
-    names, folder = (files.names_beside(out), out.parent) if single else (files.folder_names(form), out)
+    names, folder = (files.names_beside(form, out), out.parent) if single else (files.fixed_folder_names(form), out)
     common.check_outputs(folder, names, overwrite)
     files.check_license(license)
     return _Target(out, form, single, names, folder)

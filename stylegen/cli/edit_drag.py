@@ -78,7 +78,7 @@ def drag(
     print(f"{out}: {', '.join([FILE, 'drag.png', *files])}")
 
 
-def seeds_as_projection(G: Any, seeds: list[int], labels: int | list[int] | None, psi: float) -> result.Projection:
+def seeds_as_projection(G: Any, seeds: list[int], labels: stylegen.sampling.Labels, psi: float) -> result.Projection:
     """The images of seeds in the form of projections."""
     ws = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), labels=labels, psi=psi)
     return result.Projection(ws, tuple(f"seed{seed:04d}" for seed in seeds), (result.fingerprint(G),))

@@ -99,8 +99,14 @@ def synthesis_beside(path: Path) -> str:
 
 def folder_names(G: Generator, form: Form, choices: Choices = Choices()) -> list[str]:
     """Files of an exported folder."""
-    own = page.names(G, choices.contents) if form == "web" else FOLDER_NAMES[form]
-    return [CONFIG_NAME, load.WEIGHTS_NAME, *own, GRID_NAME, CARD_NAME]
+    if form != "web":
+        return fixed_folder_names(form)
+    return [CONFIG_NAME, load.WEIGHTS_NAME, *page.names(G, choices.contents), GRID_NAME, CARD_NAME]
+
+
+def fixed_folder_names(form: Form) -> list[str]:
+    """Files of an exported folder whose names depend on no generator: of every form but web."""
+    return [CONFIG_NAME, load.WEIGHTS_NAME, *FOLDER_NAMES[form], GRID_NAME, CARD_NAME]
 
 
 def save_folder(G: Generator, form: Form, folder: Path, facts: model_card.Facts, choices: Choices = Choices()) -> None:
