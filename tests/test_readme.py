@@ -26,6 +26,7 @@ from stylegen.cli import (
 )
 from stylegen.data.prepared.prepare import Options
 from stylegen.evaluation import metric_names as names
+from stylegen.export.files import SUFFIXES
 from stylegen.io import images
 from stylegen.nvidia import importing
 from stylegen.pretrained import weights
@@ -163,7 +164,7 @@ def test_sample(arguments, make_generator, monkeypatch, tmp_path):
 @pytest.mark.parametrize("arguments", PROJECTIONS + EDIT, ids=ids(PROJECTIONS + EDIT))
 def test_project_and_edit(arguments, make_generator, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    G = make_generator()
+    G = make_generator(resolution=32 if any("4-7" in word for word in arguments) else 16)
     monkeypatch.setattr(stylegen, "load", lambda run, kimg=None: G)
     write_projections(G)
     if "--target" in arguments:
@@ -171,7 +172,10 @@ def test_project_and_edit(arguments, make_generator, monkeypatch, tmp_path):
         assert project.main([*arguments, *quick]) == 0
         assert len(list(tmp_path.glob("out/*"))) == 4
         return
-    edit.main(["--run", "g", "--discover", "10", "--samples", "100", "--out", "edits", "--seeds", "0"])
+    if "--discover" not in arguments:  # then a direction has been found before
+        found = ["--method", "sefa", "--ranges", "4-7"] if G.resolution == 32 else []
+        quick = ["--discover", "10", "--samples", "100", "--seeds", "0"]
+        assert edit.main(["--run", "g", *quick, *found, "--out", "edits"]) == 0
     assert edit.main([*arguments, "--overwrite"]) == 0
 
 
@@ -207,7 +211,7 @@ def test_convert(arguments, monkeypatch, tmp_path):
     monkeypatch.setattr(convert, "convert", ran.append)
     assert convert.main(arguments) == 0
     if ran[0].to:
-        convert._check_export(ran[0], ran[0].to)
+        convert._check_export(ran[0], ran[0].to, SUFFIXES[ran[0].to])
     importing.check_free(ran[0].out or tmp_path)
     assert ran[0].report or ran[0].out
 
