@@ -138,6 +138,21 @@ def test_importing_the_package_imports_nothing_heavy():
     assert done.stdout.split() == []
 
 
+def test_reading_a_command_line_imports_nothing_heavy():
+    """So that --help, and an error in an option, come at once."""
+    heavy = {"jax", "flax", "orbax", "grain", "tensorflow_datasets", "starlette", "onnx"}
+    code = (
+        "import importlib, sys\n"
+        "from stylegen.cli import VERBS\n"
+        "for verb in VERBS:\n"
+        "    importlib.import_module(f'stylegen.cli.{verb}')\n"
+        f"    found = sorted({{name.partition('.')[0] for name in sys.modules}} & {heavy!r})\n"
+        "    assert not found, f'{verb} imports {found}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-300:]
+
+
 def test_training_imports_grain_before_it_has_threads():
     """What replaces ``builtins.__import__`` while it is imported must not be imported while another thread traces."""
     code = "import sys, stylegen.train\nprint('grain' in sys.modules)"

@@ -10,7 +10,6 @@ import tyro
 
 import stylegen
 from stylegen.cli import arguments, common
-from stylegen.hub import remote
 from stylegen.io.progress import counted
 
 if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
@@ -112,6 +111,8 @@ def convert(options: Options) -> None:
     if options.ema is not None:
         _reconstruct(options, options.ema)
         return
+    from stylegen.hub import remote
+
     options = dataclasses.replace(options, source=Path(remote.local(options.source)))
     if options.to is None:
         _import(options)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -15,7 +15,9 @@ from stylegen.cli import arguments, common
 from stylegen.io import files, images, video
 from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
-from stylegen.sampling.labels import Labels
+
+if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
+    from stylegen.sampling.labels import Labels
 
 DESCRIPTION = """Draw images with a trained generator.
 
@@ -254,7 +256,7 @@ def _draw_images(options: Options) -> None:
     print(f"{folder}: {count}; grid.png shows {which}.")
 
 
-def _names(seeds: list[int], labels: Labels) -> list[str]:
+def _names(seeds: list[int], labels: "Labels") -> list[str]:
     """File names; a seed that is listed for several classes has the class in its name, so that no file is lost."""
     if isinstance(labels, list) and len(set(seeds)) < len(seeds):
         stems = [f"seed{seed:04d}-class{label}" for seed, label in zip(seeds, labels, strict=True)]
