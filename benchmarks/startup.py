@@ -12,6 +12,7 @@ longer. The last line is one JSON object.
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
 
-COLUMNS = {"what": ("what", "s"), "seconds": ("seconds", ".2f")}
+COLUMNS = {"what": ("what", "s"), "seconds": ("seconds", ".2f"), "cpu_seconds": ("CPU seconds", ".2f")}
+IMPORT_COLUMNS = {"what": ("module", "s"), "seconds": ("seconds", ".2f")}
 VERB = "import sys; from stylegen.cli import main; sys.exit(main(sys.argv[1:]))"
 FIRST_IMAGE = ("sample", "--run", "toy_bedrooms", "--seeds", "1", "--overwrite", "--out")
 
@@ -33,20 +35,27 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
 
 
-def seconds(*words: str, repeat: int = 1, **more: str) -> float:
-    """The least time of a few runs of ``python -c ...``.
+def start(what: str, *words: str, repeat: int = 1, **more: str) -> dict[str, Any]:
+    """The least elapsed and CPU time of a few runs of ``python -c ...``. Other work on the machine changes the first.
 
     Raises:
         BenchmarkError: it fails.
     """
-    times = []
+    elapsed, cpu = [], []
     for _ in range(repeat):
-        start = time.perf_counter()
+        begin, before = time.perf_counter(), children_cpu()
         done = subprocess.run([sys.executable, "-c", *words], env=environment(**more), capture_output=True, text=True)
-        times.append(time.perf_counter() - start)
+        elapsed.append(time.perf_counter() - begin)
+        cpu.append(children_cpu() - before)
         if done.returncode:
             raise common.BenchmarkError(f"{' '.join(words)} failed: {done.stderr[-500:]}")
-    return min(times)
+    return {"what": what, "seconds": min(elapsed), "cpu_seconds": min(cpu)}
+
+
+def children_cpu() -> float:
+    """CPU seconds of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def heaviest(code: str, count: int) -> list[dict[str, Any]]:
@@ -62,15 +71,14 @@ def measure(repeat: int) -> list[dict[str, Any]]:
     """A row for each thing that is started."""
     from stylegen.cli import VERBS
 
-    rows = [{"what": "python alone", "seconds": seconds("pass", repeat=repeat)}]
-    rows.append({"what": "import stylegen", "seconds": seconds("import stylegen", repeat=repeat)})
-    for verb in VERBS:
-        rows.append({"what": f"stylegen {verb} --help", "seconds": seconds(VERB, verb, "--help", repeat=repeat)})
+    rows = [start("python alone", "pass", repeat=repeat)]
+    rows.append(start("import stylegen", "import stylegen", repeat=repeat))
+    rows += [start(f"stylegen {verb} --help", VERB, verb, "--help", repeat=repeat) for verb in VERBS]
     with tempfile.TemporaryDirectory() as folder:
         for state, times in (("cold", 1), ("warm", repeat)):
             words = (VERB, *FIRST_IMAGE, f"{folder}/{state}")
-            first = seconds(*words, repeat=times, JAX_COMPILATION_CACHE_DIR=f"{folder}/programs")
-            rows.append({"what": f"first image, {state}", "seconds": first})
+            cache = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/programs"}
+            rows.append(start(f"first image, {state}", *words, repeat=times, **cache))
     return rows
 
 
@@ -85,7 +93,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
 
         result["heaviest"] = {verb: heaviest(f"import stylegen.cli.{verb}", a.heaviest) for verb in VERBS}
         for verb, modules in result["heaviest"].items():
-            print(f"\nimport stylegen.cli.{verb}:", common.table(modules, COLUMNS), sep="\n")
+            print(f"\nimport stylegen.cli.{verb}:", common.table(modules, IMPORT_COLUMNS), sep="\n")
     common.write_json(a.json, result)
     return result
 
