@@ -69,7 +69,7 @@ def context(browser, address) -> Iterator[BrowserContext]:
     made.on("request", lambda request: asked.append(request.url))
     yield made
     made.close()
-    assert complaints == []
+    assert complaints == [], complaints
     assert [url for url in asked if not url.startswith((address, "blob:"))] == [] and asked
 
 
@@ -88,8 +88,13 @@ def ready(page: Page) -> None:
 def shown(page: Page) -> np.ndarray:
     """The large image, from its canvas: uint8 [r, r, 3]."""
     data = page.evaluate(
-        "() => { const c = document.querySelector('.panel:not([hidden]) .frame canvas');"
-        "return [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
+        """() => {
+            const canvas = document.querySelector('.panel:not([hidden]) .frame canvas');
+            const { width, height } = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            return [height, width, ...copy.getImageData(0, 0, width, height).data];
+        }"""
     )
     rgba = np.array(data[2:], np.uint8).reshape(data[0], data[1], 4)
     assert (rgba[..., 3] == 255).all()
