@@ -185,6 +185,13 @@ def test_an_address_shows_the_same_image_in_a_new_tab(page, context):
     np.testing.assert_array_equal(shown(other), shown(page))
 
 
+def test_an_address_of_another_generator_is_said_and_stops_nothing(page, address):
+    page.goto(f"{address}/#explore/" + '{"directions":{"gone":1}}')
+    expect(page.locator(".status")).to_contain_text("there is no direction gone")
+    page.get_by_label("Image of seed 3").first.click()
+    wait_for(page, '"seed":3')
+
+
 def test_children_are_shown(page):
     page.get_by_label("Image of seed 3").first.click(modifiers=["Shift"])
     expect(page.locator(".children .thumbnail")).to_have_count(8)
