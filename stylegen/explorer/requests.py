@@ -42,23 +42,27 @@ class Request:
     values: Tree
 
 
-def read(message: str | bytes, shape: Shape) -> Request:
-    """Read a message.
-
-    Args:
-        message: JSON.
-        shape: that its states must fit.
+def parse(message: str | bytes) -> Any:
+    """The value of a message's JSON.
 
     Raises:
-        ExploreError, FileError: it is too long, no JSON, or something in it is missing, unknown or out of range.
+        ExploreError, FileError: it is too long, or no JSON.
     """
     if len(message) > MAX_MESSAGE:
         raise ExploreError(f"a message of {len(message):,} bytes; at most {MAX_MESSAGE:,} are read.")
-    return read_tree(json_text.parse(message, "the message"), shape)
+    return json_text.parse(message, "the message")
 
 
-def read_tree(tree: Any, shape: Shape) -> Request:
-    """As ``read``, of a message that is parsed."""
+def read(tree: Any, shape: Shape) -> Request:
+    """Read a message.
+
+    Args:
+        tree: parsed JSON.
+        shape: that its states must fit.
+
+    Raises:
+        ExploreError, FileError: something in it is missing, unknown or out of range.
+    """
     if not isinstance(tree, dict):
         raise ExploreError(f"the message is {shown(tree)}; wanted a JSON object.")
     kind = tree.get("type")

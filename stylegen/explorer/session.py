@@ -95,12 +95,14 @@ class Session:
 
     def receive(self, message: str | bytes | dict[str, Any]) -> None:
         """Take a message, as JSON or parsed; what is wrong with it is a reply of the next ``work``."""
+        tree: Any = None
         try:
+            tree = message if isinstance(message, dict) else requests.parse(message)
             shape = self.engine.shape
-            request = requests.read_tree(message, shape) if isinstance(message, dict) else requests.read(message, shape)
+            request = requests.read(tree, shape)
         except (StylegenError, OverflowError, RecursionError) as error:
             with self._lock:
-                self._errors = [*self._errors[-7:], _error(str(error), _id_of(message))]
+                self._errors = [*self._errors[-7:], _error(str(error), _id_of(tree))]
             return
         if request.type == "stop":
             self._desk.stop.set()
@@ -251,6 +253,7 @@ def _error(sentence: str, number: int, kind: str = "") -> Reply:
     return Reply("error", number, {"message": sentence, "of": kind})
 
 
-def _id_of(message: Any) -> int:
-    number = message.get("id") if isinstance(message, dict) else None
+def _id_of(tree: Any) -> int:
+    """The id of a message that could not be read, so that its page stops waiting; 0 if it has none."""
+    number = tree.get("id") if isinstance(tree, dict) else None
     return number if type(number) is int and 0 <= number <= requests.MAX_ID else 0

@@ -282,7 +282,7 @@ def test_ten_thousand_mutated_messages_are_answered(session, monkeypatch, capsys
     for _ in range(10_000):
         text = mutated(rng.choice(SEEDS), rng)
         try:
-            request = requests.read(text, session.engine.shape)
+            request = requests.read(requests.parse(text), session.engine.shape)
         except stylegen.StylegenError as error:
             assert len(str(error)) < 500
         else:
@@ -298,6 +298,12 @@ def test_ten_thousand_mutated_messages_are_answered(session, monkeypatch, capsys
                 reply.frame()
         assert not session.has_work
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_names_the_message_that_waits_for_it(session):
+    session.receive('{"type": "image", "id": 12, "state": {"directions": {"gone": 1}}}')
+    (reply,) = session.work()
+    assert reply.type == "error" and reply.id == 12
 
 
 def test_a_bug_is_said_and_ends_nothing(session, monkeypatch, capsys):

@@ -16,7 +16,7 @@ export function styleTab(app, panel) {
   let wanted = null;
   let timer;
 
-  const canvas = element('canvas', { width: 256, height: 256, role: 'img', 'aria-label': 'The content in these styles' });
+  const canvas = element('canvas', { width: 128, height: 128, role: 'img', 'aria-label': 'The content in these styles' });
   const brush = maskBrush(MASK_SIDE, () => draw(false));
   let painting = false;
   const frame = element('div', { class: 'frame smooth' }, canvas, brush.canvas);
