@@ -241,7 +241,7 @@ class Distance:
     provenance: dict[str, Any]
     network: lpips.Network
 
-    def __call__(self, a: Float[Array, "n r r c"], b: Float[Array, "n r r c"]) -> Float[Array, " n"]:
+    def __call__(self, a: Float[Array, "n h w c"], b: Float[Array, "n h w c"]) -> Float[Array, " n"]:
         return _distance(self.network, a, b)
 
 

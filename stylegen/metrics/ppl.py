@@ -112,7 +112,7 @@ def _on_sphere(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     return slerp(z0, z1, t[:, None]) * np.sqrt(z0.shape[1])
 
 
-def prepare(images: Float[Array, "n r r c"], crop: Crop = "none") -> Float[Array, "n s s c"]:
+def prepare(images: Float[Array, "n h w c"], crop: Crop = "none") -> Float[Array, "n _ _ c"]:
     """Crop [N, r, r, C], and average it down to at most 256 pixels."""
     if crop == "face":
         eighth = images.shape[1] // 8

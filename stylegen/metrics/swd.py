@@ -46,7 +46,7 @@ class PatchSampler:
         self._rng = np.random.RandomState(seed)
         self._patches: dict[int, list[np.ndarray]] = {level: [] for level in self.levels}
 
-    def update(self, images: UInt8[np.ndarray, "n r r c"]) -> None:
+    def update(self, images: UInt8[np.ndarray, "n h w c"]) -> None:
         """Draw from uint8 [N, r, r, C]; the patches are stored until ``take``."""
         wanted = (*self._shape, self.channels)
         if images.shape[1:] != wanted or images.dtype != np.uint8:
@@ -82,7 +82,7 @@ def levels(resolution: int) -> list[int]:
     return [resolution >> i for i in range(count)]
 
 
-def laplacian_pyramid(images: Shaped[np.ndarray, "n r r c"], count: int) -> list[Float[Array, "n _ _ c"]]:
+def laplacian_pyramid(images: Shaped[np.ndarray, "n h w c"], count: int) -> list[Float[Array, "n _ _ c"]]:
     """Levels of the Laplacian pyramid (Burt and Adelson 1983) of [N, r, r, C], finest first; the last is low-pass.
 
     Each level but the last is what is lost when the image is blurred, halved and brought back to its size. The filter

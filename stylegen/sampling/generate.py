@@ -106,7 +106,7 @@ def synthesize(
     noise_seeds: Sequence[int] | None = None,
     as_float: bool = False,
     batch: int | None = None,
-) -> Shaped[np.ndarray, "*n r r channels"]:
+) -> Shaped[np.ndarray, "*n h w channels"]:
     """Draw the images of some styles, at the resolution (and fade) that the generator was taken at.
 
     Args:
@@ -149,7 +149,7 @@ def sample(
     noise: NoiseMode = "const",
     as_float: bool = False,
     batch: int | None = None,
-) -> Shaped[np.ndarray, "n r r channels"]:
+) -> Shaped[np.ndarray, "n h w channels"]:
     """The images of some seeds: uint8 [N, r, r, C] (float32 with ``as_float``).
 
     A seed gives the same image whatever else is in the list, random noise included, which is drawn from the seed too:

@@ -93,7 +93,7 @@ def test_a_training_step():
     config, state = state_of("adain", use_noise=False)
     other = config_of(HIGH, "adain", use_noise=False)
     turned_state = dataclasses.replace(
-        state,
+        init_state(other, seed=0),  # for Adam's moments, which are zeros of the weights' shapes
         g=transposed(state.g, 4),
         g_ema=transposed(state.g_ema, 4),
         d=transposed(state.d, 4),
