@@ -33,7 +33,7 @@ def get_config() -> Config:
         # Twice the channels of StyleGAN from 64 pixels up: what makes F of E.
         generator=GeneratorConfig(block="demod", channel_base=32_768),
         discriminator=DiscriminatorConfig(channel_base=32_768),
-        loss=LossConfig(r1_interval=16, pl_weight=2.0),
+        loss=LossConfig(r1_gamma=10.0, r1_interval=16, pl_weight=2.0),
         optimizer=OptimizerConfig(learning_rate=0.002),
         schedule=ScheduleConfig(start_resolution=1024, total_kimg=25_000),
         # Ours, for so long a run.

@@ -14,7 +14,7 @@ Hours: published for these 25,000 kimg on one V100: 358 (README of NVlabs/styleg
 Result: depends on the images; untested.
 """
 
-from stylegen.config import Config, DataConfig, RunConfig, ScheduleConfig
+from stylegen.config import Config, DataConfig, LossConfig, RunConfig, ScheduleConfig
 
 
 def get_config() -> Config:
@@ -22,6 +22,7 @@ def get_config() -> Config:
         resolution=256,
         compute_dtype="bfloat16",  # for GPUs and TPUs
         data=DataConfig(source="images"),
+        loss=LossConfig(r1_gamma=10.0),  # the original's; NVIDIA's rule for StyleGAN2-ADA, see --auto, gives 1.6
         schedule=ScheduleConfig(
             batch={8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8},
             learning_rate={128: 0.0015, 256: 0.002},

@@ -10,7 +10,7 @@ Networks").
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from stylegen.errors import StylegenError
 from stylegen.paths import expanded
@@ -41,7 +41,23 @@ def _expand(part: object, *names: str) -> None:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class Section:
+    """Part of a configuration; it knows which of its fields whoever made it has named, be it with the default."""
+
+    def __new__(cls, *args: object, **named: object) -> Self:
+        self = super().__new__(cls)
+        object.__setattr__(self, "_stated", frozenset(named))
+        return self
+
+    @property
+    def stated(self) -> frozenset[str]:
+        """Names of the fields that were given when this was made; for settings that follow from others."""
+        names: frozenset[str] = self.__dict__["_stated"]
+        return names
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
     """The source of the images and how they are fed."""
 
     # toy_bedrooms: drawn rooms, without download. lsun: a category of LSUN. images: a folder, zip or tar of images.
@@ -77,7 +93,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Section):
     """Mapping and synthesis network (Sec. 2; appendix C for the mapping network's learning rate)."""
 
     # Blocks of both networks. adain: the original's, growing. demod: StyleGAN2's (Karras et al. 2020): weight
@@ -98,7 +114,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Section):
     """Discriminator (Karras et al. 2018, progressive growing; with blur before downsampling)."""
 
     channel_base: int = 16_384  # width of the block at resolution r is min(channel_base // r, channel_max).
@@ -108,7 +124,7 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Section):
     """Adversarial loss and its gradient penalty."""
 
     # Non-saturating logistic with R1; relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024); or Wasserstein
@@ -128,7 +144,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Section):
     """Augmentation of reals and fakes for small data sets (ADA: Karras et al. 2020, limited data; numbers are its)."""
 
     # Off; a fixed strength, after a rise from 0; or adapted to how far the discriminator overfits.
@@ -149,7 +165,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Section):
     """Adam, the same for both networks."""
 
     learning_rate: float = 0.001  # of both networks, at resolutions that schedule.learning_rate does not name.
@@ -167,7 +183,7 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(Section):
     """Progressive growing: the start resolution is stable, then each doubling fades in and is stable in turn."""
 
     start_resolution: int = 8  # first resolution; equal to the full one means no growing.
@@ -181,7 +197,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Section):
     """The run directory and what is written there."""
 
     dir: str = ""  # run directory; the same command on the same directory resumes the run.
@@ -211,6 +227,9 @@ class RunConfig:
     metrics_extractor: Literal["inception", "vgg16", "vgg16_conv", "random_vgg"] = "inception"
     metrics_weights: str | None = None  # file of its weights; default: what evaluate.py --download has fetched.
     devices: int | None = None  # devices that each process uses; default: all that it sees.
+    # Images that each device computes at once at full resolution (twice as many at half of it, and so on). A larger
+    # batch is computed in parts, whose gradients are averaged: the same numbers in less memory. Default: all at once.
+    micro_batch: int | None = None
     # Compile the next stage while the present one trains. Default: on with CPU and TPU. Off on a GPU: compiling times
     # kernels on the card that trains, so each stage is compiled when it begins.
     compile_ahead: bool | None = None
@@ -221,7 +240,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class DistributedConfig:
+class DistributedConfig(Section):
     """Several processes, on one host or many, that train one run together; every one gets the same command."""
 
     coordinator: str | None = None  # host:port of process 0; default: what SLURM, Open MPI or a TPU pod says, if any.
@@ -307,6 +326,14 @@ class Config:
         """Global batch size at a stage's resolution."""
         return self.schedule.batch.get(resolution, self.data.batch)
 
+    def micro_batch_at(self, resolution: int) -> int | None:
+        """Most images that a device computes at once at a stage's resolution; None is no limit.
+
+        Widths at most double where the resolution halves, so that the features of an image take half the memory.
+        """
+        micro_batch = self.run.micro_batch
+        return None if micro_batch is None else micro_batch * (self.resolution // resolution)
+
     def learning_rate_at(self, resolution: int) -> float:
         """Learning rate at a stage's resolution."""
         return self.schedule.learning_rate.get(resolution, self.optimizer.learning_rate)
@@ -363,7 +390,7 @@ def validate(config: Config) -> None:
     _validate_augment(config)
     _validate_schedule(config)
     _validate_run(config)
-    _validate_distributed(config.distributed)
+    validate_distributed(config.distributed)
     _check_numbers(config, "")
 
 
@@ -526,9 +553,16 @@ def _validate_run(config: Config) -> None:
     grid_fits = len(run.grid) == 2 and min(run.grid) >= 1
     check(grid_fits, "run.grid", run.grid, "must be two numbers, at least one column and one row")
     check(run.devices is None or run.devices >= 1, "run.devices", run.devices, "must be at least 1")
+    _check_between(run.micro_batch, "run.micro_batch", 1, MAX_COUNT)
+    for resolution in config.stage_resolutions:
+        group, most = min(config.discriminator.mbstd_group_size, config.batch_at(resolution)), run.micro_batch
+        fix = f"must hold a group of discriminator.mbstd_group_size = {group} images, so be at least {group}"
+        at_once = config.micro_batch_at(resolution)
+        check(at_once is None or at_once >= group, "run.micro_batch", most, fix)
 
 
-def _validate_distributed(d: DistributedConfig) -> None:
+def validate_distributed(d: DistributedConfig) -> None:
+    """Raise ConfigError unless the settings of several processes fit together."""
     host, _, port = (d.coordinator or "host:1").rpartition(":")
     is_address = host != "" and port.isdecimal() and 0 < int(port) < 65536
     check(is_address, "distributed.coordinator", d.coordinator, "must be host:port, for example 10.0.0.1:1234")

@@ -151,6 +151,16 @@ def flat(config: Config) -> dict[str, Any]:
     return _flatten(to_dict(config))
 
 
+def names(config: Any) -> list[str]:
+    """Names of all settings of a configuration: ``resolution``, ``loss.r1_gamma``; a table by resolution is one."""
+    found: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        inner = [f"{field.name}.{name}" for name in names(value)] if dataclasses.is_dataclass(value) else [field.name]
+        found += inner
+    return found
+
+
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     # Not ``state.by_path``: this file is plain Python without JAX, for which an empty table would not be a leaf either.
     flat: dict[str, Any] = {}

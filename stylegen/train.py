@@ -22,16 +22,18 @@ from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
 from stylegen.io.files import exclusive
+from stylegen.io.objects import is_url
 from stylegen.io.progress import counted
 from stylegen.io.signals import check as check_signals
 from stylegen.io.signals import stop_requested
 from stylegen.runs import directory, init_from, loggers, power_ema, rollback
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.grids import SampleGrids
+from stylegen.runs.mirror import Mirror
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
 from stylegen.runtime.memory import keep_freed_memory
-from stylegen.training import freeze, schedule
+from stylegen.training import freeze, micro_batches, schedule
 from stylegen.training.batches import Batches
 from stylegen.training.meters import Clock, Means
 from stylegen.training.programs import TRAIN, StagePrograms, Step
@@ -80,7 +82,7 @@ def train(config: Config, hooks: Hooks | None = None) -> Path:
         hooks: callbacks of the loop.
 
     Returns:
-        The run directory.
+        The run directory; of a run in an object store, its working copy on this machine.
 
     Raises:
         RunError: the directory cannot be used, or holds another run.
@@ -91,6 +93,7 @@ def train(config: Config, hooks: Hooks | None = None) -> Path:
         TransferError: ``run.init_from`` names nothing to start from, or weights that do not fit.
         EvaluationError, WeightsError: ``run.metrics`` cannot be measured.
         ProcessError: there are several processes, which do not fit together.
+        StoreError: the object store of ``run.dir`` cannot be read at the beginning, or written to at the end.
     """
     with processes.running(config.distributed):
         return _train(config, hooks or Hooks())
@@ -105,14 +108,19 @@ def _train(config: Config, hooks: Hooks) -> Path:
         loggers.check(name for name in config.run.log.split(",") if name)
     mesh = sharding.make_mesh(config)
     main = processes.is_main()
-    folder = directory.check_run(config) if main else Path(config.run.dir)
+    folder, remote = directory.folder_of(config.run.dir), is_url(config.run.dir)
+    mirror = Mirror(config.run.dir, folder) if remote and main else None
+    if mirror is not None and not config.run.overwrite:
+        mirror.pull()
+    if main:
+        directory.check_run(config)
     resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
     with processes.main_first():  # the one that prepares what is raw
         source = data.open_source(config, renew=not resumes)
     if source.fingerprint != processes.broadcast(source.fingerprint):
         raise data.DataError(f"{source.description} is not the same here as in process 0.")
     config = data.with_channel_stats(data.with_class_names(config, source), source)
-    metrics = RunMetrics(config, folder, source) if config.run.metrics and main else None
+    metrics = RunMetrics(config, folder, source) if config.run.metrics else None
     if config.run.freeze:
         freeze.frozen(config)
     transfer = init_from.read(config) if config.run.init_from and not resumes else None
@@ -121,10 +129,15 @@ def _train(config: Config, hooks: Hooks) -> Path:
     with _locked(folder) if main else nullcontext():
         if main and config.run.overwrite:
             directory.clear_run(folder)
-        processes.check_shared(folder, directory.SHARED)
+        if mirror is not None:
+            mirror.take_over(clear=config.run.overwrite)
+        if not remote:
+            processes.check_shared(folder, directory.SHARED)
         keep_every = config.run.keep_every_kimg
         keep_nimg = round(keep_every * 1000) if keep_every else None
-        with Checkpointer(folder, config, keep_last=config.run.keep_last, keep_every_nimg=keep_nimg) as checkpointer:
+        with Checkpointer(
+            folder, config, keep_last=config.run.keep_last, keep_every_nimg=keep_nimg, shared=not remote
+        ) as checkpointer:
             notes = [cache_trouble] if cache_trouble else []
             restored = checkpointer.restore(sharding.replicated(mesh), log=notes.append)
             known = (source.fingerprint, *source.earlier_fingerprints)
@@ -137,22 +150,27 @@ def _train(config: Config, hooks: Hooks) -> Path:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
             with (
+                mirror.copying() if mirror is not None else nullcontext(),  # to the last line of the log
                 directory.RunLog(folder, nimg, config) if main else directory.Log(folder) as log,
                 stop_requested() as stop,
             ):
+                if mirror is not None:
+                    mirror.say = log.line
                 for note in notes:
                     log.line(note)
                 verb = "Resuming" if restored else "Starting"
                 log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
+                if restored and "layout" in restored.meta.extra:
+                    log.line(sharding.layout_change(restored.meta.extra["layout"], sharding.layout(config, mesh)))
                 if config.num_classes:
                     log.line(f"Labels are the numbers of {class_text(source.class_names)}")
                 if transfer and not restored:
                     log.line(transfer.text)
-                if metrics is not None:
+                if metrics is not None and main:
                     for line in [*metrics.forget_after(nimg), *metrics.expected()]:
                         log.line(line)
                 vote = sharding.StopVote(mesh, stop.is_set)
-                loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks)
+                loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks, mirror)
                 with processes.computing():
                     loop.run(restored)
     return folder
@@ -178,6 +196,7 @@ class _Loop:
     metrics: RunMetrics | None
     transfer: init_from.Transfer | None
     hooks: Hooks
+    mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
         config, mesh, source, log = self.config, self.mesh, self.source, self.log
@@ -228,10 +247,16 @@ class _Loop:
                 del state
                 state, nimg, phase = self.roll_back(nimg)
                 self.batches.close()
+            self.means.settle()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise TrainingError(
+                micro_batches.out_of_memory(self.config, stage.resolution, self.mesh.devices.size)
+            ) from error
         finally:
             self.programs.close()
             self.batches.close()
-        self.means.settle()
         self.finish(state, stage, nimg)
 
     def account(self, state: TrainState, stage: Stage, before: int, nimg: int, clock: Clock) -> bool:
@@ -257,6 +282,8 @@ class _Loop:
         if saves and not self.means.in_a_row:
             with self.hooks.part("checkpoint"):
                 self.save(state, stage)
+        if self.mirror is not None and (ticks or saves):
+            self.mirror.wake()
         return True
 
     def load(self, restored: Restored | None) -> tuple[TrainState, int, int]:
@@ -333,7 +360,7 @@ class _Loop:
         if processes.is_main():
             rollback.write(self.log.folder, rollbacks)
         self.log.rewind(back)
-        if self.metrics is not None:
+        if self.metrics is not None and processes.is_main():
             self.metrics.forget_after(back)
         place = f"the checkpoint at {back / 1000:g} kimg" if restored else "the beginning"
         for note in notes:
@@ -355,7 +382,12 @@ class _Loop:
 
     def save(self, state: TrainState, stage: Stage) -> None:
         """Start writing a checkpoint."""
-        extra = {"data": self.source.fingerprint, "rollbacks": len(self.rollbacks), "skipped": self.means.skipped}
+        extra = {
+            "data": self.source.fingerprint,
+            "rollbacks": len(self.rollbacks),
+            "skipped": self.means.skipped,
+            "layout": sharding.layout(self.config, self.mesh),
+        }
         self.checkpointer.save(state, stage, extra=extra)
         if processes.is_main() and state.power_ema is not None:
             local = sharding.local({"power_ema": state.power_ema, "noise_const": state.noise_const, "nimg": state.nimg})

@@ -1,6 +1,5 @@
 """The command ``stylegen VERB``: the same verbs as the scripts at the top of the repository."""
 
-import difflib
 import importlib
 import sys
 
@@ -49,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stylegen {version()}")
         return 0
     if argv:
+        import difflib
+
         near = difflib.get_close_matches(argv[0].lower().replace("-", "_"), VERBS, n=1)
         print(f"error: there is no verb {argv[0]!r}{f'; perhaps {near[0]}' if near else ''}.", file=sys.stderr)
     print(usage, file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
+from stylegen.config import DistributedConfig, validate_distributed
 from stylegen.io.files import check_writable
 from stylegen.io.progress import counted, size
 from stylegen.io.tables import table
@@ -76,6 +77,12 @@ class Options:
     json: File = None  # also write the results here.
     cache: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder of statistics of real images; default: the user's cache folder; "" for none."""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """Where process 0 of several is reached, which share the work; not needed under SLURM, Open MPI or on a TPU pod."""
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="INT"), arguments.Bounds(1, 100_000)] = None
+    """Processes in all; with --coordinator."""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="INT"), arguments.Bounds(0, 100_000)] = None
+    """Number of this process, from 0; with --coordinator."""
     download: Annotated[Literal["inception", "vgg16", "lpips"] | None, tyro.conf.arg(metavar="NAME")] = None
     """Fetch these weights, check their hash, and stop."""
 
@@ -96,11 +103,19 @@ def evaluate(options: Options) -> None:
         _download(options.download)
         return
     _check(options)
-    warnings.showwarning = _show_warning
-    common.use_compiled_programs()
-    results = _of_images(options) if options.images is not None else _of_run(options)
-    if options.json is not None:
-        _write(options.json, results, several=options.all)
+    distributed = DistributedConfig(options.coordinator, options.num_processes, options.process_id)
+    validate_distributed(distributed)
+    from stylegen.runtime import processes
+
+    with processes.running(distributed):
+        if processes.is_main():
+            warnings.showwarning = _show_warning
+        else:
+            warnings.simplefilter("ignore")
+        common.use_compiled_programs()
+        results = _of_images(options) if options.images is not None else _of_run(options)
+        if options.json is not None and processes.is_main():
+            _write(options.json, results, several=options.all)
 
 
 def _check(options: Options) -> None:
@@ -151,10 +166,10 @@ def _of_images(options: Options) -> Results:
     fakes = open_images(options.images)
     reals = open_images(options.reference) if options.reference else None
     for note in (images.note for images in (fakes, reals) if images is not None and images.note):
-        print(note)
+        _say(note)
     extractor = _extractor(options, metrics)
     results = measure.measure(
-        metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress, say=print
+        metrics, fakes, reals, extractor, cache=_cache(options), progress=common.with_progress, say=_say
     )
     _print(results)
     return [(None, results)]
@@ -182,7 +197,7 @@ def _of_run(options: Options) -> Results:
     source = None
     for kimg in kimgs:
         G = stylegen.load(options.run, kimg=kimg)
-        print(G)
+        _say(G)
         if source is None and any(metric.needs_reals for metric in metrics) or (G.c_dim and source is None):
             source = _source(options, G.config)
         results = evaluate_run.evaluate_generator(
@@ -195,13 +210,21 @@ def _of_run(options: Options) -> Results:
             crop=options.ppl_crop,
             cache=_cache(options),
             progress=common.with_progress,
-            say=print,
+            say=_say,
         )
-        if folder is not None:
+        if folder is not None and results:
             evaluate_run.record(folder, round(G.kimg * 1000), results)
         _print(results)
         of_snapshots.append((G.kimg, results))
     return of_snapshots
+
+
+def _say(what: Any) -> None:
+    """A line on the console, by process 0."""
+    from stylegen.runtime import processes
+
+    if processes.is_main():
+        print(what)
 
 
 def _source(options: Options, config: Any) -> Any:
@@ -258,7 +281,7 @@ def _print(results: list[Any]) -> None:
         counts = [counted(number, side.removesuffix("s")) for side, number in numbers.items() if number is not None]
         by = ", ".join([measured_by(result.provenance), *counts])
         rows.append({"name": result.name, "value": result.value, "by": by})
-    print(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))
+    _say(table(rows, {"name": ("", "<24"), "value": ("", "<12.6g"), "by": ("", "<")}, header=False))
 
 
 def _write(path: Path, of_snapshots: Results, several: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import stylegen
 from stylegen.cli.common import UsageError
 from stylegen.config import Config, ConfigError
+from stylegen.io.objects import is_url
 from stylegen.paths import expanded
 
 Kind = TypeVar("Kind")
@@ -84,6 +85,8 @@ def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Pat
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run.dir", dest="folder", nargs="?")
     folder = parser.parse_known_args(list(words))[0].folder
+    if folder and is_url(folder):
+        return _remote_run(folder) if config is None else None
     run = expanded(folder) if folder else None
     if run is not None and (run / "config.json").is_file():
         return run
@@ -93,3 +96,20 @@ def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Pat
             "alone naming its directory."
         )
     return None
+
+
+def _remote_run(url: str) -> Path:
+    """A folder of this machine with the configuration of a run in an object store.
+
+    Raises:
+        UsageError: there is no run.
+    """
+    from stylegen.io.objects import Store
+    from stylegen.runs.directory import working_copy
+
+    folder = working_copy(url).with_suffix(".config")
+    store = Store(url)
+    if store.read("config.json") is None:
+        raise UsageError(f"--config is missing, and {url} holds no run yet that could go on.")
+    store.get("config.json", folder / "config.json")
+    return folder

@@ -10,6 +10,7 @@ import tyro
 from stylegen import shapes
 from stylegen.cli import arguments, common
 from stylegen.data.source import DataError
+from stylegen.io.progress import counted
 from stylegen.shapes import Shape
 
 _DESCRIPTION = """Prepare images for training: crop them, make every resolution from 8 pixels up, and store each
@@ -20,6 +21,7 @@ as a TFDS data set of its own.
   prepare cifar10 cifar-10-binary.tar.gz --out DATA
   prepare arrays FIELDS.npy --out DATA --resolution 64
   prepare toy_bedrooms --out DATA --resolution 64 --num-images 20000
+  prepare copy gs://BUCKET/bedroom --out DATA
 
 Then train with --data.path DATA. A command that was interrupted continues where it was when given again.
 """
@@ -108,12 +110,26 @@ class ToyBedrooms(Output):
     num_images: int = 20_000  # how many rooms.
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Prepared data of another folder or of an object store, to a disk of this machine; verified, and resumable.
+
+    Example: stylegen prepare copy gs://BUCKET/bedroom --out DATA
+    """
+
+    source: tyro.conf.Positional[str]  # folder that prepare wrote, or the gs:// or s3:// URL of one.
+    out: Annotated[Path, tyro.conf.arg(metavar="DATA")]  # folder to copy to: new, empty, or to be continued.
+    resolution: Annotated[int | None, tyro.conf.arg(metavar="PIXELS"), arguments.Bounds(4, 1024)] = None
+    """Largest resolution that is copied, that of the training; default: all."""
+
+
 Command = (
     Annotated[Lsun, tyro.conf.subcommand("lsun")]
     | Annotated[Images, tyro.conf.subcommand("images")]
     | Annotated[Cifar10, tyro.conf.subcommand("cifar10")]
     | Annotated[Arrays, tyro.conf.subcommand("arrays")]
     | Annotated[ToyBedrooms, tyro.conf.subcommand("toy_bedrooms")]
+    | Annotated[Copy, tyro.conf.subcommand("copy")]
 )
 
 
@@ -129,16 +145,21 @@ def parse_resolution(text: str) -> tuple[int, Shape]:
     return found
 
 
-def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms) -> None:
+def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms | Copy) -> None:
     """Do what was asked.
 
     Raises:
         DataError: it cannot be done.
     """
     # Here, because TFDS takes a second or two to import, which --help does not need.
+    from stylegen.data.prepared.copy import copy
     from stylegen.data.prepared.prepare import Options, prepare
     from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
 
+    if isinstance(command, Copy):
+        manifest = copy(command.source, command.out, resolution=command.resolution, progress=common.with_progress)
+        print(f"{command.out}: {counted(manifest.num_images, 'image')}, verified. Train with --data.path {command.out}")
+        return
     resolution, const_shape = parse_resolution(command.resolution)
     options = Options(
         resolution,

@@ -15,6 +15,7 @@ from stylegen.cli import arguments, common
 from stylegen.cli.experiments import load_config, run_to_resume
 from stylegen.config import Config, DistributedConfig, option
 from stylegen.data.settings import USED_BY, check_used
+from stylegen.io.objects import is_url
 from stylegen.untrusted import shown
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
@@ -31,12 +32,17 @@ DESCRIPTION = """Train a generator. The same command resumes the run that is in 
   # What would happen, and how long it takes here, by a few steps of each stage; or at 120 images/s
   train --config configs/quickstart.py --dry-run --measure
   train --config configs/lsun_bedroom_256.py --dry-run --img-per-sec 120
+  # On your images at 512 pixels: batch, R1 gamma and the like from the devices that are here
+  train --auto --resolution 512 --schedule.start-resolution 512 --generator.block demod --data.source images \\
+      --data.path DIR --run.dir runs/mine
   # Does it fit eight H100, which batch would, how long it takes at least; compiled for them here, without them
   train --config configs/lsun_bedroom_256.py --dry-run --target h100x8
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (quickstart, lsun_bedroom_256, ...);
                       not needed to resume the run in --run.dir
+  --auto              choose batch, micro-batch, R1 gamma, EMA and learning rate from devices and resolution, where
+                      neither the experiment nor the command states them; prints the options that it stands for
   --dry-run           print the resolved configuration, the schedule and the parameters, and stop
   --measure           with --dry-run: run a few steps of each stage here, to show hours; compiles first
   --img-per-sec N     with --dry-run: speed at full resolution, to predict hours
@@ -59,12 +65,13 @@ def main(argv: list[str] | None = None) -> int:
 def _train(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
+    parser.add_argument("--auto", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--img-per-sec", type=float)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--target")
     parser.add_argument("--stage", type=int)
-    names = {"dry-run": False} | arguments.booleans(Config)
+    names = {"dry-run": False, "auto": False} | arguments.booleans(Config)
     ours, overrides = parser.parse_known_args(arguments.normalized(argv, names))
     speed = ours.img_per_sec
     if speed is not None and not (0 < speed < math.inf):
@@ -78,23 +85,22 @@ def _train(argv: list[str]) -> None:
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
     overrides = _with_shape(overrides)
-    run = run_to_resume(ours.config, overrides, "configs/quickstart.py")
+    run = run_to_resume(ours.config or ("" if ours.auto else None), overrides, "configs/quickstart.py")
+    default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
     config = arguments.parse(
-        Config,
-        overrides,
-        prog="train",
-        description=DESCRIPTION,
-        default=load_config(ours.config) if ours.config else _settings_of(run) if run else Config(),
-        registry=_by_resolution(),
+        Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
     )
     for name in USED_BY:  # of settings that stand in the command: an experiment may hold others for another source
         given = option(f"data.{name}", "").strip()
         if any(word.partition("=")[0] == given for word in overrides):
             check_used(config.data, name)
+    auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
     if ours.target:
-        _describe_target(config, ours.target, ours.stage)
+        _describe_target(config, ours.target, ours.stage, auto)
         return
     if ours.dry_run:
+        if auto is not None:
+            config = auto.here(config)
         from stylegen.evaluation.during_training import check
         from stylegen.training.summary import describe
 
@@ -112,7 +118,48 @@ def _train(argv: list[str]) -> None:
         return
     from stylegen.train import train
 
-    train(config)
+    if auto is None:
+        train(config)
+        return
+    from stylegen.runtime import processes
+
+    with processes.running(config.distributed):
+        train(auto.here(config))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Auto:
+    """Settings by ``--auto``: what it needs to know of the command besides the configuration."""
+
+    default: Config  # the experiment's
+    words: list[str]  # of the command line
+    run: Path | None  # that is resumed
+
+    def here(self, config: Config) -> Config:
+        """The configuration for the devices of this run, of all its processes; prints what was chosen."""
+        import jax
+
+        from stylegen.training import auto
+
+        local = jax.local_devices()[: config.run.devices]
+        memory = (local[0].memory_stats() or {}).get("bytes_limit")  # unknown on a CPU
+        return self.on(config, auto.Devices(len(local) * jax.process_count(), memory))
+
+    def on(self, config: Config, devices: Any) -> Config:
+        """The configuration for such devices; prints what was chosen."""
+        from stylegen.runtime import processes
+        from stylegen.training import auto
+
+        given = {word.partition("=")[0] for word in self.words}
+        fields = {name: option(name, "").strip() for name in config_json.names(config)}
+        stated = auto.stated_in(self.default) | {name for name, word in fields.items() if word in given}
+        kept = auto.of_run(config, config_json.read(self.run / "config.json"), stated) if self.run else {}
+        config = auto.apply(config, kept)
+        names = stated if self.run is None else {*stated, *auto.NAMES}
+        chosen = {**kept, **auto.choose(config, names, devices)}
+        if processes.is_main():
+            print(f"--auto stands for {auto.options(chosen) or 'nothing: all is stated'}", flush=True)
+        return auto.apply(config, chosen)
 
 
 def _with_shape(words: list[str]) -> list[str]:
@@ -136,11 +183,13 @@ def _with_shape(words: list[str]) -> list[str]:
 def _settings_of(run: Path) -> Config:
     """The configuration of the run in a directory, to resume it: where it lies and who trains it is said anew."""
     config = config_json.read(run / "config.json")
-    resumed = dataclasses.replace(config.run, dir=str(run), overwrite=False)
+    # A URL stays what the run was begun with; a folder may have moved.
+    folder = config.run.dir if is_url(config.run.dir) else str(run)
+    resumed = dataclasses.replace(config.run, dir=folder, overwrite=False)
     return dataclasses.replace(config, run=resumed, distributed=DistributedConfig())
 
 
-def _describe_target(config: Config, name: str, stage: int | None) -> None:
+def _describe_target(config: Config, name: str, stage: int | None, auto: _Auto | None) -> None:
     from stylegen.runtime import chips
 
     target = chips.parse(name)
@@ -149,6 +198,10 @@ def _describe_target(config: Config, name: str, stage: int | None) -> None:
     chips.prepare_environment()
     from stylegen.training import plan
 
+    if auto is not None:
+        from stylegen.training.auto import Devices
+
+        config = auto.on(config, Devices(target.count, plan.usable(target)))
     print(plan.describe(config, target, stage, log=lambda line: print(line, flush=True)))
 
 

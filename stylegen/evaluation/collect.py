@@ -1,15 +1,19 @@
-"""One pass over a set of images for all metrics together."""
+"""One pass over a set of images for all metrics together, by all processes together."""
 
 import abc
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.moments import Moments
 from stylegen.metrics.swd import PatchSampler
+from stylegen.runtime import processes
 
 DEFAULT_BATCH = 64  # images read at once, where neither the set nor the extractor says
 
@@ -130,25 +134,105 @@ def collect(
 ) -> None:
     """Read every image that a collector needs once, extract the features that are needed, and pass them on.
 
+    Several processes, which all call this, take the batches in turn. Process 0 fills its collectors with all of them,
+    in the same order and to the bit as it would by itself; those of the other processes stay empty.
+
     Args:
         images: the set.
         collectors: the collectors to fill.
         extractor: needed if a collector wants its output.
         progress: passes batches on and shows how far it is; called with the number of images and ``unit``.
         unit: of the progress line.
+
+    Raises:
+        EvaluationError: another process could not read or extract; its own message is the one to look at.
     """
     if not collectors:
         return
     positions = np.unique(np.concatenate([collector.positions() for collector in collectors]))
     size = images.batch or (extractor.batch if extractor else DEFAULT_BATCH)
-    batches: Iterator[np.ndarray] = (positions[i : i + size] for i in range(0, len(positions), size))
-    for batch in progress(batches, len(positions), unit) if progress else batches:
-        pixels = images.read(batch)
-        masks = [np.isin(batch, collector.positions(), assume_unique=True) for collector in collectors]
-        active = [(collector, mask) for collector, mask in zip(collectors, masks, strict=True) if mask.any()]
-        outputs = _outputs(pixels, {collector.output for collector, _ in active}, extractor)
-        for collector, mask in active:
-            collector.add(batch[mask], outputs[collector.output][mask])
+    batches = [positions[i : i + size] for i in range(0, len(positions), size)]
+
+    def compute(batch: np.ndarray, names: set[str | None]) -> dict[str | None, np.ndarray]:
+        return _outputs(images.read(batch), names, extractor)
+
+    if jax.process_count() == 1:
+        for batch in progress(iter(batches), len(positions), unit) if progress else batches:
+            _feed(collectors, batch, compute(batch, _needed(collectors, [batch])))
+        return
+    shown = progress(iter(batches), len(positions), unit) if progress and processes.is_main() else iter(batches)
+    _collect_in_turn(collectors, batches, compute, size, shown)
+
+
+def _collect_in_turn(
+    collectors: Sequence[Collector],
+    batches: Sequence[np.ndarray],
+    compute: Callable[[np.ndarray, set[str | None]], dict[str | None, np.ndarray]],
+    size: int,
+    shown: Iterator[np.ndarray],
+) -> None:
+    """Each process computes every so-manieth batch; process 0 takes all of them, in order.
+
+    A process that fails says so where all can hear it, since it cannot leave the others waiting for its batch.
+    """
+    from jax.experimental.multihost_utils import process_allgather
+
+    failure: Exception | None = None
+    count, me = jax.process_count(), jax.process_index()
+    for start in range(0, len(batches), count):
+        turn = batches[start : start + count]
+        outputs: dict[str | None, np.ndarray] = {}
+        try:
+            if failure is None:  # where too few are left, the last one is computed by several
+                outputs = compute(turn[min(me, len(turn) - 1)], _needed(collectors, turn))
+        except Exception as error:
+            failure = error
+        _agree(failure)
+        names = sorted(outputs, key=str)
+        gathered = {name: process_allgather(_filled(outputs[name], size)) for name in names}
+        if not processes.is_main():
+            continue
+        try:
+            for i, batch in enumerate(turn):
+                next(shown, None)
+                _feed(collectors, batch, {name: values[i][: len(batch)] for name, values in gathered.items()})
+        except Exception as error:
+            failure = error
+    _agree(failure)
+
+
+def _agree(failure: Exception | None) -> None:
+    """Raise in all processes what one of them could not do."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    failed = np.flatnonzero(process_allgather(np.int32(failure is not None)))
+    if failure is not None:
+        if not processes.is_main():
+            print(f"error: {failure}", file=sys.stderr, flush=True)
+        raise failure
+    if failed.size:
+        raise EvaluationError(f"process {failed[0]} could not take part; what it wrote last says why.")
+
+
+def _filled(values: np.ndarray, size: int) -> np.ndarray:
+    """Rows up to ``size``, because all processes give arrays of one shape."""
+    return np.concatenate([values, np.zeros((size - len(values), *values.shape[1:]), values.dtype)])
+
+
+def _active(collectors: Sequence[Collector], batch: np.ndarray) -> list[tuple[Collector, np.ndarray]]:
+    """The collectors that need some of a batch's positions, each with the mask of these."""
+    masks = [np.isin(batch, collector.positions(), assume_unique=True) for collector in collectors]
+    return [(collector, mask) for collector, mask in zip(collectors, masks, strict=True) if mask.any()]
+
+
+def _needed(collectors: Sequence[Collector], batches: Sequence[np.ndarray]) -> set[str | None]:
+    """The outputs that these batches are needed for."""
+    return {collector.output for batch in batches for collector, _ in _active(collectors, batch)}
+
+
+def _feed(collectors: Sequence[Collector], batch: np.ndarray, outputs: dict[str | None, np.ndarray]) -> None:
+    for collector, mask in _active(collectors, batch):
+        collector.add(batch[mask], outputs[collector.output][mask])
 
 
 def _outputs(pixels: Any, names: set[str | None], extractor: Extractor | None) -> dict[str | None, np.ndarray]:

@@ -28,6 +28,7 @@ from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.networks.generator import Generator
 from stylegen.runs.load import LoadError, load, save_generator
+from stylegen.runtime import processes
 from stylegen.training import schedule
 
 PLOT_NAME, BEST_NAME = "metrics.png", "best.safetensors"
@@ -101,18 +102,20 @@ class RunMetrics:
         return f"Measuring {names}{last} ..."
 
     def measure(self, G: Generator, nimg: int) -> tuple[dict[str, float], str]:
-        """Measure, record, plot, and keep the generator if it is the best by the first metric.
+        """Measure, record, plot, and keep the generator if it is the best by the first metric; all processes call this.
 
         A metric that cannot be measured now, such as one of images that are not finite, does not end the run.
 
         Returns:
-            Scalars by ``Metrics/<name>``, and a line for the log.
+            Scalars by ``Metrics/<name>``, and a line for the log; those of process 0, which alone writes.
         """
         # On the host, so that they can go to the devices as the metrics want them.
         G = dataclasses.replace(jax.tree.map(np.asarray, G), kimg=nimg / 1000, source=str(self._folder))
         started = time.monotonic()
         try:
             results = self._results(G)
+            if not processes.is_main():
+                return {}, ""
             evaluate_run.record(self._folder, nimg, results)
             best = self._keep_best(G, results[0])
             self._plot(results)

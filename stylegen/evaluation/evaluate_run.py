@@ -20,6 +20,7 @@ from stylegen.io import json_lines
 from stylegen.metrics.extractors import Distance, Extractor
 from stylegen.metrics.ppl import Crop
 from stylegen.networks.generator import Generator
+from stylegen.runtime import processes
 
 # How generated images were drawn. A value recorded before it named its precision does not compare with newer ones.
 DRAWN_BY = ("psi", "cutoff", "noise", "first_seed", "count", "resolution", "compute_dtype", "precision")
@@ -40,7 +41,8 @@ def evaluate_generator(
 ) -> list[Result]:
     """All of these metrics of one generator, in the order of their names.
 
-    Images are compared at the configuration's full resolution, to which those of an earlier stage are enlarged.
+    Images are compared at the configuration's full resolution, to which those of an earlier stage are enlarged. Several
+    processes, which all call this, share the work, but for path lengths: process 0 measures those, and has the results.
 
     Args:
         G: the generator.
@@ -77,7 +79,7 @@ def evaluate_generator(
         fakes = GeneratedSet(G, drawing or Drawing(), config.resolution, labels)
         results += measure(compared, fakes, reals, extractor, cache=cache, progress=progress, say=say)
     for metric in metrics:
-        if metric.kind == "ppl":
+        if metric.kind == "ppl" and processes.is_main():
             assert distance is not None and metric.fakes is not None
             if say is not None:
                 say(set_sizes.describe(metric, metric.fakes, 0))

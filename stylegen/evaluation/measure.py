@@ -22,6 +22,7 @@ from stylegen.metrics import kid, precision_recall, swd
 from stylegen.metrics.extractors import Extractor
 from stylegen.metrics.fid import frechet_distance
 from stylegen.metrics.inception_score import SPLITS, inception_score
+from stylegen.runtime import processes
 from stylegen.version import version
 
 ON_WHITE = "laid on white"  # what networks see of images with alpha
@@ -178,6 +179,8 @@ def measure(
         progress: passes batches on and shows how far it is.
         say: is told, before the work, how many images each metric takes.
 
+    Several processes, which all call this, share the work: process 0 has the results, and the others an empty list.
+
     Warns, before the work too, where the sizes of the sets spoil a value (``set_sizes``); it stands in the provenance.
 
     Raises:
@@ -197,6 +200,8 @@ def measure(
     elif reals is not None:
         collect_cached(reals, real_collectors, extractor, cache, progress)
     collect(fakes, _distinct([job.fakes for job in jobs]), extractor, progress, "fakes")
+    if not processes.is_main():
+        return []
     return [result for job in jobs for result in _results(job, fakes, reals, extractor)]
 
 

@@ -13,6 +13,7 @@ from stylegen.evaluation.collect import Collector, Progress, collect
 from stylegen.evaluation.image_sets import ImageSet
 from stylegen.io.files import replacing
 from stylegen.metrics.extractors import Extractor
+from stylegen.runtime import processes
 from stylegen.untrusted import json_text
 from stylegen.untrusted.npz import Npz
 
@@ -46,12 +47,12 @@ def collect_cached(
     if folder is None:
         collect(images, collectors, extractor, progress, "reals")
         return 0
-    missing = []
-    for collector in collectors:
-        if not _restore(folder, images, collector, extractor):
-            missing.append(collector)
+    # Process 0, whose statistics count, says what is to be computed by all.
+    restored = [processes.is_main() and _restore(folder, images, collector, extractor) for collector in collectors]
+    restored = processes.broadcast(restored)
+    missing = [collector for collector, is_there in zip(collectors, restored, strict=True) if not is_there]
     collect(images, missing, extractor, progress, "reals")
-    for collector in missing:
+    for collector in missing if processes.is_main() else ():
         _save(folder, images, collector, extractor)
     return len(collectors) - len(missing)
 

@@ -33,6 +33,7 @@ from stylegen.paths import expanded
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
+from stylegen.runs.checkpoint_sharing import from_process_0
 from stylegen.runs.orbax_messages import hushed
 from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
@@ -153,7 +154,15 @@ class Checkpointer:
     It is the only writer of ``<run>/checkpoints``, and deletes unfinished checkpoints that a killed process left there.
     """
 
-    def __init__(self, run_dir: str | Path, config: Config, *, keep_last: int, keep_every_nimg: int | None = None):
+    def __init__(
+        self,
+        run_dir: str | Path,
+        config: Config,
+        *,
+        keep_last: int,
+        keep_every_nimg: int | None = None,
+        shared: bool = True,
+    ):
         """Open a run's checkpoint folder, creating it if need be.
 
         Args:
@@ -161,6 +170,8 @@ class Checkpointer:
             config: of the run: what ``restore`` expects to find.
             keep_last: number of newest checkpoints kept.
             keep_every_nimg: also keep for ever the first checkpoint at or after each multiple of so many images.
+            shared: all processes see the directory. If not, process 0 alone writes and reads, and gives the others what
+                it has restored.
 
         Raises:
             CheckpointError: the folder cannot be used.
@@ -168,6 +179,11 @@ class Checkpointer:
         self._config = config
         self._folder = checkpoint_files.folder(run_dir)
         self._pending: int | None = None  # nimg of the save that is being written
+        self._latest: int | None = None  # of a process that neither writes nor reads
+        self._alone = not shared and jax.process_count() > 1
+        self._open = ExitStack()
+        if self._alone and not processes.is_main():
+            return
         policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
         if keep_every_nimg is not None:
             policies.append(_FirstAfterEach(keep_every_nimg))
@@ -176,6 +192,8 @@ class Checkpointer:
             cleanup_tmp_directories=True,
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            create=False,
+            multiprocessing_options=_by_itself("writer") if self._alone else ocp.options.MultiprocessingOptions(),
         )
         with ExitStack() as stack:
             stack.enter_context(hushed())
@@ -196,7 +214,12 @@ class Checkpointer:
     @property
     def latest(self) -> int | None:
         """nimg of the newest checkpoint, the one being written included; None if there is none."""
-        return self._manager.latest_step()
+        return self._latest if self._is_idle else self._manager.latest_step()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether this is a process that neither writes nor reads."""
+        return self._alone and not processes.is_main()
 
     def save(self, state: TrainState, stage: Stage, extra: Mapping[str, Any] | None = None) -> None:
         """Start writing a checkpoint and return; the state's buffers may be donated at once.
@@ -213,6 +236,11 @@ class Checkpointer:
         """
         self.wait()
         nimg = int(state.nimg)
+        if self._is_idle:
+            self._latest = nimg
+            return
+        if self._alone:
+            state = sharding.local(state)
         if self.latest is not None and self.latest >= nimg:
             existing = f"{self._folder} already has one at {in_kimg(self.latest)} kimg"
             raise CheckpointError(f"The checkpoint at {in_kimg(nimg)} kimg was not saved: {existing}.")
@@ -272,8 +300,12 @@ class Checkpointer:
         result = self._find(read, log) if processes.is_main() else None
         chosen = processes.broadcast(result[0].nimg if result else None)
         if chosen is None:
+            self._latest = None
             return None
-        self._manager.reload()  # what was set aside
+        if not self._is_idle:
+            self._manager.reload()  # what was set aside
+        if self._alone:
+            self._latest, result = chosen, from_process_0(result, templates)
         if result is None:
             try:
                 result = read(chosen)
@@ -298,7 +330,10 @@ class Checkpointer:
             if processes.is_main():
                 checkpoint_files.set_aside(self._folder, nimg, "diverged")
             processes.barrier()
-            self._manager.reload()
+            if not self._is_idle:
+                self._manager.reload()
+            if self._alone:
+                self._latest = processes.broadcast(self.latest)
         return has_others
 
     def _find(self, read: Callable[[int], tuple[Meta, _T]], log: Log) -> tuple[Meta, _T] | None:
@@ -394,17 +429,21 @@ def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
     if not path.is_dir():
         raise Damaged(f"{path.name} is missing")
     # Each process reads for itself; orbax would have it wait for all others.
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reader{me}"
-    )
     try:
-        with hushed(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+        with hushed(), ocp.Checkpointer(handler, multiprocessing_options=_by_itself("reader")) as reader:
             return reader.restore(path, args=args)
     except MemoryError:
         raise
     except Exception as error:
         raise Damaged(f"{path.name}: {_reason(error)}") from error
+
+
+def _by_itself(what: str) -> ocp.options.MultiprocessingOptions:
+    """For orbax in one of several processes, whatever the others do."""
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"{what}{me}"
+    )
 
 
 def _read_meta(folder: Path, nimg: int) -> Meta:

@@ -7,7 +7,9 @@ Every run has ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars
 has gone back (see ``rollback``). ``stats.jsonl.damaged`` has the lines of ``stats.jsonl`` that could not be read.
 """
 
+import hashlib
 import math
+import os
 import shutil
 import time
 from pathlib import Path
@@ -20,13 +22,15 @@ from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
+from stylegen.io.objects import is_url
 from stylegen.paths import expanded
 from stylegen.runs import loggers
 from stylegen.runs.loggers import BOARD_NAME as BOARD_NAME
 
 CONFIG_NAME, STATS_NAME, TEXT_NAME = "config.json", "stats.jsonl", "log.txt"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
-LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
+OWNER_TOKEN = ".owner"  # in a working copy: that nobody else has gone on with the run
+LEFTOVERS = (files.PARTIAL, f"{SHARED}*", OWNER_TOKEN)  # what a run that ends before it begins may leave
 RUN_FILES = (  # patterns of all that a run writes
     *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", "checkpoints", "power_ema", "reals.png"),
     *loggers.RUN_FILES,
@@ -40,6 +44,19 @@ class RunError(StylegenError):
     """The run directory cannot be used; the message says why and what to do."""
 
 
+def working_copy(url: str) -> Path:
+    """The folder of this machine in which a run in an object store is worked on; see ``mirror``."""
+    name = url.rstrip("/").rpartition("/")[2]
+    digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "stylegen" / "runs" / f"{name}-{digest}"
+
+
+def folder_of(run_dir: str) -> Path:
+    """The folder of this machine that ``run.dir`` means: itself, or the working copy of a URL."""
+    return working_copy(run_dir) if is_url(run_dir) else expanded(run_dir)
+
+
 def check_run(config: Config) -> Path:
     """The run directory, if it is free, or holds this run, or may be overwritten. Nothing is written.
 
@@ -48,7 +65,7 @@ def check_run(config: Config) -> Path:
     """
     if not config.run.dir:
         raise RunError("run.dir is empty: say where the run goes, for example --run.dir runs/bedroom.")
-    folder = expanded(config.run.dir)
+    folder = folder_of(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
     if (folder / CONFIG_NAME).exists():

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -18,9 +17,11 @@ from stylegen.config import MAX_KIMG, MAX_RESOLUTION, Config, ConfigError
 from stylegen.config_json import from_json, to_json
 from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
+from stylegen.io.objects import is_url
 from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
+from stylegen.runtime import sharding
 from stylegen.untrusted import FileError, json_text, numbers, shown
 from stylegen.untrusted.npz import Npz
 from stylegen.untrusted.tensors import open_tensors
@@ -41,14 +42,19 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
     """Load a generator: moving-average weights, configuration and mean style.
 
     Args:
-        source: a run directory, a ``.safetensors`` or ``.npz`` file, a folder that holds ``generator.safetensors`` (the
-            layout of the Hugging Face hub), or the name of a generator that ships with the package (``toy_bedrooms``).
+        source: a run directory, which may be a URL (``gs://``, ``s3://``), a ``.safetensors`` or ``.npz`` file, a
+            folder that holds ``generator.safetensors`` (the layout of the Hugging Face hub), or the name of a generator
+            that ships with the package (``toy_bedrooms``).
         kimg: of a run directory, the checkpoint at so many thousand images; the newest good one if None.
 
     Raises:
         LoadError: nothing is there, or it is no generator.
         CheckpointError: the run has no such checkpoint.
     """
+    if is_url(source):
+        from stylegen.runs.mirror import fetched
+
+        return load(fetched(str(source), kimg), kimg)
     path = expanded(source)
     names = shipped()
     if str(source) in names:
@@ -188,7 +194,8 @@ def _generator(
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise LoadError(f"{path}: {name} holds numbers that are not finite.")
-    arrays = _unflatten({name: jnp.asarray(tensor) for name, tensor in tensors.items()})
+    # Not by jnp.asarray, which compiles a program for each shape: half a second for the shipped generator's 28.
+    arrays = _unflatten(sharding.copies(tensors, None))
     return Generator(config=config, **arrays, **stage, source=str(path))
 
 

@@ -66,18 +66,25 @@ def shapes(text: str) -> list[Shape]:
 
 
 def kernels(text: str) -> list[Kernel]:
-    """The kernels of a program, in order."""
+    """The kernels of a program, in order; those of a loop as often as it runs them."""
     # XLA numbers the members of a long tuple in comments.
-    entry = re.sub(r"/\*index=\d+\*/", "", text[text.rfind("\nENTRY ") :])
+    text = re.sub(r"/\*index=\d+\*/", "", text)
+    return _kernels(text[text.rfind("\nENTRY ") :], text)
+
+
+def _kernels(computation: str, text: str) -> list[Kernel]:
     results: dict[str, list[Shape]] = {}
-    instructions = []
-    for line in entry.splitlines():
+    instructions: list[Kernel] = []
+    for line in computation.splitlines():
         match = re.match(r"\s+(?:ROOT )?%?([\w.-]+) = (\([^=]*?\)|\S+) ([\w-]+)\((.*)", line)
         if match is None:
             continue
         name, result, operation, rest = match.groups()
         results[name] = shapes(result)
         if operation in FREE or operation.endswith("-done"):
+            continue
+        if operation == "while":
+            instructions += _kernels(_body(line, text), text) * _trips(line)
             continue
         operands = [results.get(operand, []) for operand in re.findall(r"%([\w.-]+)", rest.split("), ")[0])]
         kind = _kind(operation, rest)
@@ -86,6 +93,19 @@ def kernels(text: str) -> list[Kernel]:
         flop = _flop(kind, results[name], operands, rest)
         instructions.append(Kernel(name, kind, moved_bytes, flop, int(frame[1]) if frame else 0, _size(results[name])))
     return instructions
+
+
+def _trips(line: str) -> int:
+    """How often a loop runs, by what the compiler knows; 1 where it does not know."""
+    known = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
+    return int(known[1]) if known else 1
+
+
+def _body(line: str, text: str) -> str:
+    """The computation that a loop runs."""
+    name = re.search(r"body=%?([\w.-]+)", line)
+    match = name and re.search(rf"^%?{re.escape(name[1])} \(.*?^\}}", text, re.MULTILINE | re.DOTALL)
+    return match[0] if match else ""
 
 
 def _kind(operation: str, rest: str) -> str:
@@ -133,12 +153,20 @@ def odd_convolutions(text: str) -> int:
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:
-    """(number, bytes of one device's results) of the collectives, by kind, of the kinds that occur."""
-    counts = {}
-    for kind in COLLECTIVES:
-        results = re.findall(rf"= (.+?) {kind}(?:-start)?\(", text)
-        if results:
-            counts[kind] = len(results), sum(shape.bytes for result in results for shape in shapes(result))
+    """(number, bytes of one device's results) of the collectives, by kind, of the kinds that occur.
+
+    Those of a loop count as often as it runs them.
+    """
+    loops = [line for line in text.splitlines() if re.search(r" while\(", line)]
+    weighted = [(text, 1), *((_body(line, text), _trips(line) - 1) for line in loops)]
+    counts: dict[str, tuple[int, int]] = {}
+    for part, times in weighted:
+        for kind in COLLECTIVES:
+            results = re.findall(rf"= (.+?) {kind}(?:-start)?\(", part)
+            moved_bytes = sum(shape.bytes for result in results for shape in shapes(result))
+            if results and times:
+                number, before = counts.get(kind, (0, 0))
+                counts[kind] = number + times * len(results), before + times * moved_bytes
     return counts
 
 

@@ -75,16 +75,21 @@ def running(config: DistributedConfig) -> Iterator[None]:
     An error that leaves this block in one process ends all: the others print it and exit with status 1, wherever they
     are. So does a process that gives no sign of life for ``distributed.timeout`` seconds.
 
+    Within such a block another one does nothing.
+
     Raises:
         ProcessError: JAX is in use already.
     """
+    global _watch
+    if _watch is not None:
+        yield
+        return
     if not jax.distributed.is_initialized():
         place = find_place(config)
         if place is None:
             yield
             return
         _initialize(place, config)
-    global _watch
     _watch = watch = _Watch(config.timeout)
     try:
         yield

@@ -55,6 +55,49 @@ def check_splits(config: Config, devices: int, resolutions: Iterable[int]) -> No
             )
 
 
+def parts(config: Config, resolution: int, batch: int, devices: int) -> int:
+    """Parts that a stage's batch is computed in, the fewest of equal size that ``run.micro_batch`` allows.
+
+    A minibatch-std group lies within one part.
+    """
+    own = batch // devices
+    return _parts(own, min(config.discriminator.mbstd_group_size, batch), config.micro_batch_at(resolution) or own)
+
+
+def path_parts(config: Config, resolution: int, batch: int, devices: int) -> int:
+    """The same for a path-length step, whose images are a fraction of the batch, and so are those at once."""
+    shrink = config.loss.pl_batch_shrink
+    own = batch // shrink // devices
+    return _parts(own, 1, max((config.micro_batch_at(resolution) or batch) // shrink, 1))
+
+
+def _parts(own: int, group: int, most: int) -> int:
+    """The smallest number of equal parts of whole groups, of at most ``most`` images each; at least one group each."""
+    groups = max(own // group, 1)
+    return next((n for n in range(1, groups) if groups % n == 0 and own // n <= most), groups)
+
+
+def layout(config: Config, mesh: Mesh) -> dict[str, Any]:
+    """What decides in which order a step's sums are taken: two runs of one layout are equal to the bit."""
+    return {
+        "processes": jax.process_count(),
+        "devices": mesh.devices.size,
+        "device": mesh.devices.flat[0].device_kind,
+        "micro_batch": config.run.micro_batch,
+    }
+
+
+def layout_change(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """A sentence on how a run goes on that was at another layout before, or at the same one."""
+    changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+    if not changed:
+        return "On devices as before: the run goes on bit for bit, if their kernels are deterministic."
+    return (
+        f"Not as before: {', '.join(changed)}. The state is the same to the bit; steps from here on are the same up to "
+        "rounding, because sums are taken in another order."
+    )
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """On every device: the state."""
     return NamedSharding(mesh, PartitionSpec())

@@ -25,7 +25,7 @@ from stylegen.networks.build import build_networks
 from stylegen.runtime import hlo, sharding
 from stylegen.runtime.chips import Target
 from stylegen.runtime.compilation import compiler_options
-from stylegen.training import schedule
+from stylegen.training import micro_batches, schedule
 from stylegen.training.regularization import regularization_steps
 from stylegen.training.state import abstract_state
 from stylegen.training.step import StepConfig, jit_step, train_step
@@ -35,6 +35,11 @@ GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_M
 CHEAP: dict[str, dict[str, str | bool]] = {
     "gpu": {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 }
+
+
+def usable(target: Target) -> float:
+    """Bytes available on one device."""
+    return target.chip.memory * (GPU_SHARE if target.platform == "gpu" else 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Plan:
     @property
     def usable(self) -> float:
         """Bytes available on one device."""
-        return self.target.chip.memory * (GPU_SHARE if self.target.platform == "gpu" else 1)
+        return usable(self.target)
 
     @property
     def exchanged(self) -> int:
@@ -148,7 +153,9 @@ def make_plan(
         seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in kernels)
     else:
         cost = compiled.cost_analysis() or {}
-        flop, moved_bytes = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
+        # The compiler counts a loop's body once. Nearly all arithmetic is in it; bytes counted once are a bound too.
+        flop = cost.get("flops", 0.0) * _parts(config, resolution, batch, target, name)
+        moved_bytes = cost.get("bytes accessed", 0.0)
         seconds = max(flop / rate, moved_bytes / chip.bandwidth)
     return Plan(
         name=name,
@@ -170,6 +177,11 @@ def make_plan(
         places=hlo.totals(kernels, text, chip.bandwidth, rate) if target.platform == "gpu" else {},
         text=text,
     )
+
+
+def _parts(config: Config, resolution: int, batch: int, target: Target, name: str) -> int:
+    count = sharding.path_parts if name == "path_length" else sharding.parts
+    return count(config, resolution, batch, target.count)
 
 
 def _lower(config: Config, resolution: int, batch: int, mesh: Mesh, name: str) -> jax.stages.Lowered:
@@ -210,10 +222,14 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
         for name in names:
             plans[name] = _logged(config, resolution, batch, target, name, log)
     except jax.errors.JaxRuntimeError as error:
-        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT; try a smaller one. {_refusal(error)}"
+        less = micro_batches.smaller(config, resolution, target.count)
+        advice = f"try --run.micro-batch {less}" if less else "try a smaller one"
+        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT; {advice}. {_refusal(error)}"
     largest = max(plans.values(), key=lambda plan: plan.memory)
     # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
     second: Plan | None = None
+    if config.run.micro_batch is not None:  # memory is that of the images at once, and no longer of the batch
+        return _report(config, plans, names, None, unit)
     try:
         other = batch // 2 // unit * unit or 2 * batch
         second = _logged(config, resolution, other, target, largest.name, log)
@@ -245,6 +261,15 @@ def largest_batch(first: Plan, second: Plan, unit: int) -> int | None:
     return max(int((first.usable - fixed) / image / unit), 0) * unit
 
 
+def _proposal(config: Config, resolution: int, most: int) -> str:
+    """The value of ``run.micro_batch`` with which so many images of a stage fit a device at once."""
+    group = min(config.discriminator.mbstd_group_size, config.batch_at(resolution))
+    value = most // (config.resolution // resolution) // group * group
+    if value < group:
+        return f"none fits: not even a minibatch-std group of {group} images"
+    return f"--run.micro-batch {value} computes the batch in parts that fit"
+
+
 def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], second: Plan | None, unit: int) -> str:
     train, largest = plans["train"], max(plans.values(), key=lambda plan: plan.memory)
     target = train.target
@@ -267,6 +292,11 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
     if second and most is not None:
         predicted = f"{most:,}, predicted from the memory of {train.batch} and {second.batch}"
         facts.append(("largest batch", predicted))
+        if most < train.batch:
+            facts.append(("micro-batch", _proposal(config, train.resolution, most // count)))
+    parts = sharding.parts(config, train.resolution, train.batch, count)
+    if parts > 1:
+        facts.append(("computed in", f"{parts} parts of {train.batch // count // parts} images a device"))
     facts.append(("a step", f"{train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device"))
     if step > 0 and math.isfinite(chip.bandwidth):
         kimg = 1000 / train.batch * step

@@ -13,13 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, random
+from jax import Array, lax, random
 
 from stylegen import ops
-from stylegen.config import Config
+from stylegen.config import Config, LossConfig
 from stylegen.networks.build import Params
+from stylegen.runtime import sharding
 from stylegen.training import augment, losses
 from stylegen.training.freeze import without_frozen
+from stylegen.training.micro_batches import WHOLE, Part, mean_over_parts
 from stylegen.training.state import (
     TrainState,
     d_optimizer,
@@ -41,6 +43,7 @@ from stylegen.training.step import (
     prepare_batch,
     scores_and_penalties,
     step_keys,
+    synthesize,
 )
 
 KEY = 0x504C  # folded into the step's key, which the other steps split into a few
@@ -56,7 +59,7 @@ def regularization_steps(config: Config) -> dict[str, tuple[Callable[..., Any], 
     return steps
 
 
-def path_length_loss(
+def path_length_of(
     g: Params,
     state: TrainState,
     c: Array | None,
@@ -66,25 +69,62 @@ def path_length_loss(
     *,
     static: StepConfig,
     resolution: int,
-) -> tuple[Array, tuple[Array, Metrics]]:
-    """Path-length regularization for a step that stands for ``pl_interval`` steps (StyleGAN2, Eq. 4 and appendix B).
-
-    Returns:
-        (weighted mean penalty of n fakes, (moving average of path lengths, metrics)). The average has this step's
-        lengths in it already, and is a function of the weights to that small extent, as in the published code.
-    """
-    loss, network = static.config.loss, static.networks.generator(g, state.noise_const)
+    part: Part = WHOLE,
+) -> Array:
+    """Path lengths [N] of the part's fakes, of a batch of n (StyleGAN2, Eq. 4); ``c`` is of the part."""
+    network = static.networks.generator(g, state.noise_const)
     z_key, mix_key, noise_key, path_key = random.split(key, 4)
-    ws, _ = draw_styles(network, static.config, z_key, mix_key, n, c, resolution, static.latent_sharding)
-    draw = functools.partial(network.synthesis, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
+    ws, _ = draw_styles(network, static.config, z_key, mix_key, n, c, resolution, static.latent_sharding, part)
     rows, columns = static.config.shape_at(resolution)
     shape = (n, rows, columns, static.config.image_channels)
-    assert state.pl_mean is not None
-    lengths = losses.path_lengths(draw, ws, random.normal(path_key, shape) / math.sqrt(rows * columns))
-    pl_mean = ops.step_toward(state.pl_mean, jnp.mean(lengths), loss.pl_decay)
+    directions = part.of(random.normal(path_key, shape)) / math.sqrt(rows * columns)
+    return losses.path_lengths(
+        lambda ws: synthesize(network, ws, resolution, alpha, noise_key, n, part), ws, directions
+    )
+
+
+def path_length_penalty(lengths: Array, pl_mean: Array, loss: LossConfig) -> tuple[Array, tuple[Array, Metrics]]:
+    """The penalty of path lengths [N] for a step that stands for ``pl_interval`` steps (StyleGAN2, appendix B).
+
+    Returns:
+        (weighted mean penalty, (moving average of path lengths, metrics)). The average has this step's lengths in it
+        already, and is a function of the weights to that small extent, as in the published code.
+    """
+    pl_mean = ops.step_toward(pl_mean, jnp.mean(lengths), loss.pl_decay)
     penalty = jnp.mean(jnp.square(lengths - pl_mean))
     metrics = {"Loss/pl_penalty": penalty, "Loss/path_length": jnp.mean(lengths)}
     return loss.pl_weight * loss.pl_interval * penalty, (pl_mean, metrics)
+
+
+def path_length_gradients(
+    lengths_of: Callable[[Params, Part], Array], g: Params, pl_mean: Array, loss: LossConfig, parts: int, devices: int
+) -> tuple[Params, tuple[Array, Metrics]]:
+    """Gradients of ``path_length_penalty`` by the generator's parameters, and what comes with the penalty.
+
+    The penalty is not a mean over images, because the moving average is a function of all lengths. So of several parts
+    the lengths come first, then the penalty's derivative by each of them, and then the parameters' share: a forward
+    pass more.
+
+    Args:
+        lengths_of: parameters and part to the part's path lengths.
+        g: the generator's parameters.
+        pl_mean: moving average of path lengths before the step.
+        loss: weight, interval and decay.
+        parts: number of them.
+        devices: that the batch is split over.
+    """
+    if parts == 1:
+        whole = jax.grad(lambda g: path_length_penalty(lengths_of(g, WHOLE), pl_mean, loss), has_aux=True)
+        gradients: tuple[Params, tuple[Array, Metrics]] = whole(g)
+        return gradients
+    lengths = lax.map(lambda i: lengths_of(g, Part(i, parts, devices)), jnp.arange(parts))
+    by_length, rest = jax.grad(path_length_penalty, has_aux=True)(lengths.ravel(), pl_mean, loss)
+    by_length = by_length.reshape(lengths.shape) * parts  # times their number, because the mean over parts follows
+
+    def gradients_of(part: Part) -> tuple[Params, tuple[()]]:
+        return jax.grad(lambda g: jnp.vdot(by_length[part.index], lengths_of(g, part)))(g), ()
+
+    return mean_over_parts(gradients_of, parts, devices, like=g)[0], rest
 
 
 def path_length_step(
@@ -102,8 +142,14 @@ def path_length_step(
     # Every second label, say, and not the first half, which may all be on one device.
     c = jax.nn.one_hot(labels[::shrink], config.num_classes) if config.num_classes else None
     n = images.shape[0] // shrink
-    gradients, (pl_mean, metrics) = jax.grad(path_length_loss, has_aux=True)(
-        state.g, state, c, alpha, key, n, static=static, resolution=resolution
+    assert state.pl_mean is not None
+
+    def lengths_of(g: Params, part: Part) -> Array:
+        return path_length_of(g, state, part.of(c), alpha, key, n, static=static, resolution=resolution, part=part)
+
+    parts = sharding.path_parts(config, resolution, images.shape[0], static.devices)
+    gradients, (pl_mean, metrics) = path_length_gradients(
+        lengths_of, state.g, state.pl_mean, config.loss, parts, static.devices
     )
     gradients = without_frozen(gradients, "g", config.run.freeze)
     finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
@@ -147,19 +193,25 @@ def regularize_step(
     config = static.config
     *_, key = step_keys(state)
     p = augment.strength(state.augment, state.nimg, config.augment)
-    key, augmentations = draw_augmentations(
-        key, p, images.shape, 2 if "r2" in losses.penalties(config.loss) else 1, config
-    )
-    reals, c = prepare_batch(images, labels, alpha, key, config)
-    batch = [reals]
-    if "r2" in losses.penalties(config.loss):
-        network, n = static.networks.generator(state.g, state.noise_const), images.shape[0]
-        resolution = config.resolution_of(images.shape[1])
-        fake_key = random.fold_in(key, 1)  # the key itself mirrors the reals
-        batch.append(generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)[0])
-    gradients, metrics = jax.grad(lazy_r1_loss, has_aux=True)(
-        state.d, batch, c, alpha, static=static, augmentations=augmentations
-    )
+    has_r2, n = "r2" in losses.penalties(config.loss), images.shape[0]
+    resolution = config.resolution_of(images.shape[1])
+    # The key without the draws of augmentations, which each part draws again: it mirrors the reals.
+    rest_key, _ = draw_augmentations(key, p, images.shape, 2 if has_r2 else 1, config)
+    reals, c = prepare_batch(images, labels, alpha, rest_key, config)
+
+    def gradients_of(part: Part) -> tuple[Params, Metrics]:
+        batch, part_c = [part.of(reals)], part.of(c)
+        _, augmentations = draw_augmentations(key, p, batch[0].shape, 2 if has_r2 else 1, config, part)
+        if has_r2:
+            network, fake_key = static.networks.generator(state.g, state.noise_const), random.fold_in(rest_key, 1)
+            fakes = generate(network, config, fake_key, n, part_c, resolution, alpha, static.latent_sharding, part)[0]
+            batch.append(fakes)
+        return jax.grad(lazy_r1_loss, has_aux=True)(
+            state.d, batch, part_c, alpha, static=static, augmentations=augmentations
+        )
+
+    parts = static.parts(n, resolution)
+    gradients, metrics = mean_over_parts(gradients_of, parts, static.devices, like=state.d)
     gradients = without_frozen(gradients, "d", config.run.freeze)
     finite = is_finite(metrics) & jnp.isfinite(optax.tree.norm(gradients))
     learning_rate = learning_rate * lazy_correction(config)

@@ -20,10 +20,13 @@ from stylegen import ops
 from stylegen.config import Config
 from stylegen.networks.build import Networks, Params
 from stylegen.networks.generator import GeneratorNetwork
+from stylegen.networks.layers import num_noise
 from stylegen.networks.mapping import broadcast_styles, num_styles
+from stylegen.runtime import sharding
 from stylegen.runtime.compilation import at_precision, compiler_options
 from stylegen.training import augment, losses, power_ema
 from stylegen.training.freeze import with_frozen, without_frozen
+from stylegen.training.micro_batches import WHOLE, Part, mean_over_parts
 from stylegen.training.state import TrainState, d_optimizer, g_optimizer, lazy_correction, path_correction
 
 Metrics = dict[str, Array]  # scalars, float32, by log key
@@ -103,17 +106,21 @@ def draw_styles(
     c: Array | None,
     resolution: int,
     latent_sharding: Any = None,
+    part: Part = WHOLE,
 ) -> tuple[Array, Array]:
     """Styles as training draws them: with style mixing.
 
+    The draws are those of all n images of the batch; of a part, the part's own are used, as they would be in the whole.
+
     Returns:
-        (ws [N, layers, w_dim], w [N, w_dim]); w, of each image's first latent, is what the running mean is of.
+        (ws [N, layers, w_dim], w [N, w_dim]) of the part's N images, which ``c`` is of too; w, of each image's first
+        latent, is what the running mean is of.
     """
     latents = random.normal(z_key, (2, n, config.generator.z_dim))
     if latent_sharding is not None:
         # Without this constraint the compiler would draw all fakes on every device.
         latents = lax.with_sharding_constraint(latents, latent_sharding)
-    z, z_mix = latents
+    z, z_mix = part.of(latents, axis=1)
     layers = num_styles(resolution)
     w = network.mapping(z, c)
     if config.generator.style_mixing_prob == 0:
@@ -130,16 +137,27 @@ def generate(
     resolution: int,
     alpha: Array,
     latent_sharding: Any = None,
+    part: Part = WHOLE,
 ) -> tuple[Array, Array]:
     """Fakes as training draws them: with style mixing and fresh noise.
 
     Returns:
-        (images [N, r, r, C], w [N, w_dim]); w as in ``draw_styles``.
+        (images [N, r, r, C], w [N, w_dim]); part and w as in ``draw_styles``.
     """
     z_key, mix_key, noise_key = random.split(key, 3)
-    ws, w = draw_styles(network, config, z_key, mix_key, n, c, resolution, latent_sharding)
-    images = network.synthesis(ws, resolution=resolution, alpha=alpha, noise="random", key=noise_key)
+    ws, w = draw_styles(network, config, z_key, mix_key, n, c, resolution, latent_sharding, part)
+    images = synthesize(network, ws, resolution, alpha, noise_key, n, part)
     return images, w
+
+
+def synthesize(
+    network: GeneratorNetwork, ws: Array, resolution: int, alpha: Array, key: Array, n: int, part: Part = WHOLE
+) -> Array:
+    """Images [N, r, r, C] of styles [N, layers, w_dim], with the part's share of the noise of a batch of n images."""
+    draw = functools.partial(network.synthesis, ws, resolution=resolution, alpha=alpha)
+    if part is WHOLE:
+        return draw(noise="random", key=key)
+    return draw(noise=part.of(ops.noise(key, (n, num_noise(resolution)))))
 
 
 def generator_loss(
@@ -151,17 +169,19 @@ def generator_loss(
     reals: Array,
     *,
     static: "StepConfig",
+    part: Part = WHOLE,
 ) -> tuple[Array, Array]:
     """Mean generator loss of as many fakes as there are reals [N, r, r, C], and their w [N, w_dim].
 
-    Only a relativistic loss uses the reals: it pairs each with the fake of the same place in the batch.
+    Only a relativistic loss uses the reals: it pairs each with the fake of the same place in the batch. ``reals`` and
+    ``c`` are those of the part.
     """
-    config, network, n = static.config, static.networks.generator(g, state.noise_const), reals.shape[0]
-    resolution = config.resolution_of(reals.shape[1])
+    config, network = static.config, static.networks.generator(g, state.noise_const)
+    n, resolution = part.whole(reals.shape)[0], static.config.resolution_of(reals.shape[1])
     loss = losses.LOSSES[config.loss.name]
     p = augment.strength(state.augment, state.nimg, config.augment)
-    key, augmentations = draw_augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config)
-    fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding)
+    key, augmentations = draw_augmentations(key, p, reals.shape, 2 if loss.relativistic else 1, config, part)
+    fakes, w = generate(network, config, key, n, c, resolution, alpha, static.latent_sharding, part)
     score = functools.partial(static.networks.discriminator(state.d), c=c, alpha=alpha)
     augment_fakes, *augment_reals = augmentations
     real_scores = [score(transform(reals)) for transform in augment_reals]
@@ -169,7 +189,7 @@ def generator_loss(
 
 
 def draw_augmentations(
-    key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config
+    key: Array, p: Array | None, shape: tuple[int, ...], count: int, config: Config, part: Part = WHOLE
 ) -> tuple[Array, list[Augmentation]]:
     """Random augmentations of images [N, r, r, C], and the key for all other randomness; identities where p is None.
 
@@ -181,9 +201,9 @@ def draw_augmentations(
         return key, [lambda images: images] * count
     key, augment_key = random.split(key)
     different = 1 if config.augment.paired else count
-    draws = augment.draw(augment_key, (different, *shape), config.augment)
-    parts = [jax.tree.map(lambda numbers, i=i: numbers[i % different], draws) for i in range(count)]
-    return key, [functools.partial(augment.transform, p=p, draws=part, config=config.augment) for part in parts]
+    draws = augment.draw(augment_key, (different, *part.whole(shape)), config.augment)
+    own = [jax.tree.map(lambda numbers, i=i: part.of(numbers[i % different]), draws) for i in range(count)]
+    return key, [functools.partial(augment.transform, p=p, draws=numbers, config=config.augment) for numbers in own]
 
 
 def discriminator_loss(
@@ -196,8 +216,11 @@ def discriminator_loss(
     *,
     static: "StepConfig",
     p: Array | None = None,
+    part: Part = WHOLE,
 ) -> tuple[Array, Metrics]:
     """Mean adversarial loss with the penalties of every step; lazy R1 is a step of its own.
+
+    ``reals``, ``fakes`` and ``c`` are those of the part.
 
     With a strength p, reals and fakes are augmented. R1 differentiates augmentation and discriminator as one function,
     by the unaugmented images, as the code of ADA's authors does; their paper leaves it open. WGAN-GP blends augmented
@@ -206,7 +229,7 @@ def discriminator_loss(
     config = static.config
     network = static.networks.discriminator(d)
     score = functools.partial(network, c=c, alpha=alpha)
-    key, augmentations = draw_augmentations(key, p, reals.shape, 2, config)
+    key, augmentations = draw_augmentations(key, p, reals.shape, 2, config, part)
     penalized = losses.penalties(config.loss) if config.loss.r1_interval == 1 else ()
     (real_scores, fake_scores), penalties = scores_and_penalties(
         score, (reals, fakes), augmentations, penalized, config
@@ -219,7 +242,7 @@ def discriminator_loss(
     if p is not None:
         metrics["Progress/augment"] = p
     if config.loss.name == "wgan_gp":
-        mix = random.uniform(key, (reals.shape[0],))
+        mix = part.of(random.uniform(key, part.whole(reals.shape)[:1]))
         augment_reals, augment_fakes = augmentations
         rows, _ = config.shape_at(config.resolution)
         penalty = losses.gradient_penalty(score, augment_reals(reals), augment_fakes(fakes), mix, rows)
@@ -266,6 +289,15 @@ class StepConfig:
     networks: Networks
     latent_sharding: Any = None  # of latents [2, N, z_dim], where the batch is split over devices
 
+    @property
+    def devices(self) -> int:
+        """Devices that the batch is split over."""
+        return 1 if self.latent_sharding is None else self.latent_sharding.mesh.size
+
+    def parts(self, n: int, resolution: int) -> int:
+        """Parts that a batch of n images is computed in; see ``run.micro_batch``."""
+        return sharding.parts(self.config, resolution, n, self.devices)
+
 
 def apply_gradients(
     optimizer: optax.GradientTransformation, gradients: Params, opt_state: Any, params: Params, learning_rate: Array
@@ -303,11 +335,18 @@ def update_discriminator(
     config, n, resolution = static.config, reals.shape[0], static.config.resolution_of(reals.shape[1])
     fake_key, penalty_key = random.split(key)
     network = static.networks.generator(state.g, state.noise_const)
-    fakes, w = generate(network, config, fake_key, n, c, resolution, alpha, static.latent_sharding)
     p = augment.strength(state.augment, state.nimg, config.augment)
-    gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
-        state.d, reals, fakes, c, alpha, penalty_key, static=static, p=p
-    )
+
+    def gradients_of(part: Part) -> tuple[Params, tuple[Metrics, Array]]:
+        part_reals, part_c = part.of(reals), part.of(c)
+        fakes, w = generate(network, config, fake_key, n, part_c, resolution, alpha, static.latent_sharding, part)
+        gradients, metrics = jax.grad(discriminator_loss, has_aux=True)(
+            state.d, part_reals, fakes, part_c, alpha, penalty_key, static=static, p=p, part=part
+        )
+        return gradients, (metrics, w)
+
+    parts = static.parts(n, resolution)
+    gradients, (metrics, w) = mean_over_parts(gradients_of, parts, static.devices, like=state.d)
     gradients = without_frozen(gradients, "d", config.run.freeze)
     metrics["Doctor/gradient_norm/D"] = optax.tree.norm(gradients)
     learning_rate = learning_rate * lazy_correction(config)
@@ -327,9 +366,15 @@ def update_generator(
 ) -> tuple[TrainState, Metrics]:
     """One generator step on as many fresh fakes as there are reals [N, r, r, C]."""
     config = static.config
-    (loss, w), gradients = jax.value_and_grad(generator_loss, has_aux=True)(
-        state.g, state, c, alpha, key, reals, static=static
-    )
+
+    def gradients_of(part: Part) -> tuple[Params, tuple[Array, Array]]:
+        value, gradients = jax.value_and_grad(generator_loss, has_aux=True)(
+            state.g, state, part.of(c), alpha, key, part.of(reals), static=static, part=part
+        )
+        return gradients, value
+
+    parts = static.parts(reals.shape[0], static.config.resolution_of(reals.shape[1]))
+    gradients, (loss, w) = mean_over_parts(gradients_of, parts, static.devices, like=state.g)
     learning_rate = learning_rate * path_correction(config)
     gradients = without_frozen(gradients, "g", config.run.freeze)
     metrics = {"Loss/G/loss": loss, "Doctor/gradient_norm/G": optax.tree.norm(gradients)}

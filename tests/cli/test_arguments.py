@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[list[str], str, Any]] = {
     "prepare cifar10": (["A", "--out", "D"], "stylegen.cli.prepare.run", prepare.Cifar10),
     "prepare arrays": (["A.npy", "--out", "D"], "stylegen.cli.prepare.run", prepare.Arrays),
     "prepare toy_bedrooms": (["--out", "D"], "stylegen.cli.prepare.run", prepare.ToyBedrooms),
+    "prepare copy": (["A", "--out", "D"], "stylegen.cli.prepare.run", prepare.Copy),
     "sample": (["--run", "toy_bedrooms"], "stylegen.cli.sample.draw", sample.Options),
     "evaluate": ([], "stylegen.cli.evaluate.evaluate", evaluate.Options),
     "project": (["--run", "toy_bedrooms", "--target", "a.png"], "stylegen.cli.project.project", project.Options),

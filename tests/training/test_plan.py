@@ -14,7 +14,7 @@ from benchmarks import common
 from stylegen.cli import train
 from stylegen.config import Config, ConfigError
 from stylegen.convolution import target_platform
-from stylegen.runtime import chips, hlo
+from stylegen.runtime import chips, hlo, sharding
 from stylegen.training import plan
 from tests.support.configs import tiny_config
 
@@ -205,6 +205,26 @@ def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
     assert "200.0 ms a step, so a kimg takes at least 25.00 s, and the 25,000 kimg at 8 pixels at least 173.6 h" in text
     # Two devices: each sends and receives half of the 9 MB twice, at 450 GB/s.
     assert "2 all-reduce: 9 MB a step, about 0.02 ms" in text
+    assert "micro-batch" not in text
+
+
+def test_a_dry_run_proposes_a_micro_batch(small, monkeypatch):
+    """A card of 16 GiB, of which 12 are JAX's; a step takes 2 and 1 for each image: 10 fit, and 8 are whole groups."""
+    chip = dataclasses.replace(chips.GPUS["h100"], name="a card", memory=16 * 2.0**30)
+    target = dataclasses.replace(chips.parse("h100"), chip=chip)
+
+    def make_plan(config, resolution, batch, target, name="train"):
+        at_once = batch // sharding.parts(config, resolution, batch, 1)
+        facts = {"arguments": 2 * 2**30, "temporary": at_once * 2**30}
+        return dataclasses.replace(small, name=name, target=target, batch=batch, **facts)
+
+    monkeypatch.setattr(plan, "make_plan", make_plan)
+    config = plan.with_batch(tiny(), 8, 32)
+    text = plan.describe(config, target, log=lambda line: None)
+    assert "DOES NOT FIT" in text and "--run.micro-batch 8 computes the batch in parts that fit" in text
+    run = dataclasses.replace(config.run, micro_batch=8)
+    text = plan.describe(dataclasses.replace(config, run=run), target, log=lambda line: None)
+    assert "10.00 GiB of 12.0" in text and ": fits" in text and "4 parts of 8 images a device" in text
 
 
 def test_a_step_that_the_compiler_refuses_is_said(small, monkeypatch):
