@@ -157,7 +157,7 @@ def synthesize(
     draw = functools.partial(network.synthesis, ws, resolution=resolution, alpha=alpha)
     if part is WHOLE:
         return draw(noise="random", key=key)
-    return draw(noise=part.of(ops.noise(key, (n, num_noise(resolution)))))
+    return draw(noise=part.of(ops.noise(key, (n, num_noise(resolution, network.synthesis.const_shape)))))
 
 
 def generator_loss(
