@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from stylegen.cli import arguments, common
-from stylegen.io.progress import counted
+from stylegen.io.progress import announced, counted
 from stylegen.nvidia import importing
 from stylegen.nvidia.weight_table import Imported
 from stylegen.runs.load import is_exported, load, shipped
@@ -113,10 +113,11 @@ def _export(options: Options, form: Literal["safetensors", "npz", "stablehlo"]) 
         stablehlo.check_serializer()
     G: Generator = files.without_paths(load(options.source, options.kimg))
     facts = files.facts_of(str(options.source), G, options.license)
-    if single:
-        files.save_beside(G, form, out, facts, options.cutoff)
-    else:
-        files.save_folder(G, form, out, facts, options.cutoff)
+    with announced(f"Writing {', '.join(names)}; the program that draws the grid is compiled first."):
+        if single:
+            files.save_beside(G, form, out, facts, options.cutoff)
+        else:
+            files.save_folder(G, form, out, facts, options.cutoff)
     print(f"{G}\n{folder}: {', '.join(names)}")
     if hub is not None and options.push_to_hub is not None:
         print(f"uploaded to {files.push(hub, out, options.push_to_hub, names)}")

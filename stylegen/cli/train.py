@@ -10,11 +10,10 @@ from typing import Any
 
 import tyro
 
-from stylegen import config_json
-from stylegen.cli import arguments, common
+from stylegen.cli import arguments, common, ignored_settings
 from stylegen.cli.experiments import load_config, run_to_resume
-from stylegen.config import Config, DistributedConfig, option
-from stylegen.data.settings import USED_BY, check_used
+from stylegen.config import Config, DistributedConfig
+from stylegen.runs import settings
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
 
@@ -85,10 +84,7 @@ def _train(argv: list[str]) -> None:
         default=load_config(ours.config) if ours.config else _settings_of(run) if run else Config(),
         registry=_by_resolution(),
     )
-    for name in USED_BY:  # of settings that stand in the command: an experiment may hold others for another source
-        given = option(f"data.{name}", "").strip()
-        if any(word.partition("=")[0] == given for word in overrides):
-            check_used(config.data, name)
+    ignored_settings.check(config, overrides)
     if ours.target:
         _describe_target(config, ours.target, ours.stage)
         return
@@ -115,7 +111,7 @@ def _train(argv: list[str]) -> None:
 
 def _settings_of(run: Path) -> Config:
     """The configuration of the run in a directory, to resume it: where it lies and who trains it is said anew."""
-    config = config_json.read(run / "config.json")
+    config = settings.read(run, lambda line: print(f"warning: {line}", file=sys.stderr))
     resumed = dataclasses.replace(config.run, dir=str(run), overwrite=False)
     return dataclasses.replace(config, run=resumed, distributed=DistributedConfig())
 

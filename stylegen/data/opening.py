@@ -10,7 +10,6 @@ from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
 from stylegen.io.progress import Progress, counted
-from stylegen.paths import expanded
 
 
 def open_source(config: Config, *, renew: bool = False) -> ImageSource:
@@ -65,7 +64,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
     data = config.data
     if data.path is None:
         raise DataError(f"data.path is not set: data.source {data.source} needs it; say where the data lies.")
-    path = expanded(data.path)
+    path = Path(data.path)
     if not path.exists():
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():

@@ -193,7 +193,7 @@ def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Pat
     command = [_ffmpeg(), "-y", "-v", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
     command += ["-r", str(fps), "-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", MP4_CRF]
-    command += [*MP4_COLOR, "-movflags", "+faststart", str(partial)]
+    command += [*MP4_COLOR, "-movflags", "+faststart", _url(partial)]
     # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
     # its own keeps Ctrl-C from ending ffmpeg before us.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -214,6 +214,11 @@ def _save_mp4(frames: Iterator[np.ndarray], partial: Path, fps: float, path: Pat
             _close(pipe)
     if process.returncode:
         raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _url(path: Path) -> str:
+    """A file for ffmpeg, which takes what is before a colon in a name, as in 12:30.mp4, for a protocol."""
+    return f"file:{path}"
 
 
 def _ffmpeg() -> str:
@@ -279,7 +284,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
-    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command = [_ffmpeg(), "-v", "error", "-i", _url(path), "-frames:v", "1"]
     command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
     probe = subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, check=False)
     header, _, content = probe.stdout.partition(b"\n")
@@ -304,7 +309,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
 
 def _frame_times(path: Path) -> np.ndarray:
     """Seconds at which a video's frames are shown, in order; none where ffmpeg cannot tell. Nothing is decoded."""
-    command = [_ffmpeg(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
+    command = [_ffmpeg(), "-v", "error", "-i", _url(path), "-map", "0:v:0", "-c", "copy"]
     listing = subprocess.run(
         [*command, "-f", "framecrc", "-"],
         stdin=subprocess.DEVNULL,
@@ -325,7 +330,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     Raises:
         VideoError: ffmpeg fails on the way.
     """
-    command = [_ffmpeg(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
+    command = [_ffmpeg(), "-v", "error", "-i", _url(video.path), "-map", "0:v:0"]
     command += ["-r", f"{video.fps:g}"] if video.is_variable else []
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(

@@ -2,8 +2,8 @@
 
 ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``, ``reals.png``,
 ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see ``checkpoint``),
-``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation also ``augmented.png``; with
-``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
+``snapshots/`` (see ``snapshots``), ``rollbacks.json`` where the run has gone back (see ``rollback``); with augmentation
+also ``augmented.png``; with ``run.metrics`` also ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
 ``evaluation.during_training``); ``stats.jsonl.damaged`` with lines of ``stats.jsonl`` that could not be read.
 """
 
@@ -11,26 +11,27 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from stylegen import config_json
 from stylegen.config import Config, ConfigError
 from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
-from stylegen.paths import expanded
+from stylegen.io.progress import Progress
+from stylegen.runs import settings
 from stylegen.runs.board import Board
+from stylegen.runs.settings import CONFIG_NAME
 
-CONFIG_NAME, STATS_NAME, TEXT_NAME, BOARD_NAME = "config.json", "stats.jsonl", "log.txt", "tensorboard"
+STATS_NAME, TEXT_NAME, BOARD_NAME = "stats.jsonl", "log.txt", "tensorboard"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 LEFTOVERS = (files.PARTIAL, f"{SHARED}*")  # what a run that ends before it begins may leave
 RUN_FILES = (  # patterns of all that a run writes
-    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", BOARD_NAME, "checkpoints", "reals.png"),
-    *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", BOARD_NAME, "checkpoints", "snapshots"),
+    *("reals.png", "fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
     "*.jsonl.damaged",
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid in TensorBoard, which keeps them all in one file
@@ -48,7 +49,7 @@ def check_run(config: Config) -> Path:
     """
     if not config.run.dir:
         raise RunError("run.dir is empty: say where the run goes, for example --run.dir runs/bedroom.")
-    folder = expanded(config.run.dir)
+    folder = Path(config.run.dir)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"run.dir = {config.run.dir!r}: there is a file of that name.")
     if (folder / CONFIG_NAME).exists():
@@ -75,7 +76,7 @@ def write_config(folder: Path, config: Config) -> None:
 
 def _check_same(folder: Path, config: Config) -> None:
     try:
-        old = config_json.read(folder / CONFIG_NAME)
+        old = settings.read(folder, Progress().say)
     except ConfigError as error:
         raise RunError(str(error)) from error
     changes = differences(old, config)
@@ -101,6 +102,10 @@ class Log:
 
     def close(self) -> None:
         """Close the files."""
+
+    def writing(self, name: str) -> AbstractContextManager[None]:
+        """A block that writes a file or folder of the run which only informs: a failure is said, and ends nothing."""
+        return nullcontext()
 
     def line(self, text: str) -> None:
         """A line on the console and in ``log.txt``, there with the time."""
@@ -167,6 +172,9 @@ class RunLog(Log):
 
     def stats(self) -> list[dict[str, Any]]:
         return json_lines.read(self.folder / STATS_NAME, json_lines.is_scalars)
+
+    def writing(self, name: str) -> AbstractContextManager[None]:
+        return self._best_effort.writing(name)
 
     def close(self) -> None:
         self._close_board()
