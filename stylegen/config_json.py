@@ -105,7 +105,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             items = items[:1] * len(value)
         fits = isinstance(value, list) and len(value) == len(items)
         check(fits, name, value, f"must be a list of {len(items)}")
-        return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
+        return tuple(_build(item, entry, where) for item, entry in zip(items, value, strict=True))
     return _scalar(kind, value, name)
 
 

@@ -132,7 +132,7 @@ def _unpack(owner: RawSet, dataset: RawDataset) -> None:
     """Unpack to a temporary folder what cannot be read otherwise; it goes with its owner."""
     if not dataset.unpacked_bytes:
         return
-    folder = tempfile.mkdtemp(prefix="stylegen-")
+    folder = tempfile.mkdtemp(prefix=f"stylegen-{dataset.kind}-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
     free = shutil.disk_usage(folder).free
     if dataset.unpacked_bytes > free:
