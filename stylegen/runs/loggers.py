@@ -100,7 +100,7 @@ class Wandb:
         self._run.log({"nimg": nimg, name: self._wandb.Html(_escaped(text))})
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 class Mlflow:

@@ -28,8 +28,9 @@ class Band:
 def bands(samples: np.ndarray, rate: int, fps: float, frames: int) -> dict[str, Band]:
     """Energy and onsets of ``BANDS`` at the time of every frame.
 
-    Energy is the band's amplitude, the root of its power, over its ``LOUD`` percentile; an onset is the part of it that the frame before
-    did not have (half-wave rectified spectral flux, Bello et al. 2005), normalized likewise. Both fall back slowly.
+    Energy is the band's amplitude, the root of its power, over its ``LOUD`` percentile. An onset is the part of it that
+    the frame before did not have (half-wave rectified spectral flux, Bello et al. 2005), normalized likewise. Both fall
+    back slowly.
 
     Args:
         samples: [n] around [-1, 1].
