@@ -162,7 +162,7 @@ def hub(exported, monkeypatch):
     with serving(hub_answers(exported)) as running:
         for answer in running.answers.values():  # the hub's are absolute, and lead to other hosts
             if answer.status == 302:
-                answer.headers["Location"] = f"{running.url}/cdn/blob"
+                answer.headers["Location"] = f"{running.url.replace('127.0.0.1', 'localhost')}/cdn/blob"
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         yield running
 
