@@ -149,7 +149,7 @@ def draw(options: Options) -> None:
     if options.interpolate and (options.mix or _is_special(options)):
         from stylegen.cli import sample_walks
 
-        sample_walks.draw(sample_walks.Request.of(options, _psis(options)))
+        sample_walks.draw(options, _psis(options))
     elif options.mix:
         _draw_mix(options)
     elif options.interpolate:

@@ -49,6 +49,7 @@ MESSAGES = {
     "cli/project.py": ["project"],
     "cli/sample.py": ["sample"],
     "cli/sample_projections.py": ["sample"],
+    "cli/sample_walks.py": ["sample"],
     "cli/stylize.py": ["stylize"],
     "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
