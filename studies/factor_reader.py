@@ -43,10 +43,8 @@ def judge(file: Path, count: int) -> dict[str, dict[str, float]]:
 
 def train(file: Path, settings: Any) -> None:
     """Make a reader and write it."""
-    from safetensors.numpy import save_file
-
     from studies import factor_reader_training
-    from stylegen.io.files import replacing
+    from stylegen.io.tensor_files import save_tensors
 
     started = time.monotonic()
     print(f"drawing {settings.rooms:,} rooms", file=sys.stderr)
@@ -58,8 +56,7 @@ def train(file: Path, settings: Any) -> None:
             print(f"{step}/{steps}  loss {loss:.3f}  {rate:.0f} images/s, {seconds_left:.0f} s left", file=sys.stderr)
 
     params = factor_reader_training.train(settings, show)
-    with replacing(file) as partial:
-        save_file(params, partial, {"made_by": "studies.factor_reader_training.train", "settings": repr(settings)})
+    save_tensors(file, params, {"made_by": "studies.factor_reader_training.train", "settings": repr(settings)})
     print(f"{file}: {file.stat().st_size / 1e3:.0f} kB in {time.monotonic() - started:.0f} s")
 
 

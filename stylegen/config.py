@@ -214,6 +214,8 @@ class RunConfig(Section):
     checkpoint_kimg: float | None = None  # full state so often; default: every 10 ticks or 200 kimg.
     keep_last: int = 2  # newest checkpoints kept.
     keep_every_kimg: float | None = None  # also keep one every so many kimg for ever.
+    # Keep a generator alone, a small file in snapshots/, every so many kimg. Default: about 20 in a run; 0: none.
+    snapshot_kimg: float | None = None
     grid: tuple[int, int] = (8, 8)  # columns and rows of the sample grid.
     # Where scalars, grids and advice go besides the run directory: tensorboard, wandb, mlflow, trackio, or several with
     # commas between them. All but the first are extras. One that fails does not end the run.
@@ -531,9 +533,10 @@ def _validate_schedule(config: Config) -> None:
 def _validate_run(config: Config) -> None:
     run = config.run
     fix = f"must be positive: from 0.001, which is one image, to {MAX_KIMG:,}"
-    for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg"):
+    for name in ("tick_kimg", "checkpoint_kimg", "keep_every_kimg", "snapshot_kimg"):
         value = getattr(run, name)
-        check(value is None or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
+        is_off = name == "snapshot_kimg" and value == 0
+        check(value is None or is_off or 0.001 <= value <= MAX_KIMG, f"run.{name}", value, fix)
     every = run.metrics_every
     check(0.001 <= every <= MAX_KIMG, "run.metrics_every", every, fix)
     check(0 <= run.seed < 2**32, "run.seed", run.seed, "must be in 0 to 4294967295")

@@ -37,10 +37,11 @@ def from_json(text: str) -> Config:
         tree = json_text.parse(text, "the configuration")
     except FileError as error:
         raise ConfigError(str(error)) from error
-    return _from_tree(tree)
+    return from_tree(tree)
 
 
-def _from_tree(tree: Any) -> Config:
+def from_tree(tree: Any) -> Config:
+    """As ``from_json``, of what its text holds."""
     augment = tree.get("augment") if isinstance(tree, dict) else None
     if isinstance(augment, dict) and augment.get("mode", "none") != "none":
         augment.setdefault("paired", False)
@@ -54,7 +55,7 @@ def read(path: Path) -> Config:
         ConfigError: there is no such file, it cannot be read, or it is not one of this version; names the file.
     """
     try:
-        return _from_tree(json_text.read(path))
+        return from_tree(json_text.read(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be used: {error.strerror or error}.") from error
     except (FileError, ConfigError) as error:
@@ -104,7 +105,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             items = items[:1] * len(value)
         fits = isinstance(value, list) and len(value) == len(items)
         check(fits, name, value, f"must be a list of {len(items)}")
-        return tuple(_scalar(item, entry, name) for item, entry in zip(items, value, strict=True))
+        return tuple(_build(item, entry, where) for item, entry in zip(items, value, strict=True))
     return _scalar(kind, value, name)
 
 

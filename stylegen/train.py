@@ -26,9 +26,10 @@ from stylegen.io.objects import is_url
 from stylegen.io.progress import counted
 from stylegen.io.signals import check as check_signals
 from stylegen.io.signals import stop_requested
-from stylegen.runs import directory, init_from, loggers, power_ema, rollback
+from stylegen.runs import directory, init_from, loggers, power_ema, rollback, settings, snapshots
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.grids import SampleGrids
+from stylegen.runs.load import save_generator
 from stylegen.runs.mirror import Mirror
 from stylegen.runs.report import Reporter
 from stylegen.runtime import compilation, processes, sharding
@@ -146,6 +147,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
                     f"{folder} was trained on other data than {source.description} is now, and would not be the same "
                     "run. Give the data that it began with, or another --run.dir."
                 )
+            if restored and (changed := settings.changes(restored.meta.config, config)):
+                notes.append(f"Changed since the checkpoint: {'; '.join(changed)}")
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
@@ -204,6 +207,9 @@ class _Loop:
         self.tick = _interval(config.run.tick_kimg, self.total // TICKS)
         default = min(self.tick * TICKS_PER_CHECKPOINT, MAX_CHECKPOINT_NIMG)
         self.checkpoint_every = _interval(config.run.checkpoint_kimg, default)
+        self.snapshot_every = (
+            0 if config.run.snapshot_kimg == 0 else _interval(config.run.snapshot_kimg, self.total // snapshots.KEPT)
+        )
         self.programs = StagePrograms(config, mesh)
         self.batches = Batches(config, source, mesh)
         self.grids = SampleGrids(config, mesh, source, log)
@@ -292,12 +298,18 @@ class _Loop:
         state = restored.state if restored else None
         if state is None:
             state = sharding.put_replicated(self.mesh, init_from.apply(init_state(self.config), self.transfer))
+        if len(self.rollbacks) < extra.get("rollbacks", 0):
+            self.log.line(
+                f"{rollback.NAME} has {counted(len(self.rollbacks), 'rollback')} where the checkpoint knows "
+                f"{extra['rollbacks']}: the order of the images from here on is another one than without that loss."
+            )
         if len(self.rollbacks) > extra.get("rollbacks", 0):
             key = rollback.other_key(sharding.local(state.key), len(self.rollbacks))
             state = dataclasses.replace(state, key=sharding.put_replicated(self.mesh, key))
         nimg, phase = (restored.meta.nimg, restored.meta.phase) if restored else (0, 0)
         if processes.is_main():
             power_ema.forget_after(self.log.folder, nimg)
+            snapshots.forget_after(self.log.folder, nimg)
         self.means = Means(extra.get("skipped", 0))
         self.reporter.restart()
         return state, nimg, phase
@@ -381,7 +393,7 @@ class _Loop:
         clock.restart(nimg)
 
     def save(self, state: TrainState, stage: Stage) -> None:
-        """Start writing a checkpoint."""
+        """Start writing a checkpoint; write a snapshot, if one is due."""
         extra = {
             "data": self.source.fingerprint,
             "rollbacks": len(self.rollbacks),
@@ -392,6 +404,10 @@ class _Loop:
         if processes.is_main() and state.power_ema is not None:
             local = sharding.local({"power_ema": state.power_ema, "noise_const": state.noise_const, "nimg": state.nimg})
             power_ema.save(self.log.folder, self.config, dataclasses.replace(state, **local), stage)
+        nimg = self.checkpointer.latest or 0
+        if processes.is_main() and self.snapshot_every and snapshots.is_due(self.log.folder, nimg, self.snapshot_every):
+            with self.log.writing(snapshots.NAME):
+                save_generator(self.grids.generator(state, stage), snapshots.path_of(self.log.folder, nimg))
 
     def finish(self, state: TrainState, stage: Stage, nimg: int) -> None:
         """Save where the run is, unless that is saved, and say so."""

@@ -168,6 +168,7 @@ NAN = float("nan")
         ("run.tick_kimg", 0.0, "positive"),
         ("run.checkpoint_kimg", -1.0, "positive"),
         ("run.keep_every_kimg", 0.0, "positive"),
+        ("run.snapshot_kimg", -1.0, "positive"),
         ("run.keep_last", 0, "at least 1"),
         ("run.grid", (0, 8), "at least one column and one row"),
         ("run.devices", 0, "at least 1"),

@@ -73,7 +73,7 @@ def test_convert(arguments, make_generator, monkeypatch, tmp_path):
     for name in ("faces", "cartoon") if {"--blend", "--average"} & set(arguments) else ():
         save_generator(G, tmp_path / "runs" / name / "generator.safetensors")
     if "--ema" in arguments:
-        (tmp_path / "runs/quick").mkdir()
+        (tmp_path / "runs/quick").mkdir(parents=True)
         (tmp_path / "runs/quick/config.json").write_text("{}")
         monkeypatch.setattr(power_ema, "reconstruct", lambda run, std, kimg: (G, 0.0))
     assert convert.main(arguments) == 0

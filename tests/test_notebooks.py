@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, with the quickstart run and, slowly, without."""
+"""Every notebook runs from top to bottom, with the generator that comes with the package."""
 
 import os
 import shutil
@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from stylegen.config_json import to_json
-from stylegen.runs.checkpoint import Checkpointer
-from stylegen.training.schedule import Stage
-from stylegen.training.state import init_state
 from tests.support.paths import ROOT
 
 nbformat = pytest.importorskip("nbformat")
@@ -42,32 +38,16 @@ def check_outputs(outputs: list[dict], loaded: str = "Generator(32x32") -> None:
     assert not any(output.get("name") == "stderr" for output in outputs), "warnings do not belong in a notebook"
 
 
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory) -> Path:
-    """A folder with an untrained run at the place of the quickstart's, as ``train`` would have left it."""
-    from stylegen.cli.experiments import load_config
-
-    folder = tmp_path_factory.mktemp("with-run")
-    run, config = folder / "runs" / "quickstart", load_config("quickstart")
-    run.mkdir(parents=True)
-    (run / "config.json").write_text(to_json(config))
-    with Checkpointer(run, config, keep_last=1) as checkpointer:
-        checkpointer.save(init_state(config), Stage(0, config.resolution, 1.0, 32, 0.002))
-    return folder
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_with_the_quickstart_run(notebook, quickstart):
-    outputs = execute(notebook, quickstart)
-    check_outputs(outputs)
-    assert not (quickstart / "runs" / "tiny").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_without_a_run_a_tiny_one_is_trained(notebook, tmp_path):
+def test_every_cell_runs_and_nothing_is_trained(notebook, tmp_path):
     check_outputs(execute(notebook, tmp_path))
-    assert (tmp_path / "runs" / "tiny" / "config.json").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_say_how_to_take_a_run_of_ones_own(notebook):
+    text = "".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells)
+    assert 'stylegen.load("toy_bedrooms")' in text and "run directory" in text and "--layers-table" in text
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -28,8 +28,10 @@ from stylegen.config import (
 )
 from stylegen.config_json import to_json
 from stylegen.data import DataError
+from stylegen.io import json_lines
 from stylegen.io.files import exclusive
-from stylegen.runs.checkpoint import Checkpointer, available
+from stylegen.runs import snapshots
+from stylegen.runs.checkpoint import Checkpointer, available, load_generator
 from stylegen.runs.directory import RunError
 from stylegen.runtime import compilation
 from stylegen.runtime.compilation import CompileAhead
@@ -88,7 +90,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def stats(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    return json_lines.read(folder / "stats.jsonl")
 
 
 # 56: killed after growing, resumed from before; 92: within the fade; 112: after the fade's end, resumed from before it.
@@ -228,6 +230,14 @@ def test_the_run_directory(finished):
     assert "Finished" in log and "background failed" not in log
     assert "8x8 pixels, batch 4, 1 reader thread" in log
     assert "Progress/augment" not in last and "augmented.png" not in names
+
+
+def test_snapshots_are_the_generators_of_their_checkpoints(finished):
+    assert snapshots.available(finished) == available(finished) == list(range(20, 161, 20))
+    from_snapshot, from_checkpoint = stylegen.load(finished, kimg=0.08), load_generator(finished, kimg=0.08)
+    assert 0 < from_snapshot.alpha < 1 and from_snapshot.kimg == from_checkpoint.kimg == 0.08
+    assert np.array_equal(stylegen.sample(from_snapshot, seeds=range(4)), stylegen.sample(from_checkpoint, range(4)))
+    assert from_snapshot.source == str(snapshots.path_of(finished, 80))
 
 
 def test_a_generator_from_the_middle_of_a_fade_samples_what_training_saw(tmp_path, cache, monkeypatch):

@@ -35,9 +35,9 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
         verb: what to do; it stops where ``signals.check`` is called, or looks at ``signals.stop_requested``.
         interrupted: how to go on after that, one sentence.
     """
-    # Names of files that are not UTF-8 are shown escaped, as they are on standard error.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):  # names of files that are not UTF-8 are shown escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with signals.stopping_at_checks():
             signals.check()
@@ -144,7 +144,9 @@ def refuse_existing(paths: Sequence[Path]) -> None:
     """Raise UsageError if there are such files already."""
     if paths:
         more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
-        raise UsageError(f"{paths[0]}{more} exists already; give another --out, or --overwrite to replace it.")
+        raise UsageError(
+            f"{printable(paths[0])}{more} exists already; give another --out, or --overwrite to replace it."
+        )
 
 
 def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
@@ -156,7 +158,7 @@ def check_outputs(folder: Path, names: Iterable[str], overwrite: bool) -> None:
     """
     names = list(names)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, not a folder; give another --out.")
+        raise UsageError(f"{printable(folder)} is a file, not a folder; give another --out.")
     if not overwrite and folder.is_dir():
         refuse_existing([path for name in dict.fromkeys(names) if (path := folder / name).exists()])
     if names:

@@ -10,7 +10,7 @@ import tyro
 
 import stylegen
 from stylegen.cli import arguments, common
-from stylegen.io.progress import counted
+from stylegen.io.progress import announced, counted
 
 if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
     from stylegen.networks.generator import Generator
@@ -223,10 +223,11 @@ def _export(options: Options, form: Form) -> None:
     folder = out.parent if single else out
     names = files.names_beside(form, out) if single else files.folder_names(G, form, choices)
     common.check_outputs(folder, names, options.overwrite)
-    if single:
-        files.save_beside(G, form, out, facts, choices)
-    else:
-        files.save_folder(G, form, out, facts, choices)
+    with announced(f"Writing {', '.join(names)}; the program that draws the grid is compiled first."):
+        if single:
+            files.save_beside(G, form, out, facts, choices)
+        else:
+            files.save_folder(G, form, out, facts, choices)
     print(f"{G}\n{folder}: {', '.join(names)}")
     if choices.contents.note:
         print(choices.contents.note)

@@ -67,11 +67,11 @@ def reconstruct(
 class _Target:
     """Where a generator goes."""
 
-    out: Path
-    form: Literal["safetensors", "npz"]
-    single: bool  # a file with its card and grid beside it, and no folder
-    names: list[str]
-    folder: Path
+    out: Path  # the file or folder that was asked for.
+    form: Literal["safetensors", "npz"]  # of the weights.
+    single: bool  # a file with its card and grid beside it, and no folder.
+    names: list[str]  # of all files.
+    folder: Path  # that they are in.
 
 
 def _check_out(out: Path | None, overwrite: bool, license: str | None) -> _Target:

@@ -1,5 +1,6 @@
 """The verb ``evaluate``: FID, KID, precision and recall, SWD, path lengths of a run, or of two sets of images."""
 
+import dataclasses
 import functools
 import os
 import re
@@ -13,9 +14,10 @@ import tyro
 
 from stylegen.cli import arguments, common
 from stylegen.config import DistributedConfig, validate_distributed
-from stylegen.io.files import check_writable
+from stylegen.io.files import check_writable, split_paths
 from stylegen.io.progress import counted, size
 from stylegen.io.tables import table
+from stylegen.paths import expanded
 
 DESCRIPTION = """Measure how good generated images are. Every number comes with its provenance.
 
@@ -23,6 +25,8 @@ DESCRIPTION = """Measure how good generated images are. Every number comes with 
   evaluate --run runs/bedroom --metrics fid50k_full,kid50k_full
   # Every snapshot of the run, without any weights of others
   evaluate --run runs/bedroom --all --metrics fid1k,swd1k --extractor random_vgg
+  # Several runs side by side, by what is recorded there; nothing is measured
+  evaluate --compare runs/bedroom,runs/other --plot compared.png
   # Two folders, zips or arrays (.npy, .npz) of uint8 images
   evaluate --images A --reference B --metrics fid,kid,pr,dc,swd --extractor random_vgg --json out.json
   # Images against the training data of a run, or against what prepare wrote
@@ -33,6 +37,7 @@ DESCRIPTION = """Measure how good generated images are. Every number comes with 
 
 MAX_SIDE = 4096  # pixels that images are resized to
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+PLOT_NAME = "metrics.png"  # in the run directory, as training writes it
 Results = list[tuple[float | None, list[Any]]]  # of each snapshot in kimg (None: images), by metric
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
@@ -47,7 +52,10 @@ class Options:
     run: Text = None  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Snapshot at so many thousand images; default: the newest good one."""
-    all: bool = False  # every snapshot of the run.
+    all: bool = False  # every snapshot of the run; ends with a table of them, and a plot (--plot).
+    compare: Annotated[str | None, tyro.conf.arg(metavar="LIST")] = None
+    """Runs whose recorded metrics are listed side by side; with --plot also drawn."""
+    plot: File = None  # with --all or --compare, draw the values over kimg here; with --all the default is metrics.png.
     data_path: File = None  # the training data, where it lies elsewhere than the run's configuration says.
     images: File = None  # images to judge, instead of a run: folder, zip, .npy or .npz.
     reference: File = None
@@ -102,6 +110,9 @@ def evaluate(options: Options) -> None:
     if options.download is not None:
         _download(options.download)
         return
+    if options.compare is not None:
+        _compare(options)
+        return
     _check(options)
     distributed = DistributedConfig(options.coordinator, options.num_processes, options.process_id)
     validate_distributed(distributed)
@@ -116,6 +127,33 @@ def evaluate(options: Options) -> None:
         results = _of_images(options) if options.images is not None else _of_run(options)
         if options.json is not None and processes.is_main():
             _write(options.json, results, several=options.all)
+
+
+def _compare(options: Options) -> None:
+    from stylegen.evaluation import plot, run_tables
+
+    default = {field.name: field.default for field in dataclasses.fields(Options)}
+    for name in default:
+        if name not in ("compare", "plot") and getattr(options, name) != default[name]:
+            raise common.UsageError(f"--compare measures nothing: leave out --{name.replace('_', '-')}.")
+    runs = [Path(name) for name in split_paths(options.compare or "")]
+    for run in runs:
+        if not (expanded(run) / "config.json").is_file():
+            raise common.UsageError(f"--compare: {run} is no run directory.")
+    _check_plot(options)
+    text, series = run_tables.compare([expanded(run) for run in runs])
+    print(text)
+    if options.plot is not None:
+        plot.save_plot(series, options.plot)
+        print(f"{options.plot}: written.")
+
+
+def _check_plot(options: Options) -> None:
+    if options.plot is None:
+        return
+    if options.plot.suffix.lower() != ".png" or options.plot.is_dir():
+        raise common.UsageError(f"--plot {options.plot}: give the name of a .png.")
+    check_writable(options.plot)
 
 
 def _check(options: Options) -> None:
@@ -136,6 +174,9 @@ def _check(options: Options) -> None:
         raise common.UsageError(f"--json {options.json}: is a folder; give the name of a file.")
     if options.json is not None:
         check_writable(options.json)
+    if options.plot is not None and not options.all:
+        raise common.UsageError("--plot goes with --all or --compare.")
+    _check_plot(options)
 
 
 def _shape(options: Options) -> tuple[int, int] | None:
@@ -179,7 +220,7 @@ def _of_run(options: Options) -> Results:
     import stylegen
     from stylegen.evaluation import evaluate_run, metric_names
     from stylegen.evaluation.generated_set import Drawing
-    from stylegen.runs import checkpoint, load
+    from stylegen.runs import checkpoint, load, snapshots
 
     assert options.run is not None
     metrics = metric_names.parse_list(options.metrics or "")
@@ -189,7 +230,7 @@ def _of_run(options: Options) -> Results:
         raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
     kimgs: list[float | None] = [options.kimg]
     if options.all and folder is not None:
-        kimgs = [nimg / 1000 for nimg in checkpoint.available(folder)]
+        kimgs = [nimg / 1000 for nimg in sorted({*checkpoint.available(folder), *snapshots.available(folder)})]
         if not kimgs:
             raise common.UsageError(f"--all: {options.run} has no snapshots yet.")
     extractor, distance = _extractor(options, metrics), _distance(options, metrics)
@@ -216,6 +257,8 @@ def _of_run(options: Options) -> Results:
             evaluate_run.record(folder, round(G.kimg * 1000), results)
         _print(results)
         of_snapshots.append((G.kimg, results))
+    if options.all and folder is not None and of_snapshots[-1][1]:  # process 0 has the results
+        _summarize(folder, of_snapshots, options.plot or folder / PLOT_NAME)
     return of_snapshots
 
 
@@ -227,9 +270,16 @@ def _say(what: Any) -> None:
         print(what)
 
 
-def _source(options: Options, config: Any) -> Any:
-    import dataclasses
+def _summarize(folder: Path, of_snapshots: Results, path: Path) -> None:
+    """Print a table of all snapshots, and plot what is recorded of the run."""
+    from stylegen.evaluation import run_tables
 
+    print(run_tables.snapshots_table([(kimg or 0.0, results) for kimg, results in of_snapshots]))
+    run_tables.plot_run(folder, of_snapshots[-1][1], path)
+    print(f"{path}: the values over kimg.")
+
+
+def _source(options: Options, config: Any) -> Any:
     from stylegen import data
     from stylegen.data.settings import USED_BY
 

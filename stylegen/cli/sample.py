@@ -13,7 +13,7 @@ import stylegen
 from stylegen import values
 from stylegen.cli import arguments, common
 from stylegen.io import files, images, video
-from stylegen.io.progress import counted
+from stylegen.io.progress import announced, counted
 from stylegen.runtime.memory import keep_freed_memory
 
 if TYPE_CHECKING:  # JAX, which takes seconds to import, is not needed for --help and wrong options
@@ -37,6 +37,8 @@ DESCRIPTION = """Draw images with a trained generator.
   sample --run runs/bedroom --interpolate --seeds 7 --direction edits/directions.npz:pca0 --strengths=-3,3
   # Layers that follow the music, which the video gets
   sample --run runs/bedroom --interpolate --seeds 1-8 --path cubic --audio track.wav --out out/track.mp4
+  # Which layers are there? Their numbers are what --layers and --cutoff take
+  sample --run runs/bedroom --layers-table
   # Your own image, as project found it: with the fine styles of seed 7, or on the way to another one
   sample --run runs/bedroom --from out/projection.npz --mix-seed 7 --layers 4-7 --out restyled
   sample --run runs/bedroom --from a/projection.npz,b/projection.npz --interpolate --out out/walk.mp4
@@ -58,6 +60,7 @@ class Options:
     """What to draw."""
 
     run: str  # run directory, exported file or folder, or toy_bedrooms, which ships with the package.
+    layers_table: bool = False  # print the numbers, sizes and names of the layers, and draw nothing.
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
@@ -136,6 +139,9 @@ def main(argv: list[str] | None = None) -> int:
 def draw(options: Options) -> None:
     """Do what was asked; an error of our own says why it cannot be done."""
     keep_freed_memory()
+    if options.layers_table:
+        _print_layers(options)
+        return
     if options.projections is not None:
         _draw_projections(options)
         return
@@ -143,7 +149,7 @@ def draw(options: Options) -> None:
     if options.interpolate and (options.mix or _is_special(options)):
         from stylegen.cli import sample_walks
 
-        sample_walks.draw(sample_walks.Request.of(options, _psis(options)))
+        sample_walks.draw(options, _psis(options))
     elif options.mix:
         _draw_mix(options)
     elif options.interpolate:
@@ -152,6 +158,17 @@ def draw(options: Options) -> None:
         _draw_sweep(options)
     else:
         _draw_images(options)
+
+
+def _print_layers(options: Options) -> None:
+    default = {field.name: field.default for field in dataclasses.fields(Options)}
+    for name in default:
+        if name not in ("run", "kimg", "layers_table") and getattr(options, name) != default[name]:
+            raise common.UsageError(f"--layers-table draws nothing: leave out --{name.replace('_', '-')}.")
+    from stylegen.networks.layer_table import layer_table  # here, because it imports JAX
+
+    G = stylegen.load(options.run, kimg=options.kimg)
+    print(f"{G}\n{layer_table(G)}\n--layers takes such numbers; --cutoff N truncates the first N layers, 0 to N-1.")
 
 
 def _draw_projections(options: Options) -> None:
@@ -326,9 +343,10 @@ def _draw_walk(options: Options) -> None:
 
 
 def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndarray:
-    drawn = stylegen.synthesize(
-        G, ws, noise=options.noise, noise_seeds=[int(seed) for seed in seeds], batch=options.batch
-    )
+    with announced(f"Waiting for {counted(ws[..., 0, 0].size, 'image')}; programs are compiled before them."):
+        drawn = stylegen.synthesize(
+            G, ws, noise=options.noise, noise_seeds=[int(seed) for seed in seeds], batch=options.batch
+        )
     return _pictures(G, options, drawn)
 
 

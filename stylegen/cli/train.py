@@ -11,11 +11,11 @@ from typing import Any
 import tyro
 
 from stylegen import config_json, shapes
-from stylegen.cli import arguments, common
+from stylegen.cli import arguments, common, ignored_settings
 from stylegen.cli.experiments import load_config, run_to_resume
 from stylegen.config import Config, DistributedConfig, option
-from stylegen.data.settings import USED_BY, check_used
 from stylegen.io.objects import is_url
+from stylegen.runs import settings
 from stylegen.untrusted import shown
 
 DESCRIPTION = """Train a generator. The same command resumes the run that is in the directory.
@@ -90,10 +90,7 @@ def _train(argv: list[str]) -> None:
     config = arguments.parse(
         Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
     )
-    for name in USED_BY:  # of settings that stand in the command: an experiment may hold others for another source
-        given = option(f"data.{name}", "").strip()
-        if any(word.partition("=")[0] == given for word in overrides):
-            check_used(config.data, name)
+    ignored_settings.check(config, overrides)
     auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
     if ours.target:
         _describe_target(config, ours.target, ours.stage, auto)
@@ -182,7 +179,7 @@ def _with_shape(words: list[str]) -> list[str]:
 
 def _settings_of(run: Path) -> Config:
     """The configuration of the run in a directory, to resume it: where it lies and who trains it is said anew."""
-    config = config_json.read(run / "config.json")
+    config = settings.read(run, lambda line: print(f"warning: {line}", file=sys.stderr))
     # A URL stays what the run was begun with; a folder may have moved.
     folder = config.run.dir if is_url(config.run.dir) else str(run)
     resumed = dataclasses.replace(config.run, dir=folder, overwrite=False)

@@ -11,7 +11,6 @@ from stylegen.data.settings import check_used
 from stylegen.data.source import DataError, ImageSource
 from stylegen.io.files import printable
 from stylegen.io.progress import Progress, counted
-from stylegen.paths import expanded
 from stylegen.shapes import size_text
 
 MAX_NAMES = 1_000_000  # letters of all names of classes together; ImageNet-21k's have 300,000
@@ -87,7 +86,7 @@ def _prepared_folder(config: Config, renew: bool) -> Path:
     data = config.data
     if data.path is None:
         raise DataError(f"data.path is not set: data.source {data.source} needs it; say where the data lies.")
-    path = expanded(data.path)
+    path = Path(data.path)
     if not path.exists():
         raise DataError(f"data.path = {data.path!r}: there is no such file or folder.")
     if (path / MANIFEST_NAME).is_file():

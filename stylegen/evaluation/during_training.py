@@ -17,8 +17,8 @@ from stylegen.evaluation import (
     evaluate_run,
     measure_ppl,
     metric_names,
-    plot,
     reference_cache,
+    run_tables,
     set_sizes,
 )
 from stylegen.evaluation.measure import Result
@@ -118,7 +118,7 @@ class RunMetrics:
                 return {}, ""
             evaluate_run.record(self._folder, nimg, results)
             best = self._keep_best(G, results[0])
-            self._plot(results)
+            run_tables.plot_run(self._folder, results, self._folder / PLOT_NAME)
         except (MetricError, EvaluationError, OSError) as error:
             return {}, f"kimg {nimg / 1000:<8g} metrics were not measured: {error}"
         self._seconds = time.monotonic() - started
@@ -159,21 +159,8 @@ class RunMetrics:
 
     def _comparable_lines(self, result: Result) -> list[dict[str, Any]]:
         """The lines of the record that can be compared with a result."""
-        lines = evaluate_run.read_record(evaluate_run.record_path(self._folder, result.name))
-        return [
-            line
-            for line in lines
-            if evaluate_run.protocol(line["provenance"]) == evaluate_run.protocol(result.provenance)
-        ]
-
-    def _plot(self, results: list[Result]) -> None:
-        series = {
-            f"{result.name} ({evaluate_run.measured_by(result.provenance)})": [
-                (line["kimg"], line["value"]) for line in self._comparable_lines(result)
-            ]
-            for result in results
-        }
-        plot.save_plot(series, self._folder / PLOT_NAME)
+        lines = run_tables.record(self._folder, result.name)
+        return run_tables.comparable(lines, evaluate_run.protocol(result.provenance))
 
 
 def check(config: Config) -> list[metric_names.Metric]:

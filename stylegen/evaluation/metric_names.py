@@ -18,6 +18,7 @@ STANDARD = {
     "is": "is50k",  # Salimans et al. 2016
     "swd": "swd8k",  # Karras et al. 2018: 8192
 }
+LOWER_IS_BETTER = ("fid", "kid", "swd", "ppl")  # kinds, with which names begin
 THOUSAND = {"swd": 1024}  # a k; 1000 for the others
 PPL_SAMPLES = 100_000  # StyleGAN; a name such as ppl50k_wend says otherwise
 MAX_IMAGES = 10_000_000  # to draw for a metric; published ones take up to 100,000
@@ -67,7 +68,7 @@ class Metric:
     @property
     def lower_is_better(self) -> bool:
         """The direction in which it improves."""
-        return self.kind in ("fid", "kid", "swd", "ppl")
+        return self.kind in LOWER_IS_BETTER
 
 
 def parse(name: str, *, everything: bool = False) -> Metric:

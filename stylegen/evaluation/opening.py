@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import warnings
 import weakref
 import zipfile
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import NoReturn
 
 import numpy as np
 
-from stylegen import config_json
 from stylegen.data import imaging, open_source
 from stylegen.data.prepared.manifest import MANIFEST_NAME
 from stylegen.data.raw.base import RawDataset
@@ -24,7 +24,7 @@ from stylegen.io.progress import Progress, size
 from stylegen.metrics import MetricError
 from stylegen.metrics.moments import Moments
 from stylegen.paths import expanded
-from stylegen.runs.directory import CONFIG_NAME
+from stylegen.runs import settings
 from stylegen.runs.load import is_exported
 from stylegen.shapes import Shape, shape_at, size_text
 from stylegen.untrusted import FileError, archives, json_text, npz, shown
@@ -66,7 +66,7 @@ def open_images(
         return _open_arrays(path, resolution)
     if (path / MANIFEST_NAME).is_file():
         return _open_prepared(path, resolution)
-    if (path / CONFIG_NAME).is_file() and not is_exported(path):
+    if (path / settings.CONFIG_NAME).is_file() and not is_exported(path):
         return _open_data_of_run(path, resolution)
     if (path / "data.mdb").is_file() or _is_zipped_lsun(path):
         return _LsunSet(LsunDataset(path), resolution, crop, color)
@@ -88,7 +88,7 @@ def _open_prepared(path: Path, resolution: int | tuple[int, int] | None) -> Imag
 
 
 def _open_data_of_run(path: Path, resolution: int | tuple[int, int] | None) -> ImageSet:
-    config = config_json.read(path / CONFIG_NAME)
+    config = settings.read(path, lambda line: warnings.warn(line, stacklevel=2))
     side = _stored_resolution(path, config.resolution, config.const_shape, resolution)
     return SourceSet(open_source(config), side, config.data.mirror, config.data.crop)
 
@@ -132,7 +132,7 @@ def _unpack(owner: RawSet, dataset: RawDataset) -> None:
     """Unpack to a temporary folder what cannot be read otherwise; it goes with its owner."""
     if not dataset.unpacked_bytes:
         return
-    folder = tempfile.mkdtemp(prefix="stylegen-")
+    folder = tempfile.mkdtemp(prefix=f"stylegen-{dataset.kind}-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)  # also when Python ends
     free = shutil.disk_usage(folder).free
     if dataset.unpacked_bytes > free:

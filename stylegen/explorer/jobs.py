@@ -4,6 +4,7 @@ A step is taken when the next reply is asked for, so other messages are answered
 """
 
 import contextlib
+import dataclasses
 import functools
 import math
 import queue
@@ -115,8 +116,7 @@ def drag(desk: Desk, request: Request) -> Steps:
         if desk.stop.is_set():
             break
     assert step is not None  # options have at least one step
-    found = State(state.seed, state.label, encode(moving.ws), 1.0)
-    found = State(**{**vars(found), "noise": state.noise, "noise_strength": state.noise_strength})
+    found = dataclasses.replace(state, ws=encode(moving.ws), psi=1.0, cutoff=None, mix={}, directions={})
     yield with_images("dragged", request.id, [engine.image(found)], done=True, state=found.to_json(), **_seen(step))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -91,6 +92,8 @@ class Guard:
 
 def _name(host: str) -> str:
     """A Host header without its port, in lower case; empty where it is none."""
+    if not re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII):
+        return ""  # it goes into a header of ours, too
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_scan import Instruction, scan
+from stylegen.untrusted import shown
 
 Kind = Literal["mark", "class", "function"]
 MAX_KEY = 2**60  # of whole-number keys of a dict: from 2^61 - 1 on they can be chosen to collide
@@ -93,10 +94,8 @@ def read(data: bytes | memoryview, names: Names, source: str) -> Pickle:
 
 
 def printable(text: str, limit: int = _SHOWN) -> str:
-    """Text of the file, fit for a terminal."""
-    shown = text[: limit + 1].encode("ascii", "backslashreplace").decode()
-    shown = re.sub(r"[\x00-\x1f\x7f]", "?", shown)
-    return shown if len(shown) <= limit else f"{shown[:limit]}…"
+    """Text of the file, fit for a terminal, and shorter than elsewhere: messages name several."""
+    return shown(text, limit)
 
 
 def describe(value: Any, depth: int = 2) -> str:
@@ -112,8 +111,8 @@ def describe(value: Any, depth: int = 2) -> str:
     if isinstance(value, Record):
         return f"{value.callee}(…)"
     if isinstance(value, tuple | list) and depth:
-        shown = ", ".join(describe(item, depth - 1) for item in value[:4])
-        return f"({shown}{', …' if len(value) > 4 else ''})"
+        items = ", ".join(describe(item, depth - 1) for item in value[:4])
+        return f"({items}{', …' if len(value) > 4 else ''})"
     return f"a {type(value).__name__.lower()}"
 
 

@@ -121,12 +121,17 @@ def _open(remote: Remote) -> Any:
         return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        raise HubError(f"{remote.name}: {remote.url} answers {error.code} ({error.reason}).") from error
+        raise HubError(f"{remote.name}: {remote.url} answers {error.code} ({_line(error.reason)}).") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(why, HubError):
             raise why from error
         raise HubError(f"{remote.name}: {remote.url} cannot be reached ({shown(str(why), 200)}).") from error
+
+
+def _line(text: object) -> str:
+    """A text from elsewhere as a part of a sentence."""
+    return shown(" ".join(str(text).split()), 120)
 
 
 def _stated_size(remote: Remote, response: Any) -> int | None:

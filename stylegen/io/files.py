@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ ADVICE = {  # where a file cannot be written, by the error's number
     errno.EIO: "its disk does not work; give a place on another one",
 }
 PARTIAL = ".*.partial*"  # matches incomplete files and folders that a killed process leaves
+_STALE_SECONDS = 60  # without a change, after which an incomplete file of a process that is gone is deleted
 
 
 @contextmanager
@@ -71,6 +73,8 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     partial = _partial(path)
     with _naming(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if durable:  # looking through a folder takes as long as writing a small image
+            _remove_stale(path)
         try:
             yield partial
             if durable:
@@ -96,12 +100,12 @@ def replacing_folder(folder: str | os.PathLike[str], *, last: str | None = None)
     folder = expanded(folder)
     partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this one's number
+    _remove_stale(folder)
     with _naming(folder, partial):
         partial.mkdir(parents=True)
         try:
             yield partial
-            for path in [*partial.rglob("*"), partial]:
-                _sync_folder(path) if path.is_dir() else _sync_file(path)
+            sync_tree(partial)
             if folder.is_dir():
                 for part in sorted(partial.iterdir(), key=lambda path: (path.name == last, path.name)):
                     os.replace(part, folder / part.name)
@@ -248,10 +252,42 @@ def remove_partial(folder: Path) -> None:
 
 
 def _partial(path: Path) -> Path:
+    return path.with_name(f".{_short_stem(path)}.{os.getpid()}.partial{path.suffix}")
+
+
+def _short_stem(path: Path) -> str:
+    """A name has 255 bytes at most, and a temporary one is longer than the final one."""
     stem = path.stem
-    if len(os.fsencode(stem)) > _LONG_STEM:  # a name has 255 bytes at most, and this one is longer than the final one
-        stem = f"{hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]}"
-    return path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
+    return stem if len(os.fsencode(stem)) <= _LONG_STEM else hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]
+
+
+def _remove_stale(path: Path) -> None:
+    """Delete incomplete files of ``path`` that killed processes left.
+
+    A process that is not on this machine may be on another one, and the folder be shared. It writes all the time,
+    so what has not changed for a while is nobody's.
+    """
+    name = re.compile(re.escape(f".{_short_stem(path)}.") + r"([0-9]+)\.partial" + re.escape(path.suffix))
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if (found := name.fullmatch(entry.name)) is None or _is_running(int(found[1])):
+                continue
+            if time.time() - _last_change(Path(entry.path)) > _STALE_SECONDS:
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def _is_running(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's; or no number of a process
+        return True
+    return True
+
+
+def _last_change(path: Path) -> float:
+    return max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
 
 
 @contextmanager
@@ -259,17 +295,22 @@ def _naming(path: Path, partial: Path) -> Iterator[None]:
     """Name ``path`` in errors of the file system that name the temporary file, or none, as those of ``write`` do."""
     try:
         yield
-    except Exception as error:
-        # safetensors' errors are of a class of its own: "I/O error: No space left on device (os error 28)".
-        if not isinstance(error, OSError):
-            if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    except OSError as error:
         named = error.filename
         about = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None
         if error.errno is None or not (about is None or about == partial or partial in about.parents):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def sync_tree(folder: Path) -> None:
+    """Put a folder on disk, with all that is in it.
+
+    Raises:
+        OSError: the disk refuses a file.
+    """
+    for path in [*folder.rglob("*"), folder]:
+        _sync_folder(path) if path.is_dir() else _sync_file(path)
 
 
 def _sync_file(path: Path) -> None:

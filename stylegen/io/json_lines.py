@@ -1,15 +1,19 @@
-"""Files of JSON objects, one a line, that a run appends to: half a line, left by a killed process, is passed over."""
+"""Files of JSON objects, one a line, that a run appends to: half a line, left by a killed process, is passed over.
+
+Each line has a checksum of itself, which reading compares and leaves out; lines of earlier versions have none.
+"""
 
 import errno
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from stylegen.io.files import write_text
+from stylegen.io.files import replacing, write_text
 from stylegen.io.progress import counted
 from stylegen.paths import expanded
-from stylegen.untrusted import FileError, json_text
+from stylegen.untrusted import FileError, checksums, json_text
 
 Line = dict[str, Any]
 
@@ -59,7 +63,7 @@ def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) ->
     aside = path.with_name(f"{path.name}.damaged")
     with aside.open("ab") as file:
         file.writelines(text.rstrip(b"\n") + b"\n" for text in bad)
-    write(path, [line for line, is_good in zip(lines, good, strict=True) if is_good and line is not None])
+    _write_bytes(path, [text for text, is_good in zip(texts, good, strict=True) if is_good])
     count = counted(len(bad), "line", ("that cannot be read is", "that cannot be read are"))
     return f"{path}: {count} now in {aside.name}; the {sum(good):,} others are as they were."
 
@@ -70,21 +74,21 @@ def _texts(path: str | os.PathLike[str]) -> list[bytes]:
 
 
 def _object(text: bytes) -> Line | None:
-    """The object in a line; None if it is something else, or too large to be one of ours."""
+    """The object in a line; None if it is something else, too large to be one of ours, or not what was written."""
     try:
-        return json_text.parse_object(text, "", nonfinite=True)
+        return checksums.unseal(json_text.parse_object(text, "", nonfinite=True), "")
     except FileError:
         return None
 
 
 def write(path: str | os.PathLike[str], lines: Iterable[Line]) -> None:
     """Write a file, whole or not at all."""
-    write_text(path, _text(lines))
+    write_text(path, "".join(json.dumps(checksums.seal(line)) + "\n" for line in lines))
 
 
 def append(path: str | os.PathLike[str], line: Line) -> None:
     """Add an object to a file; see ``append_text``."""
-    append_text(path, json.dumps(line))
+    append_text(path, json.dumps(checksums.seal(line)))
 
 
 def append_text(path: str | os.PathLike[str], text: str) -> None:
@@ -113,20 +117,23 @@ def drop_after(path: str | os.PathLike[str], last: Any, position: Callable[[Line
     path = expanded(path)
     if not path.is_file():
         return False
-    remaining, beyond = [], False
-    for line in read(path):
+    texts, remaining, beyond = _texts(path), [], False
+    for text in texts:
+        if (line := _object(text)) is None:
+            continue
         try:
             keep = position(line) <= last
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
         beyond = beyond or not keep
         if keep:
-            remaining.append(line)
-    text = _text(remaining)
-    if text.encode() != path.read_bytes():
-        write_text(path, text)
+            remaining.append(text)
+    if remaining != texts:
+        _write_bytes(path, remaining)
     return beyond
 
 
-def _text(lines: Iterable[Line]) -> str:
-    return "".join(json.dumps(line) + "\n" for line in lines)
+def _write_bytes(path: Path, texts: Iterable[bytes]) -> None:
+    """Write lines as they were read; the last one of a file may lack its end."""
+    with replacing(path) as partial:
+        partial.write_bytes(b"".join(text.rstrip(b"\n") + b"\n" for text in texts))

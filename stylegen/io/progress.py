@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TextIO, TypeVar
 
 from stylegen.io import signals
@@ -127,6 +128,24 @@ def with_progress(batches: Iterable[Batch], total: int, unit: str, progress: Pro
     finally:
         waiting.end()
         progress.clear()
+
+
+@contextmanager
+def announced(text: str, progress: Progress | None = None) -> Iterator[None]:
+    """A block that may take long; after a few seconds of it, a line says what is waited for, and at its end how long.
+
+    Args:
+        text: the line.
+        progress: where to; default: standard error.
+    """
+    progress, started = progress or Progress(), time.monotonic()
+    waiting = _Announcement(progress, text)
+    waiting.start()
+    try:
+        yield
+    finally:
+        if waiting.end():
+            progress.say(f"That took {duration(time.monotonic() - started)}.")
 
 
 class _Announcement:

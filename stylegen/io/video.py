@@ -246,10 +246,10 @@ def _save_mp4(
     command += ["-r", str(fps), "-i", "-"]
     if audio is not None:
         # Sound that ends early is followed by silence, so that the frames decide how long the video is.
-        command += ["-i", str(expanded(audio)), "-map", "0:v:0", "-map", "1:a:0", "-af", "apad", "-shortest"]
+        command += ["-i", _url(expanded(audio)), "-map", "0:v:0", "-map", "1:a:0", "-af", "apad", "-shortest"]
         command += ["-c:a", "aac", "-b:a", "192k"]
     command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(quality)]
-    command += [*MP4_COLOR, "-movflags", "+faststart", str(partial)]
+    command += [*MP4_COLOR, "-movflags", "+faststart", _url(partial)]
     # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
     # its own keeps Ctrl-C from ending ffmpeg before us.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -270,6 +270,11 @@ def _save_mp4(
             _close(pipe)
     if process.returncode:
         raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _url(path: Path) -> str:
+    """A file for ffmpeg, which takes what is before a colon in a name, as in 12:30.mp4, for a protocol."""
+    return f"file:{path}"
 
 
 def ffmpeg() -> str:
@@ -335,7 +340,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     if not path.is_file():
         raise VideoError(f"{path}: there is no such video.")
     # The header of this form of raw video states size and speed after ffmpeg has turned the image upright.
-    command = [ffmpeg(), "-v", "error", "-i", str(path), "-frames:v", "1"]
+    command = [ffmpeg(), "-v", "error", "-i", _url(path), "-frames:v", "1"]
     command += ["-map", "0:v:0", "-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
     probe = subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, capture_output=True, check=False)
     header, _, content = probe.stdout.partition(b"\n")
@@ -360,7 +365,7 @@ def open_video(path: str | os.PathLike[str]) -> Video:
 
 def _frame_times(path: Path) -> np.ndarray:
     """Seconds at which a video's frames are shown, in order; none where ffmpeg cannot tell. Nothing is decoded."""
-    command = [ffmpeg(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
+    command = [ffmpeg(), "-v", "error", "-i", _url(path), "-map", "0:v:0", "-c", "copy"]
     listing = subprocess.run(
         [*command, "-f", "framecrc", "-"],
         stdin=subprocess.DEVNULL,
@@ -381,7 +386,7 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
     Raises:
         VideoError: ffmpeg fails on the way.
     """
-    command = [ffmpeg(), "-v", "error", "-i", str(video.path), "-map", "0:v:0"]
+    command = [ffmpeg(), "-v", "error", "-i", _url(video.path), "-map", "0:v:0"]
     command += ["-r", f"{video.fps:g}"] if video.is_variable else []
     command += ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     process = subprocess.Popen(

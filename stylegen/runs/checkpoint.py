@@ -26,11 +26,12 @@ from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
 from stylegen.config import Config, ConfigError
+from stylegen.io import files
 from stylegen.io.progress import in_kimg, size
 from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
-from stylegen.runs import checkpoint_files, checkpoint_layout
+from stylegen.runs import checkpoint_files, checkpoint_layout, settings
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runs.checkpoint_sharing import from_process_0
@@ -66,8 +67,12 @@ def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=3)
 
 
-def read_config(run_dir: str | Path) -> Config:
+def read_config(run_dir: str | Path, *, log: Log = _warn) -> Config:
     """The configuration that a run was started with.
+
+    Args:
+        run_dir: the run's directory.
+        log: told that its config.json is damaged and a checkpoint's copy is taken; warns by default.
 
     Raises:
         CheckpointError: there is no such directory, it is no run's, or its config.json cannot be used.
@@ -80,7 +85,7 @@ def read_config(run_dir: str | Path) -> Config:
     if not path.is_file():
         raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
     try:
-        return config_json.read(path)
+        return settings.read(run_dir, log)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
 
@@ -123,7 +128,7 @@ def _load(
     run_dir: str | Path, kimg: float | None, items: Sequence[str], log: Log
 ) -> tuple[Config, Meta, dict[str, Any]]:
     """Items of a run's newest good checkpoint, or of the one at ``kimg``, as host arrays by field of the state."""
-    config = read_config(run_dir)
+    config = read_config(run_dir, log=log)
     folder, steps = checkpoint_files.folder(run_dir), available(run_dir)
     if not steps:
         raise CheckpointError(f"{run_dir} has no checkpoint yet.")
@@ -139,6 +144,7 @@ def _load(
         fields: dict[str, Any] = {}
         for item in items:
             fields |= checkpoint_layout.rebuild(templates[item], _read_tree(folder, meta, item, templates[item]))
+        _check_settings(folder, meta, config, settings.OF_GENERATOR)  # shapes say more, where they differ too
         return meta, fields
 
     (meta, fields), bad = checkpoint_files.newest_good(folder, steps, read)
@@ -194,6 +200,7 @@ class Checkpointer:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             create=False,
             multiprocessing_options=_by_itself("writer") if self._alone else ocp.options.MultiprocessingOptions(),
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._sync),
         )
         with ExitStack() as stack:
             stack.enter_context(hushed())
@@ -295,7 +302,9 @@ class Checkpointer:
 
         def read(nimg: int) -> tuple[Meta, dict[str, dict[str, np.ndarray]]]:
             meta = _read_meta(self._folder, nimg)
-            return meta, {item: _read_tree(self._folder, meta, item, tree) for item, tree in templates.items()}
+            trees = {item: _read_tree(self._folder, meta, item, tree) for item, tree in templates.items()}
+            _check_settings(self._folder, meta, self._config)
+            return meta, trees
 
         result = self._find(read, log) if processes.is_main() else None
         chosen = processes.broadcast(result[0].nimg if result else None)
@@ -350,6 +359,16 @@ class Checkpointer:
                 f"going on from the one at {used_at} kimg."
             )
         return result
+
+    def _sync(self) -> None:
+        """Put on disk what orbax has written without doing so, before it renames it and deletes an older checkpoint.
+
+        Orbax calls this in a thread of its own. Without it, a power cut could leave a new checkpoint of empty files,
+        and no older one.
+        """
+        if processes.is_main():
+            for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                files.sync_tree(path)
 
     def _check_space(self, nimg: int, needed: int) -> None:
         # Before writing: a disk that fills up in the middle costs others their writes, and orbax a page of tracebacks.
@@ -457,6 +476,15 @@ def _read_meta(folder: Path, nimg: int) -> Meta:
     if meta.nimg != nimg:
         raise Damaged(f"it holds the state at {in_kimg(meta.nimg)} kimg")
     return meta
+
+
+def _check_settings(folder: Path, meta: Meta, config: Config, of: tuple[str, ...] = ("",)) -> None:
+    """Raise CheckpointError if the settings whose names begin with one of ``of`` make another run than was saved."""
+    if different := [line for line in settings.conflicts(meta.config, config) if line.startswith(of)]:
+        raise CheckpointError(
+            f"{folder.parent / settings.CONFIG_NAME} is not what the checkpoint at {in_kimg(meta.nimg)} kimg was saved "
+            f"with ({checkpoint_layout.summary(different)}): it was changed, or is damaged. Put the old value back."
+        )
 
 
 def _read_tree(folder: Path, meta: Meta, item: str, template: dict[str, Any]) -> dict[str, np.ndarray]:

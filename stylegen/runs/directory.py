@@ -1,10 +1,11 @@
 """The run directory: its configuration, log, scalars and image grids.
 
 Every run has ``config.json``, ``log.txt``, ``stats.jsonl`` (one line of scalars a tick), ``tensorboard/``,
-``reals.png``, ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them) and ``checkpoints/`` (see
-``checkpoint``). With augmentation there is ``augmented.png``. With ``run.metrics`` there are ``metric-<name>.jsonl``,
-``metrics.png`` and ``best.safetensors`` (see ``evaluation.during_training``). ``rollbacks.json`` is there if the run
-has gone back (see ``rollback``). ``stats.jsonl.damaged`` has the lines of ``stats.jsonl`` that could not be read.
+``reals.png``, ``fakes000123.png`` by kimg, ``fakes.png`` (the newest of them), ``checkpoints/`` (see
+``checkpoint``) and ``snapshots/`` (see ``snapshots``). With augmentation there is ``augmented.png``. With
+``run.metrics`` there are ``metric-<name>.jsonl``, ``metrics.png`` and ``best.safetensors`` (see
+``evaluation.during_training``). ``rollbacks.json`` is there if the run has gone back (see ``rollback``).
+``stats.jsonl.damaged`` has the lines of ``stats.jsonl`` that could not be read.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,18 +25,20 @@ from stylegen.config_json import differences, to_json
 from stylegen.errors import StylegenError
 from stylegen.io import files, images, json_lines
 from stylegen.io.objects import is_url
+from stylegen.io.progress import Progress
 from stylegen.paths import expanded
-from stylegen.runs import loggers
+from stylegen.runs import loggers, settings
 from stylegen.runs.loggers import BOARD_NAME as BOARD_NAME
+from stylegen.runs.settings import CONFIG_NAME
 
-CONFIG_NAME, STATS_NAME, TEXT_NAME = "config.json", "stats.jsonl", "log.txt"
+STATS_NAME, TEXT_NAME = "stats.jsonl", "log.txt"
 SHARED = ".shared-"  # begins the name of the file by which hosts find out whether they share the directory
 OWNER_TOKEN = ".owner"  # in a working copy: that nobody else has gone on with the run
 LEFTOVERS = (files.PARTIAL, f"{SHARED}*", OWNER_TOKEN)  # what a run that ends before it begins may leave
 RUN_FILES = (  # patterns of all that a run writes
-    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", "checkpoints", "power_ema", "reals.png"),
+    *(*LEFTOVERS, CONFIG_NAME, TEXT_NAME, STATS_NAME, "rollbacks.json", "checkpoints", "snapshots", "power_ema"),
     *loggers.RUN_FILES,
-    *("fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
+    *("reals.png", "fakes*.png", "augmented.png", "metric-*.jsonl", "metrics.png", "best.safetensors", "import.txt"),
     "*.jsonl.damaged",
 )
 MAX_BOARD_SIDE = 1024  # pixels of a grid for loggers; TensorBoard keeps them all in one file
@@ -92,7 +96,7 @@ def write_config(folder: Path, config: Config) -> None:
 
 def _check_same(folder: Path, config: Config) -> None:
     try:
-        old = config_json.read(folder / CONFIG_NAME)
+        old = settings.read(folder, Progress().say)
     except ConfigError as error:
         raise RunError(str(error)) from error
     changes = differences(old, config)
@@ -118,6 +122,10 @@ class Log:
 
     def close(self) -> None:
         """Close the files."""
+
+    def writing(self, name: str) -> AbstractContextManager[None]:
+        """A block that writes a file or folder of the run which only informs: a failure is said, and ends nothing."""
+        return nullcontext()
 
     def line(self, text: str) -> None:
         """A line on the console and in ``log.txt``, there with the time."""
@@ -162,8 +170,8 @@ class RunLog(Log):
         super().__init__(folder)
         self._best_effort = files.BestEffort(folder, self.line)
         names = ["tensorboard"] if config is None else [name for name in config.run.log.split(",") if name]
-        settings = {} if config is None else config_json.flat(config)
-        self._loggers = loggers.Several(names, folder, settings, self.line)
+        flat = {} if config is None else config_json.flat(config)
+        self._loggers = loggers.Several(names, folder, flat, self.line)
         self._open_scalars(nimg)
 
     def _open_scalars(self, nimg: int) -> None:
@@ -179,6 +187,9 @@ class RunLog(Log):
 
     def stats(self) -> list[dict[str, Any]]:
         return json_lines.read(self.folder / STATS_NAME, json_lines.is_scalars)
+
+    def writing(self, name: str) -> AbstractContextManager[None]:
+        return self._best_effort.writing(name)
 
     def close(self) -> None:
         self._loggers.close()

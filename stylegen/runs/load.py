@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from stylegen.config import MAX_KIMG, MAX_RESOLUTION, Config, ConfigError
 from stylegen.config_json import from_json, to_json
 from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.io.objects import is_url
+from stylegen.io.tensor_files import save_tensors
 from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
+from stylegen.runs import snapshots
 from stylegen.runtime import sharding
-from stylegen.untrusted import FileError, json_text, numbers, shown
+from stylegen.untrusted import FileError, checksums, json_text, numbers, shown
 from stylegen.untrusted.npz import Npz
 from stylegen.untrusted.tensors import open_tensors
 
@@ -45,7 +46,8 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
         source: a run directory, which may be a URL (``gs://``, ``s3://``), a ``.safetensors`` or ``.npz`` file, a
             folder that holds ``generator.safetensors`` (the layout of the Hugging Face hub), or the name of a generator
             that ships with the package (``toy_bedrooms``).
-        kimg: of a run directory, the checkpoint at so many thousand images; the newest good one if None.
+        kimg: of a run directory, the snapshot or checkpoint at so many thousand images; the newest good checkpoint if
+            None.
 
     Raises:
         LoadError: nothing is there, or it is no generator.
@@ -64,6 +66,8 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise LoadError(f"{path}: not a run directory: it has no config.json.{_runs_in(path)}")
+        if kimg is not None and (snapshot := snapshots.nearest(path, kimg)) is not None:
+            return load_safetensors(snapshot)
         from stylegen.runs.checkpoint import load_generator  # here, because orbax takes seconds to import
 
         return load_generator(path, kimg)
@@ -107,9 +111,7 @@ def save(G: Generator, path: str | os.PathLike[str]) -> None:
 
 def save_generator(G: Generator, path: str | os.PathLike[str]) -> None:
     """Write a generator as one safetensors file that ``load`` reads back exactly; atomic."""
-    with replacing(path) as partial:
-        save_file(_tensors(G), partial, metadata(G))
-        partial.chmod(0o644)  # which safetensors makes for the owner alone
+    save_tensors(path, _tensors(G), metadata(G))
 
 
 def save_npz(G: Generator, path: str | os.PathLike[str]) -> None:
@@ -194,6 +196,7 @@ def _generator(
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise LoadError(f"{path}: {name} holds numbers that are not finite.")
+    checksums.check_tensors(tensors, meta, str(path))
     # Not by jnp.asarray, which compiles a program for each shape: half a second for the shipped generator's 28.
     arrays = _unflatten(sharding.copies(tensors, None))
     return Generator(config=config, **arrays, **stage, source=str(path))

@@ -100,7 +100,7 @@ class Wandb:
         self._run.log({"nimg": nimg, name: self._wandb.Html(_escaped(text))})
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 class Mlflow:
@@ -144,7 +144,7 @@ class Mlflow:
 
 
 class Trackio:
-    """Trackio, on this machine in its own folder (``TRACKIO_DIR``); ``trackio show --project stylegen`` shows it."""
+    """Trackio, on this machine in its own folder (``TRACKIO_DIR``), where ``trackio show`` finds it."""
 
     def __init__(self, folder: Path, nimg: int, settings: Mapping[str, Any]):
         self._trackio = _package("trackio")

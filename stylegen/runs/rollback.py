@@ -17,7 +17,7 @@ from stylegen.io.files import write_json
 from stylegen.io.progress import counted, in_kimg
 from stylegen.runs.directory import RunError
 from stylegen.runtime import processes
-from stylegen.untrusted import FileError, json_text, numbers, shown
+from stylegen.untrusted import FileError, checksums, json_text, numbers, shown
 
 NAME = "rollbacks.json"  # in the run directory
 MAX_NIMG = 1000 * MAX_KIMG
@@ -48,8 +48,10 @@ def _read(path: Path) -> list[tuple[int, int]]:
         tree = json_text.read(path)
         if not isinstance(tree, list) or not all(isinstance(entry, dict) for entry in tree):
             raise FileError(f"{path}: holds {shown(tree)}; wanted a list of rollbacks.")
+        entries = [checksums.unseal(entry, str(path)) for entry in tree]
         pairs = [
-            [numbers.whole(entry.get(name), f"{path}: {name}", 0, MAX_NIMG) for name in ("at", "to")] for entry in tree
+            [numbers.whole(entry.get(name), f"{path}: {name}", 0, MAX_NIMG) for name in ("at", "to")]
+            for entry in entries
         ]
         return [(at, to) for at, to in pairs]
     except FileError as error:
@@ -61,7 +63,7 @@ def _read(path: Path) -> list[tuple[int, int]]:
 
 def write(folder: Path, rollbacks: list[Rollback]) -> None:
     """Write the list atomically and to the disk; to be called by process 0."""
-    write_json(folder / NAME, [asdict(entry) for entry in rollbacks], indent=1)
+    write_json(folder / NAME, [checksums.seal(asdict(entry)) for entry in rollbacks], indent=1)
 
 
 def in_vain(rollbacks: list[Rollback]) -> int:

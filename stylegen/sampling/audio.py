@@ -13,6 +13,7 @@ from stylegen.sampling.walks import Frames, Walk
 BANDS: dict[str, tuple[float, float]] = {"low": (20, 200), "mid": (200, 2000), "high": (2000, 11_000)}
 WINDOW = 2048  # samples of a spectrum, 93 ms at 22,050 Hz
 LOUD = 95  # percentile of a band's energy that counts as 1, so that one bang does not hide all the rest
+QUIET = 0.01  # of the loudest band (-40 dB): a band that is never louder than that does not count up to 1
 RELEASE = 0.15  # seconds in which a driven layer falls back by a factor e; it rises at once
 FIRST_SEED = 1000  # of the styles that bands pull their layers to
 
@@ -28,7 +29,7 @@ class Band:
 def bands(samples: np.ndarray, rate: int, fps: float, frames: int) -> dict[str, Band]:
     """Energy and onsets of ``BANDS`` at the time of every frame.
 
-    Energy is the band's amplitude, the root of its power, over its ``LOUD`` percentile; an onset is the part of it that
+    Energy is the band's amplitude, the root of its power, over its ``LOUD`` percentile. An onset is the part of it that
     the frame before did not have (half-wave rectified spectral flux, Bello et al. 2005), normalized likewise. Both fall
     back slowly.
 
@@ -49,20 +50,19 @@ def bands(samples: np.ndarray, rate: int, fps: float, frames: int) -> dict[str, 
         power[i] = [spectrum[band].sum() for band in inside]
     energy = np.sqrt(power)
     flux = np.maximum(np.diff(energy, axis=0, prepend=energy[:1]), 0)
-    return {
-        name: Band(_fallen(_normalized(energy[:, i]), fps), _fallen(_normalized(flux[:, i]), fps))
-        for i, name in enumerate(BANDS)
-    }
+    energy, flux = _normalized(energy), _normalized(flux)
+    return {name: Band(_fallen(energy[:, i], fps), _fallen(flux[:, i], fps)) for i, name in enumerate(BANDS)}
 
 
 def _normalized(values: np.ndarray) -> np.ndarray:
-    """In [0, 1]: quiet is 0, and the loud percentile of what is not quiet is 1."""
-    sounding = values[values > 1e-6 * values.max(initial=0.0)]
-    if sounding.size == 0:
+    """Each band's column [frames, bands] in [0, 1]: its loud percentile is 1, unless another band is far louder."""
+    loud = np.zeros(values.shape[1])
+    for i, column in enumerate(values.T):
+        sounding = column[column > 1e-6 * column.max(initial=0.0)]
+        loud[i] = np.percentile(sounding, LOUD) if sounding.size else 0.0
+    if not loud.any():
         return np.zeros_like(values)
-    low = np.percentile(values, 5)
-    high = np.percentile(sounding, LOUD)
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.clip(values / high, 0, 1)
+    return np.clip(values / np.maximum(loud, QUIET * loud.max()), 0, 1)
 
 
 def _fallen(values: np.ndarray, fps: float) -> np.ndarray:

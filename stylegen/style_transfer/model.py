@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from stylegen.formats import WeightsError
-from stylegen.io.files import replacing
+from stylegen.io.tensor_files import save_tensors
 from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
 from stylegen.style_transfer import StyleError, networks
 from stylegen.style_transfer.losses import VARIANCES, Variance
 from stylegen.style_transfer.networks import Params, Stages
-from stylegen.untrusted import FileError, json_text, numbers, shown
+from stylegen.untrusted import FileError, checksums, json_text, numbers, shown
 from stylegen.untrusted.tensors import open_tensors
 
 FORMAT = "stylegen-style-1"
@@ -49,8 +48,7 @@ def save_model(model: StyleModel, path: str | os.PathLike[str], made_by: str = "
     tensors = {f"encoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.encoder.items()}
     tensors |= {f"decoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.decoder.items()}
     metadata = {"format": FORMAT, "stages": json.dumps(model.stages), "variance": model.variance, "made_by": made_by}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata)
+    save_tensors(path, tensors, metadata)
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
@@ -61,12 +59,13 @@ def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
     """
     source = "built-in" if path is None else str(path)
     path = BUILT_IN if path is None else expanded(path)
-    stages, variance = _metadata(path)
+    stages, variance, metadata = _metadata(path)
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
     try:
         tensors = weights.read_tensors(path, shapes)
-    except WeightsError as error:
+        checksums.check_tensors(tensors, metadata, str(path))
+    except (WeightsError, FileError) as error:
         raise StyleError(str(error)) from error
     return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
 
@@ -76,7 +75,7 @@ def part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
 
 
-def _metadata(path: Path) -> tuple[Stages, Variance]:
+def _metadata(path: Path) -> tuple[Stages, Variance, dict[str, str]]:
     if not path.is_file():
         raise StyleError(f"{path}: there is no such file; the built-in networks need none.")
     try:
@@ -92,7 +91,7 @@ def _metadata(path: Path) -> tuple[Stages, Variance]:
         stages = _stages(json_text.parse(metadata.get("stages", ""), f"{path}: stages"), path)
     except FileError as error:
         raise StyleError(str(error)) from error
-    return stages, cast(Variance, metadata["variance"])
+    return stages, cast(Variance, metadata["variance"]), metadata
 
 
 def _stages(value: Any, path: Path) -> Stages:

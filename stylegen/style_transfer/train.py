@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
 
 from stylegen.config_json import from_dict, to_dict
 from stylegen.io import json_lines
-from stylegen.io.files import BestEffort, replacing, write_json
+from stylegen.io.files import BestEffort, write_json
 from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, Rate, counted
 from stylegen.io.signals import Interrupted, StopRequest, stop_requested
+from stylegen.io.tensor_files import save_tensors
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
 from stylegen.style_transfer import StyleError, networks, train_step, training_images
@@ -29,7 +29,7 @@ from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
-from stylegen.untrusted import FileError, json_text, numbers
+from stylegen.untrusted import FileError, checksums, json_text, numbers
 from stylegen.untrusted.tensors import open_tensors
 
 STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
@@ -147,12 +147,8 @@ class _Run:
     def save(self, phase: str, step: int, tree: Any, extra: dict[str, Any]) -> None:
         """Write the state; atomic."""
         tensors = {f"{phase}.{name}": np.asarray(x) for name, x in by_path((tree, extra)).items()}
-        with replacing(self.folder / STATE) as partial:
-            save_file(
-                tensors,
-                partial,
-                {"phase": phase, "step": str(step), "photographs": self.pool.photographs_hash},
-            )
+        about = {"phase": phase, "step": str(step), "photographs": self.pool.photographs_hash}
+        save_tensors(self.folder / STATE, tensors, about)
 
     def where(self) -> tuple[str, int]:
         """The phase and the steps done in it."""
@@ -196,7 +192,9 @@ class _Run:
                     stored = file.header(f"{phase}.{name}") if f"{phase}.{name}" in file.names else None
                     if stored != (leaf.shape, str(leaf.dtype)):
                         raise FileError(f"its {name} is {stored or 'missing'}; wanted {leaf.shape} {leaf.dtype}")
-                leaves = [jnp.asarray(file.read(f"{phase}.{name}")) for name in wanted]
+                arrays = file.read_all(file.names)
+                checksums.check_tensors(arrays, file.metadata, str(path))
+                leaves = [jnp.asarray(arrays[f"{phase}.{name}"]) for name in wanted]
         except (FileError, OSError) as error:
             raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
         restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 
 from stylegen.config import Config
 from stylegen.convolution import tracing_for
+from stylegen.io import signals
 from stylegen.io.progress import counted, duration
 from stylegen.io.tables import table
 from stylegen.networks.build import build_networks
@@ -246,6 +247,7 @@ def _refusal(error: jax.errors.JaxRuntimeError) -> str:
 
 
 def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:
+    signals.check()
     log(f"Compiling {name} at {resolution} pixels for {counted(batch, 'image')} on {target.name} ...")
     plan = make_plan(config, resolution, batch, target, name)
     log(f"  in {duration(plan.trace_s + plan.compile_s)}")

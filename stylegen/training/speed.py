@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from stylegen.config import Config
+from stylegen.io import signals
 from stylegen.io.progress import duration
 from stylegen.runtime import compilation, sharding
 from stylegen.training import schedule
@@ -32,6 +33,7 @@ def measure(config: Config, log: Callable[[str], None] = print) -> Speeds:
 
     Raises:
         ConfigError: the devices do not fit the configuration.
+        Interrupted: a signal asked to stop, between two steps.
     """
     if trouble := compilation.use_cache(config.run.compilation_cache):
         log(f"warning: {trouble}.")
@@ -40,6 +42,7 @@ def measure(config: Config, log: Callable[[str], None] = print) -> Speeds:
     speeds: Speeds = {}
     try:
         for phase in schedule.phases(config):
+            signals.check()
             key = (phase.resolution, phase.batch_size)
             if phase.start < schedule.total_nimg(config) and key not in speeds:
                 rows, columns = config.shape_at(phase.resolution)
@@ -68,6 +71,7 @@ def _measure_stage(
         jax.block_until_ready(state)
         started, count = time.monotonic(), 0
         while count < LEAST_STEPS or time.monotonic() - started < LEAST_SECONDS:
+            signals.check()
             state, _ = steps[name](state, *arguments)
             jax.block_until_ready(state)
             count += 1

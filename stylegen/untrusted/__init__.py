@@ -5,7 +5,7 @@ bounds in ``limits`` allow. Sizes are compared with those bounds, and with what 
 allocated. Nothing in a file is run.
 
 ``json_text`` reads JSON, ``numbers`` single numbers, ``archives`` zip files, ``npz`` archives of arrays, ``tensors``
-safetensors; ``kinds`` says what a file is from its first bytes.
+safetensors; ``kinds`` says what a file is from its first bytes; ``checksums`` finds damage in files of our own.
 """
 
 from stylegen.errors import StylegenError

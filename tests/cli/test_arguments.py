@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
 
 # Of each verb: what it cannot do without, what it calls with the options it has read, and their class.
 VERBS: dict[str, tuple[list[str], str, Any]] = {
-    "train": (["--config", "quickstart"], "stylegen.train.train", Config),
+    "train": (["--config", "quickstart", "--augment.mode", "ada"], "stylegen.train.train", Config),
     "train_style": (["--config", "style_transfer"], "stylegen.style_transfer.train.train_style", StyleConfig),
     "prepare lsun": (["A.zip", "--out", "D"], "stylegen.cli.prepare.run", prepare.Lsun),
     "prepare images": (["A", "--out", "D"], "stylegen.cli.prepare.run", prepare.Images),
@@ -49,10 +49,12 @@ MESSAGES = {
     "cli/project.py": ["project"],
     "cli/sample.py": ["sample"],
     "cli/sample_projections.py": ["sample"],
+    "cli/sample_walks.py": ["sample"],
     "cli/stylize.py": ["stylize"],
     "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
     "data/raw/image_files.py": ["prepare images"],
+    "evaluation/run_tables.py": ["evaluate"],
     "data/raw/labels.py": ["prepare images"],
     "data/raw/tfrecords.py": ["prepare images"],
     "export/web/page.py": ["convert"],
@@ -183,7 +185,9 @@ def test_any_other_value_is_refused(word, capsys):
 
 @pytest.mark.parametrize(("spelled", "value"), [("--run.keep_last", "3"), ("--run.keep-last", "3")])
 def test_underscores_are_dashes_in_options_and_not_in_values(spelled, value, read):
-    config = read("train", spelled, value, "--run.dir=runs/my_run", "--run.metrics_weights", "a_b.pth")
+    config = read(
+        "train", spelled, value, "--run.dir=runs/my_run", "--run.metrics_weights", "a_b.pth", "--run.metrics=fid9"
+    )
     assert (config.run.keep_last, config.run.dir, config.run.metrics_weights) == (3, "runs/my_run", "a_b.pth")
 
 

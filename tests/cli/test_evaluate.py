@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,8 +15,11 @@ import stylegen
 from stylegen.cli import evaluate, sample
 from stylegen.config import DataConfig
 from stylegen.data.toy.bedrooms import DRAWING_VERSION, render
+from stylegen.evaluation import plot
 from stylegen.metrics import extractors
 from stylegen.pretrained import weights
+from stylegen.runs import snapshots
+from stylegen.runs.directory import write_config
 from stylegen.runs.load import save_generator
 
 SIDE, COUNT = 16, 12
@@ -187,6 +191,58 @@ def test_a_generator_against_its_data(toy_generator, in_a_folder):
     assert run("--images fakes.npy --reference reals.npy --metrics fid --extractor random_vgg --json two.json") == 0
     again = json.loads((in_a_folder / "two.json").read_text())
     assert results["fid10"]["value"] == pytest.approx(again["fid"]["value"], rel=1e-3)
+
+
+@pytest.fixture
+def two_runs(toy_generator, in_a_folder):
+    """Runs without checkpoints and with a snapshot each or two, of other weights."""
+    for name, factors in {"one": (1.0, 0.5), "two": (0.25,)}.items():
+        (in_a_folder / name).mkdir()
+        write_config(in_a_folder / name, toy_generator.config)
+        for number, factor in enumerate(factors, 1):
+            G = jax.tree.map(lambda x, factor=factor: np.asarray(x) * np.float32(factor), toy_generator)
+            path = snapshots.path_of(name, 1000 * number)
+            save_generator(dataclasses.replace(G, kimg=float(number)), path)
+
+
+@FEW
+def test_all_snapshots_and_runs_side_by_side(two_runs, in_a_folder, capsys):
+    assert run("--run one --all --metrics swd10,kid10 --extractor random_vgg") == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.split() == ["kimg", "swd10", "kid10"])
+    rows = [line.split() for line in lines[head + 2 : head + 4]]
+    assert [row[0] for row in rows] == ["1", "2"]
+    for column in (1, 2):
+        values = [float(row[column].rstrip("*")) for row in rows]
+        assert rows[int(np.argmin(values))][column].endswith("*") and sum("*" in row[column] for row in rows) == 1
+    with Image.open(in_a_folder / "one" / "metrics.png") as plotted:
+        assert plotted.size == (2 * plot.WIDTH, plot.HEIGHT)
+    assert run("--run two --all --metrics swd10 --plot two.png") == 0
+    assert (in_a_folder / "two.png").is_file() and not (in_a_folder / "two" / "metrics.png").exists()
+    capsys.readouterr()
+    assert run("--compare one,two --plot both.png") == 0
+    text = capsys.readouterr().out
+    compared = [line.split() for line in text.splitlines() if line.startswith("swd10")]
+    assert [(line[2], line[3]) for line in compared] == [("one", "2"), ("two", "1")]
+    assert min(float(row[1].rstrip("*")) for row in rows) == pytest.approx(float(compared[0][4]))
+    with Image.open(in_a_folder / "both.png") as plotted:
+        colors = {color for _, color in plotted.getcolors(100_000)}
+    assert set(plot.LINES[:2]) <= colors and plot.LINES[2] not in colors
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("--compare one", "one: no metric is recorded there; measure it first"),
+        ("--compare nowhere", "--compare: nowhere is no run directory"),
+        ("--compare one,two --metrics swd", "--compare measures nothing: leave out --metrics"),
+        ("--compare one --plot a.jpg", "--plot a.jpg: give the name of a .png"),
+        ("--run one --metrics swd10 --plot a.png", "--plot goes with --all or --compare"),
+    ],
+)
+def test_wrong_comparisons(two_runs, command, message, capsys):
+    assert run(command) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_path_length(toy_generator, in_a_folder):

@@ -16,6 +16,7 @@ TINY = [
     *("--schedule.total-kimg", "0.048", "--schedule.stable-kimg", "0.016", "--schedule.fade-kimg", "0.016"),
     *("--schedule.stable-kimg-at", "", "--schedule.fade-kimg-at", "", "--schedule.batch", ""),
     *("--run.tick-kimg", "0.016", "--run.metrics", "", "--run.no-compile-ahead", "--run.grid", "4", "2"),
+    "--generator.use-noise",
 ]
 
 
@@ -71,6 +72,7 @@ def test_project_and_edit(run, tmp_path, space):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:fid16.*samples are no more than:UserWarning")
 def test_evaluate(run, tmp_path, capsys):
     assert evaluate.main(["--run", str(run), "--metrics", "swd16,fid16", "--extractor", "random_vgg"]) == 0
     assert "swd16" in capsys.readouterr().out

@@ -98,6 +98,15 @@ def test_a_mixing_table_has_its_sources_along_the_edges(G, in_a_folder, capsys):
     assert "layers 0-3 of 0-5 from the columns" in capsys.readouterr().out
 
 
+def test_the_layers_of_a_generator(G, in_a_folder, capsys):
+    before = sorted(in_a_folder.rglob("*"))
+    assert run("--run g.safetensors --layers-table") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == list(map(str, range(G.num_ws)))
+    assert lines[2].split()[1:6] == ["4", "x", "4", "b4.const", "8"]
+    assert "--cutoff N" in lines[-1] and sorted(in_a_folder.rglob("*")) == before
+
+
 def test_a_walk_as_a_folder_of_frames(G, in_a_folder):
     assert run("--run g.safetensors --interpolate --seeds 1,2,3 --space z --frames 4 --loop --out out/walk") == 0
     frames = np.stack([read(path) for path in sorted((in_a_folder / "out/walk").iterdir())])
@@ -164,6 +173,8 @@ def test_a_walk_as_a_video(in_a_folder, suffix, capsys):
         ("--run classes.safetensors --interpolate --seeds 1,2 --labels 0,1 --space z", "stays in one class"),
         ("--seeds 1 --out g.safetensors", "g.safetensors is a file, not a folder"),
         ("--seeds 1 --out a.png", "single images go to a folder"),
+        ("--layers-table --seeds 1", "--layers-table draws nothing: leave out --seeds"),
+        ("--layers-table --mix-seed 1", "--layers-table draws nothing: leave out --mix-seed"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(in_a_folder, capsys, command, words):

@@ -12,6 +12,7 @@ from stylegen.cli.experiments import run_to_resume
 from stylegen.config import Config, DistributedConfig
 from stylegen.config_json import to_json
 from tests.support.configs import tiny_config
+from tests.support.hooks import terminate
 
 
 @pytest.fixture
@@ -72,6 +73,18 @@ def test_a_dry_run_measures_each_stage_here(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
+def test_a_signal_stops_a_dry_run_between_two_stages(tmp_path, monkeypatch, capsys):
+    def measured(config, mesh, programs, phase):
+        terminate()
+        return 1.0, 0.0
+
+    monkeypatch.setattr("stylegen.training.speed._measure_stage", measured)
+    (tmp_path / "config.json").write_text(to_json(tiny_config(schedule={"start_resolution": 4, "total_kimg": 2000.0})))
+    assert train.main(["--run.dir", str(tmp_path), "--dry-run", "--measure"]) == 143
+    said = capsys.readouterr()
+    assert said.out.count("Compiling") == 1 and said.err.splitlines()[-1].startswith("interrupted. ")
+
+
 @pytest.mark.parametrize("words", ["--run.dir r", "--dry-run --img-per-sec 3", "--dry-run --target h100"])
 def test_measuring_goes_with_a_dry_run(words, capsys):
     assert train.main(["--config", "quickstart", "--measure", *words.split()]) == 2
@@ -86,6 +99,16 @@ def test_a_dry_run_checks_the_metrics(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("--augment.p 0.5", "augment.p = 0.5: has no effect, because augment.mode none augments nothing; leave it"),
+        ("--augment.no-blit", "augment.blit = False: has no effect"),
+        (
+            "--augment.mode fixed --augment.p 0.1 --augment.target 0.5",
+            "augment.target = 0.5: has no effect, because only",
+        ),
+        ("--loss.wgan-lambda 5", "or add --loss.name wgan_gp."),
+        ("--loss.name wgan_gp --loss.r1-gamma 5", "loss.r1_gamma = 5.0: has no effect, because the loss wgan_gp has a"),
+        ("--loss.pl_interval 8", "loss.pl_interval = 8: has no effect, because loss.pl_weight 0"),
+        ("--run.metrics-every=9", "run.metrics_every = 9.0: has no effect, because run.metrics names no metric"),
         ("--data.path photos", "data.path = 'photos': data.source toy_bedrooms does not use it"),
         ("--data.path=photos", "or add --data.source images (or lsun, cifar10, tfds)."),
         ("--data.prepared there", "data.prepared = 'there': data.source toy_bedrooms does not use it"),

@@ -156,6 +156,7 @@ def _as_earlier(out):
     """What an earlier version would have written."""
     fields = json.loads((out / MANIFEST_NAME).read_text())
     fields.pop("shard_checksums")
+    fields.pop("crc32")
     fields["settings"]["identity"].pop("hash of times or checksums")
     (out / MANIFEST_NAME).write_text(json.dumps(fields))
 
@@ -255,6 +256,7 @@ def test_shards_of_another_size_without_checksums_are_a_sentence(tmp_path):
     small, large = (next((tmp_path / name).rglob("*.array_record*")) for name in ("8/0008", "16/0016"))
     small.write_bytes(large.read_bytes())
     fields = json.loads((tmp_path / "8" / MANIFEST_NAME).read_text())
+    del fields["crc32"]
     (tmp_path / "8" / MANIFEST_NAME).write_text(json.dumps({**fields, "shard_checksums": {}}))
     with pytest.raises(DataError, match="0008 hold something else than was prepared .*; prepare the data again"):
         PreparedSource(tmp_path / "8").read(np.arange(6), 8)
@@ -272,6 +274,7 @@ def test_a_shard_emptied_while_it_is_read_is_a_sentence(tmp_path):
 def test_a_manifest_whose_checksums_are_of_other_shards_is_a_sentence(two_prepared):
     a, _ = two_prepared
     fields = json.loads((a / MANIFEST_NAME).read_text())
+    del fields["crc32"]
     (a / MANIFEST_NAME).write_text(json.dumps({**fields, "shard_checksums": {"8": ["x", "y"]}}))
     with pytest.raises(DataError, match="not every shard has a checksum"):
         open_source(config(a))
@@ -304,6 +307,7 @@ def test_color_profiles_are_converted_or_left_as_asked(tmp_path, to_bytes, capsy
         color("b")
     fields = json.loads((tmp_path / "b" / MANIFEST_NAME).read_text())
     fields["settings"].pop("color")  # an earlier version knew no profiles
+    fields.pop("crc32")
     (tmp_path / "b" / MANIFEST_NAME).write_text(json.dumps(fields))
     assert color("b") == [230, 90, 60]
     prepare(open_raw("images", tmp_path / "photos"), tmp_path / "b", Options(8), workers=1)

@@ -20,7 +20,7 @@ from stylegen.config import (
     ScheduleConfig,
 )
 from stylegen.data.toy.source import ToySource
-from stylegen.evaluation import EvaluationError, during_training, evaluate_run, plot
+from stylegen.evaluation import EvaluationError, during_training, evaluate_run, plot, run_tables
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.measure import Result
 from stylegen.formats import WeightsError
@@ -54,6 +54,9 @@ def test_a_run_with_metrics(tmp_path, capsys):
     best = min(lines, key=lambda line: line["value"])
     G = stylegen.load(folder / during_training.BEST_NAME)
     assert G.kimg == best["kimg"] and lines[0]["provenance"]["fakes"]["kimg"] == 0.016
+    text, series = run_tables.compare([folder])
+    assert series["swd8 (pixels)"][str(folder)] == [(line["kimg"], line["value"]) for line in lines]
+    assert f"{best['value']:.6g}" in text and text.splitlines()[-1].split()[-1] == "0.04"
     with Image.open(folder / during_training.PLOT_NAME) as plotted:
         assert plotted.size == (plot.WIDTH, plot.HEIGHT)
     out = capsys.readouterr().out

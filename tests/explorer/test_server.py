@@ -85,7 +85,8 @@ def test_no_other_file_is_given_out(client, name):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:7777", "localhost.evil.example", "", "[", "127.0.0.1.evil.example"]
+    "host",
+    ["evil.example", "evil.example:7777", "localhost.evil.example", "", "[", "localhost:7 x", "127.0.0.1.evil.example"],
 )
 def test_a_rebound_name_is_refused(client, host):
     assert client.get("/", headers={"host": host}).status_code == 403

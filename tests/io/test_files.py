@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from stylegen.io import files
+from stylegen.io.tensor_files import save_tensors
 from tests.support.disks import small_files
 
 
@@ -114,6 +115,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     code = f"""
 import time
 from stylegen.io import files
+from stylegen.io.tensor_files import save_tensors
 with files.replacing({str(tmp_path / "a.txt")!r}) as one, files.replacing_folder({str(tmp_path / "run")!r}) as many:
     one.write_text("half")
     (many / "b.txt").write_text("half")
@@ -135,6 +137,7 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path):
 import time
 from pathlib import Path
 from stylegen.io import files
+from stylegen.io.tensor_files import save_tensors
 with files.exclusive(Path({str(tmp_path)!r}), RuntimeError("busy")):
     print("ready", flush=True)
     time.sleep(60)
@@ -218,13 +221,40 @@ def test_errors_name_what_is_to_be_written(tmp_path):
     assert other.value.filename == str(tmp_path / "source")
 
 
-def test_errors_of_safetensors_are_those_of_the_file_system(tmp_path):
-    with (
-        small_files(16_384),
-        pytest.raises(OSError) as full,
-        files.replacing(tmp_path / "a.safetensors") as partial,
-    ):
-        save_file({"a": np.zeros(10_000, np.float32)}, partial)
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
+@pytest.mark.parametrize("in_a_folder", [False, True])
+def test_what_a_killed_process_left_goes_when_the_same_is_written_again(in_a_folder, gone, tmp_path):
+    def leave(name: str, seconds_ago: float) -> None:
+        path = tmp_path / name
+        if in_a_folder:
+            path.mkdir()
+            (path / "b").write_text("half")
+        else:
+            path.write_text("half")
+        changed = time.time() - seconds_ago
+        for part in (*path.rglob("*"), path):
+            os.utime(part, (changed, changed))
+
+    leave(f".a.{gone}.partial.txt", 3600)
+    leave(f".a.{os.getppid()}.partial.txt", 3600)  # of a process that is there
+    leave(f".b.{gone}.partial.txt", 3600)  # of another file
+    leave(f".a.{gone}.partial.png", 3600)
+    leave(f".c.{gone}.partial.txt", 1)  # of a process on another machine, perhaps
+    before = set(os.listdir(tmp_path))
+    files.write_text(tmp_path / "a.txt", "new")
+    files.write_text(tmp_path / "c.txt", "new")
+    assert before - set(os.listdir(tmp_path)) == {f".a.{gone}.partial.txt"}
+
+
+def test_errors_of_tensors_are_those_of_the_file_system(tmp_path):
+    with small_files(16_384), pytest.raises(OSError) as full:
+        save_tensors(tmp_path / "a.safetensors", {"a": np.zeros(10_000, np.float32)})
     assert full.value.filename == str(tmp_path / "a.safetensors") and full.value.errno == errno.EFBIG
     assert tree(tmp_path) == {}
 

@@ -75,6 +75,25 @@ def test_lines_that_cannot_be_read_are_set_aside_and_said(tmp_path):
     assert (tmp_path / "stats.jsonl.damaged").read_bytes().splitlines() == [*bad, b"null"]
 
 
+def test_a_changed_number_is_noticed_and_set_aside(path, tmp_path):
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:3]).replace('"nimg": 3000', '"nimg": 1000'))
+    assert [line["nimg"] for line in json_lines.read(path)] == [1000, 2000]
+    assert "1 line that cannot be read is now in stats.jsonl.damaged" in json_lines.set_aside(
+        path, json_lines.is_scalars
+    )
+    assert path.read_text() == "".join(whole[:2])
+
+
+def test_lines_of_earlier_versions_have_no_checksum_and_stay_as_they_are(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    path.write_text('{"nimg": 1, "a": 2}\n{"nimg": 2, "a": 3}\n')
+    json_lines.append(path, {"nimg": 3, "a": 4})
+    assert json_lines.read(path) == [{"nimg": i, "a": i + 1} for i in (1, 2, 3)]
+    assert json_lines.drop_after(path, 1)
+    assert path.read_text() == '{"nimg": 1, "a": 2}\n'
+
+
 def test_half_a_line_at_the_end_is_nothing_to_keep(path):
     before = path.read_bytes()
     assert json_lines.set_aside(path, json_lines.is_scalars) == ""

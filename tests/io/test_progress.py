@@ -102,6 +102,18 @@ def test_batches_pass_and_the_first_does_not_count_towards_the_speed(now):
     ]
 
 
+def test_a_long_block_is_announced_and_a_short_one_is_not(monkeypatch):
+    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.05)
+    stream = io.StringIO()
+    with progress.announced("Waiting for it.", Progress(stream)):
+        time.sleep(0.3)
+    assert re.fullmatch(r"Waiting for it\.\nThat took \d+ s\.\n", stream.getvalue())
+    stream = io.StringIO()
+    with progress.announced("Waiting for it.", Progress(stream)):
+        pass
+    assert stream.getvalue() == ""
+
+
 def test_a_long_wait_for_the_first_batch_is_spoken_of(monkeypatch):
     monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.05)
     stream = io.StringIO()

@@ -18,10 +18,11 @@ from stylegen.config_json import to_json
 from stylegen.runs import checkpoint, checkpoint_layout
 from stylegen.runs.checkpoint import Checkpointer, CheckpointError, available, load_generator, read_config
 from stylegen.training import schedule
-from stylegen.training.state import TrainState, abstract_state
+from stylegen.training.state import TrainState
 from tests.support.configs import tiny_config
 from tests.support.devices import with_devices
 from tests.support.paths import ROOT
+from tests.support.states import numbers, random_state
 
 # Eight channels, so that a weight is larger than what Orbax writes about it.
 CONFIG = tiny_config(
@@ -33,22 +34,7 @@ CONFIG = tiny_config(
 
 
 def make_state(nimg: int, config: Config = CONFIG) -> TrainState:
-    """A state of random bits that depend on nimg, built without compiling anything of the networks."""
-    rng = np.random.default_rng(nimg)
-
-    def leaf(shape: jax.ShapeDtypeStruct) -> jax.Array:
-        if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
-            return jax.random.key(nimg)
-        bits = rng.integers(0, 2**32, shape.shape, np.uint32) & np.uint32(0xBFFF_FFFF)  # as float32: finite, below 2
-        return jax.device_put(np.asarray(bits).view(shape.dtype))
-
-    return dataclasses.replace(jax.tree.map(leaf, abstract_state(config)), nimg=jnp.int32(nimg))
-
-
-def numbers(tree) -> list[np.ndarray]:
-    """Copies of all leaves, keys as their data."""
-    keys = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
-    return [np.array(jax.random.key_data(x) if keys(x) else x) for x in jax.tree.leaves(tree)]
+    return random_state(nimg, config)
 
 
 def assert_same(a, b) -> None:

@@ -6,7 +6,10 @@ Services are tried in their offline modes; none of their servers was ever asked.
 import dataclasses
 import importlib.util
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from stylegen.config import Config, ConfigError, RunConfig
 from stylegen.runs import directory, loggers
 from tests.support.configs import tiny_config
+from tests.support.paths import ROOT
 
 GRID = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8)
 
@@ -147,15 +151,20 @@ def test_mlflow_in_a_file(tmp_path, monkeypatch):
 
 
 @needs("trackio")
-@pytest.mark.filterwarnings("ignore")
-def test_trackio_on_this_machine(tmp_path, monkeypatch):
-    import trackio.utils
-
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "tracked"))
-    monkeypatch.setattr(trackio.utils, "TRACKIO_DIR", tmp_path / "tracked", raising=False)
+def test_trackio_on_this_machine(tmp_path):
+    """In a process of its own: the package reads its folder's name as it is imported."""
     run = tmp_path / "run"
     run.mkdir()
-    report(run, "trackio")
-    name = json.loads((run / "loggers.json").read_text())["trackio"]
-    assert name.startswith("run-")
+    code = (
+        "import sys, pathlib\nfrom tests.runs.test_loggers import report\nreport(pathlib.Path(sys.argv[1]), 'trackio')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(run)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "TRACKIO_DIR": str(tmp_path / "tracked")},
+    )
+    assert json.loads((run / "loggers.json").read_text())["trackio"].startswith("run-")
     assert list((tmp_path / "tracked" / "media").rglob("*.png"))
+    assert list((tmp_path / "tracked").glob("stylegen*.db"))

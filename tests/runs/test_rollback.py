@@ -20,7 +20,7 @@ from stylegen.config import (
     RunConfig,
     ScheduleConfig,
 )
-from stylegen.io import files
+from stylegen.io import files, json_lines
 from stylegen.runs import rollback
 from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.directory import RunError
@@ -89,7 +89,7 @@ def with_weight(d, value: float):
 
 
 def stats(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    return json_lines.read(folder / "stats.jsonl")
 
 
 def state(folder: Path):
@@ -132,7 +132,7 @@ def test_single_bad_steps_are_skipped_and_counted(tmp_path, undisturbed):
 
 
 def test_spoilt_weights_send_a_run_back_another_way(recovered, undisturbed):
-    assert json.loads((recovered / rollback.NAME).read_text()) == [{"at": 48, "to": 20}]
+    assert rollback.read(recovered) == [rollback.Rollback(at=48, to=20)]
     log = (recovered / "log.txt").read_text()
     assert "3 updates in a row were skipped" in log and "Going back to the checkpoint at 0.02 kimg" in log
     assert "Finished: 0.08 kimg" in log and all_finite(recovered)
@@ -220,7 +220,8 @@ def test_the_list_is_on_disk_before_training_goes_on(tmp_path, monkeypatch):
     rollback.write(tmp_path, [Rollback(3000, 2000)])
     assert [Path(name).name for name in synced][1:] == [tmp_path.name] and "rollbacks" in synced[0]
     assert rollback.read(tmp_path) == [Rollback(3000, 2000)]
-    assert (tmp_path / rollback.NAME).read_text() == '[\n {\n  "at": 3000,\n  "to": 2000\n }\n]\n'
+    (entry,) = json.loads((tmp_path / rollback.NAME).read_text())
+    assert entry == {"at": 3000, "to": 2000, "crc32": entry["crc32"]}
 
 
 @pytest.mark.parametrize(

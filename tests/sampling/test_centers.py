@@ -105,7 +105,7 @@ def test_centers_are_kept_by_the_weights(classes, cache, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_what_does_not_fit(make_generator, classes, tmp_path, monkeypatch, capsys):
+def test_what_does_not_fit(make_generator, classes, tmp_path, monkeypatch, capsys, unchecked):
     G = make_generator()
     with pytest.raises(CenterError, match="this generator has no classes; use mean or nearest"):
         stylegen.sample(G, [1], towards="class")

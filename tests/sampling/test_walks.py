@@ -50,7 +50,7 @@ def test_spherical_curves_keep_the_length():
         np.testing.assert_allclose([np.linalg.norm(line(x)) for x in np.linspace(0, 4, 33)], 3)
 
 
-def test_positions():
+def test_positions(unchecked):
     np.testing.assert_allclose(curves.positions([2, 4], closed=False), [0, 0.5, 1, 1.25, 1.5, 1.75, 2])
     np.testing.assert_allclose(curves.positions([2, 1], closed=True), [0, 0.5, 1])
     assert (
@@ -175,6 +175,9 @@ def test_bands_hear_their_frequencies_when_they_sound():
         peak = int(np.argmax(found[name].onset))
         assert abs(peak / 20 - begins) <= 0.1, name
         assert all(values.min() >= 0 and values.max() <= 1 for values in (found[name].energy, found[name].onset))
+    # A band that hardly sounds is not as loud as another, if it is never louder.
+    alone = audio.bands(tone(80, 1.5) + 1e-4 * tone(5000, 1.5), RATE, 20, 40)
+    assert alone["high"].energy[10:25].max() < 0.1 < 0.9 < alone["low"].energy[10]
     silent = audio.bands(np.zeros(RATE, np.float32), RATE, 20, 10)
     assert not any(band.energy.any() or band.onset.any() for band in silent.values())
 
@@ -182,7 +185,7 @@ def test_bands_hear_their_frequencies_when_they_sound():
 def test_sound_moves_the_layers_of_its_band_alone(G):
     walk = walks.seed_walk(G, [1], frames=40)
     sound = audio.bands(tone(80, 0.5, 0.5), RATE, 20, 40)
-    still, moved = all_styles(walk), all_styles(audio.driven(G, walk, sound, layers={"low": [0, 1], "high": [4]}))
+    still, moved = all_styles(walk), all_styles(audio.driven(G, walk, sound, layers={"low": [0, 1]}))
     np.testing.assert_array_equal(moved[:, :, 2:], still[:, :, 2:])
     np.testing.assert_allclose(moved[3], still[3], atol=1e-2)  # before the sound
     target = ws_of(G, [audio.FIRST_SEED])[0, 0]

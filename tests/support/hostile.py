@@ -335,7 +335,7 @@ def _machine():
         "APPEND to a tuple": (b")Na.", "asks to change a tuple .APPEND."),
         "text that is none": (b"X\x01\x00\x00\x00\xff.", "damaged text or number"),
         "number that is none": (b"Ix\n.", "damaged text or number"),
-        "escapes": (name("os\x1b[2J\x07", "system") + b".", r"asks for os\?\[2J\?.system"),
+        "escapes": (name("os\x1b[2J\x07", "system") + b".", r"asks for os\\x1b\[2J\\x07\.system"),
         "a name of a million letters": (name("o" * 1_000_000, "s") + b".", "asks for ooo"),
         "a plain value": (b"\x80\x04K\x01.", "holds 1; NVIDIA's files hold"),
         "text": (b"hello, this is a file of text", "cannot be read as a pickle"),

@@ -48,7 +48,7 @@ def geometric(r=48, **values):
     }
     off = {name: [OFF, 0.5] for name in GEOMETRY} | {"move": [OFF, 0.5, 0.5]}
     row = [x for name in GEOMETRY for x in ([ON, *uniform[name](values[name])] if name in values else off[name])]
-    return composed(augment.geometric_matrices(jnp.array([row], jnp.float32), 0.5, r))
+    return composed(augment.geometric_matrices(jnp.array([row], jnp.float32), 0.5, (r, r)))
 
 
 @functools.cache
@@ -113,7 +113,7 @@ def test_pixel_blits_are_flips_quarter_turns_and_shifts(r):
 )
 def test_blits_from_their_random_numbers(uniform, oracle):
     images = random_images()
-    matrices = augment.blit_matrices(jnp.array([uniform] * 5, jnp.float32), 0.5, 16)
+    matrices = augment.blit_matrices(jnp.array([uniform] * 5, jnp.float32), 0.5, (16, 16))
     np.testing.assert_allclose(warp(images, composed(matrices)), oracle(images), atol=2e-6)
 
 
@@ -198,7 +198,9 @@ def matrices_at(p):
     uniform = augment.draw(jax.random.key(4), images.shape, ALL).uniform
     assert uniform.shape == (N, 33) and uniform.min() > 0 and uniform.max() < 1
     names = "flip", "quarter", "whole", "scale", "before", "stretch", "after", "fraction"
-    matrices = augment.blit_matrices(uniform[:, :7], p, 16) + augment.geometric_matrices(uniform[:, 7:18], p, 16)
+    matrices = augment.blit_matrices(uniform[:, :7], p, (16, 16)) + augment.geometric_matrices(
+        uniform[:, 7:18], p, (16, 16)
+    )
     return dict(zip(names, map(np.asarray, matrices), strict=True))
 
 

@@ -12,7 +12,7 @@ from stylegen.data.imaging import Color, Crop, Encoding
 from stylegen.data.source import DataError
 from stylegen.io.files import write_json
 from stylegen.shapes import SQUARE, Shape, shape_at
-from stylegen.untrusted import json_text, shown
+from stylegen.untrusted import FileError, checksums, json_text, shown
 
 MANIFEST_NAME = "prepared.json"
 WORK_FOLDER = ".preparing"  # in the prepared folder while it is incomplete
@@ -133,16 +133,16 @@ class Manifest:
         Raises:
             DataError: one is missing, damaged or of other data.
         """
-        for resolution, checksums in self.shard_checksums.items():
+        for resolution, expected_checksums in self.shard_checksums.items():
             if resolution > largest or not (folder / resolution_folder(resolution)).is_dir():
                 continue
-            for path, expected in zip(self.shard_paths(folder, resolution), checksums, strict=True):
+            for path, expected in zip(self.shard_paths(folder, resolution), expected_checksums, strict=True):
                 check_shard(path, expected)
 
     def write(self, folder: Path) -> None:
         """Write prepared.json; its presence means that everything else is in place."""
         fields = {**dataclasses.asdict(self), "settings": settings_to_json(self.settings)}
-        write_json(folder / MANIFEST_NAME, fields, indent=1)
+        write_json(folder / MANIFEST_NAME, checksums.seal(fields), indent=1)
 
 
 def resolution_folder(resolution: int) -> str:
@@ -198,7 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        fields = json_text.read_object(path)
+        fields = checksums.unseal(json_text.read_object(path), str(path))
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise DataError(f"{path} is of version {version}, this program reads {FORMAT_VERSION}; prepare it again.")
@@ -220,7 +220,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} cannot be read ({error}); prepare it again.") from error
+        reason = str(error).removeprefix(f"{path}: ").rstrip(".") if isinstance(error, FileError) else error
+        raise DataError(f"{path} cannot be read ({reason}); prepare it again.") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:

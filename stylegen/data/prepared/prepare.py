@@ -132,7 +132,9 @@ def prepare(
     out = expanded(out)
     progress = progress or Progress()
     if printable(out) != str(out):
-        raise DataError(f"{printable(out)} is no UTF-8, which names of shards must be; choose another folder.")
+        raise DataError(
+            f"{printable(out)} is no printable UTF-8, which names of shards must be; choose another folder."
+        )
     settings = _settings(dataset, options)
     job = Job(dataset, settings, out, math.ceil(dataset.num_images / settings.images_per_shard))
     try:

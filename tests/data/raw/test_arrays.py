@@ -6,6 +6,7 @@ import pytest
 from stylegen import values
 from stylegen.cli.prepare import main
 from stylegen.config import Config, ConfigError, DataConfig
+from stylegen.config_json import from_json, to_json
 from stylegen.data import DataError, imaging, open_source
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
@@ -144,6 +145,8 @@ def test_other_mistakes_are_a_sentence(tmp_path):
         Config(image_channels=2, data=data, channel_stats=((0.0, 1.0),))
     with pytest.raises(ConfigError, match="channel_stats"):
         Config(image_channels=1, data=data, channel_stats=((0.0, 0.0),))
+    good = Config(image_channels=2, data=data, channel_stats=((0.5, 1.0), (-3.0, 1e-3)))
+    assert from_json(to_json(good)) == good
 
 
 def test_arrays_and_colors_are_not_mixed_up(tmp_path, photo):
