@@ -40,6 +40,10 @@ suppress_warnings = ["ref.python"]  # errors of one name in two modules, in the 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+# Of optional packages that are not installed, the reference shows what it can.
+autodoc_mock_imports = [
+    name for name in ("anywidget", "starlette", "uvicorn", "websockets") if importlib.util.find_spec(name) is None
+]
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
