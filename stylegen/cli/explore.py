@@ -1,5 +1,6 @@
 """The verb ``explore``: look around in a trained generator with a browser."""
 
+import contextlib
 import errno
 import secrets
 import socket
@@ -83,7 +84,7 @@ def explore(options: Options) -> None:
     print(f"Open {address}\nCtrl-C ends it.", flush=True)
     if options.open:
         webbrowser.open(address)
-    with listening:
+    with listening, contextlib.closing(library.compiling):
         server.make_server(library, token, server.names_of(options.host)).run(sockets=[listening])
     signals.check()
 

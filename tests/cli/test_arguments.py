@@ -45,6 +45,7 @@ MESSAGES = {
     "cli/convert.py": ["convert"],
     "cli/edit.py": ["edit"],
     "cli/evaluate.py": ["evaluate"],
+    "cli/explore.py": ["explore"],
     "cli/prepare.py": ["prepare images"],
     "cli/project.py": ["project"],
     "cli/sample.py": ["sample"],
