@@ -15,7 +15,6 @@ from stylegen.cli import arguments, common
 from stylegen.io import files, images, video
 from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
-from stylegen.sampling.labels import Labels
 
 DESCRIPTION = """Draw images with a trained generator.
 
@@ -51,9 +50,8 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
-    labels: NumberList = (
-        None  # classes of a class-conditional generator, by number or name: one for all, or one a seed.
-    )
+    labels: NumberList = None
+    """Classes of a class-conditional generator, by number or name: one for all, or one for each seed."""
     psi: str = "1"
     """Truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep. The mean is that
     of all classes: a small psi takes the class away too."""
@@ -205,7 +203,7 @@ def _draw_images(options: Options) -> None:
     print(f"{folder}: {count}; grid.png shows {which}.")
 
 
-def _names(seeds: list[int], labels: Labels) -> list[str]:
+def _names(seeds: list[int], labels: int | str | list[int | str] | None) -> list[str]:
     """File names; a seed that is listed for several classes has the class in its name, so that no file is lost."""
     if isinstance(labels, list) and len(set(seeds)) < len(seeds):
         stems = [f"seed{seed:04d}-class{label}" for seed, label in zip(seeds, labels, strict=True)]
