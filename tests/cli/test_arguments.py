@@ -52,7 +52,6 @@ MESSAGES = {
     "cli/sample_projections.py": ["sample"],
     "cli/sample_walks.py": ["sample"],
     "cli/stylize.py": ["stylize"],
-    "data/opening.py": ["prepare images"],
     "data/prepared/prepare.py": ["prepare lsun", "prepare images", "prepare cifar10", "prepare toy_bedrooms"],
     "data/raw/image_files.py": ["prepare images"],
     "evaluation/run_tables.py": ["evaluate"],
