@@ -281,7 +281,7 @@ class _Stylizer:
         from stylegen.style_transfer import stylize as transfer
 
         if self.masks is not None:  # before resizing: a mask is drawn over the image as it is
-            transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scale)
+            transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scales[-1])
         size = self.options.size or 0
         masks = None if self.masks is None else [_resized(mask, size) for mask in self.masks]
         return _resized(content, size), masks

@@ -1,10 +1,10 @@
 """Every setting of a style-transfer training, with its unit, its default and the check that it makes sense.
 
-The comment behind a field is its ``--help`` text. The defaults are those of the built-in encoder and decoder.
+The comment behind a field is its ``--help`` text. The defaults are those of the built-in small network.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from stylegen.config import ConfigError, check
 
@@ -14,24 +14,29 @@ RENAMED = {"pictures": "data", "encoder.recognition": "encoder.classification_we
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What the networks are shown: crops of drawn rooms, drawn textures and photographs."""
+    """What the networks are shown: crops of photographs, paintings, drawn textures and drawn rooms."""
 
-    rooms: int = 160  # rooms of toy_bedrooms, drawn at `side` pixels.
+    rooms: int = 0  # rooms of toy_bedrooms, drawn at `side` pixels.
     textures: int = 224  # procedural textures (style_transfer/textures.py), of the same size.
-    # Folder of photographs; or scikit-image, which uses those of that package's wheel that are in the public domain;
-    # or none; or auto: scikit-image where that is installed, else none.
+    # Folder of photographs, or one with `content/` and `style/`, as studies/style_data.py makes it;
+    # or scikit-image, which uses those of that package's wheel that are in the public domain; or none; or auto:
+    # scikit-image where that is installed, else none.
     photographs: str = "auto"
     side: int = 256  # pixels of rooms and textures.
-    crop: int = 64  # pixels of the square crops that the networks see.
-    zoom: float = 2.5  # a crop is cut at up to so many times that size, and made smaller.
+    crop: int = 64  # pixels of the square crops that an encoder and a decoder see.
+    zoom: float = 4.0  # a crop is cut at up to so many times its size, and made smaller.
     seed: int = 0  # of the textures and rooms.
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The encoder: trained first, or VGG-19 from a file."""
+    """Which networks are trained."""
 
-    # vgg_normalised.pth of pytorch-AdaIN, torchvision's or Keras' VGG-19, or a file of ours; None trains an own one.
+    # small, the built-in network (sections small, refine and loss); or a decoder for an encoder (section decoder):
+    # vgg16, which comes with the extra `perceptual`, or autoencoder, an own one that is trained first.
+    network: Literal["small", "vgg16", "autoencoder"] = "small"
+    # Encoder from a file, in place of `network`, to train a decoder for: vgg_normalised.pth of pytorch-AdaIN,
+    # torchvision's or Keras' VGG-19, or a file of ours.
     weights: str | None = None
     # Channels of the own encoder at each resolution, from the full image down; two convolutions each, and one in the
     # last. Three resolutions keep more of the content, four make coarser strokes and take longer to learn.
@@ -57,6 +62,31 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class SmallConfig:
+    """One of the two trainings of the small network: on small crops, then on larger ones."""
+
+    crop: int = 64  # pixels of the contents' square crops.
+    style_crop: int = 96  # pixels of the styles' square crops.
+    # Crops that are drawn before the training; what the loss network makes of them is kept.
+    contents: int = 800
+    styles: int = 400  # likewise.
+    steps: int = 1300  # batches.
+    batch: int = 8  # contents a batch; each style serves two of them.
+    learning_rate: float = 0.001  # of Adam; rises from 0 over the first 100 steps of the training on small crops.
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the small network's losses, which VGG-16 measures (Huang and Belongie 2017, Eq. 11 to 13)."""
+
+    content_weight: float = 1.0  # of the content loss, at relu4_1.
+    style_weight: float = 10.0  # of the style loss, summed over relu1_2, relu2_2, relu3_3 and relu4_1.
+    variation_weight: float = 3.0  # of total variation: mean absolute difference of neighbors, down and right.
+    range_weight: float = 10.0  # of the mean square of what is outside [0, 1].
+    compressed: bool = True  # VGG-16 with convolutions of low rank: 2.7 times fewer multiplications.
+
+
+@dataclass(frozen=True)
 class StyleRunConfig:
     """The run directory and how often it is written."""
 
@@ -68,11 +98,19 @@ class StyleRunConfig:
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """A training: the encoder (unless it is given), then the decoder."""
+    """A training: of the small network, or of a decoder, and of its encoder unless that is given."""
 
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    small: SmallConfig = field(default_factory=SmallConfig)
+    # The training on larger crops, whose learning rate falls to 0 along a cosine.
+    refine: SmallConfig = field(
+        default_factory=lambda: SmallConfig(
+            crop=128, contents=200, styles=100, steps=300, batch=4, learning_rate=0.0007
+        )
+    )
+    loss: LossConfig = field(default_factory=LossConfig)
     run: StyleRunConfig = field(default_factory=StyleRunConfig)
 
     def __post_init__(self) -> None:
@@ -89,7 +127,8 @@ class StyleConfig:
             e.widths,
             "must be two or more positive numbers",
         )
-        for name, part in (("encoder", e), ("decoder", d)):
+        trainings = (("encoder", e), ("decoder", d), ("small", self.small), ("refine", self.refine))
+        for name, part in trainings:
             check(part.steps >= 1, f"{name}.steps", part.steps, "must be at least 1")
             check(part.batch >= 1, f"{name}.batch", part.batch, "must be at least 1")
             check(part.learning_rate > 0, f"{name}.learning_rate", part.learning_rate, "must be positive")
@@ -97,6 +136,16 @@ class StyleConfig:
         check(weight >= 0, "encoder.classification_weight", weight, "must not be negative")
         check(d.content_weight >= 0, "decoder.content_weight", d.content_weight, "must not be negative")
         check(d.style_weight >= 0, "decoder.style_weight", d.style_weight, "must not be negative")
+        for name, part in trainings[2:]:
+            check(part.batch % 2 == 0, f"{name}.batch", part.batch, "must be even: each style serves two contents")
+            for crop in ("crop", "style_crop"):
+                value = getattr(part, crop)
+                check(value >= 32 and value % 8 == 0, f"{name}.{crop}", value, "must be a multiple of 8, at least 32")
+            for crops in ("contents", "styles"):
+                check(getattr(part, crops) >= 1, f"{name}.{crops}", getattr(part, crops), "must be at least 1")
+        for name in ("content_weight", "style_weight", "variation_weight", "range_weight"):
+            value = getattr(self.loss, name)
+            check(value >= 0, f"loss.{name}", value, "must not be negative")
         for name in ("save_steps", "preview_steps"):
             check(getattr(self.run, name) >= 1, f"run.{name}", getattr(self.run, name), "must be at least 1")
 
@@ -122,6 +171,8 @@ def with_current_names(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
         for name, value in settings.items():
             new_section, _, new_name = current_name(f"{section}.{name}").partition(".")
             current.setdefault(new_section, {})[new_name] = value
+    if "encoder" in current:  # until version 0.1 there was no other
+        current["encoder"].setdefault("network", "autoencoder")
     return current
 
 
@@ -130,6 +181,8 @@ __all__ = [
     "DataConfig",
     "DecoderConfig",
     "EncoderConfig",
+    "LossConfig",
+    "SmallConfig",
     "StyleConfig",
     "StyleRunConfig",
     "current_name",
