@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,15 +23,18 @@ from stylegen.io.files import replacing
 from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
 from stylegen.runtime import compilation
-from stylegen.style_transfer import StyleError, losses, networks, small
+from stylegen.style_transfer import StyleError, losses, networks, perceptual, small
 from stylegen.style_transfer.losses import VARIANCES, Variance
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.untrusted import FileError, json_text, numbers, shown
 from stylegen.untrusted.tensors import open_tensors
 
-FORMAT, SMALL_FORMAT = "stylegen-style-1", "stylegen-style-2"  # of a StyleModel, of a SmallModel
+# Of a StyleModel, of a SmallModel, of a decoder for the VGG-16 that comes with the extra ``perceptual``.
+FORMAT, SMALL_FORMAT, DECODER_FORMAT = "stylegen-style-1", "stylegen-style-2", "stylegen-style-vgg16-1"
 MAX_STAGES, MAX_CONVOLUTIONS, MAX_CHANNELS = 8, 16, 16_384  # of an encoder; VGG-19's has 4, 4 and 512
-BUILT_IN = Path(__file__).parents[1] / "assets" / "style_transfer.safetensors"
+ASSETS = Path(__file__).parents[1] / "assets"
+BUILT_IN, BUILT_IN_DECODER = ASSETS / "style_transfer.safetensors", ASSETS / "style_transfer_vgg16.safetensors"
+NetworkName = Literal["small", "vgg16"]
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,48 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Networks:
     path = BUILT_IN if path is None else expanded(path)
     if (metadata := _metadata(path)).get("format") == SMALL_FORMAT:
         return SmallModel(_tensors(path, small.shapes()), source)
+    if metadata["format"] == DECODER_FORMAT:
+        raise StyleError(f"{path}: a decoder for VGG-16; use it with --network vgg16 --decoder {path}.")
     stages, variance = _pair_metadata(metadata, path)
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
     tensors = _tensors(path, shapes)
     return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
+
+
+def save_decoder(model: StyleModel, path: str | os.PathLike[str], made_by: str = "") -> None:
+    """Write the decoder alone, in half precision; ``load_network`` puts it together with VGG-16."""
+    tensors = {name: np.ascontiguousarray(x, np.float16) for name, x in model.decoder.items()}
+    metadata = {"format": DECODER_FORMAT, "variance": model.variance, "made_by": made_by}
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load_network(name: NetworkName = "small", decoder: str | os.PathLike[str] | None = None) -> Networks:
+    """A network by name: small, or vgg16, whose encoder comes with the extra ``perceptual``.
+
+    Args:
+        name: which.
+        decoder: file that a training of a decoder for VGG-16 wrote; None is the one in the package.
+
+    Raises:
+        StyleError: VGG-16 is not here, or the decoder is not there, damaged or something else.
+    """
+    if name == "small":
+        return load_model()
+    path = BUILT_IN_DECODER if decoder is None else expanded(decoder)
+    if decoder is None and not path.is_file():
+        raise StyleError(
+            "network = 'vgg16': no decoder for it comes with this version. Train one with `stylegen train_style "
+            "--config style_transfer --encoder.network vgg16` and give it as --decoder."
+        )
+    if (metadata := _metadata(path)).get("format") != DECODER_FORMAT:
+        raise StyleError(f"{path}: not a decoder for VGG-16 (its format is not {DECODER_FORMAT}).")
+    if metadata.get("variance") not in VARIANCES:
+        raise StyleError(f"{path}: its variance is {shown(metadata.get('variance'))}; wanted one of {VARIANCES}.")
+    tensors = _tensors(path, networks.decoder_shapes(perceptual.VGG16))
+    source = "VGG-16 with the built-in decoder" if decoder is None else f"VGG-16 with {decoder}"
+    return StyleModel(perceptual.VGG16, cast(Variance, metadata["variance"]), perceptual.load(), tensors, source)
 
 
 def _tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> Params:
@@ -190,9 +230,10 @@ def _metadata(path: Path) -> dict[str, str]:
         raise StyleError(str(error)) from error
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if metadata.get("format") not in (FORMAT, SMALL_FORMAT):
+    formats = (FORMAT, SMALL_FORMAT, DECODER_FORMAT)
+    if metadata.get("format") not in formats:
         raise StyleError(
-            f"{path}: safetensors, but not of style-transfer networks (its format is not {FORMAT} or {SMALL_FORMAT})."
+            f"{path}: safetensors, but not of style-transfer networks (its format is none of {', '.join(formats)})."
         )
     return metadata
 

@@ -47,11 +47,12 @@ def load(path: str | os.PathLike[str] | None = None) -> Params:
     return params
 
 
-def normalized(params: Params, images: np.ndarray) -> Params:
+def normalized(params: Params, images: np.ndarray) -> tuple[Params, float]:
     """The same network with activations of mean 1 in every layer over these uint8 images [N, h, w, 3].
 
     So all layers count alike in the losses. Channels keep their proportions: dividing each by its own mean, as in the
     VGG that Huang and Belongie published, blows up those that are hardly ever active, and with them the style loss.
+    Also returns what the last activations are divided by.
     """
     params = {name: jnp.asarray(x) for name, x in params.items()}
     batches = [_means(params, images[i : i + 8]) for i in range(0, len(images), 8)]
@@ -61,7 +62,7 @@ def normalized(params: Params, images: np.ndarray) -> Params:
         params[f"conv{i}.kernel"] *= before / mean
         params[f"conv{i}.bias"] /= mean
         before = mean
-    return params
+    return params, before
 
 
 @compilation.jit(precision=None)

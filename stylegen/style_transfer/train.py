@@ -22,7 +22,7 @@ from stylegen.paths import expanded
 from stylegen.style_transfer import StyleError, networks, perceptual, train_small, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
-from stylegen.style_transfer.model import Networks, SmallModel, StyleModel, load_encoder, part, save_model
+from stylegen.style_transfer.model import Networks, SmallModel, StyleModel, load_encoder, part, save_decoder, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
 from stylegen.style_transfer.training_run import PHASES, PREVIEW, RESULT, STATS, Run, trains_small
@@ -59,8 +59,13 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> Networ
         json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
         model = _trained(run, given)
     made_by = json.dumps(to_dict(replace(config, run=replace(config.run, dir=""))))
-    save_model(model, folder / RESULT, made_by, half=isinstance(model, SmallModel))
-    progress.say(f"{folder / RESULT}: written; python stylize.py --model {folder / RESULT} uses it.")
+    use = f"--model {folder / RESULT}"
+    if isinstance(model, StyleModel) and is_vgg16(config):
+        save_decoder(model, folder / RESULT, made_by)
+        use = f"--network vgg16 --decoder {folder / RESULT}"
+    else:
+        save_model(model, folder / RESULT, made_by, half=isinstance(model, SmallModel))
+    progress.say(f"{folder / RESULT}: written; python stylize.py {use} uses it.")
     return model
 
 
@@ -68,7 +73,12 @@ def _given_encoder(config: StyleConfig) -> tuple[networks.Stages, networks.Param
     """Stages and weights of an encoder that is not trained."""
     if config.encoder.weights:
         return load_encoder(config.encoder.weights)[:2]
-    return (perceptual.VGG16, perceptual.load()) if config.encoder.network == "vgg16" else None
+    return (perceptual.VGG16, perceptual.load()) if is_vgg16(config) else None
+
+
+def is_vgg16(config: StyleConfig) -> bool:
+    """Whether a decoder is trained for the VGG-16 of the extra ``perceptual``."""
+    return config.encoder.network == "vgg16" and not config.encoder.weights
 
 
 def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) -> Networks:
@@ -79,10 +89,14 @@ def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) ->
     if given is None:
         return _decoder_of(run, _encoder_of(run), config.stages, fresh=False)
     stages, encoder = given
-    if config.encoder.network == "vgg16" and not config.encoder.weights:
-        images = run.crops(2, 0, _NORMALIZATION_CROPS // 4, training_images.PAIR_STYLES).images
-        encoder = perceptual.normalized(encoder, images)
-    return _decoder_of(run, encoder, stages, fresh=True)
+    if not is_vgg16(config):
+        return _decoder_of(run, encoder, stages, fresh=True)
+    images = run.crops(2, 0, _NORMALIZATION_CROPS // 4, training_images.PAIR_STYLES).images
+    normal, divisor = perceptual.normalized(encoder, images)
+    model = _decoder_of(run, normal, stages, fresh=True)
+    # So that the decoder takes the features of VGG-16 as it is.
+    decoder = model.decoder | {"conv0.kernel": model.decoder["conv0.kernel"] / divisor}
+    return replace(model, encoder=encoder, decoder=decoder)
 
 
 def _open_run(config: StyleConfig) -> Path:

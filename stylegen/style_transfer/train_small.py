@@ -56,6 +56,8 @@ def train(run: Run, vgg: Params, save_preview: Callable[[Training], None] | None
         if PHASES.index(phase) < PHASES.index(reached):
             continue
         settings = getattr(run.config, phase)
+        if start >= settings.steps:
+            continue
         contents, styles = _banks(run, vgg, settings, PHASES.index(phase))
 
         def step_of(training: Training, number: int, phase: str = phase, banks: Any = (contents, styles)) -> Any:
@@ -79,7 +81,7 @@ def _rate(settings: SmallConfig, phase: str, number: int) -> float:
 def loss_network(run: Run, vgg: Params) -> Params:
     """VGG-16 with activations of mean 1 in every layer, and convolutions of low rank if those are asked for."""
     crops = run.crops(5, 0, _NORMALIZATION_CROPS, training_images.STYLES, _NORMALIZATION_SIZE).images
-    vgg = perceptual.normalized(vgg, crops)
+    vgg, _ = perceptual.normalized(vgg, crops)
     return perceptual.compressed(vgg, crops[: _NORMALIZATION_CROPS // 2]) if run.config.loss.compressed else vgg
 
 
