@@ -27,7 +27,9 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
   stylize --content room.jpg --style a.jpg --mask mask.png --out out.png
   # A video, each frame blended with the one before
   stylize --content in.mp4 --style a.jpg --out out.mp4
-  # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
+  # VGG-16, with a decoder that train_style trained for it
+  stylize --network vgg16 --decoder runs/vgg16/style.safetensors --content room.jpg --style a.jpg --out out.png
+  # VGG-19: pytorch-AdaIN's two files
   stylize --encoder vgg_normalised.pth --decoder decoder.pth --content room.jpg --style a.jpg --out out.png
 """
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]

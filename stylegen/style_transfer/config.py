@@ -58,6 +58,9 @@ class DecoderConfig:
     learning_rate: float = 0.001  # of Adam at the start; falls to 0 along a cosine. 1e-4 in the paper.
     content_weight: float = 1.0  # of the content loss.
     style_weight: float = 10.0  # of the style loss, summed over the stages.
+    # Crops of 128 pixels that the decoder of a given encoder is fitted to before its training, layer by layer
+    # (style_transfer/inversion.py); 0 begins with random weights.
+    fit_crops: int = 96
     unbiased: bool = False  # variances divided by n - 1, as in pytorch-AdaIN; off is the authors' own code.
 
 
@@ -69,8 +72,8 @@ class SmallConfig:
     style_crop: int = 96  # pixels of the styles' square crops.
     # Crops that are drawn before the training; what the loss network makes of them is kept.
     contents: int = 800
-    styles: int = 400  # likewise.
-    steps: int = 1300  # batches.
+    styles: int = 300  # likewise.
+    steps: int = 800  # batches.
     batch: int = 8  # contents a batch; each style serves two of them.
     learning_rate: float = 0.001  # of Adam; rises from 0 over the first 100 steps of the training on small crops.
 
@@ -80,9 +83,9 @@ class LossConfig:
     """Weights of the small network's losses, which VGG-16 measures (Huang and Belongie 2017, Eq. 11 to 13)."""
 
     content_weight: float = 1.0  # of the content loss, at relu4_1.
-    style_weight: float = 10.0  # of the style loss, summed over relu1_2, relu2_2, relu3_3 and relu4_1.
+    style_weight: float = 3.0  # of the style loss, summed over relu1_2, relu2_2, relu3_3 and relu4_1.
     variation_weight: float = 3.0  # of total variation: mean absolute difference of neighbors, down and right.
-    range_weight: float = 10.0  # of the mean square of what is outside [0, 1].
+    range_weight: float = 100.0  # of the mean square of what is outside [0, 1].
     compressed: bool = True  # VGG-16 with convolutions of low rank: 2.7 times fewer multiplications.
 
 
@@ -107,7 +110,7 @@ class StyleConfig:
     # The training on larger crops, whose learning rate falls to 0 along a cosine.
     refine: SmallConfig = field(
         default_factory=lambda: SmallConfig(
-            crop=128, contents=200, styles=100, steps=300, batch=4, learning_rate=0.0007
+            crop=128, contents=100, styles=60, steps=150, batch=4, learning_rate=0.0007
         )
     )
     loss: LossConfig = field(default_factory=LossConfig)
@@ -135,6 +138,7 @@ class StyleConfig:
         weight = e.classification_weight
         check(weight >= 0, "encoder.classification_weight", weight, "must not be negative")
         check(d.content_weight >= 0, "decoder.content_weight", d.content_weight, "must not be negative")
+        check(d.fit_crops >= 0, "decoder.fit_crops", d.fit_crops, "must not be negative")
         check(d.style_weight >= 0, "decoder.style_weight", d.style_weight, "must not be negative")
         for name, part in trainings[2:]:
             check(part.batch % 2 == 0, f"{name}.batch", part.batch, "must be even: each style serves two contents")

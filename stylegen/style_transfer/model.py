@@ -102,7 +102,7 @@ class SmallModel:
     variance: Variance = "biased"
     epsilon = small.EPSILON
     scales = small.SCALES
-    channels = (small.QUARTER, small.EIGHTH)
+    channels = small.CHANNELS
     margin = small.SEEN // small.SCALES[-1]
 
     def encode(self, images: np.ndarray) -> list[Array]:

@@ -1,7 +1,8 @@
 """The small network: an encoder of its own, AdaIN at two scales, and modulated convolutions after it.
 
-The encoder gives features at a quarter and at an eighth of the image's size. AdaIN gives both the statistics of the
-style's (Huang and Belongie 2017, Eq. 8). Residual blocks at an eighth of the size, where a 3x3 convolution sees 24
+The encoder gives features at a quarter and at an eighth of the image's size, the first with the mean colors beside
+them. AdaIN gives both the statistics of the style's (Huang and Belongie 2017, Eq. 8), so the colors are right before
+any layer has learned them; what the layers make is added to them. Residual blocks at an eighth of the size, where a 3x3 convolution sees 24
 pixels, and the layers up to the image are modulated by the same statistics: scaled inputs and demodulated outputs
 (Karras et al. 2020, Sec. 2.2), so nothing after the encoder measures the image, and tiles need no more than its
 statistics. The full image is measured once.
@@ -11,6 +12,7 @@ Pure functions over a flat dict of kernels [k, k, in, out] and biases [out]. Ima
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -23,6 +25,7 @@ from stylegen.style_transfer.networks import Params
 FULL, HALF, QUARTER, EIGHTH, CODE = 16, 32, 64, 64, 64  # channels by size of the image, and numbers of a style code
 BLOCKS = 2  # residual blocks of two convolutions
 SCALES = (4, 8)  # pixels a side of a feature of each map
+CHANNELS = (QUARTER + 3, EIGHTH)  # of each map; the last three of the first are colors in [-1, 1]
 SEEN = 72  # pixels that the output sees on each side of its own: the margin of a tile, a multiple of 8
 # Of a variance that AdaIN divides by: features are of the order of 1, and what varies by less is noise of the file.
 EPSILON = 1e-3
@@ -50,7 +53,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
     result: dict[str, tuple[int, ...]] = {}
     for name, (a, b) in kernels.items():
         result |= {f"{name}.kernel": (3, 3, a, b), f"{name}.bias": (b,)}
-    result |= {"code.kernel": (2 * (QUARTER + EIGHTH), CODE), "code.bias": (CODE,)}
+    result |= {"code.kernel": (2 * sum(CHANNELS), CODE), "code.bias": (CODE,)}
     for name, (a, b) in _LAYERS.items():
         result |= {f"{name}.scale": (CODE, a), f"{name}.shift": (CODE, b)}
     return result
@@ -65,18 +68,22 @@ def random_params(seed: int) -> Params:
             params[name] = np.zeros(shape, np.float32)
         else:
             gain = 0.1 if name.endswith((".scale", ".shift")) else 1
-            gain = 0.3 if name == "image.kernel" else gain
+            gain = 0.1 if name == "image.kernel" else gain
             params[name] = (rng.standard_normal(shape) * gain / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
     return params
 
 
 def encode(params: Params, x: Array) -> tuple[Array, Array]:
     """RGB in [0, 1], [N, h, w, 3] with sides that are multiples of 8, to [N, h/4, w/4, C] and [N, h/8, w/8, C']."""
-    x = _activated(params, "full", ops.reflected_conv(2 * x - 1, params["full.kernel"]))
+    colors = 2 * x - 1
+    x = _activated(params, "full", ops.reflected_conv(colors, params["full.kernel"]))
     x = _activated(params, "half", _smaller(x, params["half.kernel"]))
     x = _activated(params, "quarter", _smaller(x, params["quarter.kernel"]))
     quarter = _activated(params, "detail", ops.reflected_conv(x, params["detail.kernel"]))
-    return quarter, _activated(params, "eighth", _smaller(quarter, params["eighth.kernel"]))
+    eighth = _activated(params, "eighth", _smaller(quarter, params["eighth.kernel"]))
+    n, h, w, c = colors.shape
+    means = colors.reshape(n, h // 4, 4, w // 4, 4, c).mean((2, 4))
+    return jnp.concatenate([quarter, means], axis=-1), eighth
 
 
 def statistics(maps: Sequence[Array]) -> tuple[Array, Array]:
@@ -95,7 +102,7 @@ def restyled(maps: Sequence[Array], mean: Array, std: Array) -> tuple[Array, Arr
 
 def split(numbers: Array) -> tuple[Array, Array]:
     """Numbers [..., C + C'] of the channels of both maps as those of each."""
-    return numbers[..., :QUARTER], numbers[..., QUARTER:]
+    return numbers[..., : CHANNELS[0]], numbers[..., CHANNELS[0] :]
 
 
 def decode(params: Params, maps: Sequence[Array], mean: Array, std: Array, regions: Array | None = None) -> Array:
@@ -116,10 +123,11 @@ def decode(params: Params, maps: Sequence[Array], mean: Array, std: Array, regio
     for i in range(0, 2 * BLOCKS, 2):
         x = x + modulate(f"trunk{i + 1}", modulate(f"trunk{i}", x, 1), 1)
     x = modulate("up0", x, 2, larger=True)
-    x = modulate("merge", x + quarter, 2)
+    x = modulate("merge", x + quarter[..., :QUARTER], 2)
     x = modulate("up1", x, 4, larger=True)
     x = modulate("up2", x, 8, larger=True)
-    return ops.reflected_conv(x, params["image.kernel"]) + ops.per_channel(params["image.bias"]) + 0.5
+    drawn = ops.reflected_conv(x, params["image.kernel"]) + ops.per_channel(params["image.bias"])
+    return drawn + 0.5 + 0.5 * _enlarged(quarter[..., QUARTER:], 4)
 
 
 class _Modulation:
@@ -145,6 +153,12 @@ class _Modulation:
         if self.regions is None:
             return numbers[:, None, None]
         return jnp.einsum("shw,sc->hwc", self.regions.repeat(factor, 1).repeat(factor, 2), numbers)[None]
+
+
+def _enlarged(x: Array, factor: int) -> Array:
+    """``factor`` times the size, between pixels linearly."""
+    n, h, w, c = x.shape
+    return jax.image.resize(x, (n, factor * h, factor * w, c), "bilinear")
 
 
 def _activated(params: Params, name: str, x: Array) -> Array:

@@ -19,7 +19,7 @@ from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, counted
 from stylegen.io.signals import stop_requested
 from stylegen.paths import expanded
-from stylegen.style_transfer import StyleError, networks, perceptual, train_small, train_step, training_images
+from stylegen.style_transfer import StyleError, inversion, networks, perceptual, train_small, train_step, training_images
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
 from stylegen.style_transfer.model import Networks, SmallModel, StyleModel, load_encoder, part, save_decoder, save_model
@@ -30,6 +30,7 @@ from stylegen.untrusted import FileError, json_text
 
 # What may change between two sessions of a run.
 RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
+_FIT_SIZE = 128  # pixels of the crops that a decoder is fitted to
 _NORMALIZATION_CROPS = 256  # that the encoder's activations are averaged over
 
 
@@ -192,6 +193,10 @@ def _decoder_of(run: Run, encoder: dict[str, Any], stages: networks.Stages, fres
     phase, start = run.where()
     if phase == "decoder":
         training, encoder = run.restore("decoder", training, encoder)
+    elif fresh and config.decoder.fit_crops:
+        run.progress.say(f"Fitting the decoder to {counted(config.decoder.fit_crops, 'crop')}.")
+        crops = run.crops(8, 0, config.decoder.fit_crops, training_images.PAIR_STYLES, _FIT_SIZE).images
+        training = train_step.begin(inversion.fitted_decoder(encoder, stages, crops, config.run.seed))
     start = start if phase == "decoder" else 0
 
     def step_of(training: Training, number: int) -> Any:

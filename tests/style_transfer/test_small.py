@@ -100,7 +100,7 @@ def test_every_weight_matters(small_model, make_picture):
 def test_demodulation_keeps_the_size_of_activations(small_model):
     """Of white noise a layer makes variance 1 before its ReLU's slope, whatever the style's scales (Eq. 3)."""
     rng = np.random.default_rng(0)
-    statistics = jnp.asarray(rng.normal(0, 3, (1, 2 * (small.QUARTER + small.EIGHTH))), jnp.float32)
+    statistics = jnp.asarray(rng.normal(0, 3, (1, 2 * sum(small.CHANNELS))), jnp.float32)
     params = small_model.params | {"trunk0.shift": np.zeros((small.CODE, small.EIGHTH), np.float32)}
     params["trunk0.bias"] = np.zeros(small.EIGHTH, np.float32)
     layer = small._Modulation(params, statistics, None)

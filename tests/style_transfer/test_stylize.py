@@ -37,7 +37,7 @@ def test_tiles_equal_the_whole(networks, content, styles):
 
 def test_features_and_pixels_of_tiles_are_those_of_the_whole(networks, content):
     untiled = transfer.features_of(networks, content, 512)
-    sizes = {1: [(13, 17, 10)], 2: [(26, 34, small.QUARTER), (13, 17, small.EIGHTH)]}
+    sizes = {1: [(13, 17, 10)], 2: [(26, 34, small.CHANNELS[0]), (13, 17, small.CHANNELS[1])]}
     assert [x.shape for x in untiled] == sizes[len(untiled)]
     for tiled, whole in zip(transfer.features_of(networks, content, 24), untiled, strict=True):
         np.testing.assert_allclose(tiled, whole, atol=1e-5)
