@@ -72,7 +72,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
 
     def forward(encoder: Any, decoder: Any, images: Any) -> Any:
         features = networks.encode(encoder, stages, images.astype(jnp.float32) / 255)[-1]
-        return model.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
+        return stylize.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
 
     run = compilation.jit(precision=None)(forward)
     encoder, decoder = jax.device_put((encoder, decoder))

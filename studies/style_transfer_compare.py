@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Networks of style transfer compared, on photographs and styles that are in no training.
+"""StyleModel of style transfer compared, on photographs and styles that are in no training.
 
     python studies/style_transfer_compare.py --contents data/style/held_out/content \\
         --styles data/style/held_out/style
@@ -26,7 +26,7 @@ from benchmarks import common
 from studies import style_transfer_measures
 from stylegen.io.images import list_images
 from stylegen.style_transfer import perceptual, training_images
-from stylegen.style_transfer.model import Networks, load_model, load_network
+from stylegen.style_transfer.model import StyleModel, load_model, load_network
 from stylegen.style_transfer.stylize import stylize
 
 
@@ -39,7 +39,7 @@ def square(path: Path, side: int) -> np.ndarray:
     return np.asarray(middle.resize((side, side), Image.Resampling.LANCZOS))
 
 
-def network(text: str) -> tuple[str, Networks]:
+def network(text: str) -> tuple[str, StyleModel]:
     """``small``, ``vgg16``, or a name and a file: ``old=old.safetensors``."""
     name, _, path = text.partition("=")
     if path:
@@ -48,7 +48,7 @@ def network(text: str) -> tuple[str, Networks]:
 
 
 def compared(
-    model: Networks, contents: list[np.ndarray], styles: list[np.ndarray]
+    model: StyleModel, contents: list[np.ndarray], styles: list[np.ndarray]
 ) -> tuple[dict[str, float], list[Any]]:
     """Means over all pairs, seconds an image, and the results by content."""
     vgg = perceptual.load()

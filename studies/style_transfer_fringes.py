@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, w
 from benchmarks import common
 from studies import style_transfer_measures
 from studies.style_transfer_compare import square
-from stylegen.style_transfer import losses, networks, perceptual, small_step, train_step
-from stylegen.style_transfer.model import StyleModel, load_model, to_uint8
+from stylegen.style_transfer import losses, networks, perceptual, perceptual_step, train_step
+from stylegen.style_transfer.model import load_model
+from stylegen.style_transfer.stylize import to_uint8
 
 CONTENT_WEIGHT, STYLE_WEIGHT, RATE = 1.0, 10.0, 0.02
 Maps = Callable[[Array], list[Array]]
@@ -44,7 +45,7 @@ def optimized(maps_of: Maps, content: np.ndarray, style: np.ndarray, steps: int,
         of_content = jnp.mean(losses.content_loss(maps[-1], target))
         of_style = jnp.mean(losses.style_loss(maps, styles, "biased"))
         outside = jnp.mean(jnp.square(x["image"] - jnp.clip(x["image"], 0, 1)))
-        smooth = variation * small_step.total_variation(x["image"])
+        smooth = variation * perceptual_step.total_variation(x["image"])
         return CONTENT_WEIGHT * of_content + STYLE_WEIGHT * of_style + smooth + 10 * outside
 
     @jax.jit
@@ -68,7 +69,6 @@ def main() -> dict[str, Any]:
     a: argparse.Namespace = p.parse_args()
     content, style = square(a.content, a.side), square(a.style, a.side)
     model = load_model(a.narrow)
-    assert isinstance(model, StyleModel)
     vgg, _ = perceptual.normalized(perceptual.load(), np.stack([content, style]))
     kinds: dict[str, Maps] = {
         "narrow encoder": lambda x: networks.encode(model.encoder, model.stages, x),

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from stylegen.runtime import compilation
-from stylegen.style_transfer import losses, perceptual, video
-from stylegen.style_transfer.model import Networks
-from stylegen.style_transfer.networks import Params
-from stylegen.style_transfer.stylize import features_of, stylize
+from stylegen.style_transfer import losses, networks, perceptual, video
+from stylegen.style_transfer.model import StyleModel
+from stylegen.style_transfer.networks import Params, Stages
+from stylegen.style_transfer.stylize import stylize
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class Point:
 
     alpha: float
     content: float  # of the result's last features against the content's own
-    style: float  # of the result's statistics of all maps against the style's
+    style: float  # of the result's statistics at all stages against the style's
 
 
 def against_alpha(
-    model: Networks, contents: Sequence[np.ndarray], styles: Sequence[np.ndarray], alphas: Sequence[float]
+    model: StyleModel, contents: Sequence[np.ndarray], styles: Sequence[np.ndarray], alphas: Sequence[float]
 ) -> list[Point]:
     """Every content (uint8 [h, w, 3]) with every style, at each alpha; losses of the uint8 results."""
     points = []
@@ -33,18 +34,24 @@ def against_alpha(
         for content in contents:
             for style in styles:
                 result = stylize(model, content, [style], alpha=alpha)
-                pairs.append(_losses(model, result, content, style))
+                pairs.append(
+                    _losses(model.encoder, result, content, style, stages=model.stages, variance=model.variance)
+                )
         content_loss, style_loss = np.mean(pairs, axis=0)
         points.append(Point(alpha, float(content_loss), float(style_loss)))
     return points
 
 
-def _losses(model: Networks, result: np.ndarray, content: np.ndarray, style: np.ndarray) -> tuple[float, float]:
-    """Of uint8 images [h, w, 3], in the maps that the model restyles."""
-    maps = [[jnp.asarray(x)[None] for x in features_of(model, image)] for image in (result, content, style)]
-    statistics = [losses.statistics(features, model.variance) for features in maps[2]]
+@compilation.jit(precision=None, static_argnames=("stages", "variance"))
+def _losses(
+    encoder: Params, result: Array, content: Array, style: Array, *, stages: Stages, variance: losses.Variance
+) -> Any:
+    maps = [
+        networks.encode(encoder, stages, image[None].astype(jnp.float32) / 255) for image in (result, content, style)
+    ]
+    statistics = [losses.statistics(features, variance) for features in maps[2]]
     content_loss = losses.content_loss(maps[0][-1], maps[1][-1])[0]
-    return float(content_loss), float(losses.style_loss(maps[0], statistics, model.variance)[0])
+    return content_loss, losses.style_loss(maps[0], statistics, variance)[0]
 
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -141,7 +148,7 @@ def change_along(frames: Sequence[np.ndarray], step: tuple[int, int]) -> float:
 
 
 def steadiness(
-    model: Networks, frames: Sequence[np.ndarray], style: np.ndarray, step: tuple[int, int], blend: float
+    model: StyleModel, frames: Sequence[np.ndarray], style: np.ndarray, step: tuple[int, int], blend: float
 ) -> dict[str, float]:
     """``change_along`` of a panning video itself, of its frames transferred one by one, and blended."""
     single = [stylize(model, frame, [style]) for frame in frames]

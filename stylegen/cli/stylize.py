@@ -265,7 +265,7 @@ class _Stylizer:
         if options.encoder is not None and options.decoder is not None:
             self.model = models.load_pair(options.encoder, options.decoder)
         elif options.model is not None:
-            self.model: models.Networks = models.load_model(options.model)
+            self.model = models.load_model(options.model)
         else:
             self.model = models.load_network(options.network, options.decoder)
         if options.preserve_color != "coral":
@@ -289,7 +289,7 @@ class _Stylizer:
         from stylegen.style_transfer import stylize as transfer
 
         if self.masks is not None:  # before resizing: a mask is drawn over the image as it is
-            transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scales[-1])
+            transfer.feature_masks(self.masks, len(self.styles), content.shape[:2], self.model.scale)
         size = self.options.size or 0
         masks = None if self.masks is None else [_resized(mask, size) for mask in self.masks]
         return _resized(content, size), masks

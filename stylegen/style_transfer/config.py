@@ -32,9 +32,11 @@ class DataConfig:
 class EncoderConfig:
     """Which networks are trained."""
 
-    # small, the built-in network (sections small, refine and loss); or a decoder for an encoder (section decoder):
-    # vgg16, which comes with the extra `perceptual`, or autoencoder, an own one that is trained first.
+    # autoencoder: an own encoder, then its decoder. small: such a pair further, VGG-16 being the loss network (sections
+    # small, refine, loss). vgg16: a decoder for VGG-16, which comes with the extra `perceptual`.
     network: Literal["small", "vgg16", "autoencoder"] = "small"
+    # Pair that `small` begins with: a file that a training of autoencoder wrote, or the one in the package.
+    begin: str = "built-in"
     # Encoder from a file, in place of `network`, to train a decoder for: vgg_normalised.pth of pytorch-AdaIN,
     # torchvision's or Keras' VGG-19, or a file of ours.
     weights: str | None = None
@@ -66,16 +68,16 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class SmallConfig:
-    """One of the two trainings of the small network: on small crops, then on larger ones."""
+    """One of the two trainings of the small pair: on small crops, then on larger ones."""
 
     crop: int = 64  # pixels of the contents' square crops.
     style_crop: int = 96  # pixels of the styles' square crops.
     # Crops that are drawn before the training; what the loss network makes of them is kept.
     contents: int = 800
     styles: int = 300  # likewise.
-    steps: int = 800  # batches.
+    steps: int = 500  # batches.
     batch: int = 8  # contents a batch; each style serves two of them.
-    learning_rate: float = 0.001  # of Adam; rises from 0 over the first 100 steps of the training on small crops.
+    learning_rate: float = 0.0005  # of Adam; rises from 0 over the first 100 steps of the training on small crops.
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,7 @@ class StyleConfig:
     small: SmallConfig = field(default_factory=SmallConfig)
     # The training on larger crops, whose learning rate falls to 0 along a cosine.
     refine: SmallConfig = field(
-        default_factory=lambda: SmallConfig(
-            crop=128, contents=100, styles=60, steps=150, batch=4, learning_rate=0.0007
-        )
+        default_factory=lambda: SmallConfig(crop=128, contents=64, styles=40, steps=80, batch=4, learning_rate=0.0005)
     )
     loss: LossConfig = field(default_factory=LossConfig)
     run: StyleRunConfig = field(default_factory=StyleRunConfig)

@@ -18,7 +18,7 @@ from stylegen.runtime import compilation
 from stylegen.style_transfer import networks
 from stylegen.style_transfer.networks import Params, Stages
 
-RIDGE = 1e-3  # to the mean square of an input
+RIDGE = 3e-2  # to the mean square of an input
 _BATCH = 8  # images at once
 _SAMPLES = 24_000  # patches that a layer is fitted to, at most
 
@@ -35,9 +35,9 @@ def fitted_decoder(encoder: Params, stages: Stages, images: np.ndarray, seed: in
     for layer in range(len(channels)):
         wanted = [target.pop() for target in targets]
         inputs = [ops.upsample(x) if layer in enlarging else x for x in inputs]
-        kernel, bias = _fitted(inputs, wanted, rng)
+        kernel, bias = fitted(inputs, wanted, rng)
         decoder |= {f"conv{layer}.kernel": kernel, f"conv{layer}.bias": bias}
-        inputs = [_layer(x, kernel, bias, layer == len(channels) - 1) for x in inputs]
+        inputs = [layer_output(x, kernel, bias, layer == len(channels) - 1) for x in inputs]
     return decoder
 
 
@@ -51,7 +51,7 @@ def _targets(encoder: Params, images: Array, *, stages: Stages) -> list[Array]:
     return [x, *given, outputs[-1]]
 
 
-def _fitted(inputs: list[Array], wanted: list[Array], rng: np.random.Generator) -> tuple[Array, Array]:
+def fitted(inputs: list[Array], wanted: list[Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """Kernel [3, 3, a, b] and bias [b] that bring the inputs nearest to what is wanted."""
     places = inputs[0].shape[0] * inputs[0].shape[1] * inputs[0].shape[2]
     share = min(1.0, _SAMPLES / (places * len(inputs)))
@@ -82,6 +82,7 @@ def _sums(x: Array, y: Array, chosen: Array) -> tuple[Array, Array]:
 
 
 @compilation.jit(precision=None, static_argnames="is_last")
-def _layer(x: Array, kernel: Array, bias: Array, is_last: bool) -> Array:
+def layer_output(x: Array, kernel: Array, bias: Array, is_last: bool) -> Array:
+    """A layer's output, of a convolution with mirrored borders."""
     y = ops.reflected_conv(x, kernel) + ops.per_channel(bias)
     return y if is_last else jnp.maximum(y, 0)

@@ -36,16 +36,16 @@ def std_from_variance(biased: Array, n: int | Array, variance: Variance) -> Arra
     return jnp.sqrt(biased * (n / (n - 1)) + EPSILON)
 
 
-def adain(content: Array, mean: Array, std: Array, variance: Variance, epsilon: float = EPSILON) -> Array:
+def adain(content: Array, mean: Array, std: Array, variance: Variance) -> Array:
     """Features [N, h, w, C] with the given statistics [N, C]: ``ops.adain`` with the variance that is asked for.
 
     (x - m) / sqrt(n/(n-1) v + e) is r (x - m) / sqrt(v + r² e) with r² = (n-1)/n, so one operator serves both.
     """
     if variance == "biased":
-        return ops.adain(content, mean, std, epsilon)
+        return ops.adain(content, mean, std, EPSILON)
     n = content.shape[1] * content.shape[2]
     ratio = (n - 1) / n
-    return ops.adain(content, mean, std * ratio**0.5, epsilon * ratio)
+    return ops.adain(content, mean, std * ratio**0.5, EPSILON * ratio)
 
 
 def content_loss(features: Array, target: Array) -> Array:

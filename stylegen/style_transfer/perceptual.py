@@ -68,7 +68,7 @@ def normalized(params: Params, images: np.ndarray) -> tuple[Params, float]:
 @compilation.jit(precision=None)
 def _means(params: Params, images: Array) -> list[Array]:
     """Mean activation of every layer."""
-    return [jnp.mean(jnp.maximum(y, 0)) for y in _convolutions(params, images.astype(jnp.float32) / 255)]
+    return [jnp.mean(jnp.maximum(y, 0)) for y in responses(params, images.astype(jnp.float32) / 255)]
 
 
 def compressed(params: Params, images: np.ndarray) -> Params:
@@ -78,7 +78,7 @@ def compressed(params: Params, images: np.ndarray) -> Params:
     a 1x1 convolution (Zhang, Zou, He and Sun 2015, Sec. 3.1): 2.7 times fewer multiplications with RANKS.
     """
     params = dict(params)
-    covariances = [_responses(params, images[i : i + 8]) for i in range(0, len(images), 8)]
+    covariances = [_moments(params, images[i : i + 8]) for i in range(0, len(images), 8)]
     for i, rank in RANKS.items():
         count, mean, square = (sum(np.asarray(batch[i][k], np.float64) for batch in covariances) for k in range(3))
         mean = mean / count
@@ -92,10 +92,10 @@ def compressed(params: Params, images: np.ndarray) -> Params:
 
 
 @compilation.jit(precision=None)
-def _responses(params: Params, images: Array) -> list[tuple[float, Array, Array]]:
+def _moments(params: Params, images: Array) -> list[tuple[float, Array, Array]]:
     """Of each convolution: how many responses y, their sum, and the sum of y y^T."""
     sums = []
-    for y in _convolutions(params, images.astype(jnp.float32) / 255):
+    for y in responses(params, images.astype(jnp.float32) / 255):
         y = y.reshape(-1, y.shape[-1])
         sums.append((len(y), jnp.sum(y, axis=0), y.T @ y))
     return sums
@@ -103,13 +103,13 @@ def _responses(params: Params, images: Array) -> list[tuple[float, Array, Array]
 
 def taps(params: Params, x: Array) -> list[Array]:
     """Activations at TAPS of RGB in [0, 1], [N, h, w, 3]."""
-    outputs = [jnp.maximum(y, 0) for y in _convolutions(params, x)]
+    outputs = [jnp.maximum(y, 0) for y in responses(params, x)]
     return [outputs[i] for i in TAPS]
 
 
-def _convolutions(params: Params, x: Array) -> list[Array]:
-    """What every convolution gives before its ReLU."""
-    x = x @ params["preprocess.kernel"][0, 0] + ops.per_channel(params["preprocess.bias"])
+def responses(params: Params, x: Array) -> list[Array]:
+    """What every convolution gives before its ReLU, of RGB in [0, 1], [N, h, w, 3]."""
+    x = networks.preprocessed(params, x)
     outputs: list[Array] = []
     for i, stage in enumerate(VGG16):
         x = networks.max_pool(x) if i else x

@@ -20,8 +20,9 @@ from stylegen.io import signals
 from stylegen.io.images import box_mean, layout_hint
 from stylegen.io.progress import counted
 from stylegen.runtime import compilation
-from stylegen.style_transfer import StyleError, color, losses
-from stylegen.style_transfer.model import Networks
+from stylegen.style_transfer import StyleError, color, losses, networks
+from stylegen.style_transfer.model import StyleModel
+from stylegen.style_transfer.networks import Params, Stages
 
 ColorPreservation = Literal["coral", "luminance"]
 TILE = 512  # pixels a side of what is computed at once, without its margins
@@ -29,16 +30,31 @@ SMALLEST = 16  # pixels a side: fewer leave nothing to reflect at the last stage
 _SUM_TOLERANCE = 1e-3  # of weights that are to be 1: decimals such as 0.333
 
 
+@compilation.jit(precision=None, static_argnames="stages")
+def _encode(params: Params, images: Array, *, stages: Stages) -> Array:
+    return networks.encode(params, stages, images.astype(jnp.float32) / 255)[-1]
+
+
+@compilation.jit(precision=None, static_argnames="stages")
+def _decode(params: Params, features: Array, *, stages: Stages) -> Array:
+    return to_uint8(networks.decode(params, stages, features))
+
+
+def to_uint8(x: Array) -> Array:
+    """[0, 1] to uint8, rounded, as torchvision saves images."""
+    return jnp.clip(x * 255 + 0.5, 0, 255).astype(jnp.uint8)
+
+
 @dataclass(frozen=True)
 class Style:
-    """What AdaIN takes of a style: mean and standard deviation [C] of each channel of all of its maps."""
+    """What AdaIN takes of a style: mean and standard deviation [C] of each channel of its last features."""
 
     mean: np.ndarray
     std: np.ndarray
 
 
 def stylize(
-    model: Networks,
+    model: StyleModel,
     content: np.ndarray,
     styles: Sequence[np.ndarray | Style],
     *,
@@ -76,7 +92,7 @@ def stylize(
         raise StyleError("weights and masks exclude each other: masks say how much of each style is where.")
     if not (0 <= alpha <= 1):
         raise StyleError(f"alpha = {alpha:g}: must be from 0 (content) to 1 (style).")
-    regions = None if masks is None else feature_masks(masks, len(styles), content.shape[:2], model.scales[-1])
+    regions = None if masks is None else feature_masks(masks, len(styles), content.shape[:2], model.scale)
     if alpha == 0:
         return content.copy()
     if preserve_color == "coral":
@@ -85,30 +101,14 @@ def stylize(
         styles = [color.coral(np.asarray(style), content) for style in styles]
     measured = [style if isinstance(style, Style) else style_of(model, style, tile) for style in styles]
     mean, std = (jnp.stack([getattr(style, name) for style in measured]) for name in ("mean", "std"))
-    maps = [jnp.asarray(x)[None] for x in features_of(model, content, tile)]
-    own_mean, own_std = _statistics(maps, variance=model.variance)
+    features = jnp.asarray(features_of(model, content, tile))[None]
     if regions is None:
         assert shares is not None
-        mean, std = ((jnp.asarray(shares, jnp.float32) @ x)[None] for x in (mean, std))
-        maps = _restyle(maps, mean, std, alpha, variance=model.variance, epsilon=model.epsilon)
+        target = _restyle(features, mean, std, jnp.asarray(shares, jnp.float32), alpha, variance=model.variance)
     else:
-        maps = [
-            _restyle_regions(
-                x,
-                m,
-                s,
-                grown(regions, model.scales[-1] // scale),
-                alpha,
-                variance=model.variance,
-                epsilon=model.epsilon,
-            )
-            for x, m, s, scale in zip(maps, split(model, mean), split(model, std), model.scales, strict=True)
-        ]
-        if len(regions) == 1:  # outside of its region is the content
-            regions = np.concatenate([regions, 1 - regions])
-            mean, std = jnp.concatenate([mean, own_mean]), jnp.concatenate([std, own_std])
-    style = Style(*(np.asarray(own * (1 - alpha) + x * alpha) for own, x in ((own_mean, mean), (own_std, std))))
-    result = image_of(model, [np.asarray(x[0]) for x in maps], style, content.shape[:2], tile, regions)
+        target = _restyle_regions(features, mean, std, jnp.asarray(regions), alpha, variance=model.variance)
+    del features
+    result = image_of(model, np.asarray(target[0]), content.shape[:2], tile)
     if preserve_color == "luminance":
         result = color.with_luminance(content, result)
     return result if masks is None or len(styles) > 1 else _inside(result, content, _as_shares(masks[0]))
@@ -126,44 +126,30 @@ def _inside(result: np.ndarray, content: np.ndarray, share: np.ndarray) -> np.nd
     return mixed
 
 
-def style_of(model: Networks, style: np.ndarray, tile: int = TILE) -> Style:
+def style_of(model: StyleModel, style: np.ndarray, tile: int = TILE) -> Style:
     """What AdaIN takes of a style, uint8 [h, w, 3]."""
     check_image(style, "style")
-    maps = [jnp.asarray(x)[None] for x in features_of(model, style, tile)]
-    mean, std = _statistics(maps, variance=model.variance)
+    mean, std = _statistics(jnp.asarray(features_of(model, style, tile))[None], variance=model.variance)
     return Style(np.asarray(mean[0]), np.asarray(std[0]))
 
 
-def split(model: Networks, numbers: Array) -> list[Array]:
-    """Numbers [..., C] of the channels of all maps as those of each."""
-    return jnp.split(numbers, np.cumsum(model.channels)[:-1], axis=-1)
-
-
-def grown(regions: np.ndarray, factor: int) -> np.ndarray:
-    """Regions [S, h, w] for a map of ``factor`` times the size."""
-    return regions.repeat(factor, 1).repeat(factor, 2)
+@compilation.jit(precision=None, static_argnames="variance")
+def _statistics(features: Array, *, variance: losses.Variance) -> tuple[Array, Array]:
+    return losses.statistics(features, variance)
 
 
 @compilation.jit(precision=None, static_argnames="variance")
-def _statistics(maps: Sequence[Array], *, variance: losses.Variance) -> tuple[Array, Array]:
-    """Means and standard deviations [N, C] of the channels of all maps."""
-    pairs = [losses.statistics(x, variance) for x in maps]
-    return jnp.concatenate([mean for mean, _ in pairs], axis=1), jnp.concatenate([std for _, std in pairs], axis=1)
-
-
-@compilation.jit(precision=None, static_argnames=("variance", "epsilon"))
 def _restyle(
-    maps: Sequence[Array], mean: Array, std: Array, alpha: float, *, variance: losses.Variance, epsilon: float
-) -> list[Array]:
-    """AdaIN of every map to the weighted style (Eq. 15), and from the content toward that."""
-    ends = np.cumsum([x.shape[-1] for x in maps])[:-1]
-    parts = zip(maps, jnp.split(mean, ends, axis=-1), jnp.split(std, ends, axis=-1), strict=True)
-    return [x * (1 - alpha) + losses.adain(x, m, s, variance, epsilon) * alpha for x, m, s in parts]
+    features: Array, mean: Array, std: Array, shares: Array, alpha: float, *, variance: losses.Variance
+) -> Array:
+    """AdaIN to the weighted styles, which is the weighted sum of AdaIN to each (Eq. 15), then toward the content."""
+    target = losses.adain(features, (shares @ mean)[None], (shares @ std)[None], variance)
+    return features * (1 - alpha) + target * alpha
 
 
-@compilation.jit(precision=None, static_argnames=("variance", "epsilon"))
+@compilation.jit(precision=None, static_argnames="variance")
 def _restyle_regions(
-    features: Array, mean: Array, std: Array, regions: Array, alpha: float, *, variance: losses.Variance, epsilon: float
+    features: Array, mean: Array, std: Array, regions: Array, alpha: float, *, variance: losses.Variance
 ) -> Array:
     """AdaIN region by region: the content's statistics are of each region too, its features counting by the mask."""
     # A single style has no other one outside of its region: there the features stay.
@@ -175,53 +161,36 @@ def _restyle_regions(
         square = jnp.sum(jnp.square(features - center) * share, axis=(1, 2), keepdims=True) / n
         square = square * (n / jnp.maximum(n - 1, 1)) if variance == "unbiased" else square
         std_i, mean_i = ops.per_channel(std[i]), ops.per_channel(mean[i])
-        target += share * ((features - center) / jnp.sqrt(square + epsilon) * std_i + mean_i)
+        target += share * ((features - center) / jnp.sqrt(square + losses.EPSILON) * std_i + mean_i)
     return features * (1 - alpha) + target * alpha
 
 
-def features_of(model: Networks, image: np.ndarray, tile: int = TILE) -> list[np.ndarray]:
-    """The encoder's maps of uint8 [h, w, 3], tile by tile: float32 [h', w', C] each.
-
-    The image is continued by its mirror image to whole features of the last map, unless a tile may end anywhere: the
-    pools of a ``StyleModel`` keep an odd last row.
-    """
-    scale, size = model.scales[-1], tuple(-(-side // model.scales[-1]) for side in image.shape[:2])
-    if len(model.scales) > 1:
-        missing = [(0, n * scale - side) for n, side in zip(size, image.shape[:2], strict=True)]
-        image = np.pad(image, (*missing, (0, 0)), mode="reflect")
-    factors = [scale // s for s in model.scales]
-    maps = [np.empty((size[0] * f, size[1] * f, c), np.float32) for f, c in zip(factors, model.channels, strict=True)]
-    for y, x in _tiles(size, tile // scale, model.margin):
+def features_of(model: StyleModel, image: np.ndarray, tile: int = TILE) -> np.ndarray:
+    """The encoder's last features of uint8 [h, w, 3], tile by tile: float32 [ceil(h/8), ceil(w/8), C]."""
+    scale, (height, width) = model.scale, image.shape[:2]
+    features = np.empty((-(-height // scale), -(-width // scale), model.stages[-1][0]), np.float32)
+    for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
         part = image[y.begin * scale : y.end * scale, x.begin * scale : x.end * scale]
-        for whole, encoded, f in zip(maps, model.encode(part[None]), factors, strict=True):
-            whole[y.pixels(f), x.pixels(f)] = np.asarray(encoded[0])[y.inner_pixels(f), x.inner_pixels(f)]
-    return maps
+        encoded = np.asarray(_encode(model.encoder, part[None], stages=model.stages)[0])
+        features[y.core, x.core] = encoded[y.inner, x.inner]
+    return features
 
 
-def image_of(
-    model: Networks,
-    maps: Sequence[np.ndarray],
-    style: Style,
-    size: tuple[int, ...],
-    tile: int = TILE,
-    regions: np.ndarray | None = None,
-) -> np.ndarray:
-    """Decoded maps [h', w', C], tile by tile, cut to ``size``: uint8 [h, w, 3].
-
-    ``style`` has the statistics [S, C] of the styles: of one, or of those that ``regions`` [S, h', w'] are of.
-    """
-    scale, (height, width) = model.scales[-1], maps[-1].shape[:2]
-    factors = [scale // s for s in model.scales]
-    image = np.empty((height * scale, width * scale, 3), np.uint8)
-    for y, x in _tiles((height, width), tile // scale, model.margin):
-        parts = [
-            whole[y.begin * f : y.end * f, x.begin * f : x.end * f][None]
-            for whole, f in zip(maps, factors, strict=True)
-        ]
-        shares = None if regions is None else regions[:, y.begin : y.end, x.begin : x.end]
-        decoded = np.asarray(model.decode(parts, style.mean, style.std, shares)[0])
+def image_of(model: StyleModel, features: np.ndarray, size: tuple[int, ...], tile: int = TILE) -> np.ndarray:
+    """Decoded features [h', w', C], tile by tile, cut to ``size``: uint8 [h, w, 3]."""
+    scale = model.scale
+    image = np.empty((features.shape[0] * scale, features.shape[1] * scale, 3), np.uint8)
+    for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
+        part = features[y.begin : y.end, x.begin : x.end]
+        decoded = np.asarray(_decode(model.decoder, part[None], stages=model.stages)[0])
         image[y.pixels(scale), x.pixels(scale)] = decoded[y.inner_pixels(scale), x.inner_pixels(scale)]
     return image[: size[0], : size[1]]
+
+
+def margin(stages: Stages) -> int:
+    """Features that a tile has more on each side: as far as encoder and decoder see beyond a feature's own pixels."""
+    pixels = sum(2**i * len(stage) for i, stage in enumerate(stages))
+    return math.ceil(pixels / networks.scale(stages))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,18 @@ from stylegen.io.images import save_grid
 from stylegen.io.progress import Progress, counted
 from stylegen.io.signals import stop_requested
 from stylegen.paths import expanded
-from stylegen.style_transfer import StyleError, inversion, networks, perceptual, train_small, train_step, training_images
+from stylegen.style_transfer import (
+    StyleError,
+    inversion,
+    networks,
+    perceptual,
+    train_small,
+    train_step,
+    training_images,
+)
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
-from stylegen.style_transfer.model import Networks, SmallModel, StyleModel, load_encoder, part, save_decoder, save_model
+from stylegen.style_transfer.model import StyleModel, load_encoder, load_model, part, save_decoder, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
 from stylegen.style_transfer.training_run import PHASES, PREVIEW, RESULT, STATS, Run, trains_small
@@ -34,7 +42,7 @@ _FIT_SIZE = 128  # pixels of the crops that a decoder is fitted to
 _NORMALIZATION_CROPS = 256  # that the encoder's activations are averaged over
 
 
-def train_style(config: StyleConfig, progress: Progress | None = None) -> Networks:
+def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleModel:
     """Train, or go on with the training in ``run.dir``.
 
     SIGTERM and Ctrl-C save between two steps and raise Interrupted; the same call goes on from there. A second Ctrl-C
@@ -61,11 +69,11 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> Networ
         model = _trained(run, given)
     made_by = json.dumps(to_dict(replace(config, run=replace(config.run, dir=""))))
     use = f"--model {folder / RESULT}"
-    if isinstance(model, StyleModel) and is_vgg16(config):
+    if is_vgg16(config):
         save_decoder(model, folder / RESULT, made_by)
         use = f"--network vgg16 --decoder {folder / RESULT}"
     else:
-        save_model(model, folder / RESULT, made_by, half=isinstance(model, SmallModel))
+        save_model(model, folder / RESULT, made_by, half=trains_small(config))
     progress.say(f"{folder / RESULT}: written; python stylize.py {use} uses it.")
     return model
 
@@ -82,11 +90,12 @@ def is_vgg16(config: StyleConfig) -> bool:
     return config.encoder.network == "vgg16" and not config.encoder.weights
 
 
-def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) -> Networks:
+def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) -> StyleModel:
     config = run.config
     if trains_small(config):
-        model_of = train_small.model_of(str(run.folder / RESULT))
-        return train_small.train(run, perceptual.load(), _preview_writer(run, model_of))
+        begin = load_model(None if config.encoder.begin == "built-in" else config.encoder.begin)
+        model_of = train_small.model_of(str(run.folder / RESULT), begin.stages)
+        return train_small.train(run, begin, perceptual.load(), _preview_writer(run, model_of))
     if given is None:
         return _decoder_of(run, _encoder_of(run), config.stages, fresh=False)
     stages, encoder = given

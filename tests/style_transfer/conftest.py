@@ -1,10 +1,10 @@
-"""Models with random weights: a tiny pair, and the small network."""
+"""A tiny model with random weights."""
 
 import numpy as np
 import pytest
 
-from stylegen.style_transfer import networks, small
-from stylegen.style_transfer.model import SmallModel, StyleModel
+from stylegen.style_transfer import networks
+from stylegen.style_transfer.model import StyleModel
 
 STAGES = ((4, 4), (6, 6), (8, 8), (10,))
 
@@ -21,20 +21,6 @@ def tiny(variance="biased", seed=0) -> StyleModel:
     decoder["conv6.kernel"] *= 0.2
     decoder["conv6.bias"] += 0.5
     return StyleModel(STAGES, variance, encoder, decoder, "tiny")
-
-
-def random_small(seed=0) -> SmallModel:
-    """Biases and modulations that matter, and images in the middle of the range."""
-    params, rng = small.random_params(seed), np.random.default_rng(seed)
-    for name, x in params.items():
-        if name.endswith("bias"):
-            params[name] = rng.normal(0, 0.1, x.shape).astype(np.float32)
-    return SmallModel(params, "random")
-
-
-@pytest.fixture(scope="session")
-def small_model() -> SmallModel:
-    return random_small()
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,11 @@
 """Transfers: tiles, styles and their weights, masks, colors, and what is refused."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegen.style_transfer import StyleError, color, small
+from stylegen.style_transfer import StyleError, color
 from stylegen.style_transfer import stylize as transfer
-from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.stylize import stylize
-
-
-@pytest.fixture(scope="module", params=["pair", "small"])
-def networks(request, model, small_model):
-    """Each kind of network, for what all of them do."""
-    return {"pair": model, "small": small_model}[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -27,46 +18,29 @@ def styles(make_picture):
     return [make_picture(2, 40, 64), 255 - make_picture(3, 57, 33) // 2]
 
 
-def test_tiles_equal_the_whole(networks, content, styles):
+def test_tiles_equal_the_whole(model, content, styles):
     """Statistics are those of the whole picture and margins as wide as the networks see: no seams, at any tile."""
-    untiled = stylize(networks, content, styles[:1], tile=512).astype(int)
+    untiled = stylize(model, content, styles[:1], tile=512).astype(int)
     assert untiled.shape == content.shape and untiled.std() > 5
     for tile in (16, 40):
-        assert np.abs(stylize(networks, content, styles[:1], tile=tile) - untiled).max() <= 1  # a rounding of 0.5
+        assert np.abs(stylize(model, content, styles[:1], tile=tile) - untiled).max() <= 1  # a rounding of 0.5
 
 
-def test_features_and_pixels_of_tiles_are_those_of_the_whole(networks, content):
-    untiled = transfer.features_of(networks, content, 512)
-    sizes = {1: [(13, 17, 10)], 2: [(26, 34, small.CHANNELS[0]), (13, 17, small.CHANNELS[1])]}
-    assert [x.shape for x in untiled] == sizes[len(untiled)]
-    for tiled, whole in zip(transfer.features_of(networks, content, 24), untiled, strict=True):
-        np.testing.assert_allclose(tiled, whole, atol=1e-5)
-    style = transfer.style_of(networks, content)
-    style = transfer.Style(style.mean[None], style.std[None])
-    images = [transfer.image_of(networks, untiled, style, (100, 131), tile).astype(int) for tile in (24, 512)]
-    assert np.abs(images[0] - images[1]).max() <= 1 and images[1].std() > 5
+def test_features_and_pixels_of_tiles_are_those_of_the_whole(model, content):
+    untiled = transfer.features_of(model, content, 512)
+    assert untiled.shape == (13, 17, 10)
+    np.testing.assert_allclose(transfer.features_of(model, content, 24), untiled, atol=1e-5)
+    assert np.array_equal(
+        transfer.image_of(model, untiled, (100, 131), 24), transfer.image_of(model, untiled, (100, 131))
+    )
 
 
 def test_margins_are_as_narrow_as_they_can_be(model, content, monkeypatch):
     """So the tests above test something."""
-    assert model.margin == 3  # 2 + 4 + 8 + 8 = 22 pixels
-    untiled = transfer.features_of(model, content, 512)[0]
-    monkeypatch.setattr(StyleModel, "margin", 2)
-    assert np.abs(transfer.features_of(model, content, 24)[0] - untiled).max() > 1e-4
-
-
-def test_the_margin_of_the_small_network_is_as_narrow_as_it_can_be(small_model, make_picture):
-    """Each output pixel depends on SEEN pixels around it and on no more, by the gradient of the sum of a column."""
-    image = jnp.asarray(make_picture(4, 48, 320), jnp.float32)[None] / 255
-
-    def middle(x):
-        maps = small.encode(small_model.params, x)
-        mean, std = (jnp.asarray(y) for y in small.statistics(small.encode(small_model.params, image)))
-        return small.decode(small_model.params, maps, mean, std)[0, :, 160:168].sum()
-
-    reached = np.flatnonzero(np.abs(np.asarray(jax.grad(middle)(image))).sum((0, 1, 3)))
-    before, after = 160 - reached[0], reached[-1] - 167
-    assert small.SEEN - 8 < max(before, after) <= small.SEEN, (before, after)
+    assert transfer.margin(model.stages) == 3  # 2 + 4 + 8 + 8 = 22 pixels
+    untiled = transfer.features_of(model, content, 512)
+    monkeypatch.setattr(transfer, "margin", lambda stages: 2)
+    assert np.abs(transfer.features_of(model, content, 24) - untiled).max() > 1e-4
 
 
 def test_spans_cover_everything_once_with_one_size():
@@ -80,34 +54,29 @@ def test_spans_cover_everything_once_with_one_size():
 
 
 @pytest.mark.parametrize("options", [{}, {"preserve_color": "coral"}, {"preserve_color": "luminance"}])
-def test_alpha_0_is_the_content(networks, content, styles, options):
-    result = stylize(networks, content, styles[:1], alpha=0, **options)
+def test_alpha_0_is_the_content(model, content, styles, options):
+    result = stylize(model, content, styles[:1], alpha=0, **options)
     np.testing.assert_array_equal(result, content)
     assert result is not content
-    assert np.abs(stylize(networks, content, styles[:1], alpha=0.01, **options).astype(int) - content).mean() > 1
+    assert np.abs(stylize(model, content, styles[:1], alpha=0.01, **options).astype(int) - content).mean() > 1
 
 
 def test_the_result_has_the_statistics_of_the_weighted_styles(model, content, styles):
     """Before decoding: means and deviations are 0.3 of the one and 0.7 of the other."""
     measured = [transfer.style_of(model, style) for style in styles]
     mean, std = (np.stack([getattr(f, name) for f in measured]) for name in ("mean", "std"))
-    (features,) = (x[None] for x in transfer.features_of(model, content))
-    shares = np.float32([0.3, 0.7])
-    (target,) = transfer._restyle(
-        [features], (shares @ mean)[None], (shares @ std)[None], 1.0, variance="biased", epsilon=1e-5
-    )
+    features = transfer.features_of(model, content)[None]
+    target = transfer._restyle(features, mean, std, np.float32([0.3, 0.7]), 1.0, variance="biased")
     np.testing.assert_allclose(np.mean(target, (0, 1, 2)), 0.3 * mean[0] + 0.7 * mean[1], atol=1e-4)
     live = features.std((0, 1, 2)) > 0.05
     wanted = 0.3 * std[0] + 0.7 * std[1]
     np.testing.assert_allclose(np.std(target, (0, 1, 2))[live], wanted[live], rtol=1e-2)
 
 
-def test_weights_are_floats(networks, content, styles):
+def test_weights_are_floats(model, content, styles):
     """The port that most people use reads them as whole numbers."""
-    one, mixed, other = (
-        stylize(networks, content, styles, weights=w).astype(int) for w in ((1, 0), (0.3, 0.7), (0, 1))
-    )
-    assert np.array_equal(one, stylize(networks, content, styles[:1]))
+    one, mixed, other = (stylize(model, content, styles, weights=w).astype(int) for w in ((1, 0), (0.3, 0.7), (0, 1)))
+    assert np.array_equal(one, stylize(model, content, styles[:1]))
     assert 0 < np.abs(mixed - other).mean() < np.abs(one - other).mean()
 
 
@@ -124,9 +93,9 @@ def test_a_mask_of_one_half_each(model, content, styles):
     regions = transfer.feature_masks([mask], 2, mask.shape, 8)
     assert set(np.unique(regions)) == {0, 1} and regions[0, :, :8].all() and not regions[0, :, 8:].any()
     measured = [transfer.style_of(model, style) for style in styles]
-    (features,) = (x[None] for x in transfer.features_of(model, content))
+    features = transfer.features_of(model, content)[None]
     mean, std = (np.stack([getattr(f, name) for f in measured]) for name in ("mean", "std"))
-    target = np.asarray(transfer._restyle_regions(features, mean, std, regions, 1.0, variance="biased", epsilon=1e-5))
+    target = np.asarray(transfer._restyle_regions(features, mean, std, regions, 1.0, variance="biased"))
     np.testing.assert_allclose(target[:, :, :8].mean((0, 1, 2)), mean[0], atol=1e-4)
     np.testing.assert_allclose(target[:, :, 8:].mean((0, 1, 2)), mean[1], atol=1e-4)
 
@@ -139,31 +108,29 @@ def test_a_mask_that_is_all_white_is_no_mask(make_model, content, styles, varian
     assert np.abs(a - stylize(model, content, styles[:1])).max() <= 1
 
 
-def test_the_mask_of_one_style_is_where_it_goes(networks, content, styles):
+def test_the_mask_of_one_style_is_where_it_goes(model, content, styles):
     """Inside there is nothing but the style, with the statistics of the region; outside the content, to the pixel."""
     mask = np.zeros(content.shape[:2], np.uint8)
     mask[:, :64] = 255
     mask[:, 120] = 128
-    result = stylize(networks, content, styles[:1], masks=[mask]).astype(int)
+    result = stylize(model, content, styles[:1], masks=[mask]).astype(int)
     np.testing.assert_array_equal(result[:, 64:120], content[:, 64:120])
     np.testing.assert_array_equal(result[:, 121:], content[:, 121:])
-    both = stylize(networks, content, styles, masks=[mask]).astype(int)
+    both = stylize(model, content, styles, masks=[mask]).astype(int)
     assert np.abs(result[:, :32] - both[:, :32]).max() <= 1
     assert np.abs(result[:, :64] - content[:, :64]).mean() > 5
-    floats = stylize(networks, content, styles[:1], masks=[mask / np.float32(255)])
+    floats = stylize(model, content, styles[:1], masks=[mask / np.float32(255)])
     np.testing.assert_array_equal(floats, result)
     with pytest.raises(StyleError, match="mask: is black everywhere"):
-        stylize(networks, content, styles[:1], masks=[np.zeros_like(mask)])
+        stylize(model, content, styles[:1], masks=[np.zeros_like(mask)])
 
 
 def test_half_a_mask_is_half_a_style(model, content, styles):
-    features, half = transfer.features_of(model, content)[0][None], np.full((1, 13, 17), 0.5, np.float32)
+    features, half = transfer.features_of(model, content)[None], np.full((1, 13, 17), 0.5, np.float32)
     style = transfer.style_of(model, styles[0])
     of_half, of_all = (
         np.asarray(
-            transfer._restyle_regions(
-                features, style.mean[None], style.std[None], shares, 1.0, variance="biased", epsilon=1e-5
-            )
+            transfer._restyle_regions(features, style.mean[None], style.std[None], shares, 1.0, variance="biased")
         )
         for shares in (half, 2 * half)
     )
@@ -198,19 +165,19 @@ def test_coral_of_a_gray_style(content):
     np.testing.assert_allclose(color.coral(flat, content)[0, 0], content.reshape(-1, 3).mean(0), atol=1)
 
 
-def test_luminance_keeps_the_color_differences(networks, styles):
+def test_luminance_keeps_the_color_differences(model, styles):
     content = np.full((32, 32, 3), (150, 110, 90), np.uint8)
     result = np.random.default_rng(0).integers(80, 140, content.shape, np.uint8)
     combined = color.with_luminance(content, result).astype(int)
     assert np.abs((combined - content) - (combined - content)[..., :1]).max() == 0
     luma = np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(combined @ luma, result @ luma, atol=0.6)
-    transferred = stylize(networks, content, styles[:1], preserve_color="luminance").astype(int)
+    transferred = stylize(model, content, styles[:1], preserve_color="luminance").astype(int)
     assert np.abs(transferred - content - (transferred - content)[..., :1]).max() <= 1
 
 
-def test_preserved_colors_change_the_result(networks, content, styles):
-    plain, coral = (stylize(networks, content, styles[:1], preserve_color=p).astype(int) for p in (None, "coral"))
+def test_preserved_colors_change_the_result(model, content, styles):
+    plain, coral = (stylize(model, content, styles[:1], preserve_color=p).astype(int) for p in (None, "coral"))
     assert np.abs(plain - coral).mean() > 0.1
 
 
@@ -229,30 +196,16 @@ def test_preserved_colors_change_the_result(networks, content, styles):
         ({"masks": [np.ones((100, 131))], "weights": [0.5, 0.5]}, "exclude each other"),
     ],
 )
-def test_what_does_not_fit_is_refused(networks, content, styles, changes, message):
+def test_what_does_not_fit_is_refused(model, content, styles, changes, message):
     with pytest.raises(StyleError, match=message):
-        stylize(networks, content, styles, **changes)
+        stylize(model, content, styles, **changes)
 
 
-def test_small_and_odd_pictures(networks, styles, make_picture):
-    assert stylize(networks, make_picture(7, 16, 17), styles[:1]).shape == (16, 17, 3)
+def test_small_and_odd_pictures(model, styles, make_picture):
+    assert stylize(model, make_picture(7, 16, 17), styles[:1]).shape == (16, 17, 3)
     with pytest.raises(StyleError, match="content: 15x40 pixels are too few; at least 16"):
-        stylize(networks, make_picture(7, 40, 15), styles[:1])
+        stylize(model, make_picture(7, 40, 15), styles[:1])
     with pytest.raises(StyleError, match=r"content: must be uint8 \[h, w, 3\], not float64"):
-        stylize(networks, np.zeros((20, 20, 3)), styles[:1])
+        stylize(model, np.zeros((20, 20, 3)), styles[:1])
     with pytest.raises(StyleError, match="at least one style is needed"):
-        stylize(networks, make_picture(7, 40, 35), [])
-
-
-def test_masks_with_the_small_network(small_model, content, styles):
-    """All white is no mask; of two halves each is drawn in its own style."""
-    white = np.full(content.shape[:2], 255, np.uint8)
-    whole = stylize(small_model, content, styles[:1]).astype(int)
-    assert np.abs(stylize(small_model, content, styles, masks=[white]) - whole).max() <= 1
-    mask = white.copy()
-    mask[:, 64:] = 0
-    one, other = (
-        stylize(small_model, content, styles, masks=[mask]),
-        stylize(small_model, content, styles, masks=[255 - mask]),
-    )
-    assert np.abs(one.astype(int) - other).mean() > 2
+        stylize(model, make_picture(7, 40, 35), [])

@@ -1,4 +1,4 @@
-"""What is jitted in the training of the small network: the loss network's targets, and a step."""
+"""What is jitted in the training of a pair whose losses VGG-16 measures: the loss network's targets, and a step."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from stylegen.runtime import compilation
-from stylegen.style_transfer import losses, perceptual, small
-from stylegen.style_transfer.networks import Params
+from stylegen.style_transfer import losses, networks, perceptual
+from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.train_step import Training, as_float, updated
 
 
@@ -37,13 +37,17 @@ def targets(vgg: Params, images: Array) -> tuple[Array, perceptual.Targets]:
     return maps[-1].astype(jnp.float16), perceptual.statistics(maps)
 
 
-def loss(params: Params, vgg: Params, batch: Batch, weights: Weights) -> tuple[Array, dict[str, Array]]:
+def loss(
+    params: dict[str, Params], vgg: Params, batch: Batch, weights: Weights, stages: Stages
+) -> tuple[Array, dict[str, Array]]:
     """Content and style loss (Huang and Belongie 2017, Eq. 11 to 13), total variation, and overshoots."""
-    maps = small.encode(params, as_float(batch.content))
+    contents, styles = (
+        networks.encode(params["encoder"], stages, as_float(images))[-1] for images in (batch.content, batch.style)
+    )
     # A style may serve several contents, which follow one another.
-    each = batch.content.shape[0] // batch.style.shape[0]
-    mean, std = (jnp.repeat(x, each, axis=0) for x in small.statistics(small.encode(params, as_float(batch.style))))
-    result = small.decode(params, small.restyled(maps, mean, std), mean, std)
+    each = contents.shape[0] // styles.shape[0]
+    mean, std = (jnp.repeat(x, each, axis=0) for x in losses.statistics(styles, "biased"))
+    result = networks.decode(params["decoder"], stages, losses.adain(contents, mean, std, "biased"))
     seen = perceptual.taps(vgg, result)
     target = losses.adain(batch.features.astype(jnp.float32), *batch.statistics[-1], "biased")
     parts = {
@@ -61,10 +65,8 @@ def total_variation(x: Array) -> Array:
     return jnp.mean(jnp.abs(x[:, 1:] - x[:, :-1])) + jnp.mean(jnp.abs(x[:, :, 1:] - x[:, :, :-1]))
 
 
-@compilation.jit(precision=None, donate_argnames="training")
-def step(training: Training, vgg: Params, batch: Batch, rate: float, weights: Weights) -> Any:
+@compilation.jit(precision=None, static_argnames="stages", donate_argnames="training")
+def step(training: Training, vgg: Params, batch: Batch, rate: float, weights: Weights, *, stages: Stages) -> Any:
     """One batch: the new state, and metrics."""
-    gradients, metrics = jax.grad(loss, has_aux=True)(training.params, vgg, batch, weights)
-    norm = jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(gradients)))
-    gradients = jax.tree.map(lambda x: x * jnp.minimum(1, 10 / (norm + 1e-8)), gradients)
+    gradients, metrics = jax.grad(loss, has_aux=True)(training.params, vgg, batch, weights, stages)
     return updated(training, gradients, rate), metrics
