@@ -17,7 +17,7 @@ class DataConfig:
     """What the networks are shown: crops of photographs, paintings, drawn textures and drawn rooms."""
 
     rooms: int = 0  # rooms of toy_bedrooms, drawn at `side` pixels.
-    textures: int = 224  # procedural textures (style_transfer/textures.py), of the same size.
+    textures: int = 64  # procedural textures (style_transfer/textures.py), of the same size.
     # Folder of photographs, or one with `content/` and `style/`, as studies/style_data.py makes it;
     # or scikit-image, which uses those of that package's wheel that are in the public domain; or none; or auto:
     # scikit-image where that is installed, else none.
@@ -32,11 +32,10 @@ class DataConfig:
 class EncoderConfig:
     """Which networks are trained."""
 
-    # autoencoder: an own encoder, then its decoder. small: such a pair further, VGG-16 being the loss network (sections
-    # small, refine, loss). vgg16: a decoder for VGG-16, which comes with the extra `perceptual`.
+    # small: VGG-16 up to relu3_1 and its decoder, the built-in pair (sections small, refine, loss). vgg16: a decoder of
+    # VGG-16 up to relu4_1 (section decoder). Both need the extra `perceptual`. autoencoder: an own encoder, trained
+    # first, with its decoder.
     network: Literal["small", "vgg16", "autoencoder"] = "small"
-    # Pair that `small` begins with: a file that a training of autoencoder wrote, or the one in the package.
-    begin: str = "built-in"
     # Encoder from a file, in place of `network`, to train a decoder for: vgg_normalised.pth of pytorch-AdaIN,
     # torchvision's or Keras' VGG-19, or a file of ours.
     weights: str | None = None
@@ -72,12 +71,13 @@ class SmallConfig:
 
     crop: int = 64  # pixels of the contents' square crops.
     style_crop: int = 96  # pixels of the styles' square crops.
-    # Crops that are drawn before the training; what the loss network makes of them is kept.
-    contents: int = 800
-    styles: int = 300  # likewise.
-    steps: int = 500  # batches.
-    batch: int = 8  # contents a batch; each style serves two of them.
-    learning_rate: float = 0.0005  # of Adam; rises from 0 over the first 100 steps of the training on small crops.
+    # Crops that are drawn before the training; what both networks make of them is kept.
+    contents: int = 400
+    styles: int = 150  # likewise.
+    steps: int = 260  # batches.
+    batch: int = 8  # pairs of content and style a batch.
+    # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
+    learning_rate: float = 0.0003
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,11 @@ class StyleConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     small: SmallConfig = field(default_factory=SmallConfig)
-    # The training on larger crops, whose learning rate falls to 0 along a cosine.
+    # The training on larger crops.
     refine: SmallConfig = field(
-        default_factory=lambda: SmallConfig(crop=128, contents=64, styles=40, steps=80, batch=4, learning_rate=0.0005)
+        default_factory=lambda: SmallConfig(
+            crop=128, style_crop=128, contents=24, styles=16, steps=10, batch=4, learning_rate=0.0001
+        )
     )
     loss: LossConfig = field(default_factory=LossConfig)
     run: StyleRunConfig = field(default_factory=StyleRunConfig)
@@ -141,7 +143,6 @@ class StyleConfig:
         check(d.fit_crops >= 0, "decoder.fit_crops", d.fit_crops, "must not be negative")
         check(d.style_weight >= 0, "decoder.style_weight", d.style_weight, "must not be negative")
         for name, part in trainings[2:]:
-            check(part.batch % 2 == 0, f"{name}.batch", part.batch, "must be even: each style serves two contents")
             for crop in ("crop", "style_crop"):
                 value = getattr(part, crop)
                 check(value >= 32 and value % 8 == 0, f"{name}.{crop}", value, "must be a multiple of 8, at least 32")

@@ -18,7 +18,7 @@ from stylegen.runtime import compilation
 from stylegen.style_transfer import networks
 from stylegen.style_transfer.networks import Params, Stages
 
-RIDGE = 3e-2  # to the mean square of an input
+RIDGE = 1e-2  # to the mean square of an input
 _BATCH = 8  # images at once
 _SAMPLES = 24_000  # patches that a layer is fitted to, at most
 

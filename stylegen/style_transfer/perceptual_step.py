@@ -1,4 +1,4 @@
-"""What is jitted in the training of a pair whose losses VGG-16 measures: the loss network's targets, and a step."""
+"""What is jitted in the training of a decoder whose losses VGG-16 measures: what is kept of crops, and a step."""
 
 from typing import Any, NamedTuple
 
@@ -22,32 +22,30 @@ class Weights(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Pairs of content and style, uint8 [N, h, w, 3], with what the loss network makes of them."""
+    """Pairs of content and style: what the encoder and the loss network make of them."""
 
-    content: Array
+    maps: Array  # the encoder's last features of the contents [N, h', w', C]
+    mean: Array  # of those of the styles [N, C]
+    std: Array  # likewise
     features: Array  # relu4_1 of the contents [N, h/8, w/8, 512]
-    style: Array
-    statistics: perceptual.Targets
+    statistics: perceptual.Targets  # of the styles at the loss network's layers
 
 
-@compilation.jit(precision=None)
-def targets(vgg: Params, images: Array) -> tuple[Array, perceptual.Targets]:
-    """Last features and statistics of uint8 images; the features in half precision, to be kept."""
-    maps = perceptual.taps(vgg, as_float(images))
-    return maps[-1].astype(jnp.float16), perceptual.statistics(maps)
+@compilation.jit(precision=None, static_argnames="stages")
+def kept(encoder: Params, vgg: Params, images: Array, *, stages: Stages) -> tuple[Array, ...]:
+    """Of uint8 images: last features of the encoder and of the loss network, in half precision, and statistics."""
+    x = as_float(images)
+    maps, seen = networks.encode(encoder, stages, x)[-1], perceptual.taps(vgg, x)
+    features = (maps.astype(jnp.float16), seen[-1].astype(jnp.float16))
+    return *features, *losses.statistics(maps, "biased"), perceptual.statistics(seen)
 
 
 def loss(
-    params: dict[str, Params], vgg: Params, batch: Batch, weights: Weights, stages: Stages
+    decoder: Params, vgg: Params, batch: Batch, weights: Weights, stages: Stages
 ) -> tuple[Array, dict[str, Array]]:
     """Content and style loss (Huang and Belongie 2017, Eq. 11 to 13), total variation, and overshoots."""
-    contents, styles = (
-        networks.encode(params["encoder"], stages, as_float(images))[-1] for images in (batch.content, batch.style)
-    )
-    # A style may serve several contents, which follow one another.
-    each = contents.shape[0] // styles.shape[0]
-    mean, std = (jnp.repeat(x, each, axis=0) for x in losses.statistics(styles, "biased"))
-    result = networks.decode(params["decoder"], stages, losses.adain(contents, mean, std, "biased"))
+    maps = losses.adain(batch.maps.astype(jnp.float32), batch.mean, batch.std, "biased")
+    result = networks.decode(decoder, stages, maps)
     seen = perceptual.taps(vgg, result)
     target = losses.adain(batch.features.astype(jnp.float32), *batch.statistics[-1], "biased")
     parts = {

@@ -30,7 +30,7 @@ from stylegen.style_transfer import (
 )
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
-from stylegen.style_transfer.model import StyleModel, load_encoder, load_model, part, save_decoder, save_model
+from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_decoder, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
 from stylegen.style_transfer.training_run import PHASES, PREVIEW, RESULT, STATS, Run, trains_small
@@ -93,9 +93,7 @@ def is_vgg16(config: StyleConfig) -> bool:
 def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) -> StyleModel:
     config = run.config
     if trains_small(config):
-        begin = load_model(None if config.encoder.begin == "built-in" else config.encoder.begin)
-        model_of = train_small.model_of(str(run.folder / RESULT), begin.stages)
-        return train_small.train(run, begin, perceptual.load(), _preview_writer(run, model_of))
+        return train_small.train(run, perceptual.load(), lambda model_of: _preview_writer(run, model_of))
     if given is None:
         return _decoder_of(run, _encoder_of(run), config.stages, fresh=False)
     stages, encoder = given

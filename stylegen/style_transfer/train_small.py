@@ -1,8 +1,8 @@
-"""The training of the small pair, with VGG-16 as loss network: on small crops, then on larger ones.
+"""The training of the small pair's decoder, with VGG-16 as the loss network: on small crops, then on larger ones.
 
-It begins with a pair that an autoencoder's encoder and the losses of its own features have trained, and trains encoder
-and decoder together. Contents and styles are drawn before each of the two trainings, and VGG-16's features and
-statistics of them are kept, so that a step asks it for the result's alone: half of the work.
+The encoder is VGG-16 up to relu3_1, and the decoder begins fitted to it (``inversion``). Contents and styles are drawn
+before each of the two trainings. What the encoder and VGG-16 make of them is kept, so that a step asks VGG-16 for the
+result's features alone.
 """
 
 from collections.abc import Callable
@@ -13,106 +13,98 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegen.style_transfer import networks, perceptual, perceptual_step, train_step, training_images
+from stylegen.style_transfer import inversion, networks, perceptual, perceptual_step, train_step, training_images
 from stylegen.style_transfer.config import SmallConfig
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.train_step import Training
 from stylegen.style_transfer.training_run import PHASES, RESULT, Run
 
-_CROPS, _SIZE = 64, 128  # that the loss network's activations are measured on, and pixels of each
-_WARMUP = 100  # steps over which the learning rate rises
-_BATCH = 8  # images at once of which the loss network makes targets
+STAGES: Stages = ((64, 64), (128, 128), (256,))  # VGG-16 up to relu3_1
+_CROPS, _SIZE = 64, 128  # that activations are measured on and the decoder is fitted to, and pixels of each
+_WARMUP = 30  # steps over which the learning rate rises
+_BATCH = 8  # images at once
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Crops, and what the loss network makes of them."""
+    """What the encoder and the loss network make of crops, by number of the crop: results of ``kept``."""
 
-    images: np.ndarray  # uint8 [n, h, w, 3]
-    features: np.ndarray | None  # relu4_1 [n, h/8, w/8, 512] of contents, in half precision
-    statistics: perceptual.Targets  # [n, C] at each tap
+    maps: np.ndarray
+    features: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    statistics: perceptual.Targets
 
     def batch(self, styles: "Bank", rng: np.random.Generator, n: int) -> perceptual_step.Batch:
-        """``n`` contents of this bank, with half as many styles of the other."""
-        assert self.features is not None
-        content, style = rng.integers(len(self.images), size=n), rng.integers(len(styles.images), size=n // 2)
-        statistics = jax.tree.map(lambda x: np.repeat(x[style], 2, axis=0), styles.statistics)
-        return perceptual_step.Batch(self.images[content], self.features[content], styles.images[style], statistics)
+        """``n`` contents of this bank, each with a style of the other."""
+        content, style = rng.integers(len(self.mean), size=n), rng.integers(len(styles.mean), size=n)
+        statistics = jax.tree.map(lambda x: x[style], styles.statistics)
+        return perceptual_step.Batch(
+            self.maps[content], styles.mean[style], styles.std[style], self.features[content], statistics
+        )
 
 
-def train(run: Run, begin: StyleModel, vgg: Params, save_preview: Callable[[Training], None] | None) -> StyleModel:
-    """Train the small pair, or go on; the loss network's weights are those of ``perceptual.load``."""
-    crops = run.crops(5, 0, _CROPS, training_images.PAIR_STYLES, _SIZE).images
-    vgg, _ = perceptual.normalized(vgg, crops[::2])
-    losses = run.config.loss
+def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], StyleModel]], Any]) -> StyleModel:
+    """Train the decoder, or go on.
+
+    Args:
+        run: the training's directory.
+        vgg: ``perceptual.load()``.
+        preview_of: makes what saves a preview, of what makes the pair of a training.
+    """
+    losses, seed = run.config.loss, run.config.run.seed
     weights = perceptual_step.Weights(
         losses.content_weight, losses.style_weight, losses.variation_weight, losses.range_weight
     )
-    stages = begin.stages
+    crops = run.crops(5, 0, _CROPS, training_images.PAIR_STYLES, _SIZE).images
+    vgg, _ = perceptual.normalized(vgg, crops[::2])
+    encoder = {name: vgg[name] for name in networks.encoder_shapes(STAGES)}
     reached, start = run.where()
     if start or reached == "refine":
-        training, _ = run.restore(reached, train_step.begin(_like(stages)), {})
+        like = {name: jnp.zeros(shape) for name, shape in networks.decoder_shapes(STAGES).items()}
+        training, _ = run.restore(reached, train_step.begin(like), {})
     else:
-        arrays = ({name: jnp.asarray(x) for name, x in part.items()} for part in (begin.encoder, begin.decoder))
-        training = train_step.begin(dict(zip(("encoder", "decoder"), arrays, strict=True)))
+        run.progress.say(f"Fitting a decoder to {_CROPS} crops.")
+        training = train_step.begin(inversion.fitted_decoder(encoder, STAGES, crops, seed))
     vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
+    model_of = _model_of(encoder, str(run.folder / RESULT))
     for phase in ("small", "refine"):
-        if PHASES.index(phase) < PHASES.index(reached):
+        settings: SmallConfig = getattr(run.config, phase)
+        number = PHASES.index(phase)
+        if number < PHASES.index(reached) or start >= settings.steps:
             continue
-        settings = getattr(run.config, phase)
-        if start >= settings.steps:
-            continue
-        contents, styles = _banks(run, vgg, settings, PHASES.index(phase))
+        run.progress.say(f"Measuring {settings.contents} contents and {settings.styles} styles with VGG-16.")
+        contents = run.crops(6, number, settings.contents, training_images.CONTENTS, settings.crop).images
+        styles = run.crops(7, number, settings.styles, training_images.STYLES, settings.style_crop).images
+        banks = [_bank(encoder, vgg, images) for images in (contents, styles)]
 
-        def step_of(training: Training, number: int, phase: str = phase, banks: Any = (contents, styles)) -> Any:
-            settings = getattr(run.config, phase)
-            rng = np.random.default_rng([run.config.run.seed, PHASES.index(phase), number])
-            batch = banks[0].batch(banks[1], rng, settings.batch)
-            rate = _rate(settings, phase, number)
-            return perceptual_step.step(training, vgg, batch, rate, weights, stages=stages)
+        def step_of(training: Training, n: int, settings: SmallConfig = settings, banks: list[Bank] = banks) -> Any:
+            batch = banks[0].batch(banks[1], np.random.default_rng([seed, len(banks[0].mean), n]), settings.batch)
+            return perceptual_step.step(training, vgg, batch, _rate(settings, n), weights, stages=STAGES)
 
-        training = run.loop(phase, start, training, {}, step_of, save_preview)
+        training = run.loop(phase, start, training, {}, step_of, preview_of(model_of))
         start = 0
         run.save("refine", 0 if phase == "small" else settings.steps, training, {})
-    return model_of(str(run.folder / RESULT), stages)(training)
+    return model_of(training)
 
 
-def _rate(settings: SmallConfig, phase: str, number: int) -> float:
-    if phase == "refine":
-        return train_step.learning_rate(settings.learning_rate, number, settings.steps)
-    return settings.learning_rate * min(1.0, (number + 1) / _WARMUP)
+def _rate(settings: SmallConfig, n: int) -> float:
+    """The learning rate of a step."""
+    return train_step.learning_rate(settings.learning_rate, n, settings.steps) * min(1.0, (n + 1) / _WARMUP)
 
 
-def _like(stages: Stages) -> Params:
-    """Weights of the right shapes."""
-    shapes = {"encoder": networks.encoder_shapes(stages), "decoder": networks.decoder_shapes(stages)}
-    return {part: {name: jnp.zeros(shape) for name, shape in of.items()} for part, of in shapes.items()}
+def _bank(encoder: Params, vgg: Params, images: np.ndarray) -> Bank:
+    parts = [
+        jax.device_get(perceptual_step.kept(encoder, vgg, images[i : i + _BATCH], stages=STAGES))
+        for i in range(0, len(images), _BATCH)
+    ]
+    return Bank(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
-def _banks(run: Run, vgg: Params, settings: SmallConfig, phase: int) -> tuple[Bank, Bank]:
-    run.progress.say(f"Measuring {settings.contents} contents and {settings.styles} styles with VGG-16.")
-    contents = run.crops(6, phase, settings.contents, training_images.CONTENTS, settings.crop).images
-    styles = run.crops(7, phase, settings.styles, training_images.STYLES, settings.style_crop).images
-    return _bank(vgg, contents, True), _bank(vgg, styles, False)
-
-
-def _bank(vgg: Params, images: np.ndarray, keep: bool) -> Bank:
-    parts = []
-    for i in range(0, len(images), _BATCH):
-        features, statistics = perceptual_step.targets(vgg, images[i : i + _BATCH])
-        parts.append(jax.device_get((features if keep else None, statistics)))
-    features, statistics = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    return Bank(images, features, statistics)
-
-
-def model_of(source: str, stages: Stages) -> Callable[[Training], StyleModel]:
-    """The pair of a training as ``stylize`` takes it."""
-
+def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:
     def model(training: Training) -> StyleModel:
-        encoder, decoder = (
-            {name: np.asarray(x) for name, x in training.params[part].items()} for part in ("encoder", "decoder")
-        )
-        return StyleModel(stages, "biased", encoder, decoder, source)
+        arrays = ({name: np.asarray(x) for name, x in part.items()} for part in (encoder, training.params))
+        return StyleModel(STAGES, "biased", *arrays, source)
 
     return model

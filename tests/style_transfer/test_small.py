@@ -4,7 +4,6 @@ import io
 import json
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,88 +48,69 @@ def vgg():
     return networks.random_params(networks.encoder_shapes(perceptual.VGG16), 0)
 
 
-def within(folder, begin):
-    encoder = EncoderConfig(begin=str(begin))
-    return replace(TINY, encoder=encoder, run=replace(TINY.run, dir=str(folder)))
+def within(folder):
+    return replace(TINY, run=replace(TINY.run, dir=str(folder)))
 
 
-@pytest.fixture(scope="module")
-def begin(tmp_path_factory, make_model):
-    """The pair that the training begins with."""
-    path = tmp_path_factory.mktemp("begin") / "pair.safetensors"
-    models.save_model(make_model(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def full_run(tmp_path_factory, vgg, begin):
-    folder = tmp_path_factory.mktemp("small") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perceptual, "load", lambda: vgg)
-        return folder, train.train_style(within(folder, begin), Progress(io.StringIO()))
-
-
-def test_a_run(full_run, begin):
-    folder, model = full_run
-    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    assert [(line["phase"], line["step"]) for line in lines] == [("small", 3), ("refine", 2)]
-    loaded, first = models.load_model(folder / "style.safetensors"), models.load_model(begin)
-    assert (folder / "preview.png").is_file() and loaded.stages == first.stages
-    for part in ("encoder", "decoder"):
-        trained, before = getattr(model, part), getattr(first, part)
-        for name, x in trained.items():
-            np.testing.assert_array_equal(getattr(loaded, part)[name], np.float32(np.float16(x)))
-        assert any(not np.array_equal(x, before[name]) for name, x in trained.items()), f"{part} is trained too"
-
-
-@pytest.mark.parametrize(("phase", "at"), [("small", 3), ("refine", 5)])
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(full_run, begin, vgg, tmp_path, monkeypatch, phase, at):
-    """The step ``at`` is interrupted: in each of the two trainings after something was saved, to the bit."""
+@pytest.fixture
+def few_crops(vgg, monkeypatch):
+    """A training with random weights, and few crops to fit to."""
     monkeypatch.setattr(perceptual, "load", lambda: vgg)
+    monkeypatch.setattr(train_small, "_CROPS", 4)
+    monkeypatch.setattr(train_small, "_SIZE", 32)
+
+
+def test_a_run_and_the_same_run_interrupted(few_crops, tmp_path, monkeypatch):
+    """In each of the two trainings, after something was saved; to the bit."""
+    model = train.train_style(within(tmp_path / "a"), Progress(io.StringIO()))
+    lines = [json.loads(line) for line in (tmp_path / "a" / "stats.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["step"]) for line in lines] == [("small", 3), ("refine", 2)]
+    loaded = models.load_model(tmp_path / "a" / "style.safetensors")
+    assert (tmp_path / "a" / "preview.png").is_file() and loaded.stages == train_small.STAGES
+    for name, x in model.decoder.items():
+        np.testing.assert_array_equal(loaded.decoder[name], np.float32(np.float16(x)))
     original, steps = perceptual_step.step, {"n": 0}
 
     def interrupted(*arguments, **options):
         steps["n"] += 1
-        if steps["n"] == at:
+        if steps["n"] in (3, 6):  # the third step; after it is done again, the second one on larger crops
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
     monkeypatch.setattr(perceptual_step, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train.train_style(within(tmp_path / "run", begin), Progress(io.StringIO()))
-    monkeypatch.setattr(perceptual_step, "step", original)
-    model = train.train_style(within(tmp_path / "run", begin), Progress(io.StringIO()))
-    for part in ("encoder", "decoder"):
-        for name, x in getattr(full_run[1], part).items():
-            np.testing.assert_array_equal(getattr(model, part)[name], x)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train.train_style(within(tmp_path / "b"), Progress(io.StringIO()))
+    resumed = train.train_style(within(tmp_path / "b"), Progress(io.StringIO()))
+    for name, x in model.decoder.items():
+        np.testing.assert_array_equal(resumed.decoder[name], x)
 
 
 def test_the_losses_are_those_of_the_paper(vgg, model, make_picture):
     """Content loss to AdaIN's output, and style loss at four layers, from the images by hand."""
     contents, styles = (np.stack([make_picture(i + k, 32, 32) for i in range(2)]) for k in (1, 5))
     vgg = {name: jnp.asarray(x) for name, x in vgg.items()}
-    features, _ = perceptual_step.targets(vgg, contents)
-    _, statistics = perceptual_step.targets(vgg, styles[:1])
-    repeated = jax.tree.map(lambda x: np.repeat(x, 2, axis=0), statistics)
-    batch = perceptual_step.Batch(contents, features, styles[:1], repeated)
-    weights, params = perceptual_step.Weights(2.0, 3.0, 0.0, 0.0), {"encoder": model.encoder, "decoder": model.decoder}
-    total, parts = perceptual_step.loss(params, vgg, batch, weights, model.stages)
+    maps, features, *_ = perceptual_step.kept(model.encoder, vgg, contents, stages=model.stages)
+    *_, mean, std, statistics = perceptual_step.kept(model.encoder, vgg, styles, stages=model.stages)
+    batch = perceptual_step.Batch(maps, mean, std, features, statistics)
+    weights = perceptual_step.Weights(2.0, 3.0, 0.0, 0.0)
+    total, parts = perceptual_step.loss(model.decoder, vgg, batch, weights, model.stages)
     assert float(total) == pytest.approx(2 * float(parts["content"]) + 3 * float(parts["style"]), rel=1e-5)
     content, style = (networks.encode(model.encoder, model.stages, x / np.float32(255))[-1] for x in (contents, styles))
-    mean, std = (x[:1].repeat(2, 0) for x in losses.statistics(style, "biased"))
-    image = networks.decode(model.decoder, model.stages, losses.adain(content, mean, std, "biased"))
+    restyled = losses.adain(content, *losses.statistics(style, "biased"), "biased")
+    image = networks.decode(model.decoder, model.stages, restyled)
     outputs, wanted, own = (
         networks.activations(vgg, perceptual.VGG16, jnp.asarray(x))
-        for x in (image, styles[:1] / np.float32(255), contents / np.float32(255))
+        for x in (image, styles / np.float32(255), contents / np.float32(255))
     )
     by_hand = 0.0
     for tap in perceptual.TAPS:
         a, b = np.asarray(outputs[tap]), np.asarray(wanted[tap])
         for moment in (np.mean, np.std):
             by_hand += np.mean(np.square(moment(a, (1, 2)) - moment(b, (1, 2))), axis=1).mean()
-    assert float(parts["style"]) == pytest.approx(by_hand, rel=1e-3)
-    target = losses.adain(own[-1], *losses.statistics(wanted[-1].repeat(2, 0), "biased"), "biased")
-    assert float(parts["content"]) == pytest.approx(float(jnp.mean(jnp.square(outputs[-1] - target))), rel=5e-3)
+    assert float(parts["style"]) == pytest.approx(by_hand, rel=5e-3)
+    target = losses.adain(own[-1], *losses.statistics(wanted[-1], "biased"), "biased")
+    assert float(parts["content"]) == pytest.approx(float(jnp.mean(jnp.square(outputs[-1] - target))), rel=1e-2)
 
 
 def test_total_variation():
@@ -234,6 +214,7 @@ def test_vgg16_is_the_one_that_lpips_uses(real_weights):
 
 
 def test_the_learning_rate_rises_and_falls():
-    assert train_small._rate(SmallConfig(learning_rate=0.5), "small", 0) == pytest.approx(0.005)
-    assert train_small._rate(SmallConfig(learning_rate=0.5), "small", 1000) == 0.5
-    assert train_small._rate(SmallConfig(learning_rate=0.5, steps=10), "refine", 5) == pytest.approx(0.25)
+    settings = SmallConfig(learning_rate=0.5, steps=1000)
+    assert train_small._rate(settings, 0) == pytest.approx(0.5 / 30)
+    assert train_small._rate(settings, 500) == pytest.approx(0.25)
+    assert train_small._rate(settings, 999) < 0.01
