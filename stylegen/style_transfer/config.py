@@ -54,7 +54,7 @@ class EncoderConfig:
 class DecoderConfig:
     """The decoder (Huang and Belongie 2017, Sec. 6)."""
 
-    steps: int = 2500  # batches.
+    steps: int = 2500  # batches; 0 leaves the decoder of a given encoder as it is fitted.
     batch: int = 8  # pairs of content and style a batch; 8 in the paper.
     learning_rate: float = 0.001  # of Adam at the start; falls to 0 along a cosine. 1e-4 in the paper.
     content_weight: float = 1.0  # of the content loss.
@@ -74,10 +74,10 @@ class SmallConfig:
     # Crops that are drawn before the training; what both networks make of them is kept.
     contents: int = 400
     styles: int = 150  # likewise.
-    steps: int = 260  # batches.
+    steps: int = 0  # batches; 0 leaves the decoder as it is fitted.
     batch: int = 8  # pairs of content and style a batch.
     # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.00003
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class StyleConfig:
     # The training on larger crops.
     refine: SmallConfig = field(
         default_factory=lambda: SmallConfig(
-            crop=128, style_crop=128, contents=24, styles=16, steps=10, batch=4, learning_rate=0.0001
+            crop=128, style_crop=128, contents=100, styles=60, batch=4, learning_rate=0.00001
         )
     )
     loss: LossConfig = field(default_factory=LossConfig)
@@ -134,7 +134,8 @@ class StyleConfig:
         )
         trainings = (("encoder", e), ("decoder", d), ("small", self.small), ("refine", self.refine))
         for name, part in trainings:
-            check(part.steps >= 1, f"{name}.steps", part.steps, "must be at least 1")
+            least = 1 if name == "encoder" else 0  # decoders may stay as they are fitted
+            check(part.steps >= least, f"{name}.steps", part.steps, f"must be at least {least}")
             check(part.batch >= 1, f"{name}.batch", part.batch, "must be at least 1")
             check(part.learning_rate > 0, f"{name}.learning_rate", part.learning_rate, "must be positive")
         weight = e.classification_weight

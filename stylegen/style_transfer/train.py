@@ -202,7 +202,7 @@ def _decoder_of(run: Run, encoder: dict[str, Any], stages: networks.Stages, fres
         training, encoder = run.restore("decoder", training, encoder)
     elif fresh and config.decoder.fit_crops:
         run.progress.say(f"Fitting the decoder to {counted(config.decoder.fit_crops, 'crop')}.")
-        crops = run.crops(8, 0, config.decoder.fit_crops, training_images.PAIR_STYLES, _FIT_SIZE).images
+        crops = run.crops(8, 0, config.decoder.fit_crops, training_images.FITTING, _FIT_SIZE).images
         training = train_step.begin(inversion.fitted_decoder(encoder, stages, crops, config.run.seed))
     start = start if phase == "decoder" else 0
 

@@ -57,16 +57,17 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
     weights = perceptual_step.Weights(
         losses.content_weight, losses.style_weight, losses.variation_weight, losses.range_weight
     )
-    crops = run.crops(5, 0, _CROPS, training_images.PAIR_STYLES, _SIZE).images
+    crops = run.crops(5, 0, _CROPS, training_images.FITTING, _SIZE).images
     vgg, _ = perceptual.normalized(vgg, crops[::2])
     encoder = {name: vgg[name] for name in networks.encoder_shapes(STAGES)}
     reached, start = run.where()
-    if start or reached == "refine":
+    if run.is_saved():
         like = {name: jnp.zeros(shape) for name, shape in networks.decoder_shapes(STAGES).items()}
         training, _ = run.restore(reached, train_step.begin(like), {})
     else:
         run.progress.say(f"Fitting a decoder to {_CROPS} crops.")
         training = train_step.begin(inversion.fitted_decoder(encoder, STAGES, crops, seed))
+        run.save("small", 0, training, {})
     vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
     model_of = _model_of(encoder, str(run.folder / RESULT))
     for phase in ("small", "refine"):

@@ -33,6 +33,7 @@ PUBLIC_DOMAIN = {
 # How often a crop is of a room, a texture, a photograph, a style; for an encoder and a decoder, and the small network.
 PAIR_CONTENTS, PAIR_STYLES = (0.4, 0.25, 0.35, 0.0), (0.1, 0.65, 0.25, 0.4)
 CONTENTS, STYLES = (0.0, 0.1, 0.7, 0.2), (0.0, 0.35, 0.15, 0.5)
+FITTING = (0.0, 0.25, 0.5, 0.25)  # of what a decoder is fitted to
 _NAMES = ("auto", "none", "scikit-image")  # of DataConfig.photographs that are no folders
 _SMALLEST = 64  # pixels a side of a photograph that is of use
 

@@ -77,6 +77,10 @@ class Run:
             )
         return phase, step
 
+    def is_saved(self) -> bool:
+        """Whether there is a state to go on from."""
+        return self._metadata() is not None
+
     def check_photographs(self) -> None:
         """Refuse to go on with other photographs; states of earlier versions do not say which they were."""
         noted = (self._metadata() or {}).get("photographs")

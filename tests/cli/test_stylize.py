@@ -311,5 +311,6 @@ def test_help(verb, capsys):
 
 def test_the_built_in_networks_are_those_of_the_experiment():
     from stylegen.cli.experiments import load_config
+    from stylegen.style_transfer.train_small import STAGES
 
-    assert load_model().stages == load_config("style_transfer", StyleConfig).stages
+    assert load_config("style_transfer", StyleConfig).encoder.network == "small" and load_model().stages == STAGES

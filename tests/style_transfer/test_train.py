@@ -247,7 +247,7 @@ def test_normalizing_changes_no_function(model, make_picture):
 def test_one_step_of_adam(model):
     gradients = {name: jnp.ones_like(jnp.asarray(x)) for name, x in model.decoder.items()}
     before = train_step.begin({name: jnp.asarray(x) for name, x in model.decoder.items()})
-    after = train_step._updated(before, gradients, 0.01)
+    after = train_step.updated(before, gradients, 0.01)
     np.testing.assert_allclose(after.params["conv0.bias"], model.decoder["conv0.bias"] - 0.01, atol=1e-5)
     assert train_step.learning_rate(0.5, 0, 10) == 0.5 and train_step.learning_rate(0.5, 5, 10) == pytest.approx(0.25)
 
