@@ -60,7 +60,7 @@ def explore(options: Options) -> None:
     try:
         from stylegen.explorer import server
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "websockets"):
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets"):
             raise
         raise common.UsageError(MISSING) from error
     from stylegen.editing import directions

@@ -67,7 +67,7 @@ def test_the_usual_port_has_a_substitute(monkeypatch):
             assert listening.getsockname()[1] not in (0, taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "websockets"])
 def test_without_the_extra_a_sentence_says_how_to_get_it(monkeypatch, capsys, missing):
     for name in [name for name in sys.modules if name.split(".")[0] == missing or name == "stylegen.explorer.server"]:
         monkeypatch.delitem(sys.modules, name)
