@@ -101,7 +101,8 @@ def drawing(run: str, moves: int) -> list[float]:
 def main() -> dict[str, Any]:
     a = parse()
     command = [sys.executable, "explore.py", "--run", a.run]
-    with subprocess.Popen(command, cwd=common.ROOT, stdout=subprocess.PIPE, text=True) as served:
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=common.ROOT, **quiet) as served:
         try:
             assert served.stdout is not None
             address = next(match[0] for line in served.stdout if (match := re.search(r"http://\S+", line)))

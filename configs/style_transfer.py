@@ -1,14 +1,11 @@
-"""The built-in networks of style transfer: a small encoder, trained here, and its decoder.
+"""The built-in network of style transfer: small, trained with VGG-16 as the loss network.
 
-Hardware: two processor cores.
-    python train_style.py --config configs/style_transfer.py --run.dir runs/style
-Hours: 0.65 (39 min), measured on two EPYC cores that other programs used as well, 2026-11-22; scikit-image was
-installed, nine of whose photographs, in the public domain, were among the images.
-Result: content loss 1.6, style loss 3.7 at the end; the README's images and docs/quality.md. Colors and fine texture
-carry over, coarse strokes do not.
+Hardware: a part of two processor cores.
+    python studies/style_data.py --out data/style
+    python train_style.py --config configs/style_transfer.py --data.photographs data/style --run.dir runs/style
+Hours and result: docs/style_transfer.md.
 
-The settings are ours, chosen for less than an hour without an accelerator: three resolutions instead of the four of
-VGG-19, a quarter of its channels, squares of 64 pixels, learning rates ten times the paper's and more.
+VGG-16 comes with the extra `perceptual`. A decoder for it: --encoder.network vgg16.
 """
 
 from stylegen.style_transfer.config import StyleConfig

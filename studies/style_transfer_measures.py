@@ -1,4 +1,4 @@
-"""Measures of style transfer: losses of content and style, and the steadiness of videos."""
+"""Measures of style transfer: losses of content and style, structure, colored fringes, and the steadiness of videos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from stylegen.runtime import compilation
-from stylegen.style_transfer import losses, networks, video
+from stylegen.style_transfer import losses, networks, perceptual, video
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.stylize import stylize
@@ -52,6 +52,81 @@ def _losses(
     statistics = [losses.statistics(features, variance) for features in maps[2]]
     content_loss = losses.content_loss(maps[0][-1], maps[1][-1])[0]
     return content_loss, losses.style_loss(maps[0], statistics, variance)[0]
+
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_NEAR = 4  # pixels from an edge in which fringes are looked for
+_EDGES = 0.9  # quantile of the luma's gradient above which a pixel is of an edge
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one transfer gave; all are ratios, so that results of any images can be averaged."""
+
+    content: float  # mean square distance of VGG-16's relu4_1 from the content's, to the content's mean square
+    style: float  # distance of VGG-16's statistics from the style's, to the content's own distance: 1 is no transfer
+    structure: float  # correlation of the luma with the content's in windows of 11 pixels, mean; 1 is all of it
+    fringes: float  # chroma that varies within 9 pixels, near edges, to that of the style near its own edges
+
+
+def measured(vgg: Params, result: np.ndarray, content: np.ndarray, style: np.ndarray) -> Result:
+    """Of uint8 images [h, w, 3], result and content of one size; ``vgg`` is ``perceptual.load()``."""
+    maps, own, wanted = (_taps(vgg, image[None]) for image in (result, content, style))
+    distances = [_style_distance(x, wanted) for x in (maps, own)]
+    return Result(
+        float(np.mean(np.square(maps[-1] - own[-1])) / np.mean(np.square(own[-1]))),
+        distances[0] / distances[1],
+        structure(result, content),
+        fringes(result) / max(fringes(style), 1e-6),
+    )
+
+
+@compilation.jit(precision=None)
+def _taps(vgg: Params, images: Array) -> list[Array]:
+    return perceptual.taps(vgg, images.astype(jnp.float32) / 255)
+
+
+def _style_distance(maps: Sequence[Array], wanted: Sequence[Array]) -> float:
+    """Of means and standard deviations, each layer to the mean square of the style's own."""
+    total = 0.0
+    for x, y in zip(maps, wanted, strict=True):
+        (mean, std), (other_mean, other_std) = (losses.statistics(z, "biased") for z in (x, y))
+        distance = jnp.mean(jnp.square(mean - other_mean)) + jnp.mean(jnp.square(std - other_std))
+        total += float(distance / (jnp.mean(jnp.square(other_mean)) + jnp.mean(jnp.square(other_std))))
+    return total
+
+
+def structure(result: np.ndarray, content: np.ndarray, radius: int = 5) -> float:
+    """Mean correlation of two images' lumas in square windows, but for those that are flat in the content."""
+    x, y = (image.astype(np.float32) @ _LUMA for image in (result, content))
+    dx, dy = x - box(x, radius), y - box(y, radius)
+    covariance, vx, vy = box(dx * dy, radius), box(dx * dx, radius), box(dy * dy, radius)
+    seen = vy > 4  # two gray levels
+    return float(np.mean((covariance / np.sqrt(vx * vy + 1))[seen]))
+
+
+def fringes(image: np.ndarray) -> float:
+    """Root mean square, in gray levels, of the chroma's differences from its mean in 9x9, near edges of the luma."""
+    rgb = image.astype(np.float32)
+    luma = rgb @ _LUMA
+    gradient = np.hypot(*np.gradient(luma))
+    near = box((gradient > np.quantile(gradient, _EDGES)).astype(np.float32), _NEAR) > 1e-4
+    chroma = rgb[..., (0, 2)] - luma[..., None]
+    varying = np.stack([chroma[..., i] - box(chroma[..., i], 4) for i in range(2)])
+    return float(np.sqrt(np.mean(np.square(varying[:, near]))))
+
+
+def box(x: np.ndarray, radius: int) -> np.ndarray:
+    """Means over squares [h, w]; the edges repeat."""
+    for axis in (0, 1):
+        sums = np.cumsum(
+            np.pad(x.astype(np.float64), [(radius + 1, radius) if a == axis else (0, 0) for a in (0, 1)], "edge"), axis
+        )
+        n = x.shape[axis]
+        x = (np.take(sums, range(2 * radius + 1, 2 * radius + 1 + n), axis) - np.take(sums, range(n), axis)) / (
+            2 * radius + 1
+        )
+    return x.astype(np.float32)
 
 
 def panning(image: np.ndarray, frames: int, size: tuple[int, int], step: tuple[int, int]) -> list[np.ndarray]:

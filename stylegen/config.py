@@ -465,9 +465,9 @@ def _validate_training(config: Config) -> None:
         check(max(sides) <= 256, "resolution", config.resolution, "toy_bedrooms is drawn at up to 256 pixels")
         fix = f"toy_bedrooms is cut out of squares: the longer side must be a power of two, not {max(sides)}"
         check(max(sides) & (max(sides) - 1) == 0, "const_shape", config.const_shape, fix)
+        check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
     if config.const_shape[0] != config.const_shape[1]:
         check(data.crop == "center-crop", "data.crop", data.crop, "is for squares; center-crop takes the images' shape")
-        check(config.image_channels == 3, "image_channels", config.image_channels, "toy_bedrooms is RGB; use 3")
 
 
 def _validate_augment(config: Config) -> None:

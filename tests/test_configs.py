@@ -124,7 +124,7 @@ def step(text):
     static = StepConfig(config, build_networks(config))
     rng = np.random.default_rng(0)
     n, size = config.data.batch, config.schedule.start_resolution
-    images = rng.integers(0, 256, (n, size, size, config.image_channels), np.uint8)
+    images = rng.integers(0, 256, (n, *config.shape_at(size), config.image_channels), np.uint8)
     labels = rng.integers(0, max(config.num_classes, 1), n).astype(np.int32)
     arguments = images, labels, jnp.float32(1), jnp.float32(0.001)
     before = init_state(config)

@@ -252,7 +252,8 @@ def _contents(options: Options, G: "Generator") -> Any:
             *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half, G.num_ws), "fine{}"),
         )
     sliders = tuple(Slider(d.name, d.layers, d.vector) for d in found)
-    summary = f"{G.resolution} pixels, {G.kimg:g} kimg, {model_card.data_line(G.config)}"
+    data = model_card.data_line(G.config).replace("`", "")  # a card's Markdown
+    summary = f"{G.resolution} pixels, {G.kimg:g} kimg, {data}"
     note = _half_note(G) if options.half else ""
     return Contents(options.source.absolute().name, summary, note, model_card.PSI, sliders, options.half)
 

@@ -1,5 +1,6 @@
 """The verb ``explore``: look around in a trained generator with a browser."""
 
+import contextlib
 import errno
 import secrets
 import socket
@@ -59,7 +60,7 @@ def explore(options: Options) -> None:
     try:
         from stylegen.explorer import server
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "websockets"):
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets"):
             raise
         raise common.UsageError(MISSING) from error
     from stylegen.editing import directions
@@ -83,7 +84,7 @@ def explore(options: Options) -> None:
     print(f"Open {address}\nCtrl-C ends it.", flush=True)
     if options.open:
         webbrowser.open(address)
-    with listening:
+    with listening, contextlib.closing(library.compiling):
         server.make_server(library, token, server.names_of(options.host)).run(sockets=[listening])
     signals.check()
 

@@ -64,9 +64,8 @@ class Options:
     kimg: Annotated[float | None, tyro.conf.arg(metavar="KIMG")] = None
     """Checkpoint at so many thousand images; default: the newest good one."""
     seeds: NumberList = None  # for example 0-15,42; a seed is the same latent z in all StyleGAN code.
-    labels: NumberList = (
-        None  # classes of a class-conditional generator, by number or name: one for all, or one a seed.
-    )
+    labels: NumberList = None
+    """Classes of a class-conditional generator, by number or name: one for all, or one for each seed."""
     psi: str = "1"
     """Truncation: 1 is none, 0.7 is usual, 0 is the mean image; several, --psi=-1,0,1, make a sweep. The mean is that
     of all classes: a small psi takes the class away too."""

@@ -27,7 +27,9 @@ DESCRIPTION = """Give an image the style of another (AdaIN, Huang and Belongie 2
   stylize --content room.jpg --style a.jpg --mask mask.png --out out.png
   # A video, each frame blended with the one before
   stylize --content in.mp4 --style a.jpg --out out.mp4
-  # VGG-19 instead of the built-in networks: pytorch-AdaIN's two files
+  # VGG-16, with a decoder that train_style trained for it
+  stylize --network vgg16 --decoder runs/vgg16/style.safetensors --content room.jpg --style a.jpg --out out.png
+  # VGG-19: pytorch-AdaIN's two files
   stylize --encoder vgg_normalised.pth --decoder decoder.pth --content room.jpg --style a.jpg --out out.png
 """
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
@@ -61,10 +63,12 @@ class Options:
     tile: Annotated[int, arguments.Bounds(64, 8192)] = 512
     """Pixels a side of what is computed at once; smaller needs less memory."""
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
-    model: File = None  # networks that train_style wrote; the built-in ones if not given.
+    network: Literal["small", "vgg16"] = "small"
+    """Built-in networks: small, which is fast, or VGG-16 with a decoder, which needs the extra `perceptual`."""
+    model: File = None  # networks that train_style wrote, instead of built-in ones.
     encoder: File = None
     """VGG-19 instead: vgg_normalised.pth, torchvision's or Keras' file, or one of ours. Needs --decoder."""
-    decoder: File = None  # decoder that was trained for --encoder: decoder.pth, or a file of ours.
+    decoder: File = None  # decoder that was trained for --encoder, or for --network vgg16: decoder.pth, or ours.
     overwrite: bool = False  # replace files that are there.
     download: Annotated[Literal["vgg19"] | None, tyro.conf.arg(metavar="NAME")] = None
     """Fetch torchvision's VGG-19 (575 MB), to train a decoder for, check its hash, and stop."""
@@ -130,7 +134,9 @@ def _check(options: Options) -> None:
             raise common.UsageError(f"--{name.replace('_', '-')} {value}: must be at least 16 pixels, or 0 for none.")
     if options.model is not None and (options.encoder is not None or options.decoder is not None):
         raise common.UsageError("--model holds both networks; it excludes --encoder and --decoder.")
-    if (options.encoder is None) != (options.decoder is None):
+    if options.network == "vgg16" and (options.model is not None or options.encoder is not None):
+        raise common.UsageError("--network vgg16 is an encoder itself; it excludes --model and --encoder.")
+    if options.network == "small" and (options.encoder is None) != (options.decoder is None):
         missing = "decoder" if options.decoder is None else "encoder"
         raise common.UsageError(
             f"--{missing} is missing: a decoder fits the encoder that it was trained for alone. pytorch-AdaIN's "
@@ -258,8 +264,10 @@ class _Stylizer:
         self.masks = [_read_mask(Path(path)) for path in split_paths(options.mask)] if options.mask else None
         if options.encoder is not None and options.decoder is not None:
             self.model = models.load_pair(options.encoder, options.decoder)
-        else:
+        elif options.model is not None:
             self.model = models.load_model(options.model)
+        else:
+            self.model = models.load_network(options.network, options.decoder)
         if options.preserve_color != "coral":
             self._measure()
 

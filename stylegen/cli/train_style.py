@@ -1,4 +1,4 @@
-"""The verb ``train_style``: train the encoder and decoder of style transfer, or a decoder for VGG-19."""
+"""The verb ``train_style``: train the small network of style transfer, or a decoder for VGG-16 or VGG-19."""
 
 import argparse
 import sys
@@ -10,12 +10,14 @@ from stylegen.style_transfer.config import StyleConfig, current_name
 
 DESCRIPTION = """Train the networks of stylize. The same command resumes the training that is in the directory.
 
-  # The built-in networks, from drawn rooms, drawn textures and photographs in the public domain
-  train_style --config configs/style_transfer.py --run.dir runs/style
+  # The small network, on a folder that studies/style_data.py made; needs the extra perceptual
+  train_style --config configs/style_transfer.py --data.photographs data/style --run.dir runs/style
   # Go on with it, with its own settings
   train_style --run.dir runs/style
-  # A decoder for VGG-19 (stylize --download vgg19), better and much slower
-  train_style --config configs/style_transfer.py --encoder.weights vgg19-dcbb9e9d.pth --run.dir runs/vgg
+  # A decoder for VGG-16, which comes with the extra perceptual
+  train_style --config configs/style_transfer.py --encoder.network vgg16 --run.dir runs/vgg16
+  # A decoder for VGG-19 (stylize --download vgg19)
+  train_style --config configs/style_transfer.py --encoder.weights vgg19-dcbb9e9d.pth --run.dir runs/vgg19
 
 Besides the fields below:
   --config FILE       experiment file, or the name of one that ships (style_transfer);

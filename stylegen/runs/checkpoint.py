@@ -256,7 +256,9 @@ class Checkpointer:
             "meta": ocp.args.JsonSave(checkpoint_layout.seal(_describe(self._config, state, stage, extra)))
         }
         for item, tree in checkpoint_layout.split(state).items():
-            items[item] = ocp.args.StandardSave(checkpoint_layout.stored(by_path(tree)))
+            leaves = checkpoint_layout.stored(by_path(tree))
+            # Of one of several processes orbax takes no arrays of JAX. Copies, because the state is donated.
+            items[item] = ocp.args.StandardSave(jax.tree.map(np.array, leaves) if self._alone else leaves)
         with self._cleanup(nimg):
             if not self._manager.save(nimg, args=ocp.args.Composite(**items)):
                 raise ValueError("orbax declined to")

@@ -79,7 +79,7 @@ def load(source: str | os.PathLike[str], kimg: float | None = None) -> Generator
     if path.suffix == NPZ_SUFFIX:
         return load_npz(path)
     if path.suffix != SUFFIX:
-        raise LoadError(f"{path}: not a generator; give a run directory, a {SUFFIX} or an {NPZ_SUFFIX} file.")
+        raise LoadError(f"{path}: not a generator; give a run directory, a {SUFFIX}, {NPZ_SUFFIX}, .pkl or .pt file.")
     return load_safetensors(path)
 
 

@@ -13,19 +13,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
 from stylegen import config_json, sampling
 from stylegen.config import MAX_RESOLUTION, Config
 from stylegen.errors import StylegenError
-from stylegen.io.files import replacing
+from stylegen.io.tensor_files import save_tensors
 from stylegen.networks.generator import Generator, abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
 from stylegen.training.power_ema import MAX_STD, MIN_STD, Snapshot, reconstruction
 from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState
-from stylegen.untrusted import FileError, json_text, numbers
+from stylegen.untrusted import FileError, checksums, json_text, numbers
 from stylegen.untrusted.tensors import open_tensors
 
 FOLDER = "power_ema"
@@ -48,9 +47,7 @@ def save(folder: Path, config: Config, state: TrainState, stage: Stage) -> None:
     tensors = {name: np.asarray(leaf, order="C") for name, leaf in arrays.items()}
     about = {"nimg": nimg, "resolution": stage.resolution, "alpha": stage.alpha, "stds": config.optimizer.power_ema}
     path = folder / FOLDER / f"{nimg:010d}.safetensors"
-    with replacing(path) as partial:
-        save_file(tensors, partial, {"format": FORMAT, "about": json.dumps(about)})
-        partial.chmod(0o644)
+    save_tensors(path, tensors, {"format": FORMAT, "about": json.dumps(about)})
 
 
 def forget_after(folder: Path, nimg: int) -> None:
@@ -152,11 +149,13 @@ def _sum(
             for name, leaf in wanted.items():
                 if name not in file.names or file.header(name) != (leaf.shape, "float32"):
                     raise FileError(f"{path}: {name} is missing, or has another shape than the configuration says.")
-            for i in range(len(about["stds"])):
-                weight = next(remaining)
-                for name in leaves:
-                    total[name] += weight * file.read(f"{i}.{name}")
-            noise = {name: file.read(f"noise_const.{name}") for name in noise_leaves}
+            arrays = file.read_all(file.names)
+            checksums.check_tensors(arrays, file.metadata, str(path))
+        for i in range(len(about["stds"])):
+            weight = next(remaining)
+            for name in leaves:
+                total[name] += weight * arrays[f"{i}.{name}"]
+        noise = {name: arrays[f"noise_const.{name}"] for name in noise_leaves}
     if not all(np.isfinite(array).all() for array in (*total.values(), *noise.values())):
         raise FileError("its numbers are not finite.")
     ordered = [np.asarray(total[name], np.float32) for name in leaves]

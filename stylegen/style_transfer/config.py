@@ -1,10 +1,10 @@
 """Every setting of a style-transfer training, with its unit, its default and the check that it makes sense.
 
-The comment behind a field is its ``--help`` text. The defaults are those of the built-in encoder and decoder.
+The comment behind a field is its ``--help`` text. The defaults are those of the built-in small network.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from stylegen.config import ConfigError, check
 
@@ -14,24 +14,30 @@ RENAMED = {"pictures": "data", "encoder.recognition": "encoder.classification_we
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What the networks are shown: crops of drawn rooms, drawn textures and photographs."""
+    """What the networks are shown: crops of photographs, paintings, drawn textures and drawn rooms."""
 
-    rooms: int = 160  # rooms of toy_bedrooms, drawn at `side` pixels.
-    textures: int = 224  # procedural textures (style_transfer/textures.py), of the same size.
-    # Folder of photographs; or scikit-image, which uses those of that package's wheel that are in the public domain;
-    # or none; or auto: scikit-image where that is installed, else none.
+    rooms: int = 0  # rooms of toy_bedrooms, drawn at `side` pixels.
+    textures: int = 64  # procedural textures (style_transfer/textures.py), of the same size.
+    # Folder of photographs, or one with `content/` and `style/`, as studies/style_data.py makes it;
+    # or scikit-image, which uses those of that package's wheel that are in the public domain; or none; or auto:
+    # scikit-image where that is installed, else none.
     photographs: str = "auto"
     side: int = 256  # pixels of rooms and textures.
-    crop: int = 64  # pixels of the square crops that the networks see.
-    zoom: float = 2.5  # a crop is cut at up to so many times that size, and made smaller.
+    crop: int = 64  # pixels of the square crops that an encoder and a decoder see.
+    zoom: float = 4.0  # a crop is cut at up to so many times its size, and made smaller.
     seed: int = 0  # of the textures and rooms.
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The encoder: trained first, or VGG-19 from a file."""
+    """Which networks are trained."""
 
-    # vgg_normalised.pth of pytorch-AdaIN, torchvision's or Keras' VGG-19, or a file of ours; None trains an own one.
+    # small: VGG-16 up to relu3_1 and its decoder, the built-in pair (sections small, refine, loss). vgg16: a decoder of
+    # VGG-16 up to relu4_1 (section decoder). Both need the extra `perceptual`. autoencoder: an own encoder, trained
+    # first, with its decoder.
+    network: Literal["small", "vgg16", "autoencoder"] = "small"
+    # Encoder from a file, in place of `network`, to train a decoder for: vgg_normalised.pth of pytorch-AdaIN,
+    # torchvision's or Keras' VGG-19, or a file of ours.
     weights: str | None = None
     # Channels of the own encoder at each resolution, from the full image down; two convolutions each, and one in the
     # last. Three resolutions keep more of the content, four make coarser strokes and take longer to learn.
@@ -48,12 +54,41 @@ class EncoderConfig:
 class DecoderConfig:
     """The decoder (Huang and Belongie 2017, Sec. 6)."""
 
-    steps: int = 2500  # batches.
+    steps: int = 2500  # batches; 0 leaves the decoder of a given encoder as it is fitted.
     batch: int = 8  # pairs of content and style a batch; 8 in the paper.
     learning_rate: float = 0.001  # of Adam at the start; falls to 0 along a cosine. 1e-4 in the paper.
     content_weight: float = 1.0  # of the content loss.
     style_weight: float = 10.0  # of the style loss, summed over the stages.
+    # Crops of 128 pixels that the decoder of a given encoder is fitted to before its training, layer by layer
+    # (style_transfer/inversion.py); 0 begins with random weights.
+    fit_crops: int = 96
     unbiased: bool = False  # variances divided by n - 1, as in pytorch-AdaIN; off is the authors' own code.
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """One of the two trainings of the small pair: on small crops, then on larger ones."""
+
+    crop: int = 64  # pixels of the contents' square crops.
+    style_crop: int = 96  # pixels of the styles' square crops.
+    # Crops that are drawn before the training; what both networks make of them is kept.
+    contents: int = 400
+    styles: int = 150  # likewise.
+    steps: int = 0  # batches; 0 leaves the decoder as it is fitted.
+    batch: int = 8  # pairs of content and style a batch.
+    # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
+    learning_rate: float = 0.00003
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the small network's losses, which VGG-16 measures (Huang and Belongie 2017, Eq. 11 to 13)."""
+
+    content_weight: float = 1.0  # of the content loss, at relu4_1.
+    style_weight: float = 3.0  # of the style loss, summed over relu1_2, relu2_2, relu3_3 and relu4_1.
+    variation_weight: float = 3.0  # of total variation: mean absolute difference of neighbors, down and right.
+    range_weight: float = 100.0  # of the mean square of what is outside [0, 1].
+    compressed: bool = True  # VGG-16 with convolutions of low rank: 2.7 times fewer multiplications.
 
 
 @dataclass(frozen=True)
@@ -68,11 +103,19 @@ class StyleRunConfig:
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """A training: the encoder (unless it is given), then the decoder."""
+    """A training: of the small network, or of a decoder, and of its encoder unless that is given."""
 
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    small: SmallConfig = field(default_factory=SmallConfig)
+    # The training on larger crops.
+    refine: SmallConfig = field(
+        default_factory=lambda: SmallConfig(
+            crop=128, style_crop=128, contents=100, styles=60, batch=4, learning_rate=0.00001
+        )
+    )
+    loss: LossConfig = field(default_factory=LossConfig)
     run: StyleRunConfig = field(default_factory=StyleRunConfig)
 
     def __post_init__(self) -> None:
@@ -89,14 +132,26 @@ class StyleConfig:
             e.widths,
             "must be two or more positive numbers",
         )
-        for name, part in (("encoder", e), ("decoder", d)):
-            check(part.steps >= 1, f"{name}.steps", part.steps, "must be at least 1")
+        trainings = (("encoder", e), ("decoder", d), ("small", self.small), ("refine", self.refine))
+        for name, part in trainings:
+            least = 1 if name == "encoder" else 0  # decoders may stay as they are fitted
+            check(part.steps >= least, f"{name}.steps", part.steps, f"must be at least {least}")
             check(part.batch >= 1, f"{name}.batch", part.batch, "must be at least 1")
             check(part.learning_rate > 0, f"{name}.learning_rate", part.learning_rate, "must be positive")
         weight = e.classification_weight
         check(weight >= 0, "encoder.classification_weight", weight, "must not be negative")
         check(d.content_weight >= 0, "decoder.content_weight", d.content_weight, "must not be negative")
+        check(d.fit_crops >= 0, "decoder.fit_crops", d.fit_crops, "must not be negative")
         check(d.style_weight >= 0, "decoder.style_weight", d.style_weight, "must not be negative")
+        for name, part in trainings[2:]:
+            for crop in ("crop", "style_crop"):
+                value = getattr(part, crop)
+                check(value >= 32 and value % 8 == 0, f"{name}.{crop}", value, "must be a multiple of 8, at least 32")
+            for crops in ("contents", "styles"):
+                check(getattr(part, crops) >= 1, f"{name}.{crops}", getattr(part, crops), "must be at least 1")
+        for name in ("content_weight", "style_weight", "variation_weight", "range_weight"):
+            value = getattr(self.loss, name)
+            check(value >= 0, f"loss.{name}", value, "must not be negative")
         for name in ("save_steps", "preview_steps"):
             check(getattr(self.run, name) >= 1, f"run.{name}", getattr(self.run, name), "must be at least 1")
 
@@ -122,6 +177,8 @@ def with_current_names(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
         for name, value in settings.items():
             new_section, _, new_name = current_name(f"{section}.{name}").partition(".")
             current.setdefault(new_section, {})[new_name] = value
+    if "encoder" in current:  # until version 0.1 there was no other
+        current["encoder"].setdefault("network", "autoencoder")
     return current
 
 
@@ -130,6 +187,8 @@ __all__ = [
     "DataConfig",
     "DecoderConfig",
     "EncoderConfig",
+    "LossConfig",
+    "SmallConfig",
     "StyleConfig",
     "StyleRunConfig",
     "current_name",

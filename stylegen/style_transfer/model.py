@@ -1,10 +1,10 @@
-"""An encoder with its decoder: the built-in pair, a pair of ours from a file, or VGG-19 with a decoder for it."""
+"""An encoder with its decoder: the built-in pair, VGG-16 or VGG-19 with a decoder for it, or a pair from a file."""
 
 import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from stylegen.formats import WeightsError
 from stylegen.io.tensor_files import save_tensors
 from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
-from stylegen.style_transfer import StyleError, networks
+from stylegen.style_transfer import StyleError, networks, perceptual
 from stylegen.style_transfer.losses import VARIANCES, Variance
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.untrusted import FileError, checksums, json_text, numbers, shown
 from stylegen.untrusted.tensors import open_tensors
 
-FORMAT = "stylegen-style-1"
+# Of a pair, and of a decoder alone, for the VGG-16 that comes with the extra ``perceptual``.
+FORMAT, DECODER_FORMAT = "stylegen-style-1", "stylegen-style-vgg16-1"
 MAX_STAGES, MAX_CONVOLUTIONS, MAX_CHANNELS = 8, 16, 16_384  # of an encoder; VGG-19's has 4, 4 and 512
-BUILT_IN = Path(__file__).parents[1] / "assets" / "style_transfer.safetensors"
+ASSETS = Path(__file__).parents[1] / "assets"
+BUILT_IN, BUILT_IN_DECODER = ASSETS / "style_transfer.safetensors", ASSETS / "style_transfer_vgg16.safetensors"
+NetworkName = Literal["small", "vgg16"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,18 @@ class StyleModel:
         return f"StyleModel({count:,} parameters, {self.variance} variances, {self.source})"
 
 
-def save_model(model: StyleModel, path: str | os.PathLike[str], made_by: str = "") -> None:
-    """Write one safetensors file that ``load_model`` reads back exactly; atomic. ``made_by`` is kept with it."""
-    tensors = {f"encoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.encoder.items()}
-    tensors |= {f"decoder.{name}": np.ascontiguousarray(x, np.float32) for name, x in model.decoder.items()}
+def save_model(model: StyleModel, path: str | os.PathLike[str], made_by: str = "", half: bool = False) -> None:
+    """Write one safetensors file that ``load_model`` reads back; atomic.
+
+    Args:
+        model: the networks.
+        path: the file.
+        made_by: JSON of how they were trained, kept with them.
+        half: weights are rounded to half precision, in half the bytes; otherwise they are kept exactly.
+    """
+    dtype = np.float16 if half else np.float32
+    tensors = {f"encoder.{name}": np.ascontiguousarray(x, dtype) for name, x in model.encoder.items()}
+    tensors |= {f"decoder.{name}": np.ascontiguousarray(x, dtype) for name, x in model.decoder.items()}
     metadata = {"format": FORMAT, "stages": json.dumps(model.stages), "variance": model.variance, "made_by": made_by}
     save_tensors(path, tensors, metadata)
 
@@ -59,15 +70,50 @@ def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
     """
     source = "built-in" if path is None else str(path)
     path = BUILT_IN if path is None else expanded(path)
-    stages, variance, metadata = _metadata(path)
+    stages, variance, metadata = _pair_metadata(path)
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
+    tensors = _tensors(path, shapes, metadata)
+    return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
+
+
+def save_decoder(model: StyleModel, path: str | os.PathLike[str], made_by: str = "") -> None:
+    """Write the decoder for VGG-16 alone, in half precision; ``load_network`` puts it together with its encoder."""
+    tensors = {name: np.ascontiguousarray(x, np.float16) for name, x in model.decoder.items()}
+    metadata = {"format": DECODER_FORMAT, "variance": model.variance, "made_by": made_by}
+    save_tensors(path, tensors, metadata)
+
+
+def load_network(name: NetworkName = "small", decoder: str | os.PathLike[str] | None = None) -> StyleModel:
+    """A network by name: small, or vgg16, whose encoder comes with the extra ``perceptual``.
+
+    Args:
+        name: which.
+        decoder: file that a training of a decoder for VGG-16 wrote; None is the one in the package.
+
+    Raises:
+        StyleError: VGG-16 is not here, or the decoder is not there, damaged or something else.
+    """
+    if name == "small":
+        return load_model()
+    path = BUILT_IN_DECODER if decoder is None else expanded(decoder)
+    metadata = _metadata(path)
+    if metadata.get("format") != DECODER_FORMAT or metadata.get("variance") not in VARIANCES:
+        raise StyleError(f"{path}: not a decoder for VGG-16 (its format is not {DECODER_FORMAT}).")
+    tensors = _tensors(path, networks.decoder_shapes(perceptual.VGG16), metadata)
+    source = "VGG-16 with the built-in decoder" if decoder is None else f"VGG-16 with {decoder}"
+    return StyleModel(perceptual.VGG16, cast(Variance, metadata["variance"]), perceptual.load(), tensors, source)
+
+
+def _tensors(path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str]) -> Params:
     try:
         tensors = weights.read_tensors(path, shapes)
-        checksums.check_tensors(tensors, metadata, str(path))
+        with open_tensors(path) as file:  # the checksum is of the numbers as stored, which may be of half precision
+            stored = {name: x.astype(file.header(name)[1]) for name, x in tensors.items()}
+        checksums.check_tensors(stored, metadata, str(path))
     except (WeightsError, FileError) as error:
         raise StyleError(str(error)) from error
-    return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
+    return tensors
 
 
 def part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -75,16 +121,24 @@ def part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
 
 
-def _metadata(path: Path) -> tuple[Stages, Variance, dict[str, str]]:
+def _metadata(path: Path) -> dict[str, str]:
+    """What a file of ours says of itself."""
     if not path.is_file():
         raise StyleError(f"{path}: there is no such file; the built-in networks need none.")
     try:
         with open_tensors(path) as file:
-            metadata = file.metadata
+            return dict(file.metadata)
     except FileError as error:
         raise StyleError(str(error)) from error
     except OSError as error:
         raise StyleError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _pair_metadata(path: Path) -> tuple[Stages, Variance, dict[str, str]]:
+    """Stages and variance of a pair, and all that its file says of itself."""
+    metadata = _metadata(path)
+    if metadata.get("format") == DECODER_FORMAT:
+        raise StyleError(f"{path}: a decoder for VGG-16; use it with --network vgg16 --decoder {path}.")
     if metadata.get("format") != FORMAT or metadata.get("variance") not in VARIANCES:
         raise StyleError(f"{path}: safetensors, but not of style-transfer networks (its format is not {FORMAT}).")
     try:
@@ -129,7 +183,7 @@ def load_encoder(path: str | os.PathLike[str]) -> tuple[Stages, Params, str]:
 
 def _is_ours(path: Path) -> bool:
     try:
-        _metadata(path)
+        _pair_metadata(path)
     except StyleError:
         return False
     return True

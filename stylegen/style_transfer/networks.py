@@ -91,7 +91,7 @@ def encode(params: Params, stages: Stages, x: Array) -> list[Array]:
 
 def activations(params: Params, stages: Stages, x: Array) -> list[Array]:
     """What every convolution of the encoder gives after its ReLU, in order; arguments as of ``encode``."""
-    x = _pixelwise(x, params["preprocess.kernel"]) + ops.per_channel(params["preprocess.bias"])
+    x = preprocessed(params, x)
     outputs: list[Array] = []
     for i, stage in enumerate(stages):
         x = max_pool(x) if i else x
@@ -124,8 +124,10 @@ def max_pool(x: Array) -> Array:
     return jnp.maximum(jnp.maximum(x[:, :, 0, :, 0], x[:, :, 0, :, 1]), jnp.maximum(x[:, :, 1, :, 0], x[:, :, 1, :, 1]))
 
 
-def _pixelwise(x: Array, kernel: Array) -> Array:
-    return convolve(x, kernel.astype(x.dtype), 1, "VALID")
+def preprocessed(params: Params, x: Array) -> Array:
+    """What the first 3x3 convolution is given of RGB in [0, 1]."""
+    kernel = params["preprocess.kernel"].astype(x.dtype)
+    return convolve(x, kernel, 1, "VALID") + ops.per_channel(params["preprocess.bias"])
 
 
 def _reflected(params: Params, layer: int, x: Array) -> Array:

@@ -1,8 +1,7 @@
-"""The loop of ``train_style.py``: the encoder, then the decoder, saved so that the same command goes on.
+"""``train_style.py``: the small network, or a decoder and its encoder, saved so that the same command goes on.
 
-A run directory holds ``config.json``, ``state.safetensors`` (where it is), ``stats.jsonl``, ``preview.png`` (what the
-decoder does to some images), and at the end ``style.safetensors``, which ``stylize.py --model`` takes. What a step is
-shown depends on the seed and the number of the step alone, so a resumed run is the run that was not interrupted.
+``training_run`` has the directory and the loop. What a step is shown depends on the seed and the number of the step
+alone, so a resumed run is the run that was not interrupted.
 """
 
 import json
@@ -10,32 +9,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from stylegen.config_json import from_dict, to_dict
 from stylegen.io import json_lines
-from stylegen.io.files import BestEffort, write_json
+from stylegen.io.files import write_json
 from stylegen.io.images import save_grid
-from stylegen.io.progress import Progress, Rate, counted
-from stylegen.io.signals import Interrupted, StopRequest, stop_requested
-from stylegen.io.tensor_files import save_tensors
-from stylegen.networks.trees import by_path
+from stylegen.io.progress import Progress, counted
+from stylegen.io.signals import stop_requested
 from stylegen.paths import expanded
-from stylegen.style_transfer import StyleError, networks, train_step, training_images
+from stylegen.style_transfer import (
+    StyleError,
+    inversion,
+    networks,
+    perceptual,
+    train_small,
+    train_step,
+    training_images,
+)
 from stylegen.style_transfer.config import StyleConfig, with_current_names
 from stylegen.style_transfer.losses import Variance
-from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_model
+from stylegen.style_transfer.model import StyleModel, load_encoder, part, save_decoder, save_model
 from stylegen.style_transfer.stylize import stylize
 from stylegen.style_transfer.train_step import Training
-from stylegen.untrusted import FileError, checksums, json_text, numbers
-from stylegen.untrusted.tensors import open_tensors
+from stylegen.style_transfer.training_run import PHASES, PREVIEW, RESULT, STATS, Run, trains_small
+from stylegen.untrusted import FileError, json_text
 
-STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
-PHASES = ("encoder", "decoder", "done")
 # What may change between two sessions of a run.
 RESUMABLE = ("run.dir", "run.save_steps", "run.preview_steps")
+_FIT_SIZE = 128  # pixels of the crops that a decoder is fitted to
 _NORMALIZATION_CROPS = 256  # that the encoder's activations are averaged over
 
 
@@ -52,23 +55,56 @@ def train_style(config: StyleConfig, progress: Progress | None = None) -> StyleM
     photographs = training_images.resolved(config.data.photographs)
     config = replace(config, data=replace(config.data, photographs=photographs))
     folder = _open_run(config)
-    given = load_encoder(config.encoder.weights) if config.encoder.weights else None
+    given = _given_encoder(config)
     progress.say(f"Drawing {counted(config.data.rooms, 'room')} and {counted(config.data.textures, 'texture')}.")
     pool = training_images.open_pool(config.data, progress.say)
     progress.say(f"{counted(len(pool.photographs), 'photograph')} ({photographs}).")
     with stop_requested() as asked:
-        run = _Run(config, folder, pool, progress, asked)
+        run = Run(config, folder, pool, progress, asked)
         run.check_photographs()
         phase, step = run.where()
         if note := json_lines.set_aside(folder / STATS, _is_line):
             progress.say(note)
         json_lines.drop_after(folder / STATS, (PHASES.index(phase), step), _position)
-        encoder = _encoder_of(run) if given is None else given[1]
-        stages = config.stages if given is None else given[0]
-        model = _decoder_of(run, encoder, stages, fresh=given is not None)
-    save_model(model, folder / RESULT, json.dumps(to_dict(replace(config, run=replace(config.run, dir="")))))
-    progress.say(f"{folder / RESULT}: written; python stylize.py --model {folder / RESULT} uses it.")
+        model = _trained(run, given)
+    made_by = json.dumps(to_dict(replace(config, run=replace(config.run, dir=""))))
+    use = f"--model {folder / RESULT}"
+    if is_vgg16(config):
+        save_decoder(model, folder / RESULT, made_by)
+        use = f"--network vgg16 --decoder {folder / RESULT}"
+    else:
+        save_model(model, folder / RESULT, made_by, half=trains_small(config))
+    progress.say(f"{folder / RESULT}: written; python stylize.py {use} uses it.")
     return model
+
+
+def _given_encoder(config: StyleConfig) -> tuple[networks.Stages, networks.Params] | None:
+    """Stages and weights of an encoder that is not trained."""
+    if config.encoder.weights:
+        return load_encoder(config.encoder.weights)[:2]
+    return (perceptual.VGG16, perceptual.load()) if is_vgg16(config) else None
+
+
+def is_vgg16(config: StyleConfig) -> bool:
+    """Whether a decoder is trained for the VGG-16 of the extra ``perceptual``."""
+    return config.encoder.network == "vgg16" and not config.encoder.weights
+
+
+def _trained(run: Run, given: tuple[networks.Stages, networks.Params] | None) -> StyleModel:
+    config = run.config
+    if trains_small(config):
+        return train_small.train(run, perceptual.load(), lambda model_of: _preview_writer(run, model_of))
+    if given is None:
+        return _decoder_of(run, _encoder_of(run), config.stages, fresh=False)
+    stages, encoder = given
+    if not is_vgg16(config):
+        return _decoder_of(run, encoder, stages, fresh=True)
+    images = run.crops(2, 0, _NORMALIZATION_CROPS // 4, training_images.PAIR_STYLES).images
+    normal, divisor = perceptual.normalized(encoder, images)
+    model = _decoder_of(run, normal, stages, fresh=True)
+    # So that the decoder takes the features of VGG-16 as it is.
+    decoder = model.decoder | {"conv0.kernel": model.decoder["conv0.kernel"] / divisor}
+    return replace(model, encoder=encoder, decoder=decoder)
 
 
 def _open_run(config: StyleConfig) -> Path:
@@ -123,130 +159,7 @@ def _is_line(line: dict[str, Any]) -> bool:
     return line.get("phase") in PHASES and type(line.get("step")) is int
 
 
-class _Run:
-    """A training's directory, images and messages."""
-
-    def __init__(
-        self,
-        config: StyleConfig,
-        folder: Path,
-        pool: training_images.ImagePool,
-        progress: Progress,
-        asked: StopRequest,
-    ):
-        """``asked`` is set when the training is to stop."""
-        self.config, self.folder, self.pool, self.progress, self.asked = config, folder, pool, progress, asked
-        self.best_effort = BestEffort(folder, progress.say)
-
-    def crops(self, phase: int, step: int, n: int, shares: tuple[float, ...]) -> training_images.Crops:
-        """What a step is shown."""
-        data = self.config.data
-        rng = np.random.default_rng([self.config.run.seed, phase, step])
-        return self.pool.draw(rng, n, data.crop, data.zoom, shares)
-
-    def save(self, phase: str, step: int, tree: Any, extra: dict[str, Any]) -> None:
-        """Write the state; atomic."""
-        tensors = {f"{phase}.{name}": np.asarray(x) for name, x in by_path((tree, extra)).items()}
-        about = {"phase": phase, "step": str(step), "photographs": self.pool.photographs_hash}
-        save_tensors(self.folder / STATE, tensors, about)
-
-    def where(self) -> tuple[str, int]:
-        """The phase and the steps done in it."""
-        metadata = self._metadata()
-        if metadata is None:
-            return PHASES[0], 0
-        phase, step = metadata.get("phase", ""), numbers.digits(metadata.get("step", ""))
-        if phase not in PHASES or step is None:
-            raise StyleError(
-                f"{self.folder / STATE}: damaged (it does not say where the training is); delete it to begin anew."
-            )
-        return phase, step
-
-    def check_photographs(self) -> None:
-        """Refuse to go on with other photographs; states of earlier versions do not say which they were."""
-        noted = (self._metadata() or {}).get("photographs")
-        if noted not in (None, self.pool.photographs_hash):
-            raise StyleError(
-                f"{self.folder} was trained on other photographs than data.photographs ="
-                f" {self.config.data.photographs!r} holds now, and would not be the same training. Give those that it"
-                " began with, or another --run.dir."
-            )
-
-    def _metadata(self) -> dict[str, str] | None:
-        """What is noted in the saved state; None if there is none."""
-        path = self.folder / STATE
-        if not path.is_file():
-            return None
-        try:
-            with open_tensors(path) as file:
-                return dict(file.metadata)
-        except (FileError, OSError) as error:
-            raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
-
-    def restore(self, phase: str, like: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The state of a phase in the structure of ``like`` and ``extra``."""
-        path, wanted = self.folder / STATE, by_path((like, extra))
-        try:
-            with open_tensors(path) as file:
-                for name, leaf in wanted.items():
-                    stored = file.header(f"{phase}.{name}") if f"{phase}.{name}" in file.names else None
-                    if stored != (leaf.shape, str(leaf.dtype)):
-                        raise FileError(f"its {name} is {stored or 'missing'}; wanted {leaf.shape} {leaf.dtype}")
-                arrays = file.read_all(file.names)
-                checksums.check_tensors(arrays, file.metadata, str(path))
-                leaves = [jnp.asarray(arrays[f"{phase}.{name}"]) for name in wanted]
-        except (FileError, OSError) as error:
-            raise StyleError(f"{path}: damaged ({error}); delete it to begin anew.") from error
-        restored: tuple[Any, dict[str, Any]] = jax.tree.unflatten(jax.tree.structure((like, extra)), leaves)
-        return restored
-
-    def loop(
-        self, phase: str, start: int, training: Training, extra: dict[str, Any], step_of: Any, save_preview: Any
-    ) -> Any:
-        """All steps of a phase from ``start``.
-
-        ``step_of(training, number)`` does one; ``save_preview(training)``, if there is one, shows the result so far.
-        """
-        part_of = getattr(self.config, phase)
-        total, batch = part_of.steps, part_of.batch
-        rate = Rate(total * batch, start * batch)
-        history: dict[str, list[Any]] = {}
-        for number in range(start, total):
-            if self.asked.is_set():  # here alone is the state that of the step: within one, its buffers are given away
-                self.save(phase, number, training, extra)
-                self.progress.say(f"{self.folder}: stopped at step {number} of the {phase}; the same command goes on.")
-                raise Interrupted(self.asked.number)
-            training, metrics = step_of(training, number)
-            for name, value in metrics.items():
-                history.setdefault(name, []).append(value)
-            if (number + 1) % 50 == 0 or number + 1 == total:
-                means = {name: float(np.mean(jax.device_get(values))) for name, values in history.items()}
-                self.report(phase, number + 1, total, means, rate)
-                history = {}
-            if (number + 1) % self.config.run.save_steps == 0:
-                self.save(phase, number + 1, training, extra)
-            is_due = (number + 1) % self.config.run.preview_steps == 0 or number + 1 == total
-            if save_preview is not None and is_due:
-                save_preview(training)
-        return training
-
-    def report(self, phase: str, step: int, total: int, means: dict[str, float], rate: Rate) -> None:
-        """A line of progress, which stays at the end of a phase, and one of stats.jsonl."""
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        images = step * getattr(self.config, phase).batch
-        speed = rate.speed(images)
-        text = f"{phase} {step:,} of {total:,} steps  {numbers}  {speed:.1f} img/s, {rate.left(images)} left"
-        rate.restart(images)
-        if step == total:
-            self.progress.say(text)
-        else:
-            self.progress.update(text)
-        with self.best_effort.writing(STATS):
-            line = {"phase": phase, "step": step, **means, "img_per_s": speed}
-            json_lines.append(self.folder / STATS, line)
-
-
-def _encoder_of(run: _Run) -> dict[str, Any]:
+def _encoder_of(run: Run) -> dict[str, Any]:
     """Train the own encoder, as the first half of an autoencoder that also classifies images."""
     config = run.config
     phase, start = run.where()
@@ -262,13 +175,13 @@ def _encoder_of(run: _Run) -> dict[str, Any]:
         training, _ = run.restore("encoder", training, {})
 
     def step_of(training: Training, number: int) -> Any:
-        crops = run.crops(0, number, config.encoder.batch, training_images.STYLE_SHARES)
+        crops = run.crops(0, number, config.encoder.batch, training_images.PAIR_STYLES)
         rate = train_step.learning_rate(config.encoder.learning_rate, number, config.encoder.steps)
         weight = config.encoder.classification_weight
         return train_step.encoder_step(training, *crops.arrays, rate, weight, stages=config.stages)
 
     training = run.loop("encoder", start, training, {}, step_of, None)
-    images = run.crops(2, 0, _NORMALIZATION_CROPS, training_images.STYLE_SHARES).images
+    images = run.crops(2, 0, _NORMALIZATION_CROPS, training_images.PAIR_STYLES).images
     encoder, decoder = part(training.params, "encoder."), part(training.params, "decoder.")
     means = train_step.mean_activations(encoder, images, stages=config.stages)
     encoder, decoder = train_step.normalize_activations(encoder, decoder, means)
@@ -276,7 +189,7 @@ def _encoder_of(run: _Run) -> dict[str, Any]:
     return encoder
 
 
-def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fresh: bool) -> StyleModel:
+def _decoder_of(run: Run, encoder: dict[str, Any], stages: networks.Stages, fresh: bool) -> StyleModel:
     """Train the decoder for an encoder, which stays as it is."""
     config = run.config
     variance: Variance = "unbiased" if config.decoder.unbiased else "biased"
@@ -287,11 +200,15 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
     phase, start = run.where()
     if phase == "decoder":
         training, encoder = run.restore("decoder", training, encoder)
+    elif fresh and config.decoder.fit_crops:
+        run.progress.say(f"Fitting the decoder to {counted(config.decoder.fit_crops, 'crop')}.")
+        crops = run.crops(8, 0, config.decoder.fit_crops, training_images.FITTING, _FIT_SIZE).images
+        training = train_step.begin(inversion.fitted_decoder(encoder, stages, crops, config.run.seed))
     start = start if phase == "decoder" else 0
 
     def step_of(training: Training, number: int) -> Any:
-        content = run.crops(3, number, config.decoder.batch, training_images.CONTENT_SHARES).images
-        style = run.crops(4, number, config.decoder.batch, training_images.STYLE_SHARES).images
+        content = run.crops(3, number, config.decoder.batch, training_images.PAIR_CONTENTS).images
+        style = run.crops(4, number, config.decoder.batch, training_images.PAIR_STYLES).images
         rate = train_step.learning_rate(config.decoder.learning_rate, number, config.decoder.steps)
         return train_step.decoder_step(
             training, encoder, content, style, rate, weights, stages=stages, variance=variance
@@ -307,12 +224,13 @@ def _decoder_of(run: _Run, encoder: dict[str, Any], stages: networks.Stages, fre
     return model_of(training)
 
 
-def _preview_writer(run: _Run, model_of: Any) -> Any:
+def _preview_writer(run: Run, model_of: Any) -> Any:
     """Writes ``preview.png``: contents in the first column, styles in the first row, results between them."""
     pool, side = run.pool, 128
     kinds = [pool.photographs[:3], pool.rooms[:3], pool.textures[:3]]
+    paintings = pool.styles[:: max(1, len(pool.styles) // 3)][:3]
     contents = [_fitted(image, side) for kind in kinds for image in kind][:4]
-    styles = [_fitted(image, side) for image in [*pool.textures[:6], *pool.photographs[-1:]]]
+    styles = [_fitted(image, side) for image in [*paintings, *pool.textures[:6], *pool.photographs[-1:]][:7]]
 
     def save_preview(training: Training) -> None:
         model = model_of(training)

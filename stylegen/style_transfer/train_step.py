@@ -75,7 +75,7 @@ def encoder_step(
     """One batch of uint8 crops [N, h, w, 3] with labels [N]: the new state, and metrics."""
     gradient = jax.grad(encoder_loss, has_aux=True)
     gradients, metrics = gradient(training.params, images, labels, classification_weight, stages)
-    return _updated(training, gradients, rate), metrics
+    return updated(training, gradients, rate), metrics
 
 
 class LossWeights(NamedTuple):
@@ -121,10 +121,11 @@ def decoder_step(
     """One batch of uint8 contents and styles [N, h, w, 3]: the new state, and metrics."""
     gradient = jax.grad(decoder_loss, has_aux=True)
     gradients, metrics = gradient(training.params, encoder, content, style, weights, stages, variance)
-    return _updated(training, gradients, rate), metrics
+    return updated(training, gradients, rate), metrics
 
 
-def _updated(training: Training, gradients: Params, rate: float) -> Training:
+def updated(training: Training, gradients: Params, rate: float) -> Training:
+    """The state after a step of Adam."""
     updates, moments = ADAM.update(gradients, training.moments)
     params = jax.tree.map(lambda p, u: p - rate * u, training.params, updates)
     return Training(params, moments)

@@ -1,11 +1,11 @@
-"""What the style networks are trained on: crops of drawn rooms, drawn textures and photographs. Numpy only."""
+"""What the style networks are trained on: crops of drawn rooms, drawn textures, photographs and styles. Numpy only."""
 
 import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,11 @@ PUBLIC_DOMAIN = {
     "hubble_deep_field.jpg": "NASA, public domain",
     "rocket.jpg": "SpaceX, public domain",
 }
-# How often a crop is of a room, a texture, a photograph.
-CONTENT_SHARES, STYLE_SHARES = (0.4, 0.25, 0.35), (0.1, 0.65, 0.25)
+# How often a crop is of a room, a texture, a photograph, a style; for an encoder and a decoder, and the small network.
+PAIR_CONTENTS, PAIR_STYLES = (0.4, 0.25, 0.35, 0.0), (0.1, 0.65, 0.25, 0.4)
+CONTENTS, STYLES = (0.0, 0.1, 0.7, 0.2), (0.0, 0.35, 0.15, 0.5)
+FITTING = (0.0, 0.25, 0.5, 0.25)  # of what a decoder is fitted to
+_NAMES = ("auto", "none", "scikit-image")  # of DataConfig.photographs that are no folders
 _SMALLEST = 64  # pixels a side of a photograph that is of use
 
 
@@ -42,30 +45,31 @@ class ImagePool:
     rooms: list[np.ndarray]
     textures: list[np.ndarray]
     photographs: list[np.ndarray]
+    styles: list[np.ndarray] = field(default_factory=list)  # paintings and whatever else is drawn, never a content
 
     @property
     def num_classes(self) -> int:
         """Number of images that differ enough to be distinguished: all but the rooms."""
-        return len(self.textures) + len(self.photographs)
+        return len(self.textures) + len(self.photographs) + len(self.styles)
 
     @functools.cached_property
     def photographs_hash(self) -> str:
         """Another one if the photographs or their order are others; rooms and textures follow from the settings."""
         digest = hashlib.sha256()
-        for image in self.photographs:
+        for image in (*self.photographs, *self.styles):
             digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
         return digest.hexdigest()[:16]
 
     def draw(self, rng: np.random.Generator, n: int, size: int, zoom: float, shares: tuple[float, ...]) -> "Crops":
         """Draw ``n`` random crops of ``size`` pixels; kinds without images leave their share to the others."""
-        kinds = [self.rooms, self.textures, self.photographs]
+        kinds = [self.rooms, self.textures, self.photographs, self.styles]
         weights = np.array([share * bool(kind) for share, kind in zip(shares, kinds, strict=True)])
         images, labels = np.empty((n, size, size, 3), np.uint8), np.empty(n, np.int32)
         for i in range(n):
-            kind = rng.choice(3, p=weights / weights.sum())
+            kind = rng.choice(len(kinds), p=weights / weights.sum())
             which = int(rng.integers(len(kinds[kind])))
             images[i] = _jitter_color(rng, _random_crop(rng, kinds[kind][which], size, zoom))
-            labels[i] = (-1, which, len(self.textures) + which)[kind]
+            labels[i] = which + sum(map(len, kinds[1:kind])) if kind else -1
         return Crops(images, labels)
 
 
@@ -109,7 +113,8 @@ def open_pool(config: DataConfig, say: Callable[[str], None] | None = None) -> I
     """
     rooms = list(bedrooms.render(range(config.rooms), config.side, config.seed)) if config.rooms else []
     drawn = [textures.texture(i, config.side, config.seed) for i in range(config.textures)]
-    return ImagePool(rooms, drawn, [read(path) for path in photograph_files(config.photographs, say)])
+    photographs = [read(path) for path in photograph_files(config.photographs, say)]
+    return ImagePool(rooms, drawn, photographs, [read(path) for path in style_files(config.photographs, say)])
 
 
 def resolved(photographs: str) -> str:
@@ -139,6 +144,16 @@ def photograph_files(photographs: str, say: Callable[[str], None] | None = None)
     folder = expanded(photographs)
     if not folder.is_dir():
         raise StyleError(f"data.photographs = {photographs!r}: there is no such folder.")
+    return _images_in(folder / "content" if (folder / "content").is_dir() else folder, say)
+
+
+def style_files(photographs: str, say: Callable[[str], None] | None = None) -> list[Path]:
+    """Files of the styles in ``style/`` of the folder that ``DataConfig.photographs`` names, if there is one."""
+    folder = expanded(photographs) / "style"
+    return _images_in(folder, say) if photographs not in _NAMES and folder.is_dir() else []
+
+
+def _images_in(folder: Path, say: Callable[[str], None] | None) -> list[Path]:
     try:
         listing = list_images(folder)
     except NoImagesError as error:

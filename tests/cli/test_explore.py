@@ -1,5 +1,6 @@
 """The verb explore: where it listens, what it says, and how it ends."""
 
+import contextlib
 import http.client
 import re
 import signal
@@ -17,20 +18,29 @@ def test_it_serves_until_it_is_interrupted():
     pytest.importorskip("uvicorn", reason="the extra explore is not installed")
     command = [sys.executable, "explore.py", "--run", "toy_bedrooms"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        lines = iter(process.stdout.readline, "")
-        host, token = next(m.groups() for line in lines if (m := re.search(r"http://(\S+)/\?token=(\S+)", line)))
-        assert host.startswith("127.0.0.1:") and len(token) > 20
-        connection = http.client.HTTPConnection(host, timeout=60)
-        for path, status in (("/", 403), (f"/?token={token}", 303)):
-            connection.request("GET", path)
-            response = connection.getresponse()
-            response.read()
-            assert response.status == status
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        try:
+            errors = visit_and_interrupt(process)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "The explorer is closed." in errors and "Traceback" not in errors
+
+
+def visit_and_interrupt(process: subprocess.Popen[str]) -> str:
+    """Its standard error, once it has ended."""
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    host, token = next(m.groups() for line in lines if (m := re.search(r"http://(\S+)/\?token=(\S+)", line)))
+    assert host.startswith("127.0.0.1:") and len(token) > 20
+    with contextlib.closing(http.client.HTTPConnection(host, timeout=60)) as connection:
+        for path, status in (("/", 403), (f"/?token={token}", 303)):
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                response.read()
+                assert response.status == status
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    return errors
 
 
 def test_a_port_that_is_taken(capsys):
@@ -57,10 +67,12 @@ def test_the_usual_port_has_a_substitute(monkeypatch):
             assert listening.getsockname()[1] not in (0, taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "websockets"])
 def test_without_the_extra_a_sentence_says_how_to_get_it(monkeypatch, capsys, missing):
     for name in [name for name in sys.modules if name.split(".")[0] == missing or name == "stylegen.explorer.server"]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("stylegen.explorer.server", raising=False)  # what was imported already
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(explore, "_listen", lambda *_: pytest.fail("it was not noticed"))
     assert explore.main(["--run", "toy_bedrooms"]) == 2
     assert "pip install 'stylegen[explore]'" in capsys.readouterr().err

@@ -241,6 +241,14 @@ def test_a_video(capsys):
             "there is no such file; the built-in",
         ),
         ("--content room.png --style a.png --out out.png --model text.png", "cannot be read as safetensors"),
+        (
+            "--content room.png --style a.png --out out.png --network vgg16 --model a.safetensors",
+            "--network vgg16 is an encoder itself; it excludes --model and --encoder",
+        ),
+        (
+            "--content room.png --style a.png --out out.png --network vgg16 --decoder none.safetensors",
+            "none.safetensors: there is no such file",
+        ),
         ("--content room.png --style a.png --out out.png --tile 8", "--tile 8: must be at least 64"),
         ("--content rooms --style a.png --out out.png", "--out out.png: names one image; a folder of images goes to a"),
         ("--content room.png --style a.png --out out.png --tile 90000", "--tile 90000: must be at most 8,192"),
@@ -303,5 +311,6 @@ def test_help(verb, capsys):
 
 def test_the_built_in_networks_are_those_of_the_experiment():
     from stylegen.cli.experiments import load_config
+    from stylegen.style_transfer.train_small import STAGES
 
-    assert load_model().stages == load_config("style_transfer", StyleConfig).stages
+    assert load_config("style_transfer", StyleConfig).encoder.network == "small" and load_model().stages == STAGES

@@ -92,7 +92,7 @@ def test_batches_go_round_and_a_failure_is_heard_by_all(tmp_path):
 
 @pytest.mark.slow
 def test_evaluate_by_two_processes_gives_the_numbers_of_one(tmp_path):
-    metrics = ["--run", "toy_bedrooms", "--metrics", "fid150,kid150,pr100k3,swd50", "--extractor", "random_vgg"]
+    metrics = ["--run", "toy_bedrooms", "--metrics", "fid70,kid70,pr70k3,swd70", "--extractor", "random_vgg"]
     command = [str(ROOT / "evaluate.py"), *metrics, "--cache", ""]
     alone = subprocess.run(
         [sys.executable, *command, "--json", "one.json"], cwd=tmp_path, check=True, capture_output=True, text=True
@@ -110,4 +110,4 @@ def test_evaluate_by_two_processes_gives_the_numbers_of_one(tmp_path):
     assert {name: entry["value"] for name, entry in two.items()} == {
         name: entry["value"] for name, entry in one.items()
     }, "to the bit"
-    assert "fid150" in outputs[0] and "fid150" in alone.stdout and "fid150" not in outputs[1]
+    assert "fid70" in outputs[0] and "fid70" in alone.stdout and "fid70" not in outputs[1]

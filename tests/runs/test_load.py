@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import stylegen
 from stylegen.config_json import to_json
+from stylegen.formats import WeightsError
 from stylegen.runs import checkpoint, load
 from stylegen.runs.load import LoadError
 
@@ -115,9 +116,11 @@ def test_a_damaged_file_is_refused_with_a_sentence(make_generator, tmp_path, wha
 
 
 def test_other_files_are_refused(make_generator, tmp_path):
-    (tmp_path / "weights.pkl").write_bytes(b"x")
-    with pytest.raises(LoadError, match="not a generator"):
-        stylegen.load(tmp_path / "weights.pkl")
+    for name, kind in (("weights.h5", LoadError), ("weights.pkl", WeightsError), ("weights.pt", WeightsError)):
+        (tmp_path / name).write_bytes(b"x")
+        words = "not a generator; give a run directory" if kind is LoadError else "cannot be read as a pickle"
+        with pytest.raises(kind, match=f"{name}: {words}"):
+            stylegen.load(tmp_path / name)
     load.save_generator(dataclasses.replace(make_generator()), tmp_path / "g.safetensors")
     with pytest.raises(LoadError, match="kimg = 3: .* is a single generator"):
         stylegen.load(tmp_path / "g.safetensors", kimg=3)

@@ -25,13 +25,14 @@ from stylegen.style_transfer import (
     train,
     train_step,
     training_images,
+    training_run,
 )
 from stylegen.style_transfer.config import DataConfig, DecoderConfig, EncoderConfig, StyleConfig, StyleRunConfig
 from stylegen.style_transfer.model import load_model, save_model
 
 TINY = StyleConfig(
     data=DataConfig(rooms=2, textures=5, photographs="none", side=64, crop=32, zoom=2.0),
-    encoder=EncoderConfig(widths=(4, 6), steps=4, batch=4),
+    encoder=EncoderConfig(network="autoencoder", widths=(4, 6), steps=4, batch=4),
     decoder=DecoderConfig(steps=5, batch=2),
     run=StyleRunConfig(save_steps=2, preview_steps=100),
 )
@@ -79,7 +80,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(full_run, tmp_path, m
     with (tmp_path / "log").open("w") as log, pytest.raises(signals.Interrupted):
         train.train_style(within(tmp_path / "run"), Progress(log))
     monkeypatch.setattr(train_step, name, original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, at)
+    assert training_run.Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, at)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert f"stopped at step {at} of the {phase}; the same command goes on" in (tmp_path / "log").read_text()
     for name, x in full_run[1].decoder.items():
@@ -103,7 +104,7 @@ def test_what_interrupts_at_once_leaves_what_was_saved(full_run, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     monkeypatch.setattr(train_step, name, original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, 2)
+    assert training_run.Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == (phase, 2)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
@@ -126,7 +127,7 @@ def test_a_signal_ends_it_after_the_step_at_hand(full_run, tmp_path, monkeypatch
         train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
     monkeypatch.setattr(training_images.ImagePool, "draw", original)
-    assert train._Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == ("encoder", 3)
+    assert training_run.Run(TINY, tmp_path / "run", None, Progress(), signals.StopRequest()).where() == ("encoder", 3)
     model = train.train_style(within(tmp_path / "run"), Progress(io.StringIO()))
     for name, x in full_run[1].decoder.items():
         np.testing.assert_array_equal(model.decoder[name], x)
@@ -155,13 +156,13 @@ def test_a_resumed_run_refuses_other_photographs(tmp_path):
 
     (pool, config), asked = photographs(2), signals.StopRequest()
     (tmp_path / "run").mkdir()
-    run = train._Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked)
+    run = training_run.Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked)
     run.check_photographs()  # nothing was saved yet
     run.save("encoder", 1, {"x": np.zeros(1)}, {})
     run.check_photographs()
     pool, config = photographs(3)
     with pytest.raises(StyleError, match="was trained on other photographs than data.photographs = .* holds now"):
-        train._Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked).check_photographs()
+        training_run.Run(config, tmp_path / "run", pool, Progress(io.StringIO()), asked).check_photographs()
 
 
 def test_the_directory_is_checked(full_run, tmp_path):
@@ -246,7 +247,7 @@ def test_normalizing_changes_no_function(model, make_picture):
 def test_one_step_of_adam(model):
     gradients = {name: jnp.ones_like(jnp.asarray(x)) for name, x in model.decoder.items()}
     before = train_step.begin({name: jnp.asarray(x) for name, x in model.decoder.items()})
-    after = train_step._updated(before, gradients, 0.01)
+    after = train_step.updated(before, gradients, 0.01)
     np.testing.assert_allclose(after.params["conv0.bias"], model.decoder["conv0.bias"] - 0.01, atol=1e-5)
     assert train_step.learning_rate(0.5, 0, 10) == 0.5 and train_step.learning_rate(0.5, 5, 10) == pytest.approx(0.25)
 
@@ -262,7 +263,7 @@ def test_a_given_encoder_is_kept(model, tmp_path):
 
 def test_crops_depend_on_the_step_alone():
     pool = training_images.open_pool(TINY.data)
-    a, b, c = (pool.draw(np.random.default_rng([0, i]), 12, 32, 2.0, training_images.STYLE_SHARES) for i in (1, 1, 2))
+    a, b, c = (pool.draw(np.random.default_rng([0, i]), 12, 32, 2.0, training_images.PAIR_STYLES) for i in (1, 1, 2))
     assert np.array_equal(a.images, b.images) and not np.array_equal(a.images, c.images)
     assert a.images.shape == (12, 32, 32, 3) and set(a.labels) <= {-1, 0, 1, 2, 3, 4}
 

@@ -118,7 +118,7 @@ def _dynamic_slice(graph: Graph, equation: Any, inputs: list[Value]) -> list[Val
         raise ExportError("indices that are computed cannot be converted.")
     parts = {}
     for axis, (start, size) in enumerate(zip(starts, equation.params["slice_sizes"], strict=True)):
-        if not (is_static(size) and size == x.shape[axis]) and size != x.shape[axis]:
+        if size != x.shape[axis]:
             parts[axis] = (int(start.expanded), int(start.expanded) + size, 1)
     return [_part(graph, x, parts)]
 

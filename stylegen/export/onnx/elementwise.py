@@ -16,19 +16,13 @@ BY_NAME = {
     "div": "Div",
     "max": "Max",
     "min": "Min",
-    "pow": "Pow",
     "ge": "GreaterOrEqual",
     "gt": "Greater",
     "le": "LessOrEqual",
     "lt": "Less",
     "eq": "Equal",
-    "exp": "Exp",
-    "log": "Log",
     "sqrt": "Sqrt",
     "neg": "Neg",
-    "tanh": "Tanh",
-    "logistic": "Sigmoid",
-    "abs": "Abs",
 }
 
 

@@ -32,6 +32,9 @@ export class Generator {
     if (this.demodulates) this.addStyleGAN2();
     else this.addStyleGAN();
     this.mappingLayers = this.readMapping();
+    const parts = this.steps.flatMap((step) => step.parts ?? []);
+    // Multiplications of an image's convolutions, which take most of the time where it is long.
+    this.work = parts.reduce((sum, { weight, rows, columns }) => sum + rows * columns * weight.data.length, 0);
   }
 
   weight(name) {

@@ -149,10 +149,20 @@ const KERNELS = { convolve: CONVOLVE, filter: FILTER, activate: ACTIVATE, normal
 const STYLES_START = 8; // numbers of the styles buffer that come before the styles themselves
 const MAX_GROUPS = 4096; // workgroups of kernels that go through an image in strides
 
+function requestAdapter() {
+  return navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
+}
+
+/** Whether there is a GPU, and not a program that computes in its place. */
+export async function hasGpu() {
+  const info = (await requestAdapter())?.info;
+  return Boolean(info) && !info.isFallbackAdapter && info.architecture !== 'swiftshader';
+}
+
 export class GpuNetwork {
   /** @param generator a Generator  @returns the network, or null where the browser has no WebGPU for it */
   static async create(generator) {
-    const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
+    const adapter = await requestAdapter();
     if (!adapter) return null;
     const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
     const device = await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
