@@ -38,7 +38,7 @@ WALLPAPERS = ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "ukui-wallpa
 # GNOME's copyright file is no table; all of its images are CC BY-SA but one, which is CC BY.
 GNOME_LICENSE = "CC-BY-SA-3.0"
 # By their beginnings. Photographs become contents and styles, the rest styles alone; and what no training sees.
-PHOTOGRAPHS = ("gcompris-qt-data/", "lomiri-wallpapers-", "0ad-data/art_textures_ui_loading_tips", "scikit-image/")
+PHOTOGRAPHS = ("gcompris-qt-data/", "lomiri-wallpapers-", "scikit-image/")
 NO_USE = (
     "_norm.",
     "_spec.",
@@ -55,7 +55,7 @@ HELD_OUT_CONTENTS = (
     *("astronaut", "chelsea", "coffee", "rocket", "picosdeeuropa", "life_by", "friends_by", "Wine_by", "Kleiber_by"),
     "aitzgorri_by",
 )
-HELD_OUT_STYLES = ("Picture_1A", "analogpattern", "string", "calla", "pixels-l", "rhythm", "types_lava", "types_cobble")
+HELD_OUT_STYLES = ("Picture_1A", "analogpattern", "string", "calla", "pixels-l", "rhythm")
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ def gnome(root: Path) -> Iterator[Found]:
         yield Found("gnome-backgrounds", file.name, GNOME_LICENSE, file.read_bytes())
 
 
+_ZERO_AD = tuple(f"art/textures/{folder}/" for folder in ("terrain/types", "ui/loading", "ui/pregame/backgrounds"))
+
+
 def zero_ad(root: Path) -> Iterator[Found]:
     stanzas = licenses((root / "usr/share/doc/0ad-data/copyright").read_text())
     with zipfile.ZipFile(root / "usr/share/games/0ad/mods/public/public.zip") as archive:
         for path in sorted(archive.namelist()):
-            folder = path.startswith(
-                ("art/textures/terrain/types/", "art/textures/ui/loading/", "art/textures/ui/pregame/b")
-            )
-            if folder and path.endswith(".dds"):
+            if path.startswith(_ZERO_AD) and path.endswith(".dds"):
                 yield Found("0ad-data", path.replace("/", "_"), license_of(path, stanzas), archive.read(path))
 
 
@@ -193,7 +193,8 @@ def prepared(data: bytes) -> Image.Image | None:
     image = Image.alpha_composite(white, image).convert("RGB")
     if max(image.size) > LONGER:
         factor = LONGER / max(image.size)
-        image = image.resize([max(SMALLEST, round(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
+        width, height = (max(SMALLEST, round(side * factor)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     return image if np.asarray(image, np.float32).std(axis=(0, 1)).mean() > 6 else None
 
 
@@ -203,6 +204,8 @@ def kinds(found: Found) -> list[str]:
         return ["held_out/content"]
     if any(part in found.name for part in HELD_OUT_STYLES):
         return ["held_out/style"]
+    if found.package == "scikit-image":
+        return ["content"]
     return ["content", "style"] if found.is_photograph else ["style"]
 
 

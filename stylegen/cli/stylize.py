@@ -64,7 +64,7 @@ class Options:
     """Pixels a side of what is computed at once; smaller needs less memory."""
     blend: float = 0.7  # of a video: share of the moved frame before, where the image goes on; 0 for none.
     network: Literal["small", "vgg16"] = "small"
-    """Built-in networks: small, which is fast, or VGG-16 with a decoder, which needs the extra `perceptual`."""
+    """The built-in pair, or VGG-16 up to relu4_1, which needs the extra `perceptual` and --decoder."""
     model: File = None  # networks that train_style wrote, instead of built-in ones.
     encoder: File = None
     """VGG-19 instead: vgg_normalised.pth, torchvision's or Keras' file, or one of ours. Needs --decoder."""

@@ -29,7 +29,8 @@ def fitted_decoder(encoder: Params, stages: Stages, images: np.ndarray, seed: in
     batches = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
     targets = [_targets(encoder, batch, stages=stages) for batch in batches]
     inputs: list[Array] = [target.pop() for target in targets]
-    rng, decoder = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    decoder: Params = {}
     channels = networks.decoder_channels(stages)
     enlarging = {int(i) for i in np.cumsum([len(stage) for stage in reversed(stages)])[:-1]}
     for layer in range(len(channels)):

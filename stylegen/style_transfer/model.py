@@ -23,7 +23,7 @@ from stylegen.untrusted.tensors import open_tensors
 FORMAT, DECODER_FORMAT = "stylegen-style-1", "stylegen-style-vgg16-1"
 MAX_STAGES, MAX_CONVOLUTIONS, MAX_CHANNELS = 8, 16, 16_384  # of an encoder; VGG-19's has 4, 4 and 512
 ASSETS = Path(__file__).parents[1] / "assets"
-BUILT_IN, BUILT_IN_DECODER = ASSETS / "style_transfer.safetensors", ASSETS / "style_transfer_vgg16.safetensors"
+BUILT_IN = ASSETS / "style_transfer.safetensors"
 NetworkName = Literal["small", "vgg16"]
 
 
@@ -92,20 +92,25 @@ def load_network(name: NetworkName = "small", decoder: str | os.PathLike[str] | 
 
     Args:
         name: which.
-        decoder: file that a training of a decoder for VGG-16 wrote; None is the one in the package.
+        decoder: file that a training of a decoder for VGG-16 wrote; vgg16 needs one.
 
     Raises:
         StyleError: VGG-16 is not here, or the decoder is not there, damaged or something else.
     """
     if name == "small":
         return load_model()
-    path = BUILT_IN_DECODER if decoder is None else expanded(decoder)
+    if decoder is None:
+        raise StyleError(
+            "network = 'vgg16': no decoder for it comes with this version. `stylegen train_style --config style_transfer "
+            "--encoder.network vgg16 --run.dir runs/vgg16` makes one; give its style.safetensors as decoder."
+        )
+    path = expanded(decoder)
     metadata = _metadata(path)
     if metadata.get("format") != DECODER_FORMAT or metadata.get("variance") not in VARIANCES:
         raise StyleError(f"{path}: not a decoder for VGG-16 (its format is not {DECODER_FORMAT}).")
     tensors = _tensors(path, networks.decoder_shapes(perceptual.VGG16))
-    source = "VGG-16 with the built-in decoder" if decoder is None else f"VGG-16 with {decoder}"
-    return StyleModel(perceptual.VGG16, cast(Variance, metadata["variance"]), perceptual.load(), tensors, source)
+    variance = cast(Variance, metadata["variance"])
+    return StyleModel(perceptual.VGG16, variance, perceptual.load(), tensors, f"VGG-16 with {decoder}")
 
 
 def _tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> Params:

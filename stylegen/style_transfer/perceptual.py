@@ -80,8 +80,8 @@ def compressed(params: Params, images: np.ndarray) -> Params:
     params = dict(params)
     covariances = [_moments(params, images[i : i + 8]) for i in range(0, len(images), 8)]
     for i, rank in RANKS.items():
-        count, mean, square = (sum(np.asarray(batch[i][k], np.float64) for batch in covariances) for k in range(3))
-        mean = mean / count
+        count, total, square = (np.sum([batch[i][k] for batch in covariances], axis=0, dtype=float) for k in range(3))
+        mean = total / count
         _, vectors = np.linalg.eigh(square / count - np.outer(mean, mean))
         u = vectors[:, -rank:].astype(np.float32)
         kernel, bias = (np.asarray(params[f"conv{i}.{part}"]) for part in ("kernel", "bias"))
@@ -92,7 +92,7 @@ def compressed(params: Params, images: np.ndarray) -> Params:
 
 
 @compilation.jit(precision=None)
-def _moments(params: Params, images: Array) -> list[tuple[float, Array, Array]]:
+def _moments(params: Params, images: Array) -> list[tuple[int, Array, Array]]:
     """Of each convolution: how many responses y, their sum, and the sum of y y^T."""
     sums = []
     for y in responses(params, images.astype(jnp.float32) / 255):
