@@ -22,8 +22,7 @@ from stylegen.untrusted.tensors import open_tensors
 # Of a pair, and of a decoder alone, for the VGG-16 that comes with the extra ``perceptual``.
 FORMAT, DECODER_FORMAT = "stylegen-style-1", "stylegen-style-vgg16-1"
 MAX_STAGES, MAX_CONVOLUTIONS, MAX_CHANNELS = 8, 16, 16_384  # of an encoder; VGG-19's has 4, 4 and 512
-ASSETS = Path(__file__).parents[1] / "assets"
-BUILT_IN = ASSETS / "style_transfer.safetensors"
+BUILT_IN = Path(__file__).parents[1] / "assets" / "style_transfer.safetensors"
 NetworkName = Literal["small", "vgg16"]
 
 
@@ -101,8 +100,9 @@ def load_network(name: NetworkName = "small", decoder: str | os.PathLike[str] | 
         return load_model()
     if decoder is None:
         raise StyleError(
-            "network = 'vgg16': no decoder for it comes with this version. `stylegen train_style --config style_transfer "
-            "--encoder.network vgg16 --run.dir runs/vgg16` makes one; give its style.safetensors as decoder."
+            "network = 'vgg16': no decoder for it comes with this version. `stylegen train_style --config "
+            "style_transfer --encoder.network vgg16 --run.dir runs/vgg16` makes one; give its style.safetensors as "
+            "decoder."
         )
     path = expanded(decoder)
     metadata = _metadata(path)

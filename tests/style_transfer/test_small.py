@@ -160,6 +160,8 @@ def test_a_decoder_for_vgg16(vgg, make_model, make_picture, tmp_path, monkeypatc
     assert isinstance(model, models.StyleModel) and model.stages == perceptual.VGG16
     np.testing.assert_array_equal(model.decoder["conv3.kernel"], np.float32(np.float16(decoder["conv3.kernel"])))
     assert stylize(model, make_picture(1, 24, 33), [make_picture(2, 32, 32)]).shape == (24, 33, 3)
+    with pytest.raises(StyleError, match="no decoder for it comes with this version"):
+        models.load_network("vgg16")
     with pytest.raises(StyleError, match="a decoder for VGG-16; use it with --network vgg16"):
         models.load_model(path)
     models.save_model(make_model(), tmp_path / "pair.safetensors")
