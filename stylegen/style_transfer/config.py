@@ -67,7 +67,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class SmallConfig:
-    """One of the two trainings of the small pair: on small crops, then on larger ones."""
+    """The first training of the small pair, on small crops."""
 
     crop: int = 64  # pixels of the contents' square crops.
     style_crop: int = 96  # pixels of the styles' square crops.
@@ -78,6 +78,20 @@ class SmallConfig:
     batch: int = 8  # pairs of content and style a batch.
     # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
     learning_rate: float = 0.00003
+
+
+@dataclass(frozen=True)
+class RefineConfig(SmallConfig):
+    """The second training of the small pair, on larger crops."""
+
+    crop: int = 128  # pixels of the contents' square crops.
+    style_crop: int = 128  # pixels of the styles' square crops.
+    # Crops that are drawn before the training; what both networks make of them is kept.
+    contents: int = 100
+    styles: int = 60  # likewise.
+    batch: int = 4  # pairs of content and style a batch.
+    # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
+    learning_rate: float = 0.00001
 
 
 @dataclass(frozen=True)
@@ -109,12 +123,7 @@ class StyleConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     small: SmallConfig = field(default_factory=SmallConfig)
-    # The training on larger crops.
-    refine: SmallConfig = field(
-        default_factory=lambda: SmallConfig(
-            crop=128, style_crop=128, contents=100, styles=60, batch=4, learning_rate=0.00001
-        )
-    )
+    refine: RefineConfig = field(default_factory=RefineConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     run: StyleRunConfig = field(default_factory=StyleRunConfig)
 

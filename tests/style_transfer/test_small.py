@@ -25,6 +25,7 @@ from stylegen.style_transfer.config import (
     DecoderConfig,
     EncoderConfig,
     LossConfig,
+    RefineConfig,
     SmallConfig,
     StyleConfig,
     StyleRunConfig,
@@ -36,7 +37,7 @@ TINY = StyleConfig(
     data=DataConfig(textures=5, photographs="none", side=64, crop=32, zoom=2.0),
     decoder=DecoderConfig(steps=1, batch=2, fit_crops=8),
     small=_SHORT,
-    refine=replace(_SHORT, crop=48, steps=2),
+    refine=RefineConfig(crop=48, style_crop=40, contents=3, styles=2, steps=2, batch=2),
     loss=LossConfig(compressed=False),
     run=StyleRunConfig(save_steps=2, preview_steps=100),
 )
