@@ -41,6 +41,7 @@ PAPERS = {
     "Simonyan and Zisserman 2015": f"{ARXIV}1409.1556",
     "Sun, Feng and Saenko 2016": f"{ARXIV}1511.05547",
     "Szegedy et al. 2015": f"{ARXIV}1512.00567",
+    "Zhang, Zou, He and Sun 2015": f"{ARXIV}1505.06798",
     "Zhang et al. 2018": f"{ARXIV}1801.03924",
 }
 ADA_MODULES = ("stylegen.training.augment", "stylegen.training.doctor")
