@@ -72,7 +72,7 @@ def drag(
     before, after = result.draw(G, projection), result.draw(G, dragged)
     for file, image in zip(files, after, strict=True):
         images.save_image(image, out / file)
-    scale = common.page_scale(None, G.resolution, len(files), 2)
+    scale = common.page_scale(None, G.shape, len(files), 2)
     table = np.stack([before, after], axis=1)
     images.save_image(images.labeled_grid(table, projection.names, ["before", "dragged"], scale), out / "drag.png")
     print(f"{out}: {', '.join([FILE, 'drag.png', *files])}")

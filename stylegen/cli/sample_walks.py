@@ -194,10 +194,10 @@ def _write(
     sound_is_in: bool,
 ) -> None:
     rows, columns = walk.cells
-    height = (rows + (top is not None)) * G.resolution
+    height = (rows + (top is not None)) * G.shape[0]
     if walk.frames > MAX_FRAMES:
         raise common.UsageError(f"{walk.frames:,} frames are too many; at most {MAX_FRAMES:,}.")
-    video.check(path, options.fps, frames=walk.frames, height=height, width=columns * G.resolution, scale=options.scale)
+    video.check(path, options.fps, frames=walk.frames, height=height, width=columns * G.shape[1], scale=options.scale)
     whole = (frame if top is None else np.concatenate([top, frame]) for frame in frames)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in whole), walk.frames, "frames"))
     count = video.save_video(

@@ -94,6 +94,10 @@ class Drag:
         """
         self._G, self._options = in_float32(G), options or Options()
         check_options(G, self._options)
+        if G.shape[0] != G.shape[1]:
+            raise EditError(
+                f"images of {G.config.size_text(G.resolution)} pixels: points are dragged in square images alone."
+            )
         r = G.resolution
         start, goal = _checked_points("points", points, r), _checked_points("targets", targets, r)
         if len(start) != len(goal):

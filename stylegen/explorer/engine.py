@@ -14,6 +14,7 @@ from stylegen import sampling
 from stylegen.editing import directions as editing
 from stylegen.editing import discovery
 from stylegen.editing.directions import Direction
+from stylegen.explorer import ExploreError
 from stylegen.explorer.state import Shape, State, decode, encode
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.projection import result
@@ -30,7 +31,16 @@ class Engine:
     """Draws the images of states with one generator."""
 
     def __init__(self, G: Generator, directions: Sequence[Direction] | None = None) -> None:
-        """Take a generator, and directions; None finds some."""
+        """Take a generator, and directions; None finds some.
+
+        Raises:
+            ExploreError: its images are not square, or no colors.
+        """
+        if G.shape[0] != G.shape[1] or G.config.is_arrays:
+            what = "are no colors" if G.config.is_arrays else f"have {G.config.size_text(G.resolution)} pixels"
+            raise ExploreError(
+                f"the images of this generator {what}; the page shows square images in color or gray alone."
+            )
         self.G = G
         found = find_directions(G) if directions is None else directions
         self.directions = {direction.name: direction for direction in found}

@@ -110,7 +110,7 @@ def test_a_dry_run_checks_the_metrics(capsys):
         ("--loss.pl_interval 8", "loss.pl_interval = 8: has no effect, because loss.pl_weight 0"),
         ("--run.metrics-every=9", "run.metrics_every = 9.0: has no effect, because run.metrics names no metric"),
         ("--data.path photos", "data.path = 'photos': data.source toy_bedrooms does not use it"),
-        ("--data.path=photos", "or add --data.source images (or lsun, cifar10, tfds)."),
+        ("--data.path=photos", "or add --data.source images (or lsun, cifar10, tfds, arrays)."),
         ("--data.prepared there", "data.prepared = 'there': data.source toy_bedrooms does not use it"),
         ("--data.split test", "data.split = 'test'"),
         ("--data.tfds_name cars", "data.tfds_name = 'cars'"),

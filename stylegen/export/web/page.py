@@ -56,8 +56,20 @@ class Contents:
     half: bool = False  # weights in half precision
 
 
+def check_shown(G: Generator) -> None:
+    """Raise ExportError unless the page can show the images of a generator."""
+    if G.shape[0] != G.shape[1] or G.config.is_arrays:
+        what = "are no colors" if G.config.is_arrays else f"have {G.config.size_text(G.resolution)} pixels"
+        raise ExportError(f"the images of this generator {what}; a page shows square images in color or gray alone.")
+
+
 def names(G: Generator, contents: Contents) -> list[str]:
-    """Names of the files of a page in a folder: a single one, or the page and its weights."""
+    """Names of the files of a page in a folder: a single one, or the page and its weights.
+
+    Raises:
+        ExportError: its images are not square, or no colors.
+    """
+    check_shown(G)
     return [PAGE_NAME] if _size(G, contents) <= MAX_FILE else [PAGE_NAME, WEIGHTS_NAME]
 
 
@@ -67,6 +79,7 @@ def save_page(G: Generator, path: Path, contents: Contents) -> None:
     Raises:
         ExportError: it would be larger than ``MAX_FILE``; or as of ``weights``.
     """
+    check_shown(G)
     if (size := _size(G, contents)) > MAX_FILE:
         raise ExportError(
             f"{path} would have {size / 1e6:.0f} MB; a page of one file has at most {MAX_FILE / 1e6:.0f}. Give a "
