@@ -40,12 +40,13 @@ def _tar(mode, pngs):
 def kinds(tmp_path, photo, to_bytes):
     """By kind: a good file, and what reads all of it."""
     pngs = {name: to_bytes(photo(i, (8, 8)), "PNG") for i, name in enumerate(("a/1.png", "b/2.png"))}
-    folder, records = tmp_path / "in", tmp_path / "records"
+    folder, records, labeled = (tmp_path / name for name in ("in", "records", "labeled"))
     for name, data in pngs.items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_bytes(data)
-    records.mkdir()
-    write_records(records / "x-r03.tfrecords", np.zeros((3, 8, 8, 3), np.uint8))
+    for place in (records, labeled):  # each kind damages a file of its own
+        place.mkdir()
+        write_records(place / "x-r03.tfrecords", np.zeros((3, 8, 8, 3), np.uint8))
     fields = np.random.default_rng(0).standard_normal((3, 8, 8, 2))
 
     def written(path, read):
@@ -61,8 +62,8 @@ def kinds(tmp_path, photo, to_bytes):
     def arrays(path):
         list(open_raw("arrays", path).read(0, 9))
 
-    def tfrecords():
-        list(open_raw("images", records, labels="auto").read(0, 9))
+    def tfrecords(place):
+        list(open_raw("images", place, labels="auto").read(0, 9))
 
     landmarks = json.dumps({"a.png": [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]}).encode()
     tar, labels_file, npy, compressed = (tmp_path / name for name in ("t.tar", "l.csv", "a.npy", "a.npz"))
@@ -70,8 +71,14 @@ def kinds(tmp_path, photo, to_bytes):
     return {
         "tar": (_tar("w", pngs), written(tar, lambda: images(tar, "auto"))),
         "tar.gz": (_tar("w:gz", pngs), written(tar, lambda: images(tar, "auto"))),
-        "records": ((records / "x-r03.tfrecords").read_bytes(), written(records / "x-r03.tfrecords", tfrecords)),
-        "record labels": (_npy(np.eye(3, dtype=np.float32)), written(records / "x-rxx.labels", tfrecords)),
+        "records": (
+            (records / "x-r03.tfrecords").read_bytes(),
+            written(records / "x-r03.tfrecords", lambda: tfrecords(records)),
+        ),
+        "record labels": (
+            _npy(np.eye(3, dtype=np.float32)),
+            written(labeled / "x-rxx.labels", lambda: tfrecords(labeled)),
+        ),
         "json": (json.dumps(LABELS).encode(), written(folder / "dataset.json", lambda: images(folder, "auto"))),
         "csv": (
             b'file,label\n"a/1.png",cat\nb/2.png,"a, b"\n',
