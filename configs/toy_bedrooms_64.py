@@ -34,9 +34,9 @@ def get_config() -> Config:
         loss=LossConfig(r1_gamma=1.5, r1_interval=16),
         optimizer=OptimizerConfig(learning_rate=0.012, ema_kimg=2.0),
         schedule=ScheduleConfig(
-            total_kimg=210,
-            stable_kimg_at={8: 12, 16: 60, 32: 50},
-            fade_kimg_at={16: 6, 32: 8, 64: 10},
+            total_kimg=160,
+            stable_kimg_at={8: 8, 16: 36, 32: 36},
+            fade_kimg_at={16: 4, 32: 6, 64: 8},
             batch={8: 32},
             learning_rate={64: 0.008},
         ),
