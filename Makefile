@@ -41,9 +41,9 @@ $(STAMP):
 	@touch "$@"
 
 demo: venv  ## what the shipped generator draws, within a minute; then train the quickstart and draw the same of it
-	"$(BIN)/python" sample.py --run toy_bedrooms --seeds 0-63 --psi 0.7 --out out/shipped --overwrite
-	"$(BIN)/python" sample.py --run toy_bedrooms --mix --rows 1-5 --cols 11-16 --layers 0-3 --out out/shipped_mix.png --overwrite
-	"$(BIN)/python" sample.py --run toy_bedrooms --interpolate --seeds 1-5 --frames 30 --loop --out out/shipped_walk.mp4 --overwrite
+	"$(BIN)/python" sample.py --run toy_bedrooms_64 --seeds 0-63 --psi 0.7 --out out/shipped --overwrite
+	"$(BIN)/python" sample.py --run toy_bedrooms_64 --mix --rows 1-5 --cols 11-16 --layers 0-3 --psi 0.7 --out out/shipped_mix.png --overwrite
+	"$(BIN)/python" sample.py --run toy_bedrooms_64 --interpolate --seeds 1-5 --frames 30 --loop --out out/shipped_walk.mp4 --overwrite
 	@echo
 	@echo "Look at these while a generator of your own trains:"
 	@echo "  out/shipped/grid.png        64 samples of the generator that comes with stylegen"

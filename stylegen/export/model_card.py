@@ -10,6 +10,7 @@ from stylegen.config import Config
 from stylegen.config_json import to_dict
 from stylegen.evaluation.evaluate_run import read_record
 from stylegen.export.onnx.graph import OPSET
+from stylegen.io.files import printable
 from stylegen.io.progress import counted
 from stylegen.networks.generator import Generator
 from stylegen.nvidia.importing import REPORT
@@ -50,6 +51,7 @@ def facts(run: Path | None, G: Generator, license: str | None) -> Facts:
 
 def text(G: Generator, facts: Facts, names: list[str]) -> str:
     """The card of a generator that is exported as files of these names."""
+    names = [printable(name) for name in names]
     grid = next(name for name in names if name.endswith(".png"))
     rows, columns = G.shape
     stage = f"{columns} x {rows} pixels"

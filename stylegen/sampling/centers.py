@@ -116,7 +116,7 @@ def _mapped(G: Generator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarra
 
     def run(part: batches.Batch) -> programs.Array:
         inputs = part.padded(z[part.rows], None if c is None else c[part.rows])
-        return programs.map_latents(G, np.float32(1), *inputs, cutoff=None)[:, 0]
+        return programs.map_latents(G, np.float32(1), np.int32(G.num_ws), *inputs)[:, 0]
 
     return np.concatenate(list(batches.fetched(run, parts)))
 

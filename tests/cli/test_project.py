@@ -242,7 +242,7 @@ def test_the_projection_is_written_before_what_can_be_drawn_again(in_a_folder, m
         (sample, "--from p.npz --seeds 7", "--seeds does not go with --from"),
         (sample, "--mix-seed 7 --seeds 1", "--mix-seed goes with --from"),
         (sample, "--from q.npz --mix-seed 7 --layers 9", "layer 9 does not exist"),
-        (edit, "", "give one of --discover, --probe, --rename and --apply"),
+        (edit, "", "give one of --discover, --probe, --rename, --apply and --drag"),
         (edit, "--discover 2 --apply 3", "give one of"),
         (edit, "--discover 99", "99 directions: there can be 1 to 16"),
         (edit, "--discover 2 --method ica", "'ica' is neither pca nor sefa"),

@@ -45,7 +45,7 @@ def test_a_shipped_generator_is_loaded_by_name(make_generator, tmp_path, monkeyp
 
 
 def test_what_ships_are_generators():
-    assert load.shipped() == ["toy_bedrooms"]
+    assert load.shipped() == ["toy_bedrooms", "toy_bedrooms_64"]
     assert stylegen.load("toy_bedrooms").resolution == 32
 
 

@@ -1,6 +1,5 @@
 """Copying prepared data from a folder or an object store to a disk of this machine, resumably and verified."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from stylegen.data.prepared.manifest import MANIFEST_NAME, Manifest, check_shard, read_manifest
 from stylegen.data.source import DataError
-from stylegen.io.files import exclusive
+from stylegen.io.files import exclusive, replacing
 from stylegen.io.objects import Store, is_url
 from stylegen.paths import expanded
 
@@ -55,7 +54,9 @@ def copy(source: str, folder: Path, *, resolution: int | None = None, progress: 
             done = pool.map(lambda name: _copy_file(store, name, folder / name, sizes[name], checksums), names)
             for _ in progress(done, len(names), "files") if progress else done:
                 pass
-        os.replace(incoming, folder / MANIFEST_NAME)
+        with replacing(folder / MANIFEST_NAME) as partial:
+            partial.write_bytes(incoming.read_bytes())
+        incoming.unlink()
     return manifest
 
 
