@@ -74,7 +74,7 @@ def test_every_page_begins_with_its_title(page):
 
 def test_what_index_lists_is_there():
     listed = re.findall(r"^(?:reference|notebooks)?/?\w+$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
-    for name in listed:
+    for name in (name for name in listed if not name.startswith("reference/")):  # which conf.py writes
         path = ROOT / f"{name}.ipynb" if name.startswith("notebooks/") else ROOT / "docs" / f"{name}.md"
         assert path.is_file(), name
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stylegen.errors import StylegenError
+from stylegen.io.files import replacing
 
 RETRIES, FIRST_WAIT = 4, 1.0  # times that an operation is tried again, and the seconds before the first; then doubled
 PACKAGES = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # the extra that a scheme needs
@@ -92,10 +93,9 @@ class Store:
 
     def get(self, name: str, path: Path) -> None:
         """Copy an object to a file, whole or not at all."""
-        partial = path.with_name(f".{path.name}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._retried(lambda: self._fs.get_file(self._path(name), str(partial)), name)
-        partial.replace(path)
+        with replacing(path) as partial:
+            self._retried(lambda: self._fs.get_file(self._path(name), str(partial)), name)
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; those that are gone already are no error."""
