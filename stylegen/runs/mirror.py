@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stylegen.io.files import replacing_folder
 from stylegen.io.objects import Store, StoreError, sha256
 from stylegen.runs.checkpoint_files import available, step_dir
 from stylegen.runs.directory import LEFTOVERS, OWNER_TOKEN, RunError, working_copy
@@ -74,13 +75,14 @@ class Mirror:
         listed = self._store.read_json(f"{step}/{COMPLETE}")
         if listed is None:
             return
-        partial = self.folder / "checkpoints" / f".{Path(step).name}.partial"
-        for name, (size, digest) in listed["files"].items():
-            path = partial / name
-            self._store.get(f"{step}/{name}", path)
-            if path.stat().st_size != size or sha256(path) != digest:
-                raise StoreError(f"{self.url}/{step}/{name} is not what was written; delete {step} to go without it.")
-        partial.rename(self.folder / step)
+        with replacing_folder(self.folder / step) as partial:
+            for name, (size, digest) in listed["files"].items():
+                path = partial / name
+                self._store.get(f"{step}/{name}", path)
+                if path.stat().st_size != size or sha256(path) != digest:
+                    raise StoreError(
+                        f"{self.url}/{step}/{name} is not what was written; delete {step} to go without it."
+                    )
 
     def take_over(self, clear: bool) -> None:
         """Become the one who writes the run; who wrote it before notices and stops. ``clear`` deletes it first."""
