@@ -7,6 +7,6 @@ COPY . .
 # JAX's wheels bring CUDA's libraries with them; the host has the driver.
 RUN if [ "$EXTRA" = cpu ]; then extra=""; else extra="[$EXTRA]"; fi && \
     pip install --no-cache-dir -c constraints.txt ".$extra" && rm -rf /src/*
-WORKDIR /work
+WORKDIR /stylegen
 ENTRYPOINT ["stylegen"]
 CMD ["--help"]
