@@ -1,6 +1,6 @@
 """Drawn bedrooms at 64 pixels: the generator `toy_bedrooms_64` that comes with the package.
 
-Hardware: one CPU core; narrow networks gain little from a second one.
+Hardware: one CPU core.
     python train.py --config configs/toy_bedrooms_64.py --run.dir runs/toy_bedrooms_64
 Hours: 2.0 on one core of an AMD EPYC that other programs shared, about 1 of it CPU time, 2026-11-28.
 Result: crisp rooms: stripes of beds, bars of windows, pictures on walls and lamps can be made out (docs/quality.md).
