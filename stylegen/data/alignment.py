@@ -75,8 +75,8 @@ def read_landmarks(path: str | os.PathLike[str]) -> Landmarks:
     path = expanded(path)
     source = printable(path)
     try:
-        data = path.read_bytes() if path.stat().st_size <= MAX_LABELS else b""
-        tree = json_text.parse(data, source, most=MAX_LABELS)
+        with path.open("rb") as file:
+            tree = json_text.parse(file.read(MAX_LABELS + 1), source, most=MAX_LABELS)
         if not isinstance(tree, dict):
             raise FileError(f"{source}: holds {shown(tree, 40)}; wanted {{file: [[x, y], ...]}}.")
         points = {name.replace("\\", "/"): _points(value, f"{source}: {shown(name)}") for name, value in tree.items()}

@@ -19,7 +19,7 @@ from stylegen.explorer.state import Shape, State, decode, encode
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.projection import result
 from stylegen.projection.result import Projection
-from stylegen.sampling import programs
+from stylegen.sampling import centers, programs
 
 SEEDS_KEPT = 512  # styles and noise of seeds that are kept
 W_SAMPLES = 2000  # of w, to find directions with
@@ -173,9 +173,7 @@ class Engine:
 
     def _truncated(self, ws: np.ndarray, state: State) -> np.ndarray:
         """Given styles, truncated as those of seeds are. Numpy: nothing is compiled for it."""
-        below = np.arange(len(ws)) < (len(ws) if state.cutoff is None else state.cutoff)
-        w_avg = np.asarray(self.G.w_avg)
-        return np.where(below[:, None], w_avg + np.float32(state.psi) * (ws - w_avg), ws)
+        return centers.truncate(ws[None], np.asarray(self.G.w_avg)[None], state.psi, state.cutoff)[0]
 
 
 _random_noise = jax.jit(programs.noise_from_seeds, static_argnames="size")

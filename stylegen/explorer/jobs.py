@@ -221,5 +221,4 @@ def start(desk: Desk, request: Request) -> Steps:
     """
     if request.type not in JOBS:
         raise ExploreError(f"{request.type} is no job.")
-    desk.stop.clear()
     return JOBS[request.type](desk, request)

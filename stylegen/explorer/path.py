@@ -10,10 +10,12 @@ from stylegen import sampling
 from stylegen.explorer import ExploreError
 from stylegen.explorer.engine import Engine
 from stylegen.explorer.state import State
+from stylegen.sampling import curves
 
 Easing = Literal["linear", "smooth", "curve"]
 EASINGS = ("linear", "smooth", "curve")
-MAX_KEYFRAMES, MAX_FRAMES = 64, 5000  # of a video: frames in all
+MAX_KEYFRAMES, MAX_FRAMES = 32, 5000  # whose styles fit one message; frames in all, of a video
+_KINDS: dict[Easing, curves.Kind] = {"linear": "linear", "smooth": "eased", "curve": "cubic"}
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,9 @@ class Walker:
     def __init__(self, engine: Engine, path: Path) -> None:
         """Put the styles of all keyframes together."""
         self._engine, self._path = engine, path
-        self._ws = np.stack([engine.styles(state) for state in path.keyframes])
-
-    @property
-    def segments(self) -> int:
-        """From keyframe to keyframe."""
-        return self._path.segments
-
-    def styles(self, at: float) -> np.ndarray:
-        """The styles [num_ws, w_dim] at a place from 0 to the number of segments."""
-        path, ws = self._path, self._ws
-        first = min(int(at), path.segments - 1)
-        t = np.float32(at - first)
-        if path.easing == "smooth":
-            t = t * t * (3 - 2 * t)
-        if path.easing != "curve":
-            return ws[first] * (1 - t) + ws[(first + 1) % len(ws)] * t
-        before, a, b, after = (ws[self._index(first + i)] for i in (-1, 0, 1, 2))
-        # Catmull and Rom 1974: through every keyframe, with the slope of its neighbors.
-        slopes = (b - before) / 2, (after - a) / 2
-        weights = (2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t, -2 * t**3 + 3 * t**2, t**3 - t**2)
-        return weights[0] * a + weights[1] * slopes[0] + weights[2] * b + weights[3] * slopes[1]
+        ws = np.stack([engine.styles(state) for state in path.keyframes])
+        # The styles [num_ws, w_dim] at a place from 0 to the number of segments.
+        self.styles: curves.Curve = curves.curve(ws, _KINDS[path.easing], path.loop)
 
     def image(self, at: float) -> np.ndarray:
         """The image at a place from 0 to the number of segments, uint8 [r, r, C]."""
@@ -78,11 +62,8 @@ class Walker:
         """All images of the video, uint8 [r, r, C]."""
         path, G = self._path, self._engine.G
         noise = self._engine.noise(path.keyframes[0])
+        places = curves.positions([path.frames] * path.segments, closed=path.loop)
         size = min(sampling.default_batch(G.resolution), path.total)
         for start in range(0, path.total, size):
-            places = [i / path.frames for i in range(start, min(start + size, path.total))]
-            ws = np.stack([self.styles(place) for place in places])
+            ws = np.stack([self.styles(float(place)) for place in places[start : start + size]])
             yield from sampling.synthesize(G, ws, noise=np.repeat(noise[None], len(ws), axis=0), batch=size)
-
-    def _index(self, i: int) -> int:
-        return i % len(self._ws) if self._path.loop else min(max(i, 0), len(self._ws) - 1)

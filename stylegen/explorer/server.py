@@ -13,14 +13,13 @@ import secrets
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 import websockets  # noqa: F401 -- uvicorn looks for it only when it starts
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,7 +62,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if _name(host) not in self._hosts:
             return await self._refuse(scope, receive, send, "This is not a name of this machine.")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and origin.partition("://")[2] != host
         if foreign or (origin is None and scope["type"] == "websocket"):
             return await self._refuse(scope, receive, send, "Another page may not use this explorer.")
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token")
@@ -73,16 +72,11 @@ class Guard:
             response = RedirectResponse("/", status_code=303)
             response.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
             return await response(scope, receive, _with_headers(send, host))
-        if not self._has_cookie(headers.get("cookie", "")):
+        # Starlette's parser: http.cookies stops at the first cookie of another program that it dislikes.
+        cookie = HTTPConnection(scope).cookies.get(self._cookie, "")
+        if not secrets.compare_digest(cookie.encode(), self._token.encode()):
             return await self._refuse(scope, receive, send, REFUSED)
         await self._app(scope, receive, _with_headers(send, host))
-
-    def _has_cookie(self, text: str) -> bool:
-        try:
-            value = SimpleCookie(text).get(self._cookie)
-        except CookieError:
-            return False
-        return value is not None and secrets.compare_digest(value.value.encode(), self._token.encode())
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, why: str) -> None:
         if scope["type"] == "websocket":

@@ -66,11 +66,11 @@ class Library:
         """
         if self.view is None:
             raise ExploreError("there is no run directory to look at; start the explorer with --run runs/NAME.")
-        return self._at(kimg)
+        return self.first if kimg == self.first.G.kimg else self._at(kimg)
 
     def _load(self, kimg: float) -> Engine:
         assert self._run is not None
-        return Engine(opening.load(self._run, kimg=kimg))
+        return Engine(opening.load(self._run, kimg=kimg), self._directions)
 
 
 class Session:
@@ -108,6 +108,8 @@ class Session:
             self._desk.stop.set()
             return
         with self._lock:
+            if request.type in jobs.JOBS:
+                self._desk.stop.clear()  # here, so that a stop behind it counts even before the job begins
             self._waiting.pop(request.type, None)  # so that the new one is the last in line
             self._waiting[request.type] = request, shape
 
@@ -191,7 +193,7 @@ class Session:
             path: KeyframePath = requests.path_of(values)
             self._walker = (self.engine, values), Walker(self.engine, path)
         walker = self._walker[1]
-        return with_images("frame", request.id, [walker.image(min(at, walker.segments))], True, at=at)
+        return with_images("frame", request.id, [walker.image(at)], True, at=at)
 
     def _style(self, request: Request) -> Reply:
         image = self._styling.image(self.engine, request)
@@ -209,8 +211,13 @@ class Session:
         return Reply("grid", request.id, {"kimg": kimg}, [self._view().grid(kimg)])
 
     def _checkpoint(self, request: Request) -> Reply:
-        self._desk.engine = self._library.at(request.values["kimg"])
-        self._desk.descent = None
+        engine = self._library.at(request.values["kimg"])
+        if self._job is not None:
+            job = self._job[0]
+            self.close()
+            with self._lock:
+                self._errors.append(_error("the generator has changed; start again.", job.id, job.type))
+        self._desk.engine, self._desk.descent = engine, None
         return self._hello(request)
 
     def _view(self) -> RunView:

@@ -82,12 +82,15 @@ class Explorer(anywidget.AnyWidget):
         self.send({**answer, "upload": upload.number, "width": width, "height": height, "note": note})
 
     def _work(self) -> None:
-        while not self._closed:
-            self._changed.wait()
-            self._changed.clear()
-            while self._session.has_work and not self._closed:
-                for reply in self._session.work():
-                    self.send(reply.tree(), buffers=list(reply.parts))
+        try:
+            while not self._closed:
+                self._changed.wait()
+                self._changed.clear()
+                while self._session.has_work and not self._closed:
+                    for reply in self._session.work():
+                        self.send(reply.tree(), buffers=list(reply.parts))
+        finally:
+            self._session.close()  # a job has threads and files
 
 
 def explore(

@@ -78,8 +78,7 @@ def _kept(path: Path) -> str | None:
         stated = json_text.parse_object(record.read_bytes(), str(record)).get("sha256")
     except FileError:
         return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = files.sha256(path)
     return digest if digest == stated else None
 
 

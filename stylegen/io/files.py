@@ -173,6 +173,12 @@ def write_json(path: str | os.PathLike[str], tree: Any, *, indent: int = 2) -> N
     write_text(path, json.dumps(tree, indent=indent) + "\n")
 
 
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The file's SHA-256, in hexadecimal digits."""
+    with expanded(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     """A path to show or to store as text: bytes that are no UTF-8, and control characters, come escaped."""
     return untrusted.printable(os.fspath(name))

@@ -4,7 +4,6 @@ An object is there whole or not at all, and nothing can be renamed or locked. Wh
 networks fail for seconds.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -126,9 +125,3 @@ class Store:
                 time.sleep(wait)
                 wait *= 2
         raise AssertionError
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

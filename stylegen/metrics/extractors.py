@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from stylegen.array_types import Array
+from stylegen.io import files
 from stylegen.io.images import MODES, layout_hint
 from stylegen.metrics import MetricError
 from stylegen.pretrained import inception, lpips, vgg16, weights
@@ -190,7 +191,7 @@ def _open_vgg16_conv(path: str | os.PathLike[str] | None, layer: str = CONV_LAYE
     provenance = {
         "extractor": "vgg16_conv",
         "weights": "the convolutions of torchvision's VGG-16",
-        "weights_sha256": weights.sha256(file),
+        "weights_sha256": files.sha256(file),
         "resize": f"{_TRIANGLE}, to {CONV_SIZE}",
         "layer": f"{layer}, the mean over all places",
     }
@@ -215,7 +216,7 @@ def _open_random(path: object) -> Extractor:
 
 
 def _provenance(name: str, file: Any, resize: str, layer: str) -> dict[str, Any]:
-    digest = weights.sha256(file)
+    digest = files.sha256(file)
     published = weights.is_published(name, digest)
     return {
         "extractor": name,

@@ -25,7 +25,6 @@ from stylegen.nvidia import pickles, rosinality, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile
 from stylegen.nvidia.weight_table import Imported
 from stylegen.paths import expanded
-from stylegen.pretrained import weights
 from stylegen.runs import directory
 from stylegen.training import schedule
 from stylegen.training.state import TrainState, abstract_state, init_state
@@ -200,7 +199,7 @@ def write_run(imported: Imported, folder: str | os.PathLike[str], source: str, o
     check_free(folder, overwrite)
     config, state, stage = state_of(imported)
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, dir=str(folder)))
-    provenance = {"file": Path(source).name, "sha256": weights.sha256(source)}
+    provenance = {"file": Path(source).name, "sha256": files.sha256(source)}
     with files.replacing_folder(folder, last=directory.CONFIG_NAME) as partial:
         try:
             with Checkpointer(partial, config, keep_last=1) as checkpointer:

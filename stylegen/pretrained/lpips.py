@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from stylegen.formats import WeightsError
+from stylegen.io import files
 from stylegen.pretrained import alexnet, installed, vgg16, weights
 
 Name = Literal["vgg16", "alexnet"]
@@ -63,7 +64,7 @@ def load(
         WeightsError: there are no such weights here, or a file has those of another network.
     """
     conv, file = load_convolutions(network, path)
-    digest, package = weights.sha256(file), installed.find(network)
+    digest, package = files.sha256(file), installed.find(network)
     name = "VGG-16" if network == "vgg16" else "AlexNet"
     downloaded = (weights.folder() / weights.PUBLISHED["lpips"].filename).is_file()
     if network == "vgg16" and (linear is not None or downloaded):
@@ -76,7 +77,7 @@ def load(
     else:
         no_linear = f"{name}, all channels alike: not LPIPS, whose linear weights were not given"
         return Network(conv, None, network), {"weights_sha256": digest, "distance": no_linear}
-    linear_digest = digest if linear_file == file else weights.sha256(linear_file)
+    linear_digest = digest if linear_file == file else files.sha256(linear_file)
     provenance = {"weights_sha256": digest, "distance": f"LPIPS 0.1, {name}", "linear_sha256": linear_digest}
     return Network(conv, channels, network), provenance
 

@@ -1,6 +1,5 @@
 """Files of weights: where they are looked for, how they are checked, and the one place that may download them."""
 
-import hashlib
 import os
 import urllib.error
 import urllib.request
@@ -12,7 +11,7 @@ import numpy as np
 
 from stylegen.formats import WeightsError
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.io.files import replacing
+from stylegen.io.files import replacing, sha256
 from stylegen.paths import expanded
 from stylegen.untrusted import FileError
 from stylegen.untrusted.npz import Npz
@@ -94,12 +93,6 @@ def find(name: str, path: str | os.PathLike[str] | None = None) -> Path:
             "pip install 'stylegen[perceptual]'."
         )
     return default
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """The file's SHA-256, in hexadecimal digits."""
-    with expanded(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_published(name: str, digest: str) -> bool:

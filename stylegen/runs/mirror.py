@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stylegen.io.files import replacing_folder
-from stylegen.io.objects import Store, StoreError, sha256
+from stylegen.io.files import replacing_folder, sha256
+from stylegen.io.objects import Store, StoreError
 from stylegen.runs.checkpoint_files import available, step_dir
 from stylegen.runs.directory import LEFTOVERS, OWNER_TOKEN, RunError, working_copy
 

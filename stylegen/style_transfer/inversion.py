@@ -60,7 +60,7 @@ def fitted(inputs: list[Array], wanted: list[Array], rng: np.random.Generator) -
     product: Any = 0.0
     for x, y in zip(inputs, wanted, strict=True):
         total = x.shape[0] * x.shape[1] * x.shape[2]
-        chosen = rng.permutation(total)[: max(1, round(share * places))] % total
+        chosen = rng.permutation(total)[: max(1, round(share * places))]
         a, b = _sums(x, y, chosen)
         square, product = square + a, product + b
     size = square.shape[0]

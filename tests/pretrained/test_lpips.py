@@ -8,6 +8,7 @@ import pytest
 
 from stylegen.formats import WeightsError
 from stylegen.formats.pickle_arrays import read_tree
+from stylegen.io import files
 from stylegen.metrics import MetricError
 from stylegen.metrics.extractors import open_distance, open_extractor
 from stylegen.metrics.lpips import lpips
@@ -35,7 +36,7 @@ def test_images_are_equal_to_themselves_and_floats_to_bytes(real_weights):
 
 def test_installed_weights_are_the_published_ones(real_weights):
     for network, digest in installed.SHA256.items():
-        assert weights.sha256(installed.find(network)) == digest
+        assert files.sha256(installed.find(network)) == digest
     network, provenance = networks.load("vgg16")
     # The first biases of torchvision's VGG-16.
     np.testing.assert_allclose(network.conv[0]["bias"][:4], [0.4034, 0.3778, 0.4644, -0.3228], atol=5e-5)

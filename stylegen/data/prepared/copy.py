@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from stylegen.data.prepared.manifest import MANIFEST_NAME, Manifest, check_shard, read_manifest
+from stylegen.data.prepared.manifest import MANIFEST_NAME, Manifest, check_shard, parse_manifest, read_manifest
 from stylegen.data.source import DataError
 from stylegen.io.files import exclusive, replacing
 from stylegen.io.objects import Store, is_url
 from stylegen.paths import expanded
 
 THREADS = 8  # files at once
-WANTED = f".{MANIFEST_NAME}"  # the manifest while files are missing, under a name that training does not look for
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
@@ -35,18 +34,19 @@ def copy(source: str, folder: Path, *, resolution: int | None = None, progress: 
     """
     store = Store(source if is_url(source) else expanded(source).absolute().as_uri())
     sizes = store.list()
-    if MANIFEST_NAME not in sizes:
+    data = store.read(MANIFEST_NAME)
+    if data is None:
         raise DataError(f"{source} holds no prepared data ({MANIFEST_NAME} is missing).")
+    manifest = parse_manifest(data, f"{source}/{MANIFEST_NAME}")
+    if resolution is not None:  # the smallest is trained from, whatever smaller one is asked for
+        resolution = max(resolution, manifest.settings.resolutions[0])
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, DataError(f"{folder} is in use: another process copies or prepares there.")):
-        incoming = folder / WANTED
-        store.get(MANIFEST_NAME, incoming)
-        manifest = _read(incoming)
         if (folder / MANIFEST_NAME).is_file():
             existing = read_manifest(folder)
             if existing.fingerprint != manifest.fingerprint:
                 raise DataError(f"{folder} holds other prepared data than {source}; give another folder.")
-        elif others := [path.name for path in folder.iterdir() if path != incoming and path.name not in _tops(sizes)]:
+        elif others := [path.name for path in folder.iterdir() if path.name not in _tops(sizes)]:
             raise DataError(f"{folder} holds {others[0]}, which is not of {source}; give another folder.")
         checksums = _checksums(manifest)
         names = [name for name in sizes if name != MANIFEST_NAME and _is_wanted(name, resolution)]
@@ -55,8 +55,7 @@ def copy(source: str, folder: Path, *, resolution: int | None = None, progress: 
             for _ in progress(done, len(names), "files") if progress else done:
                 pass
         with replacing(folder / MANIFEST_NAME) as partial:
-            partial.write_bytes(incoming.read_bytes())
-        incoming.unlink()
+            partial.write_bytes(data)
     return manifest
 
 
@@ -68,18 +67,6 @@ def _is_wanted(name: str, resolution: int | None) -> bool:
     """Whether a file is copied: not those of larger resolutions, nor what an unfinished preparation left."""
     top = name.split("/")[0]
     return not top.startswith(".") and (resolution is None or not top.isdecimal() or int(top) <= resolution)
-
-
-def _read(path: Path) -> Manifest:
-    """The manifest in a file of another name."""
-    folder = path.parent / ".manifest"
-    folder.mkdir(exist_ok=True)
-    try:
-        (folder / MANIFEST_NAME).write_bytes(path.read_bytes())
-        return read_manifest(folder)
-    finally:
-        (folder / MANIFEST_NAME).unlink(missing_ok=True)
-        folder.rmdir()
 
 
 def _checksums(manifest: Manifest) -> dict[str, str]:

@@ -198,7 +198,33 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        fields = checksums.unseal(json_text.read_object(path), str(path))
+        return _manifest(json_text.read_object(path), str(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
+    except (OSError, FileError) as error:
+        raise _unreadable(error, str(path)) from error
+
+
+def parse_manifest(data: bytes, source: str) -> Manifest:
+    """The manifest in the bytes of its file; ``source`` names it in errors.
+
+    Raises:
+        DataError: it is unreadable or of another version.
+    """
+    try:
+        return _manifest(json_text.parse_object(data, source), source)
+    except FileError as error:
+        raise _unreadable(error, source) from error
+
+
+def _unreadable(error: Exception, path: str) -> DataError:
+    reason = str(error).removeprefix(f"{path}: ").rstrip(".") if isinstance(error, FileError) else error
+    return DataError(f"{path} cannot be read ({reason}); prepare it again.")
+
+
+def _manifest(tree: dict[str, Any], path: str) -> Manifest:
+    try:
+        fields = checksums.unseal(tree, path)
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
             raise DataError(f"{path} is of version {version}, this program reads {FORMAT_VERSION}; prepare it again.")
@@ -215,13 +241,10 @@ def read_manifest(folder: Path) -> Manifest:
         if min([0, *manifest.shard_lengths]) < 0 or sum(manifest.shard_lengths) != manifest.num_images:
             raise ValueError(f"its shards hold {sum(manifest.shard_lengths)} images, and it says {manifest.num_images}")
         return manifest
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} holds no prepared data ({MANIFEST_NAME} is missing).") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (FileError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        reason = str(error).removeprefix(f"{path}: ").rstrip(".") if isinstance(error, FileError) else error
-        raise DataError(f"{path} cannot be read ({reason}); prepare it again.") from error
+        raise _unreadable(error, path) from error
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -13,7 +13,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -190,6 +190,10 @@ class Tar(Container):
         if len(data) != count:
             raise UnreadableImageError("the archive is cut short")
         return data
+
+    def small(self, names: Iterable[str], most: int = MAX_BYTES) -> set[str]:
+        """Those of these files that have at most so many bytes."""
+        return {name for name in names if self._places[name][1] <= most}
 
     def stream(self, names: set[str], most: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
         """Files in the order of the archive, which for a compressed one needs no unpacking."""

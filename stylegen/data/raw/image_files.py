@@ -63,10 +63,10 @@ class ImageFilesDataset(RawDataset):
         self._container.unpack(folder, progress)
 
     def sample(self, count: int) -> Iterable[RawImage]:
-        """As ``RawDataset``; of a compressed tar the first images, which need no unpacking."""
+        """As ``RawDataset``; of a compressed tar the first images that are not too large, which need no unpacking."""
         if not (self._container.sequential and isinstance(self._container, Tar)):
             return super().sample(count)
-        first = self._container.stream(set(self._keys))
+        first = self._container.stream(self._container.small(self._keys))
         return (RawImage(printable(name), data) for (name, data), _ in zip(first, range(count), strict=False))
 
     def read(self, start: int, stop: int) -> Iterator[RawImage]:

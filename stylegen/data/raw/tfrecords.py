@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegen.config import MAX_CLASSES
 from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.raw.labels import Labels, spread
 from stylegen.data.source import DataError
@@ -177,5 +178,7 @@ def _read_labels(prefix: str, count: int, mode: str) -> Labels:
     if not one_hot and (table.dtype.kind not in "iu" or table.min() < 0):
         raise DataError(f"{file}: labels must be whole numbers from 0.")
     classes = table.shape[1] if one_hot else int(numbers.max()) + 1
+    if classes > MAX_CLASSES:
+        raise DataError(f"{file}: {classes:,} classes are too many; at most {MAX_CLASSES:,} are read.")
     digest = hashlib.sha256(np.ascontiguousarray(numbers, np.int64).tobytes()).hexdigest()[:16]
     return Labels(tuple(map(str, range(classes))), numbers.tolist(), f"{file}: {counted(classes, 'class')}.", digest)

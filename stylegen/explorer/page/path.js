@@ -3,7 +3,7 @@ import { choice, download, element, group, row, slider } from './dom.js';
 import { described } from './model.js';
 import { paintReply } from './pixels.js';
 
-const MAX_KEYFRAMES = 64;
+const MAX_KEYFRAMES = 32;
 const MAX_FRAMES = 5000;
 const TYPES = { mp4: 'video/mp4', gif: 'image/gif', webp: 'image/webp' };
 
