@@ -403,7 +403,8 @@ class _Loop:
         self.checkpointer.save(state, stage, extra=extra)
         if processes.is_main() and state.power_ema is not None:
             local = sharding.local({"power_ema": state.power_ema, "noise_const": state.noise_const, "nimg": state.nimg})
-            power_ema.save(self.log.folder, self.config, dataclasses.replace(state, **local), stage)
+            with self.log.writing(power_ema.FOLDER):
+                power_ema.save(self.log.folder, self.config, dataclasses.replace(state, **local), stage)
         nimg = self.checkpointer.latest or 0
         if processes.is_main() and self.snapshot_every and snapshots.is_due(self.log.folder, nimg, self.snapshot_every):
             with self.log.writing(snapshots.NAME):

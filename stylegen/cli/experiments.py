@@ -71,13 +71,14 @@ def load_config(name: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[a
     return config
 
 
-def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Path | None:
+def run_to_resume(config: str | None, words: Sequence[str], example: str, auto: bool = False) -> Path | None:
     """The directory that ``--run.dir`` names on a command line, if it holds a run.
 
     Args:
         config: experiment that ``--config`` names; without one there must be such a run, unless help is asked for.
         words: the command line.
         example: of an experiment, for the message.
+        auto: settings are chosen where none are stated, so that there need be neither.
 
     Raises:
         UsageError: there is neither.
@@ -86,11 +87,11 @@ def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Pat
     parser.add_argument("--run.dir", dest="folder", nargs="?")
     folder = parser.parse_known_args(list(words))[0].folder
     if folder and is_url(folder):
-        return _remote_run(folder) if config is None else None
+        return _remote_run(folder, required=not auto) if config is None or auto else None
     run = expanded(folder) if folder else None
     if run is not None and (run / "config.json").is_file():
         return run
-    if config is None and not any(word in ("-h", "--help", "--version") for word in words):
+    if config is None and not auto and not any(word in ("-h", "--help", "--version") for word in words):
         raise UsageError(
             f"--config is missing: name an experiment, for example --config {example}; or resume a run, --run.dir "
             "alone naming its directory."
@@ -98,8 +99,8 @@ def run_to_resume(config: str | None, words: Sequence[str], example: str) -> Pat
     return None
 
 
-def _remote_run(url: str) -> Path:
-    """A folder of this machine with the configuration of a run in an object store.
+def _remote_run(url: str, required: bool) -> Path | None:
+    """A folder of this machine with the configuration of a run in an object store; None if there may be none.
 
     Raises:
         UsageError: there is no run.
@@ -107,9 +108,12 @@ def _remote_run(url: str) -> Path:
     from stylegen.io.objects import Store
     from stylegen.runs.directory import working_copy
 
-    folder = working_copy(url).with_suffix(".config")
+    copy = working_copy(url)
+    folder = copy.with_name(f"{copy.name}.config")
     store = Store(url)
     if store.read("config.json") is None:
+        if not required:
+            return None
         raise UsageError(f"--config is missing, and {url} holds no run yet that could go on.")
     store.get("config.json", folder / "config.json")
     return folder

@@ -85,7 +85,7 @@ def _train(argv: list[str]) -> None:
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
     overrides = _with_shape(overrides)
-    run = run_to_resume(ours.config or ("" if ours.auto else None), overrides, "configs/quickstart.py")
+    run = run_to_resume(ours.config, overrides, "configs/quickstart.py", ours.auto)
     default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
     config = arguments.parse(
         Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
@@ -150,7 +150,7 @@ class _Auto:
         given = {word.partition("=")[0] for word in self.words}
         fields = {name: option(name, "").strip() for name in config_json.names(config)}
         stated = auto.stated_in(self.default) | {name for name, word in fields.items() if word in given}
-        kept = auto.of_run(config, config_json.read(self.run / "config.json"), stated) if self.run else {}
+        kept = auto.of_run(config, _read(self.run), stated) if self.run else {}
         config = auto.apply(config, kept)
         names = stated if self.run is None else {*stated, *auto.NAMES}
         chosen = {**kept, **auto.choose(config, names, devices)}
@@ -177,9 +177,13 @@ def _with_shape(words: list[str]) -> list[str]:
     return found
 
 
+def _read(run: Path) -> Config:
+    return settings.read(run, lambda line: print(f"warning: {line}", file=sys.stderr))
+
+
 def _settings_of(run: Path) -> Config:
     """The configuration of the run in a directory, to resume it: where it lies and who trains it is said anew."""
-    config = settings.read(run, lambda line: print(f"warning: {line}", file=sys.stderr))
+    config = _read(run)
     # A URL stays what the run was begun with; a folder may have moved.
     folder = config.run.dir if is_url(config.run.dir) else str(run)
     resumed = dataclasses.replace(config.run, dir=folder, overwrite=False)

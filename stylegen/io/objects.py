@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
+from stylegen.untrusted import shown
 
 RETRIES, FIRST_WAIT = 4, 1.0  # times that an operation is tried again, and the seconds before the first; then doubled
 PACKAGES = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # the extra that a scheme needs
@@ -91,7 +92,13 @@ class Store:
         self._retried(lambda: self._fs.put_file(str(path), self._path(name)), name)
 
     def get(self, name: str, path: Path) -> None:
-        """Copy an object to a file, whole or not at all."""
+        """Copy an object to a file, whole or not at all.
+
+        Raises:
+            StoreError: it cannot be read; or its name, which a stranger may have chosen, could lead elsewhere.
+        """
+        if "\\" in name or Path(name).is_absolute() or any(part in ("", ".", "..") for part in name.split("/")):
+            raise StoreError(f"{self.url}: {shown(name)} is no name of a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             self._retried(lambda: self._fs.get_file(self._path(name), str(partial)), name)

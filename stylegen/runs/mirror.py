@@ -76,7 +76,7 @@ class Mirror:
         if listed is None:
             return
         with replacing_folder(self.folder / step) as partial:
-            for name, (size, digest) in listed["files"].items():
+            for name, (size, digest) in _files_of(listed, f"{self.url}/{step}/{COMPLETE}").items():
                 path = partial / name
                 self._store.get(f"{step}/{name}", path)
                 if path.stat().st_size != size or sha256(path) != digest:
@@ -207,13 +207,25 @@ class Mirror:
         self._store.write(f"{step}/{COMPLETE}", _json({"files": listed}))
 
 
+def _files_of(listed: Any, source: str) -> dict[str, tuple[int, str]]:
+    """Size and hash of each file that a list names."""
+    files = listed.get("files") if isinstance(listed, dict) else None
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is int and isinstance(entry[1], str)
+        for entry in files.values()
+    ):
+        raise StoreError(f"{source} is no list of files; delete it to go without this checkpoint.")
+    return {name: (size, digest) for name, (size, digest) in files.items()}
+
+
 def fetched(url: str, kimg: float | None = None) -> Path:
     """A folder with the configuration and the newest complete checkpoint of a run, or the one at ``kimg``, to read.
 
     Raises:
         StoreError: there is no run, or it cannot be read.
     """
-    folder = working_copy(url).with_suffix(".read")
+    copy = working_copy(url)
+    folder = copy.with_name(f"{copy.name}.read")
     store = Store(url)
     names = store.list()
     if "config.json" not in names:

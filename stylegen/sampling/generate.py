@@ -83,6 +83,7 @@ def styles(
     """
     if towards != "mean":
         _mapping(G, psi, cutoff)  # what does not fit is said now
+        labels = class_numbers(G, labels)
         ws = styles(G, z, labels=labels, batch=batch)
         classes = None if labels is None else np.broadcast_to(np.asarray(labels), len(ws))
         return centers.truncate(ws, centers.centers_of(G, ws[:, 0], towards, classes), psi, cutoff)

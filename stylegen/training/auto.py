@@ -50,6 +50,8 @@ def choose(config: Config, stated: Collection[str], devices: Devices) -> dict[st
         devices: of the run.
     """
     r, group = config.resolution, config.discriminator.mbstd_group_size
+    pixels = math.prod(config.shape_at(r))
+    side = math.isqrt(pixels)  # of a square of as many pixels, which the rules are for
     grows = config.schedule.start_resolution < r
     chosen: dict[str, Any] = {}
 
@@ -59,30 +61,27 @@ def choose(config: Config, stated: Collection[str], devices: Devices) -> dict[st
 
     unit_group = math.lcm(group, config.loss.pl_batch_shrink) if config.loss.pl_weight else group
     if not set(config.stage_resolutions) <= set(config.schedule.batch):
-        choose_open("data.batch", batch_size(r, devices.count, unit_group))
+        choose_open("data.batch", batch_size(side, devices.count, unit_group))
     batch = config.schedule.batch.get(r) or chosen.get("data.batch", config.data.batch)
     if grows:
         # Which batch or rate belongs to a resolution is one choice: a stated one is that of all resolutions.
-        lower = {
-            size: min(batch * (r // size), max(batch, MOST_AT_LOW_RESOLUTION))
-            for size in config.stage_resolutions
-            if size < r
-        }
+        most = max(MOST_AT_LOW_RESOLUTION // batch, 1)  # whole batches, which split over the devices as one does
+        lower = {size: batch * min(r // size, most) for size in config.stage_resolutions if size < r}
         if "data.batch" not in stated:
             choose_open("schedule.batch", lower)
         if "optimizer.learning_rate" not in stated:
             choose_open("schedule.learning_rate", {size: v for size, v in GROWING_RATES.items() if size <= r})
     else:
-        choose_open("optimizer.learning_rate", 0.002 if r >= 1024 else 0.0025)
+        choose_open("optimizer.learning_rate", 0.002 if side >= 1024 else 0.0025)
         if config.loss.name == "logistic":
-            choose_open("loss.r1_gamma", float(f"{R1_RULE * r * r / batch:.4g}"))
+            choose_open("loss.r1_gamma", float(f"{R1_RULE * pixels / batch:.4g}"))
     choose_open("optimizer.ema_kimg", round(batch * EMA_RULE, 3))
     if "run.micro_batch" not in stated and devices.memory is not None:
         whole = apply(config, chosen)
         own = batch // devices.count
-        most = footprint.fitting(whole, devices.memory) if _needs_parts(whole, devices) else None
-        if most is not None and most < own:
-            chosen["run.micro_batch"] = most
+        fitting = footprint.fitting(whole, devices.memory) if _needs_parts(whole, devices) else None
+        if fitting is not None and fitting < own:
+            chosen["run.micro_batch"] = fitting
     return chosen
 
 

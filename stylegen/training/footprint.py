@@ -5,6 +5,8 @@ factors are the larger ones of the compiler's counts in docs/scaling.md (H100, j
 prediction is from 6 % below to 29 % above. ``--dry-run --target`` compiles, and is exact.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +23,7 @@ def features(config: Config, resolution: int) -> int:
     """Numbers in the features of one image, one map for each block of both networks, at a stage's resolution."""
     networks = (config.generator, config.discriminator)
     return sum(
-        r * r * width(r, net.channel_base, net.channel_max, net.channel_decay)
+        math.prod(config.shape_at(r)) * width(r, net.channel_base, net.channel_max, net.channel_decay)
         for net in networks
         for r in config.resolutions
         if r <= resolution

@@ -13,6 +13,7 @@ from stylegen.explorer import path as paths
 from stylegen.explorer.engine import Engine, find_directions
 from stylegen.explorer.state import State, decode, encode
 from stylegen.projection import result
+from stylegen.sampling import curves
 from tests.support.compilations import compilations
 
 
@@ -132,6 +133,15 @@ def test_a_path_goes_through_its_keyframes(engine):
         np.testing.assert_allclose(walker.styles(3), engine.styles(keyframes[0]), atol=1e-5)
 
 
+def test_curves_are_those_of_sample(engine):
+    keyframes = [State(seed=1), State(seed=2), State(seed=3)]
+    ws = np.stack([engine.styles(state) for state in keyframes])
+    for easing, kind in (("linear", "linear"), ("smooth", "eased"), ("curve", "cubic")):
+        walker, curve = paths.Walker(engine, paths.Path(keyframes, 4, easing)), curves.curve(ws, kind)
+        for place in (0.4, 1.7):
+            np.testing.assert_allclose(walker.styles(place), curve(place), atol=1e-6)
+
+
 def test_easings_differ_as_they_say(engine):
     keyframes = [State(seed=1), State(seed=2), State(seed=3)]
     speeds = {}
@@ -148,7 +158,7 @@ def test_easings_differ_as_they_say(engine):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (([State()],), "1 keyframes: a path has 2 to 64"),
+        (([State()],), "1 keyframes: a path has 2 to 32"),
         (([State()] * 65,), "65 keyframes"),
         (([State()] * 3, 0), "frames = 0"),
         (([State()] * 3, 2501), "at most 5000 in all"),

@@ -63,6 +63,16 @@ def test_the_token_is_exchanged_for_a_strict_cookie(stranger):
     assert stranger.get("/").status_code == 200
 
 
+@pytest.mark.parametrize("others", ['prefs={"a":1}', "theme=a b", "x[y]=1", "=1; a"])
+def test_cookies_of_other_programs_do_not_hide_ours(client, others):
+    cookie = "; ".join([others, *(f"{name}={value}" for name, value in client.cookies.items())])
+    assert client.get("/", headers={"cookie": cookie}).status_code == 200
+
+
+def test_an_origin_that_is_no_address_is_refused(client):
+    assert client.get("/", headers={"origin": "http://["}).status_code == 403
+
+
 def test_the_page_is_kept_to_itself(client):
     response = client.get("/")
     policy = response.headers["content-security-policy"]

@@ -110,7 +110,7 @@ def test_a_new_job_ends_the_one_before(session, monkeypatch):
 
 def test_a_frame_is_a_place_of_the_path(session):
     fields = {"keyframes": [{"seed": 1}, {"seed": 2}], "easing": "linear"}
-    for at, seed in ((0, 1), (1, 2), (64, 2)):
+    for at, seed in ((0, 1), (1, 2), (32, 2)):
         frame, single = ask(session, "frame", at=at, **fields), ask(session, "image", state={"seed": seed})
         assert np.abs(image_of(frame).astype(int) - image_of(single)).max() <= 1
 
@@ -158,6 +158,15 @@ def test_points_are_dragged_and_the_drag_is_stopped(session, monkeypatch):
     assert masked.header["done"]
     (error,) = answers(session, "drag", **{**fields, "points": [[4, 99]]})
     assert error.type == "error" and "must lie in the image" in error.header["message"]
+
+
+def test_a_stop_counts_before_the_job_has_begun(session):
+    session.receive({"type": "drag", "id": 1, "state": STATE, "points": [[4, 4]], "targets": [[4, 12]], "steps": 50})
+    session.receive({"type": "stop"})
+    found = []
+    while session.has_work:
+        found += session.work()
+    assert found[-1].header["done"] and found[-1].header["step"] <= 1
 
 
 def test_styles_are_transferred(library, session, photo):

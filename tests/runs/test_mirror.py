@@ -245,3 +245,33 @@ def test_two_processes_without_a_shared_disk(tmp_path):
     assert [line["nimg"] for line in stats(folder)] == list(range(16, 161, 16))
     assert "Resuming" in (folder / "log.txt").read_text()
     assert not (tmp_path / "unused").exists() and len(list(folder.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/evil", "train/../../evil", "a\\b", "train//x", "."])
+def test_a_store_cannot_write_outside_the_folder(name, tmp_path):
+    url = Faulty.reset()
+    store = Store(url)
+    store.write("config.json", b"{}")
+    store.write(f"checkpoints/000000064/{COMPLETE}", json.dumps({"files": {name: [4, "0"]}}).encode())
+    before = sorted(tmp_path.rglob("evil"))
+    for read in (lambda: fetched(url), lambda: Mirror(url, tmp_path / "run").pull()):
+        with pytest.raises(StoreError, match="is no name of a file"):
+            read()
+    assert sorted(tmp_path.rglob("evil")) == before == []
+
+
+@pytest.mark.parametrize("listed", [[], {}, {"files": []}, {"files": {"a": 1}}, {"files": {"a": ["4", "0"]}}])
+def test_a_list_of_files_that_is_none_is_said(listed, tmp_path):
+    url = Faulty.reset()
+    Store(url).write(f"checkpoints/000000064/{COMPLETE}", json.dumps(listed).encode())
+    with pytest.raises(StoreError, match="is no list of files"):
+        Mirror(url, tmp_path / "run").pull()
+
+
+def test_names_with_dots_have_folders_of_their_own(tmp_path):
+    folders = set()
+    for version in ("bed-v1.5", "bed-v1.6"):
+        url = f"file://{tmp_path}/bucket/{version}"
+        Store(url).write("config.json", b"{}")
+        folders.add(fetched(url))
+    assert len(folders) == 2

@@ -54,6 +54,13 @@ def test_truncation_towards_the_class(classes):
     )
 
 
+def test_classes_have_names_too(classes):
+    named = dataclasses.replace(classes, config=dataclasses.replace(classes.config, class_names=("cat", "dog", "owl")))
+    z = stylegen.latents([1, 2], classes.z_dim)
+    by_number = stylegen.styles(named, z, labels=1, psi=0.5, towards="class")
+    np.testing.assert_array_equal(stylegen.styles(named, z, labels="dog", psi=0.5, towards="class"), by_number)
+
+
 def test_images_are_those_of_their_styles(classes):
     ws = stylegen.styles(classes, stylegen.latents([5, 6], 16), labels=2, psi=0.5, towards="class")
     expected = stylegen.synthesize(classes, ws, batch=2)

@@ -8,6 +8,7 @@ from stylegen.cli import train as train_verb
 from stylegen.cli.experiments import load_config
 from stylegen.config import Config, DataConfig, GeneratorConfig, LossConfig, ScheduleConfig
 from stylegen.config_json import from_dict, to_dict, to_json
+from stylegen.runtime import sharding
 from stylegen.training import auto, footprint
 from tests.support.configs import tiny_config
 
@@ -51,6 +52,20 @@ def test_a_growing_network_keeps_the_originals_gamma_and_rates():
     assert "loss.r1_gamma" not in chosen
     assert chosen["schedule.batch"] == {8: 256, 16: 256, 32: 128, 64: 64, 128: 32}
     assert chosen["schedule.learning_rate"] == {128: 0.0015, 256: 0.002}
+
+
+@pytest.mark.parametrize("count", range(1, 33))
+def test_batches_of_every_stage_split_over_any_number_of_devices(count):
+    config = Config(resolution=256)
+    config = auto.apply(config, auto.choose(config, set(), auto.Devices(count)))
+    sharding.check_splits(config, count, config.stage_resolutions)
+
+
+def test_images_that_are_not_square_count_with_all_their_pixels():
+    square, wide = fixed_size(256), dataclasses.replace(fixed_size(256), const_shape=(6, 8))
+    assert footprint.features(wide, 256) == 3 * footprint.features(square, 256)
+    chosen = auto.choose(wide, set(), auto.Devices(1))
+    assert chosen["loss.r1_gamma"] == pytest.approx(0.0002 * 512 * 384 / chosen["data.batch"], rel=1e-3)
 
 
 def test_what_is_stated_stays():

@@ -114,6 +114,17 @@ def test_a_tar_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         ImageFilesDataset(tmp_path / "in.tgz")
 
 
+def test_a_sample_of_a_tar_leaves_out_what_is_too_large(tmp_path, photo, to_bytes, monkeypatch):
+    with tarfile.open(tmp_path / "in.tgz", "w:gz") as archive:
+        for name, data in (("1.png", bytes(10**6)), ("2.png", to_bytes(photo(1, (8, 8)), "PNG"))):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    monkeypatch.setattr(containers.Tar.small, "__defaults__", (10**5,))
+    monkeypatch.setattr(containers.Tar.stream, "__defaults__", (10**5,))
+    assert [image.key for image in ImageFilesDataset(tmp_path / "in.tgz").sample(9)] == ["2.png"]
+
+
 @pytest.fixture
 def records(tmp_path):
     """A set of the original's: 5 images at 4 to 16 pixels, with one-hot labels of 3 classes."""
@@ -181,6 +192,7 @@ def test_damaged_tfrecords_are_a_sentence(records):
         (np.eye(3, dtype=np.float32)[:2], r"labels of shape \(2, 3\) do not fit 5 images"),
         (np.ones((5, 3), np.float32), "its rows are not one-hot"),
         (np.full(5, -1), "labels must be whole numbers from 0"),
+        (np.array([0, 1, 2, 3, 2**40]), "1,099,511,627,777 classes are too many"),
         (np.array([{}] * 5, object), "none of numbers"),
         (np.zeros((5, 3, 2)), "do not fit"),
     ],
