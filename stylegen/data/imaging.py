@@ -24,6 +24,7 @@ Crop = Literal["center-crop", "center-crop-wide"]
 Encoding = Literal["raw", "jpeg", "lossless", "float32"]
 MAX_BYTES = 2**29  # of a foreign image file, as it lies on disk or comes out of a zip
 HUGE_PIXELS = 2**25  # larger ones are decoded at a reduced size where that is enough, and one at a time
+RAW = ("raw", "float32")  # encodings of stored images that are plain numbers, which shards compress
 _REDUCING_GAP = 3  # times what is needed that a reduced size still has, so that Lanczos does the rest
 _REDUCIBLE = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
@@ -315,7 +316,7 @@ def encode_stored(image: np.ndarray, encoding: Encoding) -> bytes:
     raw: the pixels; float32: those of arrays. jpeg: quality 95 without chroma subsampling, for 1 or 3 channels.
     lossless: WebP for RGB (a third smaller than PNG), PNG for 1 or 4 channels.
     """
-    if encoding in ("raw", "float32"):
+    if encoding in RAW:
         return np.ascontiguousarray(image).tobytes()
     buffer = io.BytesIO()
     pil_image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stylegen import sphere
-from stylegen.sampling.interpolation import PathError
+from stylegen.sampling.interpolation import PathError, lerp_at, slerp_at
 
 Kind = Literal["linear", "eased", "cubic"]
 Curve = Callable[[float], np.ndarray]  # of the position: 0 at the first point, 1 at the second, 1.5 half-way on
@@ -69,11 +69,11 @@ def curve(points: np.ndarray, kind: Kind = "linear", closed: bool = False, spher
         four = [_point(points, i + offset, closed) for offset in (-1, 0, 1, 2)]
         if kind != "cubic":
             t = t * t * (3 - 2 * t) if kind == "eased" else t
-            return _on_sphere(four[1], four[2], t) if spherical else _straight(four[1], four[2], t)
+            return slerp_at(four[1], four[2], t) if spherical else lerp_at(four[1], four[2], t)
         if not spherical:
             return _catmull_rom(four, t).astype(points.dtype)
         direction = sphere.unit(_catmull_rom([sphere.unit(p) for p in four], t))
-        lengths = _straight(sphere.norm(four[1].astype(np.float64)), sphere.norm(four[2].astype(np.float64)), t)
+        lengths = lerp_at(sphere.norm(four[1].astype(np.float64)), sphere.norm(four[2].astype(np.float64)), t)
         return (direction * lengths).astype(points.dtype)
 
     return at
@@ -87,17 +87,6 @@ def _point(points: np.ndarray, i: int, closed: bool) -> np.ndarray:
     if i < 0:
         return 2 * points[0] - points[1]
     return points[i] if i < count else 2 * points[-1] - points[-2]
-
-
-def _straight(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    return (a * (1 - t) + b * t).astype(a.dtype)
-
-
-def _on_sphere(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    if t in (0, 1):
-        return b if t else a
-    lengths = _straight(sphere.norm(a.astype(np.float64)), sphere.norm(b.astype(np.float64)), t)
-    return (sphere.slerp(a, b, t) * lengths).astype(a.dtype)
 
 
 def _catmull_rom(points: Sequence[np.ndarray], t: float) -> np.ndarray:

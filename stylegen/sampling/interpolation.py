@@ -69,15 +69,17 @@ def _between(kind: str, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     return np.stack([_KINDS[kind](a, b, i / (n - 1)) for i in range(n)])
 
 
-def _lerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+def lerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """A share t of the straight way from a to b, in the dtype of a."""
     return (a * (1 - t) + b * t).astype(a.dtype)
 
 
-def _slerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+def slerp_at(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """A share t of the way on a great circle, along the last axis; lengths change straight."""
     if t in (0, 1):
         return b if t else a
     length_a, length_b = (sphere.norm(x.astype(np.float64)) for x in (a, b))
     return (sphere.slerp(a, b, t) * (length_a * (1 - t) + length_b * t)).astype(a.dtype)
 
 
-_KINDS = {"lerp": _lerp_at, "slerp": _slerp_at}
+_KINDS = {"lerp": lerp_at, "slerp": slerp_at}

@@ -107,7 +107,8 @@ def out_of_memory(config: Config, resolution: int, devices: int) -> str:
         if value
         else "fewer cannot be: use devices with more memory, --compute-dtype bfloat16, or fewer channels"
     )
-    what = f"the step at {resolution}x{resolution} pixels with {at_once} images at once on each device"
+    rows, columns = config.shape_at(resolution)
+    what = f"the step at {columns}x{rows} pixels with {at_once} images at once on each device"
     return (
         f"Out of memory: {what}. The same command goes on from the last checkpoint; {advice}. "
         "--dry-run --target says beforehand what fits."

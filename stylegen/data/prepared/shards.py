@@ -23,7 +23,6 @@ from stylegen.io.files import write_json
 from stylegen.untrusted import json_text
 from stylegen.values import SPREAD
 
-RAW = ("raw", "float32")  # encodings that the shards compress themselves
 _KEYS_KEPT = 100  # unreadable images named in the manifest
 HugeImage = Callable[[tuple[int, int]], contextlib.AbstractContextManager[None]]
 
@@ -89,7 +88,7 @@ def write_shard(job: Job, index: int, count_image: Callable[[], None]) -> ShardR
     digest = hashlib.sha256()
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] not in RAW))
+            r: stack.enter_context(writing_shard(job.shard_path(r, index), settings.encodings[r] not in imaging.RAW))
             for r in settings.resolutions
         }
         for raw in job.dataset.read(start, stop):
@@ -253,7 +252,7 @@ def write_sample(job: Job, folder: Path, images: Iterable[RawImage]) -> tuple[in
     count = 0
     with contextlib.ExitStack() as stack:
         writers = {
-            r: stack.enter_context(writing_shard(folder / str(r), settings.encodings[r] not in RAW))
+            r: stack.enter_context(writing_shard(folder / str(r), settings.encodings[r] not in imaging.RAW))
             for r in settings.resolutions
         }
         for raw in images:

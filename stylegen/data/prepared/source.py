@@ -50,7 +50,7 @@ class PreparedSource(ImageSource):
         encoding = self.manifest.settings.encodings[resolution]
         kind = np.float32 if encoding == "float32" else np.uint8
         image = np.empty((len(examples), *self.shape_at(resolution), self.channels), kind)
-        if encoding in ("raw", "float32"):
+        if encoding in imaging.RAW:
             for i, (data, _) in enumerate(examples):
                 image[i] = np.frombuffer(data, kind).reshape(image.shape[1:])
         else:
@@ -61,9 +61,7 @@ class PreparedSource(ImageSource):
     def read_seconds(self, resolution: int) -> float:
         """As ``ImageSource``; decoding takes 2 to 3 times as long as unpacking what is raw."""
         stored = max(resolution, self.resolutions[0])
-        return super().read_seconds(resolution) * (
-            1 if self.manifest.settings.encodings[stored] in ("raw", "float32") else 3
-        )
+        return super().read_seconds(resolution) * (1 if self.manifest.settings.encodings[stored] in imaging.RAW else 3)
 
     def _reader(self, resolution: int) -> records.ShardReader:
         with self._lock:
