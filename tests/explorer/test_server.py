@@ -10,7 +10,7 @@ from stylegen.explorer.state import State
 
 pytest.importorskip("starlette", reason="the extra explore is not installed")
 pytest.importorskip("uvicorn", reason="the extra explore is not installed")
-pytest.importorskip("httpx", reason="httpx, which Starlette's test client needs, is not installed")
+pytest.importorskip("httpx2", reason="httpx2, which Starlette's test client needs, is not installed")
 
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
