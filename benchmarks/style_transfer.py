@@ -24,9 +24,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import against, common
 
-# Channels of the encoder's convolutions by resolution; the built-in network's are those of configs/style_transfer.py.
+# Channels of the encoder's convolutions by resolution. The program of PyTorch, which has no JAX, needs them too.
 NETWORKS = {
-    "small": ((16, 16), (32, 32), (64,)),
+    "small": ((64, 64), (128, 128), (256,)),
+    "autoencoder": ((16, 16), (32, 32), (64,)),
     "vgg19": ((64, 64), (128, 128), (256, 256, 256, 256), (512,)),
 }
 KEYS = ("stylize_img_per_s", "stylize_img_per_processor_s")
