@@ -64,7 +64,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
     import jax.numpy as jnp
 
     from stylegen.runtime import compilation
-    from stylegen.style_transfer import losses, networks, stylize
+    from stylegen.style_transfer import losses, networks, transfer
 
     stages = NETWORKS[a.network]
     encoder = networks.random_params(networks.encoder_shapes(stages), 0)
@@ -73,7 +73,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
 
     def forward(encoder: Any, decoder: Any, images: Any) -> Any:
         features = networks.encode(encoder, stages, images.astype(jnp.float32) / 255)[-1]
-        return stylize.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
+        return transfer.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
 
     run = compilation.jit(precision=None)(forward)
     encoder, decoder = jax.device_put((encoder, decoder))
