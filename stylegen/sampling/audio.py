@@ -62,7 +62,7 @@ def _normalized(values: np.ndarray) -> np.ndarray:
         loud[i] = np.percentile(sounding, LOUD) if sounding.size else 0.0
     if not loud.any():
         return np.zeros_like(values)
-    return np.clip(values / np.maximum(loud, QUIET * loud.max()), 0, 1)
+    return np.clip(values / np.maximum(loud, QUIET * np.max(loud)), 0, 1)
 
 
 def _fallen(values: np.ndarray, fps: float) -> np.ndarray:
