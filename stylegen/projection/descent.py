@@ -19,7 +19,8 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.projection import loss as projection_loss
 from stylegen.projection.loss import Weights
 from stylegen.projection.result import Projection, fingerprint

@@ -18,7 +18,8 @@ from stylegen import config_json, sampling
 from stylegen.config import MAX_RESOLUTION, Config
 from stylegen.errors import StylegenError
 from stylegen.io.tensor_files import save_tensors
-from stylegen.networks.generator import Generator, abstract_arrays
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
 from stylegen.training.power_ema import MAX_STD, MIN_STD, Snapshot, reconstruction

@@ -13,8 +13,9 @@ import numpy as np
 
 from stylegen.io import images
 from stylegen.io.progress import counted
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
 from stylegen.networks.mapping import truncate
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.sampling import curves
 from stylegen.sampling.batches import default_batch
 from stylegen.sampling.generate import Labels, SamplingError, latents, mix, styles, synthesize

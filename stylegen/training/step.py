@@ -19,9 +19,9 @@ from jax import Array, lax, random
 from stylegen import ops
 from stylegen.config import Config
 from stylegen.networks.build import Networks, Params
-from stylegen.networks.generator import GeneratorNetwork
 from stylegen.networks.layers import num_noise
 from stylegen.networks.mapping import broadcast_styles, num_styles
+from stylegen.networks.structure import GeneratorNetwork
 from stylegen.runtime import sharding
 from stylegen.runtime.compilation import at_precision, compiler_options
 from stylegen.training import augment, losses, power_ema

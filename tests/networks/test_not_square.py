@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stylegen.networks.build import build_networks
-from stylegen.networks.generator import split_generator
 from stylegen.networks.layers import Initializer, num_noise
+from stylegen.networks.structure import split_generator
 from stylegen.training import augment
 from stylegen.training import step as train_step
 from stylegen.training.state import init_state
