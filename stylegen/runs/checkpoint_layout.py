@@ -2,7 +2,7 @@
 
 Leaves are stored by path (``g_ema.synthesis.blocks.b8.conv0.weight``): the files do not depend on container classes.
 Their CRC-32 is recorded because orbax restores a flipped bit without complaint, their dtype because it casts silently.
-This knows nothing of files and of orbax; ``checkpoint.py`` is its only user.
+This knows nothing of files and of orbax; ``checkpoint/`` uses it.
 """
 
 import dataclasses
