@@ -63,6 +63,34 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> None:
+    ours, overrides = _own_options(argv)
+    overrides = _with_shape(overrides)
+    run = run_to_resume(ours.config, overrides, "configs/quickstart.py", ours.auto)
+    default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
+    config = arguments.parse(
+        Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
+    )
+    ignored_settings.check(config, overrides)
+    auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
+    if ours.target:
+        _describe_target(config, ours.target, ours.stage, auto)
+        return
+    if ours.dry_run:
+        _dry_run(config if auto is None else auto.here(config), ours.img_per_sec, ours.measure)
+        return
+    from stylegen.train import train
+
+    if auto is None:
+        train(config)
+        return
+    from stylegen.runtime import processes
+
+    with processes.running(config.distributed):
+        train(auto.here(config))
+
+
+def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options that are no settings, and the other words of the command; raises UsageError if they do not fit."""
     parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--auto", action=argparse.BooleanOptionalAction, default=False)
@@ -84,44 +112,25 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--measure goes with --dry-run, and without --img-per-sec and --target.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
-    overrides = _with_shape(overrides)
-    run = run_to_resume(ours.config, overrides, "configs/quickstart.py", ours.auto)
-    default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
-    config = arguments.parse(
-        Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
-    )
-    ignored_settings.check(config, overrides)
-    auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
-    if ours.target:
-        _describe_target(config, ours.target, ours.stage, auto)
-        return
-    if ours.dry_run:
-        if auto is not None:
-            config = auto.here(config)
-        from stylegen.evaluation.during_training import check
-        from stylegen.training.summary import describe
+    return ours, overrides
 
-        check(config)
-        measured = None
-        if ours.measure:
-            from stylegen.training.speed import measure
 
-            measured = measure(config, lambda line: print(line, flush=True))
-        print(describe(config, ours.img_per_sec, measured))
-        if config.run.init_from:
-            from stylegen.runs import init_from
+def _dry_run(config: Config, img_per_sec: float | None, measures: bool) -> None:
+    """Print what a run would be."""
+    from stylegen.evaluation.during_training import check
+    from stylegen.training.summary import describe
 
-            print(init_from.describe(config))
-        return
-    from stylegen.train import train
+    check(config)
+    measured = None
+    if measures:
+        from stylegen.training.speed import measure
 
-    if auto is None:
-        train(config)
-        return
-    from stylegen.runtime import processes
+        measured = measure(config, lambda line: print(line, flush=True))
+    print(describe(config, img_per_sec, measured))
+    if config.run.init_from:
+        from stylegen.runs import init_from
 
-    with processes.running(config.distributed):
-        train(auto.here(config))
+        print(init_from.describe(config))
 
 
 @dataclasses.dataclass(frozen=True)

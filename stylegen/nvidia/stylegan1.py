@@ -17,7 +17,17 @@ from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import RELU_GAIN, width
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, summary, unscaled
+from stylegen.nvidia.weight_table import (
+    Imported,
+    Report,
+    Weight,
+    match,
+    number,
+    require,
+    require_equal,
+    summary,
+    unscaled,
+)
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
 FUSED_FROM = 128  # pixels of the larger side, where fused_scale is "auto"
@@ -101,11 +111,7 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
         _check_settings(d, f"{source}, D")
         # Their discriminator's defaults are those of a network for digits.
         pairs = (("resolution", 32, resolution), ("label_size", 0, classes), ("num_channels", 1, channels))
-        for name, default, value in pairs:
-            if (d_value := number(source, d, name, default)) != value:
-                raise WeightsError(
-                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
-                )
+        require_equal(source, d, pairs)
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = max(number(source, d_settings, "mbstd_group_size", 4), 1)
     mixing, beta = g.get("style_mixing_prob", 0.9), g.get("dlatent_avg_beta", 0.995)

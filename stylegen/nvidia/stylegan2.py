@@ -14,7 +14,7 @@ from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import width
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, summary
+from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, require_equal, summary
 
 TF_KINDS, TORCH_KINDS = ("G_main",), ("Generator",)
 FILTER = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) / 64
@@ -116,15 +116,8 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
         raise WeightsError(f"{source}: its setting label_size = {classes}: labels of the first StyleGAN2 are not read.")
     if d is not None:
         _check(d, f"{source}, D", "resnet")
-        for name, default, value in (
-            ("resolution", 1024, resolution),
-            ("label_size", 0, classes),
-            ("num_channels", 3, channels),
-        ):
-            if (d_value := number(source, d, name, default)) != value:
-                raise WeightsError(
-                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
-                )
+        pairs = (("resolution", 1024, resolution), ("label_size", 0, classes), ("num_channels", 3, channels))
+        require_equal(source, d, pairs)
         require(source, d, "mapping_layers", (LABEL_LAYERS,), "the discriminator's mapping network has eight layers")
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = number(source, d_settings, "mbstd_group_size", 4, 1)

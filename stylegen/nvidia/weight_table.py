@@ -124,6 +124,21 @@ def require(source: str, settings: dict[str, Any], name: str, allowed: Sequence[
         )
 
 
+def require_equal(source: str, d: dict[str, Any], settings: Sequence[tuple[str, int, Any]]) -> None:
+    """Raise WeightsError unless a discriminator's settings are the generator's; names the setting.
+
+    Args:
+        source: of the file.
+        d: the discriminator's settings.
+        settings: name of each, its default in the discriminator, and its value in the generator.
+    """
+    for name, default, value in settings:
+        if (d_value := number(source, d, name, default)) != value:
+            raise WeightsError(
+                f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
+            )
+
+
 def number(source: str, settings: dict[str, Any], name: str, default: float, least: float = 0) -> Any:
     """A setting that is a number, not below ``least``; whole if the default is.
 

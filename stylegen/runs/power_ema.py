@@ -85,14 +85,8 @@ def reconstruct(run: str | os.PathLike[str], std: float, kimg: float | None = No
             "checkpoint."
         )
     try:
-        files = [(path, _about(path)) for path in found]
-        ends = [about["nimg"] for _, about in files]
-        end = ends[-1] if kimg is None else round(kimg * 1000)
-        if end not in ends:
-            listed = ", ".join(f"{nimg / 1000:g}" for nimg in ends[-10:])
-            raise PowerEmaError(f"--kimg {end / 1000:g}: {folder} has kept averages at {listed} kimg.")
-        files = [(path, about) for path, about in files if about["nimg"] <= end]
-        last = files[-1][1]
+        files = _until(folder, [(path, _about(path)) for path in found], kimg)
+        last, end = files[-1][1], max(about["nimg"] for _, about in files)
         snapshots = [Snapshot(about["nimg"], own) for _, about in files for own in about["stds"]]
         weights, missed = reconstruction(snapshots, Snapshot(end, std))
         if missed > MAX_MISSED:
@@ -115,6 +109,18 @@ def reconstruct(run: str | os.PathLike[str], std: float, kimg: float | None = No
         source=str(folder),
     )
     return dataclasses.replace(G, w_avg=_mean_of_w(G)), missed
+
+
+def _until(
+    folder: Path, files: list[tuple[Path, dict[str, Any]]], kimg: float | None
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Those of a run's averages up to the one at so many kimg, which there must be; all if None."""
+    ends = [about["nimg"] for _, about in files]
+    end = ends[-1] if kimg is None else round(kimg * 1000)
+    if end not in ends:
+        listed = ", ".join(f"{nimg / 1000:g}" for nimg in ends[-10:])
+        raise PowerEmaError(f"--kimg {end / 1000:g}: {folder} has kept averages at {listed} kimg.")
+    return [(path, about) for path, about in files if about["nimg"] <= end]
 
 
 def _about(path: Path) -> dict[str, Any]:
