@@ -12,7 +12,7 @@ import pytest
 
 from stylegen.config import Config, LossConfig
 from stylegen.convolution import tracing_for
-from stylegen.training import augment, losses, regularization
+from stylegen.training import augment, draws, losses, regularization
 from stylegen.training import step as train_step
 from stylegen.training.state import d_optimizer, g_optimizer, lazy_correction, regularizes_lazily
 from stylegen.training.step import StepConfig
@@ -91,7 +91,7 @@ def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
             return jax.grad(lambda x: score(x).sum())(x)
 
         network = static.networks.generator(state.g, state.noise_const)
-        own_fakes, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
+        own_fakes, _ = draws.generate(network, static.config, key, N, c, resolution, alpha)
         d = train_step.discriminator_loss(state.d, reals, fakes, c, alpha, key, static=static)
         g = train_step.generator_loss(state.g, state, c, alpha, key, reals, static=static)[0]
         return d, g, score(reals), score(fakes), score(own_fakes), gradient(reals), gradient(fakes)
@@ -152,7 +152,7 @@ def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
             return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
 
         network = static.networks.generator(before.g, before.noise_const)
-        fakes, _ = train_step.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
+        fakes, _ = draws.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
         squares = [losses.scores_and_squared_gradient(score, x)[1] for x in (IMAGES / np.float32(127.5) - 1, fakes)]
         return jnp.mean(squares[0] + squares[1]) / 4
 
@@ -231,7 +231,7 @@ def test_all_losses_take_paired_augmentations_from_one_place(paired):
     """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
     config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))
     images = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
-    _, (first, second) = train_step.draw_augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
+    _, (first, second) = draws.draw_augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
     assert np.array_equal(first(images), second(images)) == paired and not np.array_equal(first(images), images)
 
 

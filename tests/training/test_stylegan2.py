@@ -34,8 +34,7 @@ from stylegen.pretrained.lpips import Network
 from stylegen.runs.load import save_generator
 from stylegen.runtime import sharding
 from stylegen.train import train
-from stylegen.training import regularization
-from stylegen.training import step as train_step
+from stylegen.training import draws, regularization
 from stylegen.training.state import abstract_state, g_optimizer, init_state, path_correction
 from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
@@ -104,7 +103,7 @@ def expected():
 
     def penalty(g):
         network = build_networks(config).generator(g, state.noise_const)
-        ws, _ = train_step.draw_styles(network, config, z_key, mix_key, N // 2, None, 8)
+        ws, _ = draws.draw_styles(network, config, z_key, mix_key, N // 2, None, 8)
 
         def length(ws, noise, y):
             def draw(ws):
