@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
-from stylegen.io.images import MAX_PIXELS, reads_heif
+from stylegen.io.image_listing import reads_heif
+from stylegen.io.images import MAX_PIXELS
 from stylegen.shapes import Shape
 from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE

@@ -19,7 +19,7 @@ from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import natural_order, printable
-from stylegen.io.images import find_files
+from stylegen.io.image_listing import find_files
 from stylegen.io.progress import counted
 from stylegen.untrusted import FileError, npz, shown
 

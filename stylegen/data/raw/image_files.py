@@ -9,7 +9,7 @@ from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.raw.containers import Tar, open_container
 from stylegen.data.source import DataError
 from stylegen.io.files import printable
-from stylegen.io.images import NoImagesError, choose_images
+from stylegen.io.image_listing import NoImagesError, choose_images
 from stylegen.io.progress import Progress
 from stylegen.paths import expanded
 
