@@ -13,7 +13,7 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.config import Config
-from stylegen.networks.layers import Initializer, num_noise, width
+from stylegen.networks.layers import Initializer, num_noise, width_at
 from stylegen.networks.mapping import num_styles
 from stylegen.networks.stylegan1 import SynthesisBlock
 from stylegen.networks.stylegan2 import DemodulatedBlock
@@ -32,7 +32,7 @@ class SynthesisNetwork(nnx.Module):
         self.use_noise = g.use_noise
         self.sums_images = g.block == "demod"
         block = DemodulatedBlock if self.sums_images else SynthesisBlock
-        widths = {r: width(r, g.channel_base, g.channel_max, g.channel_decay) for r in self.resolutions}
+        widths = {r: width_at(g, r) for r in self.resolutions}
         self.blocks = nnx.Dict(
             {f"b{r}": block(widths.get(r // 2, 0), widths[r], r, config, init=init) for r in self.resolutions}
         )

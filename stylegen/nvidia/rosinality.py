@@ -26,7 +26,7 @@ from stylegen.formats import WeightsError
 from stylegen.formats.pickle_arrays import as_mapping
 from stylegen.formats.pickle_tree import describe, printable
 from stylegen.formats.torch_files import Tensors
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width, width_at
 from stylegen.nvidia.stylegan2 import BATCH, FILTER, torch_layout
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
@@ -193,7 +193,7 @@ def generator_weights(config: Config) -> list[Weight]:
     for i in range(g.mapping_layers):
         table += _linear(f"style.{i + 1}", f"mapping.dense.dense{i}", sizes[i], sizes[i + 1])
     for index, r in enumerate(config.resolutions):
-        channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
+        channels, before = (width_at(g, x) for x in (r, r // 2))
         ours = f"synthesis.blocks.b{r}"
         if r == 4:
             table.append(Weight("input.input", (1, channels, 4, 4), f"{ours}.const", lambda x: x.transpose(0, 2, 3, 1)))
@@ -252,7 +252,7 @@ def _array(theirs: str, ours: str, kind: str, *size: int) -> Weight:
 def discriminator_weights(config: Config) -> list[Weight]:
     """All parameters of the discriminator."""
     d, table = config.discriminator, list[Weight]()
-    widths = {r: width(r, d.channel_base, d.channel_max) for r in config.resolutions}
+    widths = {r: width_at(d, r) for r in config.resolutions}
 
     def conv(theirs: str, bias: str | None, ours: str, inputs: int, outputs: int, kernel: int) -> None:
         table.append(_array(f"{theirs}.weight", f"{ours}.weight", "conv", inputs, outputs, kernel))

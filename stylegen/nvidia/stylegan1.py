@@ -15,7 +15,7 @@ import numpy as np
 
 from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.formats import WeightsError
-from stylegen.networks.layers import RELU_GAIN, width
+from stylegen.networks.layers import RELU_GAIN, width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
 from stylegen.nvidia.weight_table import (
     Imported,
@@ -27,10 +27,12 @@ from stylegen.nvidia.weight_table import (
     require_equal,
     summary,
     unscaled,
+    width_settings,
 )
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
 FUSED_FROM = 128  # pixels of the larger side, where fused_scale is "auto"
+FMAP_BASE = 8192.0  # their default
 BATCH = 32  # images, about: a multiple of the minibatch-std group
 THEIR_NAMES = {"G": "G", "D": "D", "G_ema": "Gs"}
 _ONLY_LRELU = "activations are leaky ReLUs here"
@@ -133,21 +135,13 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
                 use_noise=bool(g.get("use_noise", True)),
                 w_avg_beta=0.0 if beta is None else number(source, g, "dlatent_avg_beta", 0.995),
                 style_mixing_prob=0.0 if mixing is None else number(source, g, "style_mixing_prob", 0.9),
-                **_widths(g, source),
+                **width_settings(source, g, FMAP_BASE),
             ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
+            discriminator=DiscriminatorConfig(mbstd_group_size=group, **width_settings(source, d_settings, FMAP_BASE)),
             schedule=ScheduleConfig(start_resolution=resolution),
         )
     except ConfigError as error:
         raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
-
-
-def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
-    return {
-        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 8192.0)),
-        "channel_max": number(source, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
-    }
 
 
 def _check_settings(settings: dict[str, Any], source: str) -> None:
@@ -246,7 +240,7 @@ def generator_weights(config: Config, settings: dict[str, Any], is_grown: bool =
         weights += _block_weights(config, settings, resolution)
         block, linear = f"synthesis.blocks.b{resolution}", _scaled(settings, 1.0)
         rgb, optional = f"synthesis/ToRGB_lod{lod}", is_grown and lod > 0
-        shape = (1, 1, _width(config.generator, resolution), config.image_channels)
+        shape = (1, 1, width_at(config.generator, resolution), config.image_channels)
         weights.append(Weight(f"{rgb}/weight", shape, f"{block}.torgb.weight", linear, optional))
         weights.append(Weight(f"{rgb}/bias", shape[3:], f"{block}.torgb.bias", optional=optional))
     return weights
@@ -271,7 +265,7 @@ def _block_weights(config: Config, settings: dict[str, Any], resolution: int) ->
     """Those of a block of the synthesis network, but for ToRGB."""
     g = config.generator
     relu, linear = _scaled(settings, RELU_GAIN), _scaled(settings, 1.0)
-    channels, before = _width(g, resolution), _width(g, resolution // 2)
+    channels, before = width_at(g, resolution), width_at(g, resolution // 2)
     name, block = f"synthesis/{resolution}x{resolution}", f"synthesis.blocks.b{resolution}"
     weights: list[Weight] = []
     if resolution == 4:
@@ -291,10 +285,6 @@ def _block_weights(config: Config, settings: dict[str, Any], resolution: int) ->
         if g.use_noise:
             weights.append(Weight(f"{name}/{layer}/Noise/weight", (channels,), f"{act}.noise.noise_strength"))
     return weights
-
-
-def _width(net: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:
-    return width(resolution, net.channel_base, net.channel_max, net.channel_decay)
 
 
 def _up(weight: np.ndarray, scaled: Any, mirrored: bool) -> np.ndarray:
@@ -340,7 +330,7 @@ def discriminator_weights(config: Config, settings: dict[str, Any], is_grown: bo
         weights.append(Weight(f"{name}/bias", shape[-1:], bias, optional=optional))
 
     for lod, resolution in enumerate(reversed(config.resolutions)):
-        channels, after = _width(d, resolution), _width(d, resolution // 2)
+        channels, after = width_at(d, resolution), width_at(d, resolution // 2)
         block, name = f"blocks.b{resolution}", f"{resolution}x{resolution}"
         rgb = (1, 1, config.image_channels, channels)
         layer(f"FromRGB_lod{lod}", f"{block}.fromrgb", rgb, optional=is_grown and lod > 0)

@@ -4,7 +4,6 @@ Both scale weights at run time as here, so that only layouts differ: PyTorch's a
 scale in the affine's bias, and its up-convolutions' kernels are mirrored, for it transposes the convolution.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,19 @@ import numpy as np
 
 from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
 from stylegen.formats import WeightsError
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, require_equal, summary
+from stylegen.nvidia.weight_table import (
+    Imported,
+    Report,
+    Weight,
+    match,
+    number,
+    require,
+    require_equal,
+    summary,
+    width_settings,
+)
 
 TF_KINDS, TORCH_KINDS = ("G_main",), ("Generator",)
 FILTER = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) / 64
@@ -153,11 +162,7 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
 
 def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
     require(source, settings, "fmap_min", (1,), "there is no least width here")
-    return {
-        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 16384.0)),
-        "channel_max": number(source, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
-    }
+    return width_settings(source, settings, 16384.0)
 
 
 def _check(settings: dict[str, Any], source: str, architecture: str) -> None:
@@ -260,7 +265,7 @@ def generator_weights(config: Config, form: str) -> list[Weight]:
 
 def _add_block(table: _Table, config: Config, r: int, index: int) -> None:
     g = config.generator
-    channels, before = (width(x, g.channel_base, g.channel_max, g.channel_decay) for x in (r, r // 2))
+    channels, before = (width_at(g, x) for x in (r, r // 2))
     torch, tf, ours = f"synthesis.b{r}", f"synthesis/{r}x{r}", f"synthesis.blocks.b{r}"
     layers = [("conv1", "conv", "4x4/Conv" if r == 4 else f"{r}x{r}/Conv1", channels, 2 * index)]
     if r == 4:
@@ -291,7 +296,7 @@ def _add_style(table: _Table, torch: str, tf: str, ours: str, w_dim: int, channe
 def discriminator_weights(config: Config, form: str) -> list[Weight]:
     """All parameters of the discriminator."""
     d, table = config.discriminator, _Table(form)
-    widths = {r: width(r, d.channel_base, d.channel_max, d.channel_decay) for r in config.resolutions}
+    widths = {r: width_at(d, r) for r in config.resolutions}
     for r in reversed(config.resolutions):
         torch, tf, ours = f"b{r}", f"{r}x{r}", f"blocks.b{r}"
         if r == config.resolution:

@@ -124,6 +124,15 @@ def require(source: str, settings: dict[str, Any], name: str, allowed: Sequence[
         )
 
 
+def width_settings(source: str, settings: dict[str, Any], fmap_base: float) -> dict[str, Any]:
+    """Our settings of a network's widths; ``fmap_base`` is their default, half of our ``channel_base``."""
+    return {
+        "channel_base": math.floor(2 * number(source, settings, "fmap_base", fmap_base)),
+        "channel_max": number(source, settings, "fmap_max", 512, 1),
+        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
+    }
+
+
 def require_equal(source: str, d: dict[str, Any], settings: Sequence[tuple[str, int, Any]]) -> None:
     """Raise WeightsError unless a discriminator's settings are the generator's; names the setting.
 
