@@ -140,10 +140,10 @@ def parse_resolution(text: str) -> tuple[int, Shape]:
     Raises:
         DataError: no size that a network can have.
     """
-    found = shapes.parse(text)
-    if isinstance(found, str):
-        raise DataError(f"resolution = {text}: {found}.")
-    return found
+    size = shapes.parse(text)
+    if isinstance(size, str):
+        raise DataError(f"resolution = {text}: {size}.")
+    return size
 
 
 def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms | Copy) -> None:

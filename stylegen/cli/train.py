@@ -159,10 +159,10 @@ class _Auto:
         given = {word.partition("=")[0] for word in self.words}
         fields = {name: option(name, "").strip() for name in config_json.names(config)}
         stated = auto.stated_in(self.default) | {name for name, word in fields.items() if word in given}
-        kept = auto.of_run(config, _read(self.run), stated) if self.run else {}
-        config = auto.apply(config, kept)
+        earlier = auto.of_run(config, _read(self.run), stated) if self.run else {}
+        config = auto.apply(config, earlier)
         names = stated if self.run is None else {*stated, *auto.NAMES}
-        chosen = {**kept, **auto.choose(config, names, devices)}
+        chosen = {**earlier, **auto.choose(config, names, devices)}
         if processes.is_main():
             print(f"--auto stands for {auto.options(chosen) or 'nothing: all is stated'}", flush=True)
         return auto.apply(config, chosen)
@@ -170,20 +170,21 @@ class _Auto:
 
 def _with_shape(words: list[str]) -> list[str]:
     """The words of a command with ``--resolution 512x384`` as a resolution and the rows and columns of the constant."""
-    found: list[str] = []
+    resolved: list[str] = []
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")
         before = words[i - 1] if i else ""
         text = value if name == "--resolution" and equals else word if before == "--resolution" else ""
         if "x" not in text:
-            found.append(word)
+            resolved.append(word)
             continue
         parsed = shapes.parse(text)
         if isinstance(parsed, str):
             raise common.UsageError(f"--resolution {shown(text)}: {parsed}.")
         resolution, (rows, columns) = parsed
-        found += [f"--resolution={resolution}" if equals else str(resolution), "--const-shape", str(rows), str(columns)]
-    return found
+        resolved.append(f"--resolution={resolution}" if equals else str(resolution))
+        resolved += ["--const-shape", str(rows), str(columns)]
+    return resolved
 
 
 def _read(run: Path) -> Config:

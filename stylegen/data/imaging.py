@@ -124,13 +124,13 @@ def _formats() -> list[str]:
 
 def _without_text(data: bytes) -> bytes:
     """A PNG file without its chunks of text, such as the prompts and histories that some programs write there."""
-    kept, at = [_PNG], len(_PNG)
+    chunks, at = [_PNG], len(_PNG)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, content, checksum
         if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
-            kept.append(data[at:end])
+            chunks.append(data[at:end])
         at = end
-    return b"".join(kept)
+    return b"".join(chunks)
 
 
 def _load(image: Image.Image, shorter: int | None) -> Image.Image:

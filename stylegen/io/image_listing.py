@@ -99,7 +99,7 @@ def find_files(
         if os.path.realpath(top) in seen:
             again.append(top)
             continue
-        for parent, folders, found in os.walk(top):
+        for parent, folders, own_files in os.walk(top):
             seen.add(os.path.realpath(parent))
             inside = [Path(parent, name) for name in sorted(folders) if not _is_hidden(name)]
             inside = [path for path in inside if skip is None or not skip(path)]
@@ -107,7 +107,7 @@ def find_files(
             own = [path for path in inside if not path.is_symlink()]
             # A folder of a linked one may have been read by another link.
             folders[:] = [path.name for path in own if os.path.realpath(path) not in seen]
-            files += [Path(parent, name) for name in found]
+            files += [Path(parent, name) for name in own_files]
     dead = [path for path in files if _leads_nowhere(path)]
     names = [path.relative_to(folder).as_posix() for path in files if path.is_file()]
     return names, _links_note(folder, dead, again)

@@ -302,13 +302,13 @@ def _close(pipe: IO[bytes] | None) -> None:
 def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     unit, fewest = ANIMATION_TIMES[path.suffix.lower()]
     starts: list[int] = []  # of the frames that are kept, in units: rounding each start keeps the length of the whole
-    kept: list[Image.Image] = []
+    stills: list[Image.Image] = []
     count = 0
     for frame in frames:
         start = round(count * 1000 / (fps * unit))
         if not starts or start - starts[-1] >= fewest:
             starts.append(start)
-            kept.append(images.to_pil(frame))
+            stills.append(images.to_pil(frame))
         count += 1
     end = max(round(count * 1000 / (fps * unit)), starts[-1] + fewest)
     durations = [unit * (after - start) for start, after in itertools.pairwise([*starts, end])]
@@ -316,8 +316,8 @@ def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> Non
         {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
     )
     duration = durations if len(durations) > 1 else durations[0]
-    options |= {"save_all": True, "append_images": kept[1:], "duration": duration, "loop": 0}
-    path.write_bytes(images.encoded(kept[0], path.suffix.lower(), **options))
+    options |= {"save_all": True, "append_images": stills[1:], "duration": duration, "loop": 0}
+    path.write_bytes(images.encoded(stills[0], path.suffix.lower(), **options))
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def unseal(sealed: Any) -> Meta:
     if body.get("format") != FORMAT:
         versions = body.get("versions")
         wrote = shown(versions.get("stylegen") if isinstance(versions, dict) else None)
-        found = shown(body.get("format"))
-        raise CheckpointError(f"format {found}, of stylegen {wrote}; this version reads format {FORMAT}")
+        stated = shown(body.get("format"))
+        raise CheckpointError(f"format {stated}, of stylegen {wrote}; this version reads format {FORMAT}")
     try:
         return _checked(body)
     except (FileError, TypeError) as error:

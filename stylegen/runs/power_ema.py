@@ -78,14 +78,14 @@ def reconstruct(run: str | os.PathLike[str], std: float, kimg: float | None = No
     if not MIN_STD <= std <= MAX_STD:
         raise PowerEmaError(f"--ema {std:g}: must be from {MIN_STD} to {MAX_STD}, a part of the training such as 0.1.")
     config = config_json.read(folder / "config.json")
-    found = sorted((folder / FOLDER).glob("*.safetensors"))
-    if not found:
+    paths = sorted((folder / FOLDER).glob("*.safetensors"))
+    if not paths:
         raise PowerEmaError(
             f"{folder}: has kept no averages. Train with --optimizer.power-ema 0.05 0.1, which keeps them at every "
             "checkpoint."
         )
     try:
-        files = _until(folder, [(path, _about(path)) for path in found], kimg)
+        files = _until(folder, [(path, _about(path)) for path in paths], kimg)
         last, end = files[-1][1], max(about["nimg"] for _, about in files)
         snapshots = [Snapshot(about["nimg"], own) for _, about in files for own in about["stds"]]
         weights, missed = reconstruction(snapshots, Snapshot(end, std))

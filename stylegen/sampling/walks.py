@@ -127,9 +127,9 @@ def _in_z(
         lines = [curves.curve(cell, path, loop, spherical=True) for cell in points]
 
     def of_frames(positions: np.ndarray) -> np.ndarray:
-        found = np.stack([[line(p) for line in lines] for p in positions])
+        z_frames = np.stack([[line(p) for line in lines] for p in positions])
         given = None if classes is None else np.tile(classes[:, 0], len(positions))
-        ws = styles(G, found.reshape(-1, G.z_dim), labels=given, batch=batch or min(len(lines) * 8, 64))
+        ws = styles(G, z_frames.reshape(-1, G.z_dim), labels=given, batch=batch or min(len(lines) * 8, 64))
         return ws.reshape(len(positions), cells, G.num_ws, G.w_dim)
 
     return of_frames

@@ -109,8 +109,8 @@ def path_length_gradients(
         devices: that the batch is split over.
     """
     if parts == 1:
-        whole = jax.grad(lambda g: path_length_penalty(lengths_of(g, WHOLE), pl_mean, loss), has_aux=True)
-        gradients: tuple[Params, tuple[Array, Metrics]] = whole(g)
+        gradient_of = jax.grad(lambda g: path_length_penalty(lengths_of(g, WHOLE), pl_mean, loss), has_aux=True)
+        gradients: tuple[Params, tuple[Array, Metrics]] = gradient_of(g)
         return gradients
     lengths = lax.map(lambda i: lengths_of(g, Part(i, parts, devices)), jnp.arange(parts))
     by_length, rest = jax.grad(path_length_penalty, has_aux=True)(lengths.ravel(), pl_mean, loss)

@@ -10,7 +10,7 @@ named by its nimg. It has three orbax items, written side by side and made visib
 """
 
 from stylegen.runs.checkpoint.checkpointer import Checkpointer, Restored
-from stylegen.runs.checkpoint.loading import load_generator, load_state, read_config
+from stylegen.runs.checkpoint.load import load_generator, load_state, read_config
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Meta
 

@@ -20,7 +20,7 @@ from stylegen.io.progress import in_kimg, size
 from stylegen.networks.trees import by_path
 from stylegen.runs import checkpoint_files, checkpoint_layout
 from stylegen.runs.checkpoint.items import by_itself, check_settings, read_meta, read_tree, reason
-from stylegen.runs.checkpoint.loading import Log, warn
+from stylegen.runs.checkpoint.load import Log, warn
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runs.checkpoint_sharing import from_process_0
