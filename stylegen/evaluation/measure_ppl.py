@@ -80,7 +80,7 @@ def _details(metric: Metric, G: Generator, lengths: PathLength, distance: Distan
         "epsilon": EPSILON,
         "percentiles": [LOWEST, HIGHEST],
         "kept": lengths.kept,
-        "deviation": lengths.deviation,
+        "deviation": lengths.std,
         "crop": crop,
         "largest_side": MAX_SIDE,
         "device": jax.default_backend(),

@@ -28,10 +28,10 @@ Ends = tuple[Float[np.ndarray, "n z_dim"], Float[np.ndarray, "n z_dim"], Float[n
 
 @dataclass(frozen=True)
 class PathLength:
-    """The result: mean and deviation of the lengths that were kept, and how many those are."""
+    """The result: mean and std of the lengths that were kept, and how many those are."""
 
     mean: float
-    deviation: float
+    std: float
     kept: int
 
 
