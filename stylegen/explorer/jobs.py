@@ -73,15 +73,16 @@ def project(desk: Desk, request: Request) -> Steps:
         yield with_images("step", request.id, list(np.asarray(step.images)), True, step=step.step + 1, losses=curve)
         if stopped:
             break
-    state = State(ws=encode(descent.latents["ws"][0]), psi=1.0, label=values["label"] if G.c_dim else None)
+    found = descent.latents["ws"][0]
+    state = State(ws=encode(found), psi=1.0, label=values["label"] if G.c_dim else None)
     image = engine.image(state)
-    steps = 0 if last is None else last.step + 1
+    taken = 0 if last is None else last.step + 1
     yield with_images(
         "projected",
         request.id,
         [image],
         state=state.to_json(),
-        step=steps,
+        step=taken,
         left=len(descent.losses) < descent.steps,
         losses=[number(float(loss[0])) for loss in losses],
         psnr=number(float(result.psnr(image[None], target)[0])),
@@ -115,8 +116,8 @@ def drag(desk: Desk, request: Request) -> Steps:
         if desk.stop.is_set():
             break
     assert step is not None  # options have at least one step
-    end = dataclasses.replace(state, ws=encode(moving.ws), psi=1.0, cutoff=None, mix={}, directions={})
-    yield with_images("dragged", request.id, [engine.image(end)], done=True, state=end.to_json(), **_seen(step))
+    found = dataclasses.replace(state, ws=encode(moving.ws), psi=1.0, cutoff=None, mix={}, directions={})
+    yield with_images("dragged", request.id, [engine.image(found)], done=True, state=found.to_json(), **_seen(step))
 
 
 def _seen(step: dragging.Step) -> dict[str, Any]:
