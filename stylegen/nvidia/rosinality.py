@@ -27,7 +27,8 @@ from stylegen.formats.pickle_arrays import as_mapping
 from stylegen.formats.pickle_tree import describe, printable
 from stylegen.formats.torch_files import Tensors
 from stylegen.networks.layers import width, width_at
-from stylegen.nvidia.stylegan2 import BATCH, FILTER, torch_layout
+from stylegen.nvidia.settings import BATCH
+from stylegen.nvidia.stylegan2 import FILTER, torch_layout
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
 Arrays = dict[str, np.ndarray]

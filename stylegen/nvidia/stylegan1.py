@@ -13,27 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import Config
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import RELU_GAIN, width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import (
-    Imported,
-    Report,
-    Weight,
-    match,
-    number,
-    require,
-    require_equal,
-    summary,
-    unscaled,
-    width_settings,
-)
+from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.weight_table import Imported, Report, Weight, match, unscaled
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
 FUSED_FROM = 128  # pixels of the larger side, where fused_scale is "auto"
 FMAP_BASE = 8192.0  # their default
-BATCH = 32  # images, about: a multiple of the minibatch-std group
 THEIR_NAMES = {"G": "G", "D": "D", "G_ema": "Gs"}
 _ONLY_LRELU = "activations are leaky ReLUs here"
 
@@ -117,31 +106,19 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = max(number(source, d_settings, "mbstd_group_size", 4), 1)
     mixing, beta = g.get("style_mixing_prob", 0.9), g.get("dlatent_avg_beta", 0.995)
-    w_dim = number(source, g, "dlatent_size", 512, 1)
     hidden = number(source, g, "mapping_fmaps", 512, 1)
-    try:
-        return Config(
-            resolution=resolution,
-            image_channels=channels,
-            num_classes=classes,
-            data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
-            generator=GeneratorConfig(
-                z_dim=number(source, g, "latent_size", 512, 1),
-                w_dim=w_dim,
-                mapping_layers=number(source, g, "mapping_layers", 8, 1),
-                mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
-                normalize_z=bool(g.get("normalize_latents", True)),
-                use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=0.0 if beta is None else number(source, g, "dlatent_avg_beta", 0.995),
-                style_mixing_prob=0.0 if mixing is None else number(source, g, "style_mixing_prob", 0.9),
-                **width_settings(source, g, FMAP_BASE),
-            ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **width_settings(source, d_settings, FMAP_BASE)),
-            schedule=ScheduleConfig(start_resolution=resolution),
-        )
-    except ConfigError as error:
-        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
+    return config_of(
+        source,
+        g,
+        d_settings,
+        block="adain",
+        sizes=(resolution, channels, classes),
+        group=group,
+        hidden=hidden,
+        beta=("dlatent_avg_beta", 0.0 if beta is None else beta),
+        mixing=0.0 if mixing is None else mixing,
+        widths=lambda settings: width_settings(source, settings, FMAP_BASE),
+    )
 
 
 def _check_settings(settings: dict[str, Any], source: str) -> None:

@@ -9,26 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import Config
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import (
-    Imported,
-    Report,
-    Weight,
-    match,
-    number,
-    require,
-    require_equal,
-    summary,
-    width_settings,
-)
+from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
 TF_KINDS, TORCH_KINDS = ("G_main",), ("Generator",)
 FILTER = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) / 64
 LABEL_LAYERS = 8  # of the discriminator's mapping network
-BATCH = 32
 _RESNET = "the discriminator is a residual one here"
 _SKIP = "the generator is a sum of images here"
 
@@ -134,30 +124,18 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
     hidden = number(source, g, "mapping_fmaps", 512 if network.form == "tensorflow" else w_dim, 1)
     require(source, g, "mapping_embed_features", (w_dim,), "labels are embedded in as many features as w has")
     beta, mixing = g.get("dlatent_avg_beta", g.get("mapping_w_avg_beta", 0.995)), g.get("style_mixing_prob", 0.9)
-    try:
-        return Config(
-            resolution=resolution,
-            image_channels=channels,
-            num_classes=classes,
-            data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
-            generator=GeneratorConfig(
-                block="demod",
-                z_dim=number(source, g, "latent_size", 512, 1),
-                w_dim=w_dim,
-                mapping_layers=number(source, g, "mapping_layers", 8, 1),
-                mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
-                normalize_z=bool(g.get("normalize_latents", True)),
-                use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=number(source, {"w_avg_beta": beta or 0.0}, "w_avg_beta", 0.995),
-                style_mixing_prob=number(source, {"style_mixing_prob": mixing or 0.0}, "style_mixing_prob", 0.9),
-                **_widths(g, source),
-            ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
-            schedule=ScheduleConfig(start_resolution=resolution),
-        )
-    except ConfigError as error:
-        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
+    return config_of(
+        source,
+        g,
+        d_settings,
+        block="demod",
+        sizes=(resolution, channels, classes),
+        group=group,
+        hidden=hidden,
+        beta=("w_avg_beta", beta or 0.0),
+        mixing=mixing or 0.0,
+        widths=lambda settings: _widths(settings, source),
+    )
 
 
 def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,8 @@ from stylegen.formats.pickle_tree import printable
 from stylegen.io.tables import table
 
 Convert = Callable[[np.ndarray], np.ndarray]
+
+
 MAX_ROWS = 24  # of the table in an error
 
 
@@ -113,62 +114,3 @@ def _side_by_side(
 def unscaled(weight: np.ndarray, gain: float, fan_in: int) -> np.ndarray:
     """A weight that is used as it is, as one that is scaled at run time by gain/sqrt(fan_in)."""
     return weight * (math.sqrt(fan_in) / gain)
-
-
-def require(source: str, settings: dict[str, Any], name: str, allowed: Sequence[Any], why: str) -> None:
-    """Raise WeightsError unless a setting is absent or one of those allowed; names the setting."""
-    if name in settings and settings[name] not in allowed:
-        shown = " or ".join(repr(value) for value in allowed)
-        raise WeightsError(
-            f"{source}: its setting {name} = {_shown(settings[name])} cannot be represented: {why} ({shown})."
-        )
-
-
-def width_settings(source: str, settings: dict[str, Any], fmap_base: float) -> dict[str, Any]:
-    """Our settings of a network's widths; ``fmap_base`` is their default, half of our ``channel_base``."""
-    return {
-        "channel_base": math.floor(2 * number(source, settings, "fmap_base", fmap_base)),
-        "channel_max": number(source, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
-    }
-
-
-def require_equal(source: str, d: dict[str, Any], settings: Sequence[tuple[str, int, Any]]) -> None:
-    """Raise WeightsError unless a discriminator's settings are the generator's; names the setting.
-
-    Args:
-        source: of the file.
-        d: the discriminator's settings.
-        settings: name of each, its default in the discriminator, and its value in the generator.
-    """
-    for name, default, value in settings:
-        if (d_value := number(source, d, name, default)) != value:
-            raise WeightsError(
-                f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
-            )
-
-
-def number(source: str, settings: dict[str, Any], name: str, default: float, least: float = 0) -> Any:
-    """A setting that is a number, not below ``least``; whole if the default is.
-
-    Raises:
-        WeightsError: it is something else; names the setting.
-    """
-    value = settings.get(name, default)
-    is_integer = isinstance(default, int)
-    if isinstance(value, float) and is_integer and value.is_integer():
-        value = int(value)
-    kinds = (int,) if is_integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < 2**31:
-        kind = "a whole number" if is_integer else "a number"
-        raise WeightsError(f"{source}: its setting {name} = {_shown(value)}: must be {kind} of at least {least}.")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return printable(repr(value), 60)
-
-
-def summary(settings: dict[str, Any]) -> str:
-    """Settings in a line."""
-    return ", ".join(f"{printable(name)} {_shown(value)}" for name, value in settings.items()) or "none of its own"
