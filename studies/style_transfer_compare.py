@@ -24,7 +24,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
 from studies import style_transfer_measures
-from stylegen.io.images import list_images
+from stylegen.io.image_listing import list_images
 from stylegen.style_transfer import perceptual, training_images
 from stylegen.style_transfer.model import StyleModel, load_model, load_network
 from stylegen.style_transfer.stylize import stylize

@@ -27,8 +27,8 @@ _BATCH = 8  # images at once
 
 
 @dataclass(frozen=True)
-class Bank:
-    """What the encoder and the loss network make of crops, by number of the crop: results of ``kept``."""
+class Activations:
+    """What the encoder and the loss network make of crops, by number of the crop: results of ``activations``."""
 
     maps: np.ndarray
     features: np.ndarray
@@ -36,8 +36,8 @@ class Bank:
     std: np.ndarray
     statistics: perceptual.Targets
 
-    def batch(self, styles: "Bank", rng: np.random.Generator, n: int) -> perceptual_step.Batch:
-        """``n`` contents of this bank, each with a style of the other."""
+    def batch(self, styles: "Activations", rng: np.random.Generator, n: int) -> perceptual_step.Batch:
+        """``n`` contents of these, each with a style of the other."""
         content, style = rng.integers(len(self.mean), size=n), rng.integers(len(styles.mean), size=n)
         statistics = jax.tree.map(lambda x: x[style], styles.statistics)
         return perceptual_step.Batch(
@@ -82,10 +82,12 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
         run.progress.say(f"Measuring {settings.contents} contents and {settings.styles} styles with VGG-16.")
         contents = run.crops(6, number, settings.contents, training_images.CONTENTS, settings.crop).images
         styles = run.crops(7, number, settings.styles, training_images.STYLES, settings.style_crop).images
-        banks = [_bank(encoder, vgg, images) for images in (contents, styles)]
+        pair = [_activations(encoder, vgg, images) for images in (contents, styles)]
 
-        def step_of(training: Training, n: int, settings: SmallConfig = settings, banks: list[Bank] = banks) -> Any:
-            batch = banks[0].batch(banks[1], np.random.default_rng([seed, len(banks[0].mean), n]), settings.batch)
+        def step_of(
+            training: Training, n: int, settings: SmallConfig = settings, pair: list[Activations] = pair
+        ) -> Any:
+            batch = pair[0].batch(pair[1], np.random.default_rng([seed, len(pair[0].mean), n]), settings.batch)
             return perceptual_step.step(training, vgg, batch, _rate(settings, n), weights, stages=STAGES)
 
         training = run.loop(phase, start, training, {}, step_of, preview_of(model_of))
@@ -99,12 +101,12 @@ def _rate(settings: SmallConfig, n: int) -> float:
     return train_step.learning_rate(settings.learning_rate, n, settings.steps) * min(1.0, (n + 1) / _WARMUP)
 
 
-def _bank(encoder: Params, vgg: Params, images: np.ndarray) -> Bank:
+def _activations(encoder: Params, vgg: Params, images: np.ndarray) -> Activations:
     parts = [
-        jax.device_get(perceptual_step.kept(encoder, vgg, images[i : i + _BATCH], stages=STAGES))
+        jax.device_get(perceptual_step.activations(encoder, vgg, images[i : i + _BATCH], stages=STAGES))
         for i in range(0, len(images), _BATCH)
     ]
-    return Bank(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
+    return Activations(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
 def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:

@@ -14,8 +14,8 @@ from stylegen.networks.generator import Generator
 from stylegen.networks.mapping import broadcast_styles, num_styles, truncate
 from stylegen.sampling.generate import styles, synthesize
 from stylegen.training import losses
+from stylegen.training.draws import prepare_reals
 from stylegen.training.state import abstract_state
-from stylegen.training.step import prepare_reals
 from tests.support.reference import Reference, block_mean, check_norms, get
 
 TOLERANCE = 1e-4

@@ -12,13 +12,6 @@ import pytest
 from stylegen import data
 from stylegen.config import (
     Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
 )
 from stylegen.io import files, json_lines
 from stylegen.runs import rollback
@@ -26,6 +19,7 @@ from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.directory import RunError
 from stylegen.runs.rollback import Rollback
 from stylegen.train import Hooks, TrainingError, train
+from tests.support.configs import tiny_config
 from tests.support.hooks import Killed, kill, terminate
 
 NAN = float("nan")
@@ -33,23 +27,15 @@ NAN = float("nan")
 
 def tiny(folder: Path, learning_rate: float = 0.001, **run) -> Config:
     """20 steps of 4 images at 4 pixels; a tick and a checkpoint after every fifth."""
-    return Config(
-        resolution=4,
-        data=DataConfig(source="toy_bedrooms", batch=4, num_images=50, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=16, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=16, channel_max=4),
-        loss=LossConfig(r1_gamma=1.0),
-        optimizer=OptimizerConfig(learning_rate=learning_rate),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=0.08),
-        run=RunConfig(
-            dir=str(folder),
-            tick_kimg=0.02,
-            checkpoint_kimg=0.02,
-            keep_last=10,
-            grid=(2, 1),
-            compilation_cache=os.environ["JAX_COMPILATION_CACHE_DIR"],
-            **run,
-        ),
+    own = {"dir": str(folder), "tick_kimg": 0.02, "checkpoint_kimg": 0.02, "keep_last": 10}
+    return tiny_config(
+        4,
+        generator={"channel_base": 16},
+        discriminator={"channel_base": 16},
+        loss={"r1_gamma": 1.0},
+        optimizer={"learning_rate": learning_rate},
+        schedule={"total_kimg": 0.08},
+        run={**own, "compilation_cache": os.environ["JAX_COMPILATION_CACHE_DIR"], **run},
     )
 
 

@@ -91,8 +91,8 @@ def test_the_losses_are_those_of_the_paper(vgg, model, make_picture):
     """Content loss to AdaIN's output, and style loss at four layers, from the images by hand."""
     contents, styles = (np.stack([make_picture(i + k, 32, 32) for i in range(2)]) for k in (1, 5))
     vgg = {name: jnp.asarray(x) for name, x in vgg.items()}
-    maps, features, *_ = perceptual_step.kept(model.encoder, vgg, contents, stages=model.stages)
-    *_, mean, std, statistics = perceptual_step.kept(model.encoder, vgg, styles, stages=model.stages)
+    maps, features, *_ = perceptual_step.activations(model.encoder, vgg, contents, stages=model.stages)
+    *_, mean, std, statistics = perceptual_step.activations(model.encoder, vgg, styles, stages=model.stages)
     batch = perceptual_step.Batch(maps, mean, std, features, statistics)
     weights = perceptual_step.Weights(2.0, 3.0, 0.0, 0.0)
     total, parts = perceptual_step.loss(model.decoder, vgg, batch, weights, model.stages)
