@@ -92,6 +92,7 @@ def test_operands_are_rounded_in_derivatives_too():
     np.testing.assert_allclose(gradient, low(weight) @ low(y).T, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_rounding_does_is_measured(make_generator, narrow_vgg):
     exact, tf32, *_, low = precision.all_numerics()
     G = make_generator()
