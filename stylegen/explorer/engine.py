@@ -181,7 +181,7 @@ _random_noise = jax.jit(programs.noise_from_seeds, static_argnames="size")
 
 def find_directions(G: Generator) -> list[Direction]:
     """Principal components of w for all layers, and factorized affines of coarse, middle and fine layers apart."""
-    w = discovery.sample_w(G, W_SAMPLES, labels=0 if G.c_dim else None)
+    w = sampling.sample_w(G, W_SAMPLES, labels=0 if G.c_dim else None)
     every = range(G.num_ws)
     found = discovery.principal_components(w, min(COMPONENTS, G.w_dim), every)
     third = max(2, G.num_ws // 3 // 2 * 2)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import stylegen
+from stylegen import sampling
 from stylegen.cli import convert
 from stylegen.editing import directions, discovery
 from stylegen.export import ExportError
@@ -258,7 +259,7 @@ def test_less_motion(shipped, tab):
 def test_classes_and_directions(make_generator, tmp_path, tab):
     G = make_generator(classes=3, channels=1)
     load.save_generator(G, tmp_path / "g.safetensors")
-    found = discovery.principal_components(discovery.sample_w(G, 100, labels=[0, 1] * 50), 2, range(3))
+    found = discovery.principal_components(sampling.sample_w(G, 100, labels=[0, 1] * 50), 2, range(3))
     entry = directions.Directions(tuple(found), directions.fingerprint(stylegen.load(tmp_path / "g.safetensors")))
     directions.save(entry, tmp_path / "d.npz")
     out = tmp_path / "g.html"
