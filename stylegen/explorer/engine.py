@@ -14,8 +14,8 @@ from stylegen import sampling
 from stylegen.editing import directions as editing
 from stylegen.editing import discovery
 from stylegen.editing.directions import Direction
-from stylegen.explorer import ExploreError
 from stylegen.explorer.state import Shape, State, decode, encode
+from stylegen.export.web import page
 from stylegen.networks.generator import Generator, NoiseMode
 from stylegen.projection import result
 from stylegen.projection.result import Projection
@@ -34,13 +34,9 @@ class Engine:
         """Take a generator, and directions; None finds some.
 
         Raises:
-            ExploreError: its images are not square, or no colors.
+            ExportError: its images are not square, or no colors.
         """
-        if G.shape[0] != G.shape[1] or G.config.is_arrays:
-            what = "are no colors" if G.config.is_arrays else f"have {G.config.size_text(G.resolution)} pixels"
-            raise ExploreError(
-                f"the images of this generator {what}; the page shows square images in color or gray alone."
-            )
+        page.check_shown(G)
         self.G = G
         found = find_directions(G) if directions is None else directions
         self.directions = {direction.name: direction for direction in found}
