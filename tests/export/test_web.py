@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import stylegen
+from benchmarks import browser as chromium
 from stylegen import sampling
 from stylegen.cli import convert
 from stylegen.editing import directions, discovery
@@ -19,7 +20,7 @@ from stylegen.export.web import page
 from stylegen.io import video
 from stylegen.runs import load
 from tests.export.test_onnx import GENERATORS, without_noise
-from tests.support import browser as browsers
+from tests.support import browsers
 
 SEEDS = (0, 1, 2**32 - 1)
 TOLERANCE = 1e-4  # of the greatest value; what is measured is 1e-6
@@ -28,8 +29,9 @@ HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsers.launched() as launched:
-        yield launched
+    browsers.required()
+    with chromium.opened(*chromium.WEBGPU) as opened:
+        yield opened
 
 
 @pytest.fixture
