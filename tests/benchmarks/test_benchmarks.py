@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import against, common, flops, growing, precision, sizes, workload
+from benchmarks import against, browser, common, flops, growing, precision, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, ScheduleConfig
@@ -53,6 +53,12 @@ def test_help_says_how_to_run_it(name):
     process = subprocess.run(common.script(name, "--help"), capture_output=True, text=True)
     assert process.returncode == 0
     assert f"python {name if '/' in name else 'benchmarks/' + name}.py" in process.stdout and "--json" in process.stdout
+
+
+def test_without_a_browser_a_sentence_says_how_to_get_one(monkeypatch):
+    monkeypatch.setenv("STYLEGEN_BROWSER", "/nowhere")
+    with pytest.raises(common.BenchmarkError, match="there is no Chromium: set STYLEGEN_BROWSER"):
+        browser.find()
 
 
 def test_the_step_is_timed_and_compared(tmp_path):

@@ -42,6 +42,12 @@ def test_numbers_of_a_row(make_generator):
     assert last["noise"] == pytest.approx(np.abs(np.asarray(strengths)).mean())
 
 
+def test_sizes_are_width_and_height(make_generator):
+    assert [row["pixels"] for row in rows(make_generator(stage=8, const_shape=(4, 6)))] == ["6 x 4"] * 2 + [
+        "12 x 8"
+    ] * 2
+
+
 def test_layers_of_a_stage_and_without_noise(make_generator):
     G = make_generator(stage=8)
     assert len(rows(G)) == G.num_ws == 4
