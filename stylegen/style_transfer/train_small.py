@@ -1,8 +1,8 @@
-"""The training of the small pair's decoder, with VGG-16 as the loss network: on small crops, then on larger ones.
+"""The training of the small pair's decoder: to rebuild images, then for style on small crops and on larger ones.
 
-The encoder is VGG-16 up to relu3_1, and the decoder begins fitted to it (``inversion``). Contents and styles are drawn
-before each of the two trainings. What the encoder and VGG-16 make of them is kept, so that a step asks VGG-16 for the
-result's features alone.
+The encoder is VGG-16 up to relu3_1, and the decoder begins fitted to it (``inversion``). For style, VGG-16 is the loss
+network. Contents and styles are drawn before each of these two trainings. What the encoder and VGG-16 make of them is
+kept, so that a step asks VGG-16 for the result's features alone.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.style_transfer import inversion, networks, perceptual, perceptual_step, train_step, training_images
-from stylegen.style_transfer.config import SmallConfig
+from stylegen.style_transfer.config import RebuildConfig, SmallConfig
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.train_step import Training
@@ -71,9 +71,13 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
     else:
         run.progress.say(f"Fitting a decoder to {_CROPS} crops.")
         training = train_step.begin(inversion.fitted_decoder(encoder, STAGES, crops, seed))
-        run.save("small", 0, training, {})
-    vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
+        run.save("rebuild", 0, training, {})
     model_of = _model_of(encoder, str(run.folder / RESULT))
+    if reached == "rebuild":
+        training = _rebuilt(run, start, training, encoder, preview_of(model_of))
+        reached, start = "small", 0
+        run.save(reached, start, training, {})
+    vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
     for phase in ("small", "refine"):
         settings: SmallConfig = getattr(run.config, phase)
         number = PHASES.index(phase)
@@ -96,7 +100,19 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
     return model_of(training)
 
 
-def _rate(settings: SmallConfig, n: int) -> float:
+def _rebuilt(run: Run, start: int, training: Training, encoder: Params, save_preview: Any) -> Training:
+    """All layers of the fitted decoder trained together; Adam begins anew for what comes after."""
+    settings = run.config.rebuild
+    weights = inversion.Weights(settings.layers_weight, settings.pixels_weight, settings.features_weight)
+
+    def step_of(training: Training, n: int) -> Any:
+        images = run.crops(9, n, settings.batch, training_images.FITTING, settings.crop).images
+        return inversion.step(training, encoder, images, _rate(settings, n), weights, stages=STAGES)
+
+    return train_step.begin(run.loop("rebuild", start, training, {}, step_of, save_preview).params)
+
+
+def _rate(settings: RebuildConfig | SmallConfig, n: int) -> float:
     """The learning rate of a step."""
     return train_step.learning_rate(settings.learning_rate, n, settings.steps) * min(1.0, (n + 1) / _WARMUP)
 
