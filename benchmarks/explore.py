@@ -10,9 +10,7 @@ server's drawing without a browser. Others on the machine lengthen all of it. Th
 """
 
 import argparse
-import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
-from benchmarks import common
+from benchmarks import browser, common
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # In the page: moves of the slider, one after another, each until its image is painted.
 MOVES = """async (moves) => {
   const app = document.getElementById('app').app;
@@ -58,28 +55,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return a
 
 
-def browser() -> str:
-    """The browser's program."""
-    found = os.environ.get("STYLEGEN_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise common.BenchmarkError(f"there is no browser: set STYLEGEN_BROWSER, or install one of {BROWSERS}.")
-    return found
-
-
 def in_browser(address: str, moves: int) -> dict[str, list[float]]:
     """Milliseconds of each move and of each ping."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        root = hasattr(os, "geteuid") and os.geteuid() == 0  # as which Chromium's sandbox does not start
-        opened = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"] if root else [])
-        page = opened.new_page()
+    with browser.opened() as chromium:
+        page = chromium.new_page()
         page.goto(address)
         page.locator("#app[data-ready][data-shown]").wait_for(timeout=300_000)
         time.sleep(5)  # programs of drags are compiled in the background
         page.evaluate(MOVES, 10)
         times: dict[str, list[float]] = page.evaluate(MOVES, moves)
-        opened.close()
     return times
 
 

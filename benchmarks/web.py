@@ -8,8 +8,6 @@ The page is opened from disk. Timed is how often it draws and paints an image of
 of the browser (at most 60 a second), and the time of a drawing alone. The last line is one JSON object.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -17,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
+from benchmarks import browser, common
 from stylegen.cli import convert
-from tests.support import browser
 
 MEASURE = """async (seconds) => {
   const [seed, view, status] = ['seed', 'view', 'status'].map((id) => document.getElementById(id));
@@ -35,10 +33,10 @@ MEASURE = """async (seconds) => {
 
 def measure(run: str, seconds: float) -> dict[str, Any]:
     """Images a second of a run's page, and milliseconds of an image."""
-    with tempfile.TemporaryDirectory() as folder, browser.launched() as chromium:
+    with tempfile.TemporaryDirectory() as folder, browser.opened(*browser.WEBGPU) as chromium:
         out = Path(folder) / "page"
         if convert.main([run, "--to", "web", "--out", str(out)]):
-            raise SystemExit(1)
+            raise common.BenchmarkError(f"--run {run}: its page cannot be made.")
         page = chromium.new_page()
         page.goto((out / "index.html").as_uri())
         page.wait_for_selector("html[data-ready=true]")
@@ -53,19 +51,16 @@ def measure(run: str, seconds: float) -> dict[str, Any]:
         }
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--run", default="toy_bedrooms", help="run directory, exported file or shipped generator")
     parser.add_argument("--seconds", type=float, default=5, help="to draw for")
-    parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
-    text = json.dumps(measure(options.run, options.seconds))
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n")
-    print(text)
+    result = measure(options.run, options.seconds)
+    common.write_json(options.json, result)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    common.main(main)

@@ -60,9 +60,10 @@ def reader() -> Reader:
 
 def find(G: Any, ranges: dict[str, list[int]], count: int) -> list[Any]:
     """Directions of both methods for each range."""
+    from stylegen import sampling
     from stylegen.editing import discovery
 
-    w = discovery.sample_w(G)
+    w = sampling.sample_w(G, discovery.SAMPLES)
     directions = []
     for suffix, layers in ranges.items():
         directions += discovery.principal_components(w, count, layers, "pca{}" + suffix)

@@ -6,7 +6,7 @@
     python studies/style_transfer_compare.py --contents DIR --styles DIR --network small \\
         --network old=old.safetensors --picture docs/images/style_transfer_compare.png
 
-Every content with every style: VGG-16's losses, the structure of the luma that is kept, colored fringes, and time
+Every content with every style: VGG-16's losses, structure of the luma that is kept, colored fringes, palette, and time
 (studies/style_transfer_measures.py says how). The extra `perceptual` must be installed. The picture has a row for each
 content and network, unselected. The last line is one JSON object.
 """
@@ -84,7 +84,8 @@ def main() -> dict[str, Any]:
         numbers, rows = compared(model, contents, styles)
         table.append({"network": name, **numbers})
         grids.append(rows)
-    shown = {"content": "content loss", "style": "style loss", "structure": "structure", "fringes": "fringes"}
+    shown = {"content": "content loss", "style": "style loss", "structure": "structure"}
+    shown |= {"fringes": "fringes", "palette": "palette"}
     columns = {"network": ("network", "s"), **{k: (v, ".3f") for k, v in shown.items()}, "seconds": ("seconds", ".2f")}
     print(common.table(table, columns))
     if a.picture:

@@ -44,6 +44,7 @@ checking.install()
 
 from stylegen.networks.generator import Generator
 from stylegen.pretrained import installed, vgg16
+from stylegen.shapes import SQUARE, Shape
 from stylegen.training.schedule import Stage
 from stylegen.training.state import ema_generator, init_state
 from tests.support.configs import tiny_config
@@ -120,9 +121,11 @@ def _generator(
     stage: int | None = None,
     alpha: float = 1.0,
     block: str = "adain",
+    const_shape: Shape = SQUARE,
 ) -> Generator:
     config = tiny_config(
         resolution,
+        const_shape=const_shape,
         image_channels=channels,
         num_classes=classes,
         data={"source": "images"},

@@ -237,6 +237,7 @@ def _export(options: Options, form: Form) -> None:
 
 def _contents(options: Options, G: "Generator") -> Any:
     """What the page of a generator says and offers."""
+    from stylegen import sampling
     from stylegen.editing import directions, discovery
     from stylegen.export import model_card
     from stylegen.export.web.page import Contents, Slider
@@ -245,7 +246,7 @@ def _contents(options: Options, G: "Generator") -> Any:
         found = directions.load(options.directions, G).entries
     else:
         labels = np.arange(PAGE_SAMPLES) % G.c_dim if G.c_dim else None
-        w, half = discovery.sample_w(G, PAGE_SAMPLES, labels=labels), G.num_ws // 2
+        w, half = sampling.sample_w(G, PAGE_SAMPLES, labels=labels), G.num_ws // 2
         found = (
             *discovery.principal_components(w, min(PAGE_DIRECTIONS, G.w_dim), range(G.num_ws)),
             *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half), "coarse{}"),
@@ -253,7 +254,7 @@ def _contents(options: Options, G: "Generator") -> Any:
         )
     sliders = tuple(Slider(d.name, d.layers, d.vector) for d in found)
     data = model_card.data_line(G.config).replace("`", "")  # a card's Markdown
-    summary = f"{G.resolution} pixels, {G.kimg:g} kimg, {data}"
+    summary = f"{G.config.size_text(G.resolution)} pixels, {G.kimg:g} kimg, {data}"
     note = _half_note(G) if options.half else ""
     return Contents(options.source.absolute().name, summary, note, model_card.PSI, sliders, options.half)
 

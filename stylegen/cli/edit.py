@@ -157,6 +157,7 @@ def parse_ranges(text: str, num_ws: int) -> dict[str, list[int]]:
 
 
 def _find(options: Options, strengths: list[float]) -> None:
+    from stylegen import sampling
     from stylegen.editing import directions, discovery
     from stylegen.projection.result import fingerprint
 
@@ -180,7 +181,7 @@ def _find(options: Options, strengths: list[float]) -> None:
                 f"{name}: {probe.kind} {probe.quality:.3f} on the samples left out ({probe.baseline:.3f} by guessing)"
             )
     else:
-        w = discovery.sample_w(G, options.samples, options.seed, _single_label(options))
+        w = sampling.sample_w(G, options.samples, options.seed, _single_label(options))
         for suffix, layers in ranges.items():
             if "pca" in methods:
                 new += discovery.principal_components(w, options.discover or 1, layers, "pca{}" + suffix)

@@ -1,7 +1,7 @@
 """The verb ``explore``: look around in a trained generator with a browser."""
 
-import contextlib
 import errno
+import functools
 import secrets
 import socket
 import sys
@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,6 +17,9 @@ import stylegen
 from stylegen.cli import arguments, common
 from stylegen.io import signals
 from stylegen.runtime.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from stylegen.explorer.session import Library
 
 DESCRIPTION = """Explore a trained generator in the browser.
 
@@ -63,16 +66,12 @@ def explore(options: Options) -> None:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets"):
             raise
         raise common.UsageError(MISSING) from error
-    from stylegen.editing import directions
-    from stylegen.explorer.session import Library
-
     keep_freed_memory()
     listening = _listen(server.listen, options)
-    common.use_compiled_programs()
-    G = stylegen.load(options.run, kimg=options.kimg)
-    print(G)
-    given = None if options.directions is None else directions.load(options.directions, G).entries
-    library = Library(G, options.run, given)
+    if ":" in options.run:  # what is elsewhere is fetched here, where Ctrl-C ends it, and then loaded from the cache
+        from stylegen.hub import remote
+
+        remote.local(options.run)
     if not server.is_loopback(options.host):
         print(
             f"warning: --host {options.host} lets other machines in. The address below is the key, and its traffic is "
@@ -84,9 +83,22 @@ def explore(options: Options) -> None:
     print(f"Open {address}\nCtrl-C ends it.", flush=True)
     if options.open:
         webbrowser.open(address)
-    with listening, contextlib.closing(library.compiling):
-        server.make_server(library, token, server.names_of(options.host)).run(sockets=[listening])
+    with listening:
+        load = functools.partial(_load, options)
+        server.make_server(load, token, server.names_of(options.host)).run(sockets=[listening])
     signals.check()
+
+
+def _load(options: Options) -> "Library":
+    """What the page shows. The page is there before: importing JAX and finding directions take seconds."""
+    from stylegen.editing import directions
+    from stylegen.explorer.session import Library
+
+    common.use_compiled_programs()
+    G = stylegen.load(options.run, kimg=options.kimg)
+    print(G, flush=True)
+    given = None if options.directions is None else directions.load(options.directions, G).entries
+    return Library(G, options.run, given)
 
 
 def _listen(listen: Callable[[str, int], socket.socket], options: Options) -> socket.socket:

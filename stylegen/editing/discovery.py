@@ -29,12 +29,6 @@ RIDGE = 1e-2  # weight of the squared length of a ridge regression's slope, for 
 TEST_EVERY = 5  # every fifth sample judges the probe
 
 
-def sample_w(G: Generator, n: int = SAMPLES, seed: int = 0, labels: sampling.Labels = None) -> np.ndarray:
-    """``n`` random w [n, w_dim]; of a class-conditional generator those of a class."""
-    z = np.random.default_rng(seed).standard_normal((n, G.z_dim), np.float32)
-    return sampling.styles(G, z, labels=labels, batch=min(n, 1000))[:, 0]
-
-
 def find_directions(
     G: Generator,
     count: int = 10,
@@ -65,7 +59,7 @@ def find_directions(
     used = list(range(G.num_ws)) if layers is None else list(layers)
     if outside := [layer for layer in used if not 0 <= layer < G.num_ws]:
         raise EditError(f"layer {outside[0]} does not exist: there are {G.num_ws}, 0 to {G.num_ws - 1}.")
-    w = sample_w(G, samples, seed, labels)
+    w = sampling.sample_w(G, samples, seed, labels)
     found = principal_components(w, count, used) if method == "pca" else factorized(G, w, count, used)
     return Directions(tuple(found), fingerprint(G))
 

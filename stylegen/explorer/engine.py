@@ -14,8 +14,8 @@ from stylegen import sampling
 from stylegen.editing import directions as editing
 from stylegen.editing import discovery
 from stylegen.editing.directions import Direction
-from stylegen.explorer import ExploreError
 from stylegen.explorer.state import Shape, State, decode, encode
+from stylegen.export.web import page
 from stylegen.networks.generator import Generator
 from stylegen.networks.synthesis import NoiseMode
 from stylegen.projection import result
@@ -35,13 +35,9 @@ class Engine:
         """Take a generator, and directions; None finds some.
 
         Raises:
-            ExploreError: its images are not square, or no colors.
+            ExportError: its images are not square, or no colors.
         """
-        if G.shape[0] != G.shape[1] or G.config.is_arrays:
-            what = "are no colors" if G.config.is_arrays else f"have {G.config.size_text(G.resolution)} pixels"
-            raise ExploreError(
-                f"the images of this generator {what}; the page shows square images in color or gray alone."
-            )
+        page.check_shown(G)
         self.G = G
         found = find_directions(G) if directions is None else directions
         self.directions = {direction.name: direction for direction in found}
@@ -182,7 +178,7 @@ _random_noise = jax.jit(programs.noise_from_seeds, static_argnames="size")
 
 def find_directions(G: Generator) -> list[Direction]:
     """Principal components of w for all layers, and factorized affines of coarse, middle and fine layers apart."""
-    w = discovery.sample_w(G, W_SAMPLES, labels=0 if G.c_dim else None)
+    w = sampling.sample_w(G, W_SAMPLES, labels=0 if G.c_dim else None)
     every = range(G.num_ws)
     found = discovery.principal_components(w, min(COMPONENTS, G.w_dim), every)
     third = max(2, G.num_ws // 3 // 2 * 2)

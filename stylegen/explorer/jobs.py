@@ -1,20 +1,22 @@
 """What takes many steps: projections, drags and videos, each an iterator of replies that can be stopped.
 
-A step is taken when the next reply is asked for, so other messages are answered between two steps.
+A step is taken when the next reply is asked for, so other messages are answered between two steps. What takes seconds
+before there is a step, compiling above all, is done in a thread of its own; until it has ended the replies are None.
 """
 
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,8 +36,10 @@ from stylegen.projection.descent import Descent
 from stylegen.projection.search import Options, descend
 
 SHOWN_EVERY = 1 / 30  # seconds between two images of a job
+LOOKED_EVERY = 0.01  # seconds that a job waits for its other thread before messages have their turn
 QUEUED = 32  # frames that wait for the writer of a video
-Steps = Generator[Reply, None, None]
+Steps = Generator[Reply | None, None, None]
+Result = TypeVar("Result")
 
 
 class Desk:
@@ -57,33 +61,35 @@ def project(desk: Desk, request: Request) -> Steps:
         target = desk.uploads.get(values["upload"]).target(G.resolution, G.image_channels)[None]
         options = Options(space=values["space"], steps=values["steps"])
         labels = (values["label"] or 0) if G.c_dim else None
-        descent = descend(G, target, options, distance=perceptual(), labels=labels)
-        continued = desk.descent = values["upload"], descent, target
+        desk.descent = None
         yield with_images("target", request.id, list(target))
-    _, descent, target = continued
-    last, shown_at, losses = None, -math.inf, []
-    for step in descent:
-        stopped = desk.stop.is_set()
-        last, now = step, time.monotonic()
+        descent = yield from aside(lambda: descend(G, target, options, distance=perceptual(), labels=labels))
+        steps = yield from begun(descent)
+        desk.descent = values["upload"], descent, target  # not before: the other thread had it
+    else:
+        _, descent, target = continued
+        steps = iter(descent)
+    shown_at, losses = -math.inf, []
+    for step in steps:
+        stopped, now = desk.stop.is_set(), time.monotonic()
         losses.append(step.losses)  # fetched later: looking at it now would wait for it
         if now - shown_at < SHOWN_EVERY and not stopped:
             continue
         curve = [number(float(loss[0])) for loss in losses]
         shown_at, losses = now, []
-        yield with_images("step", request.id, list(np.asarray(step.images)), True, step=step.step + 1, losses=curve)
+        yield with_images("step", request.id, list(np.asarray(step.images)), True, step=descent.taken, losses=curve)
         if stopped:
             break
     found = descent.latents["ws"][0]
     state = State(ws=encode(found), psi=1.0, label=values["label"] if G.c_dim else None)
     image = engine.image(state)
-    taken = 0 if last is None else last.step + 1
     yield with_images(
         "projected",
         request.id,
         [image],
         state=state.to_json(),
-        step=taken,
-        left=len(descent.losses) < descent.steps,
+        step=descent.taken,
+        left=descent.taken < descent.steps,
         losses=[number(float(loss[0])) for loss in losses],
         psnr=number(float(result.psnr(image[None], target)[0])),
     )
@@ -95,19 +101,13 @@ def drag(desk: Desk, request: Request) -> Steps:
     state: State = values["state"]
     names = ("steps", "learning_rate", "style_weight", "at", "layers")
     options = dragging.Options(**{name: values[name] for name in names})
-    mask = None if values["mask"] is None else resized(values["mask"], engine.G.resolution)
-    moving = dragging.Drag(
-        engine.G,
-        engine.styles(state),
-        values["points"],
-        values["targets"],
-        options,
-        mask=mask,
-        noise=None if engine.is_plain(state) else engine.noise(state),
-    )
+    mask = None if values["mask"] is None else resized(values["mask"], engine.G.shape)
+    ws, noise = engine.styles(state), None if engine.is_plain(state) else engine.noise(state)
+    places = values["points"], values["targets"]
+    moving = yield from aside(lambda: dragging.Drag(engine.G, ws, *places, options, mask=mask, noise=noise))
     shown_at = -math.inf
     step: dragging.Step | None = None
-    for step in moving:
+    for step in (yield from begun(moving)):
         now = time.monotonic()
         if now - shown_at < SHOWN_EVERY and not desk.stop.is_set():
             continue
@@ -125,10 +125,32 @@ def _seen(step: dragging.Step) -> dict[str, Any]:
     return {"step": step.step, "points": points, "distances": distances, "loss": number(step.loss)}
 
 
-def resized(mask: np.ndarray, side: int) -> np.ndarray:
-    """A mask [h, w] at another size [side, side], by the nearest pixels."""
-    rows, columns = ((np.arange(side) + 0.5) * n / side for n in mask.shape)
+def resized(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A mask [h, w] at another size (rows, columns), by the nearest pixels."""
+    rows, columns = ((np.arange(side) + 0.5) * n / side for side, n in zip(size, mask.shape, strict=True))
     return mask[rows.astype(int)[:, None], columns.astype(int)[None]]
+
+
+def aside(work: Callable[[], Result]) -> Generator[None, None, Result]:
+    """What some work returns or raises; it is done in another thread, and a None is given now and then meanwhile.
+
+    A job that is closed meanwhile does not wait for it.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="aside")
+    try:
+        done = pool.submit(work)
+        while wait([done], LOOKED_EVERY).not_done:
+            yield None
+        return done.result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def begun(steps: Iterable[Result]) -> Generator[None, None, Iterator[Result]]:
+    """The steps, of which the first one, which compiles, is taken aside."""
+    remaining = iter(steps)
+    first = yield from aside(lambda: list(itertools.islice(remaining, 1)))
+    return itertools.chain(first, remaining)
 
 
 def video(desk: Desk, request: Request) -> Steps:
@@ -141,7 +163,8 @@ def video(desk: Desk, request: Request) -> Steps:
         videos.check(file, values["fps"], frames=path.total, height=r, width=r)
         with writing(file, values["fps"]) as put:
             shown_at = -math.inf
-            for i, frame in enumerate(walker.frames(), start=1):
+            frames = yield from begun(walker.frames())
+            for i, frame in enumerate(frames, start=1):
                 put(frame)
                 if desk.stop.is_set():
                     break

@@ -12,13 +12,12 @@ from typing import Any, cast
 import numpy as np
 
 from stylegen.editing import drag
-from stylegen.explorer import ExploreError
+from stylegen.explorer import ExploreError, limits
 from stylegen.explorer.path import EASINGS, MAX_FRAMES, MAX_KEYFRAMES, Easing, Path
 from stylegen.explorer.state import Shape, State, from_json
 from stylegen.sampling.generate import MAX_SEED
 from stylegen.untrusted import FileError, json_text, numbers, shown
 
-MAX_MESSAGE = 2**20  # bytes
 MAX_ID = 2**53 - 1  # of JavaScript's whole numbers
 MAX_IMAGES = 64  # of a wall
 MAX_CHILDREN = 16
@@ -48,8 +47,8 @@ def parse(message: str | bytes) -> Any:
     Raises:
         ExploreError, FileError: it is too long, or no JSON.
     """
-    if len(message) > MAX_MESSAGE:
-        raise ExploreError(f"a message of {len(message):,} bytes; at most {MAX_MESSAGE:,} are read.")
+    if len(message) > limits.MAX_MESSAGE:
+        raise ExploreError(f"a message of {len(message):,} bytes; at most {limits.MAX_MESSAGE:,} are read.")
     return json_text.parse(message, "the message")
 
 

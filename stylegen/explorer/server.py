@@ -2,6 +2,9 @@
 
 It is for the one who started it. Every request must name this machine (no rebound name gets in), come from our own
 page, and have the cookie that the printed address is exchanged for.
+
+The page is served before the generator is there: neither JAX nor what needs it is imported here. What loads the
+generator, and imports them, runs in the thread that then draws; messages wait for it.
 """
 
 import asyncio
@@ -11,8 +14,9 @@ import ipaddress
 import re
 import secrets
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
@@ -26,12 +30,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stylegen.errors import StylegenError
-from stylegen.explorer import requests, uploads
+from stylegen.explorer import limits
 from stylegen.explorer.pages import TYPES, page_files
-from stylegen.explorer.session import Library, Session
 from stylegen.io import signals
 
-MAX_PAGES = 8  # that are open at once
+if TYPE_CHECKING:  # they import JAX
+    from stylegen.explorer.session import Library, Session
+
+Load = Callable[[], "Library"]
 REFUSED = "This explorer opens with the address that `stylegen explore` printed, which has a token."
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -123,12 +129,13 @@ def _with_headers(send: Send, host: str) -> Send:
 class App:
     """The routes: the page, its files, uploads and the WebSocket."""
 
-    def __init__(self, library: Library) -> None:
-        """Serve the pages of a library."""
-        self._library = library
+    def __init__(self, load: Load) -> None:
+        """Serve the pages of a library that ``load`` returns."""
+        self._load = load
         self._files = page_files()
         # One thread for all pages: a second one would only share the same cores.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explorer")
+        self._loading: Future[Library] | None = None
         self._pages = 0
         self.routes = [
             Route("/", functools.partial(self._file, name="index.html")),
@@ -136,6 +143,23 @@ class App:
             Route("/upload", self._upload, methods=["POST"]),
             WebSocketRoute("/messages", self._messages),
         ]
+
+    def loading(self) -> "Future[Library]":
+        """The library. It begins to load when it is first asked for, which is after uvicorn has imported its parts."""
+        if self._loading is None:
+            self._loading = self._pool.submit(self._load)
+        return self._loading
+
+    def close(self) -> None:
+        """Compile no more; a library that is still being loaded does not begin to."""
+        if self._loading is not None:
+            self._loading.add_done_callback(_close)
+
+    async def _loaded(self) -> "Library | None":
+        """The library, once it is there; None if it cannot be loaded, which ends the server."""
+        loaded = asyncio.wrap_future(self.loading())
+        await asyncio.wait([loaded])  # which a page that is gone does not cancel
+        return None if loaded.exception() else loaded.result()
 
     async def _file(self, request: Request, name: str | None = None) -> Response:
         chosen = name or request.path_params["name"]
@@ -148,30 +172,36 @@ class App:
         try:
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > uploads.MAX_BYTES:
-                    return JSONResponse({"message": f"at most {uploads.MAX_BYTES:,} bytes are taken."}, 413)
-            add = functools.partial(self._library.uploads.add, bytes(data))
+                if len(data) > limits.MAX_UPLOAD:
+                    return JSONResponse({"message": f"at most {limits.MAX_UPLOAD:,} bytes are taken."}, 413)
+            if (library := await self._loaded()) is None:
+                return Response(status_code=503)
+            add = functools.partial(library.uploads.add, bytes(data))
             upload = await asyncio.get_running_loop().run_in_executor(self._pool, add)
         except StylegenError as error:
             return JSONResponse({"message": str(error)}, 400)
         except ClientDisconnect:
             return Response(status_code=400)
         width, height = upload.image.size
-        note = upload.note(self._library.first.G.resolution)
+        note = upload.note(library.first.G.resolution)
         return JSONResponse({"upload": upload.number, "width": width, "height": height, "note": note})
 
     async def _messages(self, socket: WebSocket) -> None:
-        if self._pages >= MAX_PAGES:
+        if self._pages >= limits.MAX_PAGES:
             await socket.close(1013)
             return
         self._pages += 1
         try:
             await socket.accept()
-            await self._serve(socket, Session(self._library))
+            if (library := await self._loaded()) is None:
+                with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the page is gone already
+                    await socket.close(1011)
+                return
+            await self._serve(socket, library.session())
         finally:
             self._pages -= 1
 
-    async def _serve(self, socket: WebSocket, session: Session) -> None:
+    async def _serve(self, socket: WebSocket, session: "Session") -> None:
         changed = asyncio.Event()
         listening = asyncio.create_task(_listen(socket, session, changed))
         loop = asyncio.get_running_loop()
@@ -191,7 +221,12 @@ class App:
                 await listening
 
 
-async def _listen(socket: WebSocket, session: Session, changed: asyncio.Event) -> None:
+def _close(loading: "Future[Library]") -> None:
+    if loading.exception() is None:
+        loading.result().compiling.close()
+
+
+async def _listen(socket: WebSocket, session: "Session", changed: asyncio.Event) -> None:
     """Give the session what the page says, until it is gone."""
     try:
         while True:
@@ -204,23 +239,37 @@ async def _listen(socket: WebSocket, session: Session, changed: asyncio.Event) -
         changed.set()
 
 
-def _frames(session: Session) -> list[bytes]:
+def _frames(session: "Session") -> list[bytes]:
     return [reply.frame() for reply in session.work()]
 
 
-def application(library: Library, token: str, hosts: frozenset[str] = frozenset(LOOPBACK)) -> ASGIApp:
-    """The ASGI application of a library.
+def application(app: App, token: str, hosts: frozenset[str] = frozenset(LOOPBACK)) -> ASGIApp:
+    """The ASGI application of some routes.
 
     Args:
-        library: what its pages show.
+        app: the routes.
         token: of the printed address.
         hosts: names of this machine, without ports.
     """
-    return Guard(Starlette(routes=App(library).routes), token, hosts)
+    return Guard(Starlette(routes=app.routes), token, hosts)
 
 
 class Stopping(uvicorn.Server):
-    """A server that stops as our other verbs do: by ``signals``."""
+    """A server that stops as our other verbs do, by ``signals``, and when there is nothing to serve."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+        self._failure: BaseException | None = None
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is stopped; raises what loading the library has raised."""
+        try:
+            super().run(sockets)
+        finally:
+            self._app.close()
+        if self._failure is not None:
+            raise self._failure
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -230,7 +279,9 @@ class Stopping(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; true ends the server."""
-        self.should_exit = self.should_exit or self._requested.is_set()
+        loading = self._app.loading()
+        self._failure = loading.exception() if loading.done() else None
+        self.should_exit = self.should_exit or self._requested.is_set() or self._failure is not None
         return await super().on_tick(counter)
 
 
@@ -271,23 +322,24 @@ def names_of(host: str) -> frozenset[str]:
     return frozenset(names - {"", "0.0.0.0", "::"})
 
 
-def make_server(library: Library, token: str, hosts: frozenset[str]) -> Stopping:
+def make_server(load: Load, token: str, hosts: frozenset[str]) -> Stopping:
     """The server of a library; ``run(sockets=[...])`` serves until SIGTERM or Ctrl-C.
 
     Args:
-        library: what its pages show.
+        load: gives what its pages show; called in another thread, once the page is served.
         token: of the printed address.
         hosts: names of this machine, without ports.
     """
+    app = App(load)
     config = uvicorn.Config(
-        application(library, token, hosts),
+        application(app, token, hosts),
         log_level="warning",
         lifespan="off",
         ws="websockets-sansio",
-        ws_max_size=requests.MAX_MESSAGE,
+        ws_max_size=limits.MAX_MESSAGE,
         ws_per_message_deflate=False,  # images are compressed already, or so small that it only takes time
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
-    return Stopping(config)
+    return Stopping(config, app)

@@ -57,6 +57,10 @@ class Library:
             self.compiling.run(self.first.warm)
             self.compiling.run(functools.partial(jobs.warm, self.first))
 
+    def session(self) -> "Session":
+        """One more page."""
+        return Session(self)
+
     def at(self, kimg: float) -> Engine:
         """The engine of a checkpoint of the run.
 
@@ -120,7 +124,7 @@ class Session:
             return bool(self._waiting or self._errors or self._job)
 
     def work(self) -> list[Reply]:
-        """Answer a message, or take a step of the job, by turns; the replies, none if there is nothing to do."""
+        """Answer a message, or take a step of the job, by turns; the replies, none if there is nothing to say yet."""
         with self._lock:
             errors, self._errors = self._errors, []
             request = None
@@ -152,8 +156,17 @@ class Session:
     def _step(self) -> list[Reply]:
         assert self._job is not None
         request, steps = self._job
-        replies = _tried(request, lambda: list(itertools.islice(steps, 1)))
-        if not replies or replies[0].type == "error":
+        ended = False
+
+        def advance() -> list[Reply]:
+            nonlocal ended
+            for reply in itertools.islice(steps, 1):
+                return [] if reply is None else [reply]
+            ended = True
+            return []
+
+        replies = _tried(request, advance)
+        if ended or (replies and replies[0].type == "error"):
             self._job = None
         return replies
 

@@ -80,7 +80,7 @@ class Styling:
         if mask is not None:
             if len(styles) > 2:
                 raise ExploreError(f"a mask goes with one or two styles, and there are {len(styles)}.")
-            masks = [_stretched(mask, drawn.shape[:2]).astype(np.float32)]
+            masks = [resized(mask, drawn.shape[:2]).astype(np.float32)]
         kept = None if color == "none" else color
         return prepare(self._model, drawn, style_images, masks=masks, preserve_color=kept)
 
@@ -92,10 +92,3 @@ class Styling:
         drawn = imaging.from_array(engine.image(picture.state), 3)
         size = max(min(drawn.width, side), SMALLEST)
         return np.asarray(drawn.resize((size, size), Image.Resampling.LANCZOS))
-
-
-def _stretched(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """A mask at the content's size, by the nearest pixels."""
-    square = resized(mask, max(size))
-    rows, columns = (((np.arange(n) + 0.5) * max(size) / n).astype(int) for n in size)
-    return square[rows[:, None], columns[None]]

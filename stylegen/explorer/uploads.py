@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stylegen.data import imaging
-from stylegen.explorer import ExploreError
+from stylegen.explorer import ExploreError, limits
 from stylegen.projection.targets import crop_note
 
-MAX_BYTES = 20 * 2**20  # of a file
 MAX_PIXELS = 40_000_000  # of an image, looked at before it is decoded
 FORMATS = ("PNG", "JPEG", "WEBP")
 KEPT_SIDE = 2048  # pixels; larger images are kept smaller
@@ -77,8 +76,8 @@ class Uploads:
 
 
 def _decoded(data: bytes) -> Image.Image:
-    if len(data) > MAX_BYTES:
-        raise ExploreError(f"{len(data):,} bytes are too many; at most {MAX_BYTES:,} are taken.")
+    if len(data) > limits.MAX_UPLOAD:
+        raise ExploreError(f"{len(data):,} bytes are too many; at most {limits.MAX_UPLOAD:,} are taken.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:  # reads the size alone
             width, height = header.size

@@ -11,10 +11,10 @@ import traitlets
 
 from stylegen.editing.directions import Direction
 from stylegen.errors import StylegenError
-from stylegen.explorer import uploads
+from stylegen.explorer import limits
 from stylegen.explorer.bundle import bundled
 from stylegen.explorer.pages import page_files
-from stylegen.explorer.session import Library, Session
+from stylegen.explorer.session import Library
 from stylegen.explorer.state import State, from_json
 from stylegen.hub import opening
 from stylegen.networks.generator import Generator
@@ -34,7 +34,7 @@ class Explorer(anywidget.AnyWidget):
     ) -> None:
         """Explore a generator; ``explore`` says what the arguments are. ``options`` are those of every widget."""
         self._library = Library(G, run, directions)
-        self._session = Session(self._library)
+        self._session = self._library.session()
         self._changed = threading.Event()
         self._closed = False
         super().__init__(**options)
@@ -72,7 +72,7 @@ class Explorer(anywidget.AnyWidget):
     def _upload(self, number: Any, buffers: Sequence[Any]) -> None:
         answer = {"type": "uploaded", "id": number}
         try:
-            data = bytes(buffers[0]) if buffers and memoryview(buffers[0]).nbytes <= uploads.MAX_BYTES + 1 else b""
+            data = bytes(buffers[0]) if buffers and memoryview(buffers[0]).nbytes <= limits.MAX_UPLOAD + 1 else b""
             upload = self._library.uploads.add(data)
         except StylegenError as error:
             self.send({**answer, "message": str(error)})

@@ -30,6 +30,7 @@ def rows(G: Generator) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for r in (r for r in G.config.resolutions if r <= G.resolution):
         block = blocks[f"b{r}"]
+        high, wide = G.config.shape_at(r)
         channels = width(r, settings.channel_base, settings.channel_max, settings.channel_decay)
         group = "coarse" if r <= COARSE else "middle" if r <= MIDDLE else "fine"
         parts = [("conv0", "act0"), ("conv1", "act1")] if "act0" in block else [("conv1", "act1")]
@@ -40,7 +41,7 @@ def rows(G: Generator) -> list[dict[str, Any]]:
             noise = block[act].get("noise") if settings.use_noise else None
             strength = None if noise is None else float(np.mean(np.abs(np.asarray(noise["noise_strength"]))))
             found.append(
-                {"pixels": f"{r} x {r}", "part": name, "channels": channels, "noise": strength, "group": group}
+                {"pixels": f"{wide} x {high}", "part": name, "channels": channels, "noise": strength, "group": group}
             )
     if settings.block == "demod":
         last = found[-1]

@@ -109,7 +109,7 @@ class Descent:
         self._losses: list[Array] = []
 
     def __iter__(self) -> Iterator[Step]:
-        for step in range(len(self._losses), self._options.steps):
+        for step in range(self.taken, self._options.steps):
             yield self._take(step)
 
     def _take(self, step: int) -> Step:
@@ -129,6 +129,11 @@ class Descent:
     def steps(self) -> int:
         """That it has in all, taken or not."""
         return self._options.steps
+
+    @property
+    def taken(self) -> int:
+        """Steps taken so far, in all iterations."""
+        return len(self._losses)
 
     @property
     def latents(self) -> dict[str, np.ndarray]:

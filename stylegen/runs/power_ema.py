@@ -178,5 +178,4 @@ def _sum(
 def _mean_of_w(G: Generator) -> jax.Array:
     """The mean of w of the averaged mapping network, whose running mean nobody kept; classes in turn."""
     labels = np.arange(NUM_MEAN) % G.c_dim if G.c_dim else None
-    z = np.random.RandomState(0).randn(NUM_MEAN, G.z_dim).astype(np.float32)
-    return jax.numpy.asarray(sampling.styles(G, z, labels=labels, batch=1000)[:, 0].mean(axis=0))
+    return jax.numpy.asarray(sampling.sample_w(G, NUM_MEAN, labels=labels).mean(axis=0))

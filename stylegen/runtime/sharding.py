@@ -39,11 +39,12 @@ def make_mesh(config: Config) -> Mesh:
 def check_splits(config: Config, devices: int, resolutions: Iterable[int]) -> None:
     """Raise ConfigError if the batch of one of these stages cannot be split over so many devices."""
     for resolution in resolutions:
+        size = config.size_text(resolution)
         batch = config.batch_at(resolution)
         group = min(config.discriminator.mbstd_group_size, batch)
         if batch % (group * devices):
             raise ConfigError(
-                f"The batch of {batch} at {resolution} pixels does not split over {devices} devices in "
+                f"The batch of {batch} at {size} pixels does not split over {devices} devices in "
                 f"minibatch-std groups of {group}: make data.batch (or schedule.batch) a multiple of "
                 f"{group * devices}, or set run.devices."
             )
@@ -51,7 +52,7 @@ def check_splits(config: Config, devices: int, resolutions: Iterable[int]) -> No
         if config.loss.pl_weight and batch // shrink % devices:
             raise ConfigError(
                 f"loss.pl_batch_shrink = {shrink}: it leaves {batch // shrink} images of the batch of {batch} at "
-                f"{resolution} pixels, which do not split over {devices} devices; make it smaller."
+                f"{size} pixels, which do not split over {devices} devices; make it smaller."
             )
 
 

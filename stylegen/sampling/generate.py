@@ -100,6 +100,12 @@ def styles(
     return _collect(fetched(run, _parts(G, len(z), batch)))
 
 
+def sample_w(G: Generator, n: int, seed: int = 0, labels: Labels = None) -> Float32[np.ndarray, "n w_dim"]:
+    """Random w [n, w_dim], not truncated, for their mean, spread and directions; ``labels`` as in ``styles``."""
+    z = np.random.default_rng(seed).standard_normal((n, G.z_dim), np.float32)
+    return styles(G, z, labels=labels, batch=min(n, 1000))[:, 0]
+
+
 def synthesize(
     G: Generator,
     ws: Num[np.ndarray | Array, "*n layers w_dim"],

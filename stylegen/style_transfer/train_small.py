@@ -114,6 +114,6 @@ def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:
         encoder_arrays, decoder_arrays = (
             {name: np.asarray(x) for name, x in part.items()} for part in (encoder, training.params)
         )
-        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source)
+        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source, scales="all")
 
     return model

@@ -232,7 +232,8 @@ def describe(config: Config, target: Target, resolution: int | None = None, log:
     except jax.errors.JaxRuntimeError as error:
         less = micro_batches.smaller(config, resolution, target.count)
         advice = f"try --run.micro-batch {less}" if less else "try a smaller one"
-        return f"{target.name}: batch {batch} at {resolution} pixels DOES NOT FIT; {advice}. {_refusal(error)}"
+        what = f"{target.name}: batch {batch} at {config.size_text(resolution)} pixels"
+        return f"{what} DOES NOT FIT; {advice}. {_refusal(error)}"
     largest = max(plans.values(), key=lambda plan: plan.memory)
     # Memory grows with the batch along a straight line, so that a second point gives the batch that fits.
     second: Plan | None = None
@@ -255,7 +256,7 @@ def _refusal(error: jax.errors.JaxRuntimeError) -> str:
 
 def _logged(config: Config, resolution: int, batch: int, target: Target, name: str, log: Callable[[str], None]) -> Plan:
     signals.check()
-    log(f"Compiling {name} at {resolution} pixels for {counted(batch, 'image')} on {target.name} ...")
+    log(f"Compiling {name} at {config.size_text(resolution)} pixels for {counted(batch, 'image')} on {target.name} ...")
     plan = make_plan(config, resolution, batch, target, name)
     log(f"  in {duration(plan.trace_s + plan.compile_s)}")
     return plan
@@ -287,8 +288,9 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
     dtype: str = config.compute_dtype
     if dtype == "float32":
         dtype += f" at {config.precision} precision"
+    high, wide = config.shape_at(train.resolution)
     title = (
-        f"{count} x {chip.name}, {train.resolution}x{train.resolution} pixels, batch {train.batch} "
+        f"{count} x {chip.name}, {wide}x{high} pixels, batch {train.batch} "
         f"({train.batch // count} a device), {dtype}. The compiler's counts; nothing has run."
     )
     facts: list[tuple[str, str]] = []
@@ -315,8 +317,8 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
             if phase.resolution == train.resolution
         )
         least = (
-            f"{1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the "
-            f"{total / 1000:,.0f} kimg at {train.resolution} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
+            f"{1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the {total / 1000:,.0f} kimg at "
+            f"{config.size_text(train.resolution)} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
         )
         facts.append(("least time", least))
     if train.collectives:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import against, common, flops, growing, precision, sizes, workload
+from benchmarks import against, browser, common, flops, growing, precision, sizes, workload
 from benchmarks import input as input_benchmark
 from benchmarks import train_step as train_benchmark
 from stylegen.config import Config, ScheduleConfig
@@ -55,6 +55,12 @@ def test_help_says_how_to_run_it(name):
     assert f"python {name if '/' in name else 'benchmarks/' + name}.py" in process.stdout and "--json" in process.stdout
 
 
+def test_without_a_browser_a_sentence_says_how_to_get_one(monkeypatch):
+    monkeypatch.setenv("STYLEGEN_BROWSER", "/nowhere")
+    with pytest.raises(common.BenchmarkError, match="there is no Chromium: set STYLEGEN_BROWSER"):
+        browser.find()
+
+
 def test_the_step_is_timed_and_compared(tmp_path):
     other = printing(framework="other", resolution=8, batch=4, train_img_per_s=2.0, sample_img_per_s=4.0)
     path = tmp_path / "new" / "result.json"
@@ -92,6 +98,7 @@ def test_operands_are_rounded_in_derivatives_too():
     np.testing.assert_allclose(gradient, low(weight) @ low(y).T, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_rounding_does_is_measured(make_generator, narrow_vgg):
     exact, tf32, *_, low = precision.all_numerics()
     G = make_generator()
@@ -338,11 +345,17 @@ def test_operations_of_a_transfer_are_counted():
 
     # relu1_1 to relu3_1 of 8 pixels: 3-16 and 16-16 at 8, 16-32 and 32-32 at 4, 32-64 at 2; as much for the decoder.
     one_way = 64 * (3 * 16 + 16 * 16) + 16 * (16 * 32 + 32 * 32) + 4 * 32 * 64
-    assert style_transfer.gflop("small", 8) == pytest.approx((2 * 2 * 9 * one_way + 2 * 9 * 64) / 1e9)
+    assert style_transfer.gflop("autoencoder", 8) == pytest.approx((2 * 2 * 9 * one_way + 2 * 9 * 64) / 1e9)
 
 
-def test_the_built_in_networks_are_what_is_timed():
+def test_the_networks_that_are_timed_are_ours():
     from benchmarks import style_transfer
     from stylegen.style_transfer.config import StyleConfig
+    from stylegen.style_transfer.model import load_model
+    from stylegen.style_transfer.networks import VGG19
 
-    assert style_transfer.NETWORKS["small"] == StyleConfig().stages
+    assert {
+        "small": load_model().stages,
+        "autoencoder": StyleConfig().stages,
+        "vgg19": VGG19,
+    } == style_transfer.NETWORKS

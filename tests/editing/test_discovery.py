@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import stylegen
+from stylegen import sampling
 from stylegen.editing import directions, discovery
 from stylegen.editing.directions import Direction, Directions, EditError
 from stylegen.networks.build import build_networks
@@ -62,7 +63,7 @@ def test_the_affines_of_stylegan2_are_those_that_a_layer_feeds(make_generator):
 
 
 def test_factorized_directions_change_the_styles_most(G):
-    w = discovery.sample_w(G, 500)
+    w = sampling.sample_w(G, 500)
     factors = discovery.factorized(G, w, 3, LAYERS)
     affine = np.concatenate([discovery.style_affine(G, layer) for layer in LAYERS], axis=1)
 
@@ -111,7 +112,7 @@ def test_scores_that_say_nothing(scores, words):
 
 
 def test_more_directions_than_there_are(G):
-    w = discovery.sample_w(G, 50)
+    w = sampling.sample_w(G, 50)
     for find in (
         lambda n: discovery.principal_components(w, n, LAYERS),
         lambda n: discovery.factorized(G, w, n, LAYERS),
@@ -138,7 +139,7 @@ def test_moving_adds_standard_deviations_to_the_layers_named(G):
 
 
 def test_directions_are_kept_and_named(G, tmp_path):
-    w = discovery.sample_w(G, 50)
+    w = sampling.sample_w(G, 50)
     original = Directions(
         tuple(discovery.principal_components(w, 3, LAYERS)), stylegen.projection.result.fingerprint(G)
     )
@@ -161,7 +162,7 @@ def test_directions_are_kept_and_named(G, tmp_path):
 
 
 def test_directions_of_another_generator(G, make_generator, tmp_path):
-    w = discovery.sample_w(G, 50)
+    w = sampling.sample_w(G, 50)
     directions.save(Directions(tuple(discovery.principal_components(w, 1, LAYERS)), "another"), tmp_path / "d.npz")
     with pytest.raises(EditError, match="directions of another generator"):
         directions.load(tmp_path / "d.npz", G)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import stylegen
+from benchmarks import browser as chromium
 from stylegen.evaluation.toy_factors import read_factors
 from stylegen.explorer import jobs
 from stylegen.explorer.session import Library
@@ -20,7 +21,7 @@ from stylegen.io import video
 from tests.support import browsers
 
 pytest.importorskip("uvicorn", reason="the extra explore is not installed")
-BROWSER = browsers.required()
+browsers.required()
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -41,7 +42,7 @@ def library() -> Iterator[Library]:
 @pytest.fixture(scope="module")
 def address(library) -> Iterator[str]:
     listening = server.listen("127.0.0.1", 0)
-    served = server.make_server(library, TOKEN, server.names_of("127.0.0.1"))
+    served = server.make_server(lambda: library, TOKEN, server.names_of("127.0.0.1"))
     thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]})
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -52,7 +53,7 @@ def address(library) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with browsers.opened(BROWSER) as opened:
+    with chromium.opened() as opened:
         yield opened
 
 
@@ -161,6 +162,44 @@ def test_the_keyboard_does_what_the_mouse_does(page):
     assert page.evaluate("() => document.activeElement.textContent") == "Path"
 
 
+@pytest.mark.parametrize("tab", ["Drag", "Style transfer"])
+def test_a_mask_is_painted_by_keys(page, tab):
+    def painted() -> int:
+        """Percent of the mask."""
+        return page.evaluate(
+            """() => {
+                const canvas = document.querySelector('.panel:not([hidden]) .mask');
+                const { width, height } = canvas;
+                const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+                copy.drawImage(canvas, 0, 0);
+                const { data } = copy.getImageData(0, 0, width, height);
+                let count = 0;
+                for (let i = 0; i < data.length; i += 4) count += data[i] > data[i + 2] + 100;
+                return Math.round((100 * count) / (width * height));
+            }"""
+        )
+
+    choose(page, tab)
+    panel = page.get_by_role("tabpanel", name=tab)
+    panel.get_by_role("slider", name="Brush").fill("0.2")
+    paint = panel.get_by_role("button", name="Paint")
+    paint.press("Enter")
+    assert painted() == 0
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowUp", " "):
+        page.keyboard.press(key)
+    expect(page.locator(".status")).to_contain_text("from the top: painted.")
+    page.keyboard.press("Escape")  # and the brush's ring is gone
+    expect(paint).to_be_focused()
+    disk = painted()
+    assert abs(disk - 100 * np.pi * 0.2**2) <= 2
+    paint.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".status")).to_contain_text("not painted")
+    page.keyboard.press("Escape")
+    assert 0 < painted() < disk
+
+
 def test_everything_has_a_name_and_there_is_one_live_region(page):
     for tab in ("Explore", "Path", "Own photo", "Drag", "Style transfer"):
         choose(page, tab)
@@ -197,6 +236,31 @@ def test_children_are_shown(page):
     expect(page.locator(".children .thumbnail")).to_have_count(8)
     page.locator(".children .thumbnail").first.click()
     wait_for(page, '"ws":"')
+
+
+def test_another_checkpoint_says_whose_styles_are_shown(page):
+    page.evaluate(
+        """() => {
+            const { app } = document.getElementById('app');
+            const ask = app.transport.ask.bind(app.transport);
+            const about = { name: 'x', kimg: 2, checkpoints: [1, 2], grids: [], curves: {}, metrics: {}, doctor: [] };
+            app.transport.ask = async (type, fields) => {
+                if (type === 'run') return { version: 1, about };
+                return type === 'checkpoint' ? { ...app.about, kimg: fields.kimg } : ask(type, fields);
+            };
+            app.begin({ ...app.about, run: true, kimg: 2 });
+        }"""
+    )
+    choose(page, "Run")
+    page.get_by_label("Checkpoint").press("Home")
+    expect(page.locator(".status")).to_have_text("Everything shows the generator at 1 kimg now.")
+    choose(page, "Explore")
+    page.get_by_label("Image of seed 3").first.click(modifiers=["Shift"])
+    page.locator(".children .thumbnail").first.click()
+    wait_for(page, '"ws":"')
+    choose(page, "Run")
+    page.get_by_label("Checkpoint").press("End")
+    expect(page.locator(".status")).to_contain_text("fit the checkpoint that they were found with")
 
 
 def test_a_photo_is_projected(page, library, monkeypatch, tmp_path):

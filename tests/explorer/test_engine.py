@@ -12,6 +12,7 @@ from stylegen.editing import directions as editing
 from stylegen.explorer import path as paths
 from stylegen.explorer.engine import Engine, find_directions
 from stylegen.explorer.state import State, decode, encode
+from stylegen.export import ExportError
 from stylegen.projection import result
 from stylegen.sampling import curves
 from tests.support.compilations import compilations
@@ -31,6 +32,11 @@ def test_a_seeds_image_is_that_of_sample_to_the_byte(engine):
     ):
         expected = stylegen.sample(engine.G, [state.seed], **options)[0]
         np.testing.assert_array_equal(engine.image(state), expected)
+
+
+def test_images_that_the_page_cannot_show(make_generator):
+    with pytest.raises(ExportError, match="have 24x16 pixels; a page shows square images in color or gray alone"):
+        Engine(make_generator(const_shape=(4, 6)))
 
 
 def test_a_class_is_that_of_sample(make_generator):

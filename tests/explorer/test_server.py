@@ -2,11 +2,16 @@
 
 import json
 import struct
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
 
+from stylegen.explorer import ExploreError
 from stylegen.explorer.state import State
+from tests.support.paths import ROOT
 
 pytest.importorskip("starlette", reason="the extra explore is not installed")
 pytest.importorskip("uvicorn", reason="the extra explore is not installed")
@@ -15,7 +20,7 @@ pytest.importorskip("httpx2", reason="httpx2, which Starlette's test client need
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from stylegen.explorer import server, uploads
+from stylegen.explorer import limits, server
 
 TOKEN = "a-token"
 HOST = "localhost:7777"
@@ -24,7 +29,7 @@ OURS = {"origin": f"http://{HOST}"}
 
 @pytest.fixture(scope="module")
 def app(library):
-    return server.application(library, TOKEN)
+    return server.application(server.App(lambda: library), TOKEN)
 
 
 @pytest.fixture
@@ -155,19 +160,57 @@ def test_uploads(client, photo, monkeypatch):
     assert answer.status_code == 200 and answer.json()["width"] == 50 and "10 cut off" in answer.json()["note"]
     refused = client.post("/upload", content=b"no image", headers=OURS)
     assert refused.status_code == 400 and "no image of PNG" in refused.json()["message"]
-    monkeypatch.setattr(uploads, "MAX_BYTES", 100)
+    monkeypatch.setattr(limits, "MAX_UPLOAD", 100)
     large = client.post("/upload", content=photo(), headers=OURS)
     assert large.status_code == 413 and "at most 100 bytes" in large.json()["message"]
 
 
 def test_so_many_pages_at_once(client, monkeypatch):
-    monkeypatch.setattr(server, "MAX_PAGES", 1)
+    monkeypatch.setattr(limits, "MAX_PAGES", 1)
     with connect(client) as socket:
         with pytest.raises(WebSocketDisconnect) as caught, connect(client):
             pass
         assert caught.value.code == 1013
         socket.send_text('{"type": "ping"}')
         socket.receive_bytes()
+
+
+def test_the_page_is_there_before_the_generator(library):
+    go = threading.Event()
+    app = server.App(lambda: library if go.wait(60) else None)
+    client = TestClient(server.application(app, TOKEN), base_url=f"http://{HOST}")
+    assert client.get(f"/?token={TOKEN}").status_code == client.get("/page/app.js").status_code == 200
+    with connect(client) as socket:
+        socket.send_text(json.dumps({"type": "hello", "id": 1}))
+        assert not app.loading().done()
+        go.set()
+        header, _ = frame(socket.receive_bytes())
+        assert header["type"] == "about" and header["id"] == 1
+
+
+def test_a_generator_that_cannot_be_loaded_ends_the_server():
+    go = threading.Event()
+
+    def load():
+        assert go.wait(60)
+        raise ExploreError("there is none")
+
+    app = server.App(load)
+    client = TestClient(server.application(app, TOKEN), base_url=f"http://{HOST}", follow_redirects=False)
+    client.get(f"/?token={TOKEN}")
+    with connect(client) as socket:
+        go.set()
+        with pytest.raises(WebSocketDisconnect) as caught:
+            socket.receive_bytes()
+    assert caught.value.code == 1011
+    with server.listen("127.0.0.1", 0) as listening, pytest.raises(ExploreError, match="there is none"):
+        server.make_server(load, TOKEN, server.names_of("127.0.0.1")).run(sockets=[listening])
+
+
+def test_the_server_needs_no_jax_to_answer():
+    code = "import sys, stylegen.cli.explore, stylegen.explorer.server\nprint('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_names_of_this_machine():

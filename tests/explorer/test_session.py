@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import stylegen
-from stylegen.explorer import jobs, replies, requests, uploads
+from stylegen.explorer import jobs, limits, replies, requests, uploads
 from stylegen.explorer.session import Session
 from stylegen.explorer.state import State, encode, from_json
 from stylegen.io import video
@@ -137,6 +137,64 @@ def test_a_photo_is_projected_stopped_and_continued(library, session, photo, mon
     assert done.header["psnr"] > last["psnr"] - 1 and done.header["psnr"] > 8
     state = from_json(done.header["state"], session.engine.shape)
     np.testing.assert_array_equal(image_of(done), session.engine.image(state))
+    (again,) = answers(session, "project", upload=upload.number, steps=30, space="w", **{"continue": True})
+    assert again.header["step"] == 30 and not again.header["left"]
+
+
+@pytest.mark.parametrize("kind", ["project", "drag", "video"])
+def test_messages_are_answered_while_a_job_is_prepared(library, session, photo, monkeypatch, kind):
+    """Compiling and the search for a start take seconds, and so does the first step."""
+    begin, go = threading.Event(), threading.Event()
+
+    def held(function):
+        def wait_first(*args, **kwargs):
+            assert begin.wait(60)
+            return function(*args, **kwargs)
+
+        return wait_first
+
+    def held_back(iterate):
+        def wait_first(self):
+            assert go.wait(60)
+            yield from iterate(self)
+
+        return wait_first
+
+    monkeypatch.setattr(jobs, "perceptual", lambda: None)
+    for one, name in ((jobs.Descent, "__iter__"), (jobs.dragging.Drag, "__iter__"), (jobs.Walker, "frames")):
+        monkeypatch.setattr(one, name, held_back(getattr(one, name)))
+    monkeypatch.setattr(jobs, "descend", held(jobs.descend))
+    monkeypatch.setattr(jobs.dragging, "Drag", held(jobs.dragging.Drag))
+    fields = {
+        "project": {"upload": library.uploads.add(photo()).number, "steps": 2, "space": "w"},
+        "drag": {"state": STATE, "points": [[4, 4]], "targets": [[4, 12]], "steps": 2},
+        "video": {"keyframes": [{}, {"seed": 1}], "frames": 2},
+    }
+    session.receive({"type": kind, "id": 1, **fields[kind]})
+    for event in (begin, go):
+        session.receive({"type": "ping", "id": 2})
+        said = [reply.type for _ in range(20) for reply in session.work()]
+        assert said[-1] == "pong" and session.has_work
+        event.set()
+    *_, last = answers(session, "ping")
+    assert last.id == 1 and last.type in ("projected", "dragged", "video")
+
+
+def test_a_job_that_is_prepared_can_be_ended(session, monkeypatch):
+    """Without waiting for what compiles."""
+    go = threading.Event()
+    monkeypatch.setattr(jobs.dragging, "Drag", lambda *_, **__: go.wait(60))
+    session.receive({"type": "drag", "id": 1, "state": STATE, "points": [[4, 4]], "targets": [[4, 12]]})
+    assert session.work() == [] and session.has_work
+    session.close()
+    assert not session.has_work
+    go.set()
+
+
+def test_a_mask_is_stretched_by_the_nearest_pixels():
+    mask = np.array([[True, False, True], [False, True, True]])
+    np.testing.assert_array_equal(jobs.resized(mask, (4, 9)), mask.repeat(2, axis=0).repeat(3, axis=1))
+    np.testing.assert_array_equal(jobs.resized(mask, (1, 1)), [[True]])
 
 
 def test_points_are_dragged_and_the_drag_is_stopped(session, monkeypatch):
@@ -338,7 +396,7 @@ def test_uploads_are_bounded_before_they_are_decoded(photo, monkeypatch):
     monkeypatch.setattr(uploads.imaging, "decode", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(stylegen.StylegenError, match="40x30 pixels are too many"):
         kept.add(photo())
-    monkeypatch.setattr(uploads, "MAX_BYTES", 10)
+    monkeypatch.setattr(limits, "MAX_UPLOAD", 10)
     with pytest.raises(stylegen.StylegenError, match="bytes are too many"):
         kept.add(photo())
 

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import stylegen
+from benchmarks import browser as chromium
+from stylegen import sampling
 from stylegen.cli import convert
 from stylegen.editing import directions, discovery
 from stylegen.export import ExportError
@@ -18,7 +20,7 @@ from stylegen.export.web import page
 from stylegen.io import video
 from stylegen.runs import load
 from tests.export.test_onnx import GENERATORS, without_noise
-from tests.support import browser as browsers
+from tests.support import browsers
 
 SEEDS = (0, 1, 2**32 - 1)
 TOLERANCE = 1e-4  # of the greatest value; what is measured is 1e-6
@@ -27,8 +29,9 @@ HOSTILE = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsers.launched() as launched:
-        yield launched
+    browsers.required()
+    with chromium.opened(*chromium.WEBGPU) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -258,7 +261,7 @@ def test_less_motion(shipped, tab):
 def test_classes_and_directions(make_generator, tmp_path, tab):
     G = make_generator(classes=3, channels=1)
     load.save_generator(G, tmp_path / "g.safetensors")
-    found = discovery.principal_components(discovery.sample_w(G, 100, labels=[0, 1] * 50), 2, range(3))
+    found = discovery.principal_components(sampling.sample_w(G, 100, labels=[0, 1] * 50), 2, range(3))
     entry = directions.Directions(tuple(found), directions.fingerprint(stylegen.load(tmp_path / "g.safetensors")))
     directions.save(entry, tmp_path / "d.npz")
     out = tmp_path / "g.html"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stylegen.networks.layer_table import layer_table, rows
+from tests.support.marks import slow_but
 
 
-@pytest.mark.parametrize("block", ["adain", "demod"])
+@pytest.mark.parametrize("block", slow_but(["adain", "demod"], ["demod"]))
 def test_a_style_reaches_the_parts_of_its_row(make_generator, block):
     """The gradient of an image by a layer's style goes through the affines of the parts that the row names."""
     G = make_generator(block=block)
@@ -39,6 +40,12 @@ def test_numbers_of_a_row(make_generator):
     assert (last["pixels"], last["group"]) == ("16 x 16", "middle")
     strengths = G.params["synthesis"]["blocks"]["b16"]["act1"]["noise"]["noise_strength"]
     assert last["noise"] == pytest.approx(np.abs(np.asarray(strengths)).mean())
+
+
+def test_sizes_are_width_and_height(make_generator):
+    assert [row["pixels"] for row in rows(make_generator(stage=8, const_shape=(4, 6)))] == ["6 x 4"] * 2 + [
+        "12 x 8"
+    ] * 2
 
 
 def test_layers_of_a_stage_and_without_noise(make_generator):

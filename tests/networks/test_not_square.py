@@ -16,6 +16,7 @@ from stylegen.training import step as train_step
 from stylegen.training.state import init_state
 from stylegen.training.step import StepConfig
 from tests.support.configs import tiny_config
+from tests.support.marks import slow_but
 from tests.support.states import shaken
 
 WIDE, HIGH = (4, 6), (6, 4)
@@ -59,7 +60,7 @@ def state_of(block, seed=0, **changes):
     return config, dataclasses.replace(state, g=g, g_ema=g, d=d)
 
 
-@pytest.mark.parametrize("block", ["adain", "demod"])
+@pytest.mark.parametrize("block", slow_but(["adain", "demod"], ["adain"]))
 def test_images_and_scores(block):
     config, state = state_of(block)
     other = config_of(HIGH, block)

@@ -200,7 +200,7 @@ def test_generator_gradients(name, lod, monkeypatch):
 # the two stages that have every layer of their network and a fade.
 @pytest.mark.parametrize(
     ("name", "lod"),
-    [pytest.param(*case, marks=() if case[1] in ("0.4", "0.6") else pytest.mark.slow) for case in CASES],
+    [pytest.param(*case, marks=() if case[1] == "0.6" else pytest.mark.slow) for case in CASES],
 )
 def test_the_forms_of_all_platforms_give_the_same_gradients(name, lod, monkeypatch):
     ref = load(name)

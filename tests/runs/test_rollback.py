@@ -21,6 +21,7 @@ from stylegen.runs.rollback import Rollback
 from stylegen.train import Hooks, TrainingError, train
 from tests.support.configs import tiny_config
 from tests.support.hooks import Killed, kill, terminate
+from tests.support.marks import slow_but
 
 NAN = float("nan")
 
@@ -144,7 +145,7 @@ def test_the_order_of_images_is_another_one_after_going_back(tmp_path, monkeypat
 
 
 # 15 steps: killed three after going back, before the next checkpoint; 18: after it.
-@pytest.mark.parametrize("steps", [15, 18])
+@pytest.mark.parametrize("steps", slow_but([15, 18], [15]))
 def test_a_run_that_is_killed_after_going_back_is_the_run_that_was_not(steps, recovered, tmp_path):
     config = tiny(tmp_path / "run")
     with pytest.raises(Killed):

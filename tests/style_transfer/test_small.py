@@ -194,6 +194,7 @@ def test_a_fitted_layer_is_the_least_squares_solution():
     np.testing.assert_allclose(offset, bias, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_training_of_a_decoder_for_vgg16_begins_with_a_fitted_one(vgg, tmp_path, monkeypatch):
     monkeypatch.setattr(perceptual, "load", lambda: vgg)
     config = replace(TINY, encoder=EncoderConfig(network="vgg16"), run=replace(TINY.run, dir=str(tmp_path / "run")))

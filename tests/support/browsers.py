@@ -1,44 +1,38 @@
-"""A real browser for tests of pages: ``STYLEGEN_BROWSER``, or a Chromium on the path."""
+"""A real browser for tests of pages, that of ``benchmarks.browser``, and what its tabs say."""
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from benchmarks import browser
+from benchmarks.common import BenchmarkError
 
 
-def required() -> str:
-    """The browser's program. Where it or playwright is missing, the module is skipped; in CI that is a failure."""
-    program = os.environ.get("STYLEGEN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        _missing(f"there is no browser: set STYLEGEN_BROWSER, or install one of {', '.join(NAMES)}")
+def required() -> None:
+    """Skip the module, or the test, where there is no browser or no playwright; in continuous integration it fails."""
     try:
-        import playwright.sync_api  # noqa: F401
-    except ModuleNotFoundError:
-        _missing("playwright is not installed, which the extra dev has")
-    return str(program)
+        browser.find()
+    except BenchmarkError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error} In continuous integration it must be there.")
+        pytest.skip(str(error), allow_module_level=True)
 
 
-def _missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what, allow_module_level=True)
+@dataclass
+class Watched:
+    """A tab, and what it has said and asked for."""
+
+    page: Any
+    messages: list[str] = field(default_factory=list)  # errors and warnings of the console, uncaught exceptions
+    requests: list[str] = field(default_factory=list)  # addresses
 
 
-@contextmanager
-def opened(program: str) -> Iterator[Any]:
-    """The browser, driven by playwright."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Chromium's sandbox does not start as root, as which containers run.
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if root else [])
-        try:
-            yield browser
-        finally:
-            browser.close()
+def watch(page: Any) -> Watched:
+    """Note from now on what a tab says and asks for."""
+    watched = Watched(page)
+    page.on("console", lambda m: watched.messages.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: watched.messages.append(str(error)))
+    page.on("request", lambda request: watched.requests.append(request.url))
+    return watched

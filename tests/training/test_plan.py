@@ -208,6 +208,19 @@ def test_a_dry_run_says_what_a_target_takes(small, monkeypatch):
     assert "micro-batch" not in text
 
 
+def test_a_dry_run_says_width_and_height(small, monkeypatch):
+    def make_plan(config, resolution, batch, target, name="train"):
+        return dataclasses.replace(small, name=name, batch=batch)
+
+    monkeypatch.setattr(plan, "make_plan", make_plan)
+    config = dataclasses.replace(tiny(), const_shape=(4, 6), data=dataclasses.replace(tiny().data, source="images"))
+    lines = []
+    text = plan.describe(config, chips.parse("cpu"), log=lines.append)
+    assert "1 x cpu, 12x8 pixels, batch 8" in text and all("at 12x8 pixels" in line for line in lines[::2])
+    with pytest.raises(ConfigError, match="batch of 12 at 12x8 pixels does not split"):
+        sharding.check_splits(plan.with_batch(config, 8, 12), 2, [8])
+
+
 def test_a_dry_run_proposes_a_micro_batch(small, monkeypatch):
     """A card of 16 GiB, of which 12 are JAX's; a step takes 2 and 1 for each image: 10 fit, and 8 are whole groups."""
     chip = dataclasses.replace(chips.GPUS["h100"], name="a card", memory=16 * 2.0**30)

@@ -16,6 +16,7 @@ from stylegen.training import augment, draws, regularization
 from stylegen.training import step as train_step
 from stylegen.training.state import d_optimizer, g_optimizer
 from stylegen.training.step import StepConfig
+from tests.support.marks import slow_but
 from tests.support.stepping import (
     IMAGES,
     LABELS,
@@ -73,8 +74,9 @@ def test_logistic_loss_with_r1():
     assert penalty.mean() > 0.01 * adversarial.mean()
 
 
-@pytest.mark.parametrize("resolution", [4, 8])
-@pytest.mark.parametrize("side", ["d", "g"])
+@pytest.mark.parametrize(
+    ("side", "resolution"), slow_but([(side, r) for side in "dg" for r in (4, 8)], [("d", 8), ("g", 4)])
+)
 def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
     """Both losses from scores and gradients that are computed apart: pairs of the batch, R1 on reals, R2 on fakes."""
     static, state = make_static("relativistic"), mid_run_state("relativistic")
@@ -174,6 +176,7 @@ def test_augmented_losses_see_augmented_images_and_r1_goes_through():
         assert changed == (p > 0)
 
 
+@pytest.mark.slow
 def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same():
     """Of the same images, scores are the same; of others, gradients have the same mean over chances, and less noise."""
     static, state = make_static("ada"), mid_run_state("ada")
@@ -202,7 +205,7 @@ def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same(
     assert difference < 2 * sum(noise) / 128, "that of two means of 128 is about 1"
 
 
-@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("paired", slow_but([True, False], [True]))
 def test_all_losses_take_paired_augmentations_from_one_place(paired):
     """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
     config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))

@@ -31,7 +31,8 @@ export function mount(root, transport, options) {
   const name = element('span', { class: 'name' });
   const status = element('span', { class: 'status', role: 'status', 'aria-live': 'polite' });
   const tabs = element('div', { class: 'tabs', role: 'tablist', 'aria-label': 'What to do' });
-  const panels = element('main', {});
+  const loading = element('p', { class: 'loading' }, 'Loading the generator. The page is ready when it is there.');
+  const panels = element('main', {}, loading);
   root.replaceChildren(element('header', {}, element('h1', {}, 'stylegen explorer'), name, tabs, status), panels);
 
   const model = new Model();
@@ -105,6 +106,7 @@ export function mount(root, transport, options) {
   /** Begin anew with a generator: all tabs are made again. */
   function begin(about, tab, state) {
     app.about = about;
+    loading.remove();
     name.textContent = about.name;
     for (const key of Object.keys(made)) {
       made[key].panel.remove();

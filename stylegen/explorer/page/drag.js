@@ -1,5 +1,6 @@
 // Drag: points of the image to where they should be.
-import { element, group, maskBrush, row, slider } from './dom.js';
+import { maskBrush } from './brush.js';
+import { element, group, row, slider } from './dom.js';
 import { paintReply } from './pixels.js';
 
 const MAX_POINTS = 8;
@@ -10,7 +11,6 @@ export function dragTab(app, panel) {
   const side = about.resolution;
   let pairs = []; // {from: [y, x], to: [y, x]} in pixels
   let running = false;
-  let painting = false;
   let before = null; // the state before the drag
   let settings = { steps: 200, learning_rate: 0.01, style_weight: 0.05 };
 
@@ -18,7 +18,8 @@ export function dragTab(app, panel) {
   const marks = document.createElementNS(SVG, 'svg');
   marks.setAttribute('viewBox', `-0.5 -0.5 ${side} ${side}`);
   marks.setAttribute('class', 'marks');
-  const brush = maskBrush(Math.min(side, 128), () => {});
+  const hint = 'Paint where the image may change; nothing painted is everywhere.';
+  const brush = maskBrush(Math.min(side, 128), { hint, say: app.say });
   const frame = element('div', { class: 'frame', 'aria-label': 'Image with points' }, canvas, brush.canvas, marks);
 
   function svg(tag, attributes, parent) {
@@ -64,7 +65,7 @@ export function dragTab(app, panel) {
   }
 
   frame.addEventListener('pointerdown', (event) => {
-    if (painting || running) return;
+    if (brush.painting || running) return;
     const held = event.target.dataset?.pair;
     let pair;
     let end = 'to';
@@ -100,17 +101,10 @@ export function dragTab(app, panel) {
     before = null;
     draw();
   } }, 'Undo the drag');
-  const paint = element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => setPainting(!painting) }, 'Paint');
   const status = element('p', { class: 'result' });
 
-  function setPainting(now) {
-    painting = now;
-    paint.setAttribute('aria-pressed', String(now));
-    frame.classList.toggle('painting', now);
-  }
-
   function begin() {
-    setPainting(false);
+    brush.stop();
     before = { state: model.state, pairs: pairs.map((pair) => ({ from: [...pair.from], to: [...pair.to] })) };
     running = true;
     sync();
@@ -147,9 +141,7 @@ export function dragTab(app, panel) {
     element('div', { class: 'column image' }, frame, row(start, stop, undo), status),
     element('div', { class: 'column' },
       group('Points', element('p', { class: 'hint' }, 'Press on the image and pull to where this point should go. Arrow keys move a point, Delete removes it.'), row(add, clear)),
-      group('Mask', element('p', { class: 'hint' }, 'Paint where the image may change; nothing painted is everywhere. Shift erases.'),
-        row(paint, element('button', { type: 'button', onclick: brush.clear }, 'Clear'), element('button', { type: 'button', onclick: brush.invert }, 'Invert')),
-        slider('Brush', { min: 0.02, max: 0.4, step: 0.01, value: 0.08, text: (x) => `${Math.round(100 * x)} %` }, brush.size)),
+      brush.tools,
       group('How', slider('Steps', { min: 10, max: 1000, step: 10, value: 200 }, (value) => (settings = { ...settings, steps: value })),
         slider('Speed', { min: -3, max: -1, step: 0.05, value: -2, text: (x) => (10 ** x).toPrecision(2) }, (value) => (settings = { ...settings, learning_rate: 10 ** value })),
         slider('Stay near', { min: 0, max: 2, step: 0.01, value: 0.05, text: (x) => x.toFixed(2) }, (value) => (settings = { ...settings, style_weight: value })))));

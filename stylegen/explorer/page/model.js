@@ -82,6 +82,10 @@ export const key = (state) => JSON.stringify(state, Object.keys({ ...state, ...s
 /** The value of a field, its default if it is not there. */
 export const valueOf = (state, name) => state[name] ?? DEFAULTS[name];
 
+/** Whether a state has styles that were found with one generator: no seed gives them in another one. */
+export const hasOwnStyles = (state) =>
+  Boolean(state.ws) || Object.values(state.mix ?? {}).some((source) => typeof source === 'string');
+
 /** A state in words, for labels. */
 export function described(state) {
   const base = state.ws ? 'own styles' : `seed ${valueOf(state, 'seed')}`;

@@ -50,14 +50,14 @@ export function photoTab(app, panel) {
       for (const loss of reply.losses) losses.push([losses.length + 1, loss]);
       plot(curve, { loss: losses }, { logarithmic: true });
       paintReply(found, reply);
-      result.textContent = `step ${losses.length} of ${steps}`;
+      if (reply.type === 'step') result.textContent = `step ${reply.step} of ${steps}`;
       if (reply.type === 'projected') {
         running = false;
         left = reply.left;
         model.replace(reply.state);
         explore.disabled = false;
-        result.textContent = `${losses.length} steps; PSNR ${reply.psnr === null ? 'infinite' : `${reply.psnr.toFixed(1)} dB`}`;
-        app.say(`The search has stopped after ${losses.length} steps.`);
+        result.textContent = `${reply.step} steps; PSNR ${reply.psnr === null ? 'infinite' : `${reply.psnr.toFixed(1)} dB`}`;
+        app.say(`The search has stopped after ${reply.step} steps.`);
         sync();
       }
     });

@@ -1,5 +1,6 @@
 // Run: checkpoints, samples over time, losses, metrics and the doctor's sentences, refreshed while it trains.
 import { element, group, slider } from './dom.js';
+import { hasOwnStyles } from './model.js';
 import { paintReply, plot } from './pixels.js';
 
 const REFRESH_MS = 5000;
@@ -31,7 +32,10 @@ export function runTab(app, panel) {
     const reply = await transport.ask('checkpoint', { kimg });
     if (reply === null) return;
     app.begin(reply);
-    app.say(`Everything shows the generator at ${kimg} kimg now.`);
+    const note = hasOwnStyles(app.model.state)
+      ? ' Styles of a photo or a drag, such as those shown, fit the checkpoint that they were found with.'
+      : '';
+    app.say(`Everything shows the generator at ${kimg} kimg now.${note}`);
   }
 
   function follow(slider_, list, before) {

@@ -1,5 +1,6 @@
 // Style transfer: a content, up to four styles; alpha and weights are live.
-import { choice, element, fileButton, group, maskBrush, row, slider } from './dom.js';
+import { maskBrush } from './brush.js';
+import { choice, element, fileButton, group, row, slider } from './dom.js';
 import { paintReply } from './pixels.js';
 
 const MAX_STYLES = 4;
@@ -17,8 +18,8 @@ export function styleTab(app, panel) {
   let timer;
 
   const canvas = element('canvas', { width: 128, height: 128, role: 'img', 'aria-label': 'The content in these styles' });
-  const brush = maskBrush(MASK_SIDE, () => draw(false));
-  let painting = false;
+  const hint = 'Paint where the first style goes; with two styles the second goes elsewhere. Weights do not count then.';
+  const brush = maskBrush(MASK_SIDE, { hint, say: app.say, changed: () => draw(false) });
   const frame = element('div', { class: 'frame smooth' }, canvas, brush.canvas);
   const contentNote = element('p', { class: 'hint' }, 'No content is chosen.');
   const list = element('div', { class: 'styles' });
@@ -89,12 +90,6 @@ export function styleTab(app, panel) {
     busy = false;
   }
 
-  const paint = element('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
-    painting = !painting;
-    paint.setAttribute('aria-pressed', String(painting));
-    frame.classList.toggle('painting', painting);
-  } }, 'Paint');
-
   panel.append(
     element('div', { class: 'column image' }, frame),
     element('div', { class: 'column' },
@@ -109,8 +104,6 @@ export function styleTab(app, panel) {
           color = value;
           draw(false);
         })),
-      group('Mask', element('p', { class: 'hint' }, 'Paint where the first style goes; with two styles the second goes elsewhere. Weights do not count then. Shift erases.'),
-        row(paint, element('button', { type: 'button', onclick: brush.clear }, 'Clear'), element('button', { type: 'button', onclick: brush.invert }, 'Invert')),
-        slider('Brush', { min: 0.02, max: 0.4, step: 0.01, value: 0.08, text: (x) => `${Math.round(100 * x)} %` }, brush.size))));
+      brush.tools));
   return {};
 }

@@ -16,6 +16,7 @@ from stylegen.data.prepared import shards as writer
 from stylegen.data.prepared.manifest import read_manifest, settings_to_json
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.raw.lsun import LsunDataset
+from tests.support.marks import slow_but
 from tests.support.paths import ROOT
 from tests.support.pyramids import contents, everything
 
@@ -155,7 +156,7 @@ def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes,
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", slow_but([signal.SIGINT, signal.SIGTERM], [signal.SIGINT]))
 def test_a_signal_to_all_processes_ends_in_a_sentence_and_keeps_what_is_whole(tmp_path, number):
     """Ctrl-C on a terminal, or a scheduler, reaches the workers too, also while these import."""
     command = [sys.executable, "prepare.py", "toy_bedrooms", "--num-images", "600", "--resolution", "16"]
