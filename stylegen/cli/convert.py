@@ -243,16 +243,16 @@ def _contents(options: Options, G: "Generator") -> Any:
     from stylegen.export.web.page import Contents, Slider
 
     if options.directions is not None:
-        found = directions.load(options.directions, G).entries
+        entries = directions.load(options.directions, G).entries
     else:
         labels = np.arange(PAGE_SAMPLES) % G.c_dim if G.c_dim else None
         w, half = sampling.sample_w(G, PAGE_SAMPLES, labels=labels), G.num_ws // 2
-        found = (
+        entries = (
             *discovery.principal_components(w, min(PAGE_DIRECTIONS, G.w_dim), range(G.num_ws)),
             *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half), "coarse{}"),
             *discovery.factorized(G, w, min(PAGE_DIRECTIONS, G.w_dim), range(half, G.num_ws), "fine{}"),
         )
-    sliders = tuple(Slider(d.name, d.layers, d.vector) for d in found)
+    sliders = tuple(Slider(d.name, d.layers, d.vector) for d in entries)
     data = model_card.data_line(G.config).replace("`", "")  # a card's Markdown
     summary = f"{G.config.size_text(G.resolution)} pixels, {G.kimg:g} kimg, {data}"
     note = _half_note(G) if options.half else ""

@@ -60,8 +60,8 @@ def find_directions(
     if outside := [layer for layer in used if not 0 <= layer < G.num_ws]:
         raise EditError(f"layer {outside[0]} does not exist: there are {G.num_ws}, 0 to {G.num_ws - 1}.")
     w = sampling.sample_w(G, samples, seed, labels)
-    found = principal_components(w, count, used) if method == "pca" else factorized(G, w, count, used)
-    return Directions(tuple(found), fingerprint(G))
+    entries = principal_components(w, count, used) if method == "pca" else factorized(G, w, count, used)
+    return Directions(tuple(entries), fingerprint(G))
 
 
 def principal_components(w: np.ndarray, count: int, layers: Sequence[int], name: str = "pca{}") -> list[Direction]:

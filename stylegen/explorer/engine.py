@@ -39,8 +39,8 @@ class Engine:
         """
         page.check_shown(G)
         self.G = G
-        found = find_directions(G) if directions is None else directions
-        self.directions = {direction.name: direction for direction in found}
+        directions = find_directions(G) if directions is None else directions
+        self.directions = {direction.name: direction for direction in directions}
         self.shape = Shape.of(G, frozenset(self.directions))
         self._styles = functools.lru_cache(SEEDS_KEPT)(self._styles_of_seed)
         self._noise = functools.lru_cache(16)(self._noise_of_seed)
@@ -180,10 +180,10 @@ def find_directions(G: Generator) -> list[Direction]:
     """Principal components of w for all layers, and factorized affines of coarse, middle and fine layers apart."""
     w = sampling.sample_w(G, W_SAMPLES, labels=0 if G.c_dim else None)
     every = range(G.num_ws)
-    found = discovery.principal_components(w, min(COMPONENTS, G.w_dim), every)
+    entries = discovery.principal_components(w, min(COMPONENTS, G.w_dim), every)
     third = max(2, G.num_ws // 3 // 2 * 2)
     groups = {"coarse": every[:third], "middle": every[third : 2 * third], "fine": every[2 * third :]}
     for name, layers in groups.items():
         if layers:
-            found += discovery.factorized(G, w, min(FACTORS, G.w_dim), layers, name + " {}")
-    return found
+            entries += discovery.factorized(G, w, min(FACTORS, G.w_dim), layers, name + " {}")
+    return entries

@@ -80,8 +80,7 @@ def project(desk: Desk, request: Request) -> Steps:
         yield with_images("step", request.id, list(np.asarray(step.images)), True, step=descent.taken, losses=curve)
         if stopped:
             break
-    found = descent.latents["ws"][0]
-    state = State(ws=encode(found), psi=1.0, label=values["label"] if G.c_dim else None)
+    state = State(ws=encode(descent.latents["ws"][0]), psi=1.0, label=values["label"] if G.c_dim else None)
     image = engine.image(state)
     yield with_images(
         "projected",
@@ -116,8 +115,8 @@ def drag(desk: Desk, request: Request) -> Steps:
         if desk.stop.is_set():
             break
     assert step is not None  # options have at least one step
-    found = dataclasses.replace(state, ws=encode(moving.ws), psi=1.0, cutoff=None, mix={}, directions={})
-    yield with_images("dragged", request.id, [engine.image(found)], done=True, state=found.to_json(), **_seen(step))
+    end = dataclasses.replace(state, ws=encode(moving.ws), psi=1.0, cutoff=None, mix={}, directions={})
+    yield with_images("dragged", request.id, [engine.image(end)], done=True, state=end.to_json(), **_seen(step))
 
 
 def _seen(step: dragging.Step) -> dict[str, Any]:

@@ -81,8 +81,8 @@ class Styling:
             if len(styles) > 2:
                 raise ExploreError(f"a mask goes with one or two styles, and there are {len(styles)}.")
             masks = [resized(mask, drawn.shape[:2]).astype(np.float32)]
-        kept = None if color == "none" else color
-        return prepare(self._model, drawn, style_images, masks=masks, preserve_color=kept)
+        preserved = None if color == "none" else color
+        return prepare(self._model, drawn, style_images, masks=masks, preserve_color=preserved)
 
     def _pixels(self, engine: Engine, picture: Picture, side: int) -> np.ndarray:
         """uint8 [h, w, 3] of an upload, or of a state's image, which is enlarged if it is small."""

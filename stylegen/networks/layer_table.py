@@ -6,7 +6,7 @@ import numpy as np
 
 from stylegen.io.tables import table
 from stylegen.networks.generator import Generator
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 
 COARSE, MIDDLE = 8, 32  # pixels up to which layers are called so (Karras et al. 2019, Sec. 3.1)
 COLUMNS = {
@@ -27,11 +27,11 @@ def rows(G: Generator) -> list[dict[str, Any]]:
     """
     settings = G.config.generator
     blocks = G.params["synthesis"]["blocks"]
-    found: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     for r in (r for r in G.config.resolutions if r <= G.resolution):
         block = blocks[f"b{r}"]
         high, wide = G.config.shape_at(r)
-        channels = width(r, settings.channel_base, settings.channel_max, settings.channel_decay)
+        channels = width_at(settings, r)
         group = "coarse" if r <= COARSE else "middle" if r <= MIDDLE else "fine"
         parts = [("conv0", "act0"), ("conv1", "act1")] if "act0" in block else [("conv1", "act1")]
         for conv, act in parts:
@@ -40,13 +40,13 @@ def rows(G: Generator) -> list[dict[str, Any]]:
                 name = f"b{r // 2}.torgb, {name}"
             noise = block[act].get("noise") if settings.use_noise else None
             strength = None if noise is None else float(np.mean(np.abs(np.asarray(noise["noise_strength"]))))
-            found.append(
+            table.append(
                 {"pixels": f"{wide} x {high}", "part": name, "channels": channels, "noise": strength, "group": group}
             )
     if settings.block == "demod":
-        last = found[-1]
-        found.append(last | {"part": f"b{G.resolution}.torgb", "channels": G.image_channels, "noise": None})
-    return [{"layer": number, **row} for number, row in enumerate(found)]
+        last = table[-1]
+        table.append(last | {"part": f"b{G.resolution}.torgb", "channels": G.image_channels, "noise": None})
+    return [{"layer": number, **row} for number, row in enumerate(table)]
 
 
 def layer_table(G: Generator) -> str:

@@ -70,11 +70,11 @@ def levels(stages: Stages, scales: Scales) -> tuple[Level, ...]:
     A stage with a single convolution is left out, but for the last: the decoder has its pooled features alone.
     """
     size, count = networks.scale(stages), sum(map(len, stages))
-    found = [Level(0, 1, False)]
+    coarse = [Level(0, 1, False)]
     for i in reversed(range(len(stages) - 1 if scales == "all" else 0)):
         if len(stages[i]) > 1:
-            found.append(Level(count - sum(map(len, stages[:i])) - 1, size // 2**i, False))
-    return (*found, Level(count, size, scales == "all"))
+            coarse.append(Level(count - sum(map(len, stages[:i])) - 1, size // 2**i, False))
+    return (*coarse, Level(count, size, scales == "all"))
 
 
 def sums(x: Array, weights: Array, level: Level) -> Sums:
@@ -104,8 +104,8 @@ def of_all(
     """Of features or colors [h, w, C] that are here as a whole: sums about their mean, which lose nothing."""
     weights = jnp.ones((1, *x.shape[:2]), jnp.float32) if weights is None else weights
     center = jnp.mean(x, axis=(0, 1))
-    found = statistics(sums(x - center[None, None], weights, level), variance, of_style)
-    return Statistics(found.mean + center[None], found.root)
+    centered = statistics(sums(x - center[None, None], weights, level), variance, of_style)
+    return Statistics(centered.mean + center[None], centered.root)
 
 
 def deviation(biased: Array, n: Array, variance: losses.Variance, of_style: bool) -> Array:

@@ -94,11 +94,11 @@ def spans(length: int, tile: int, margin: int) -> list[Span]:
         raise StyleError("tile: must be at least the pixels of a feature.")
     if length <= window:
         return [Span(0, length, 0, length)]
-    found = []
+    parts = []
     for first in range(0, length, tile):
         begin = min(max(first - margin, 0), length - window)
-        found.append(Span(begin, begin + window, first, min(first + tile, length)))
-    return found
+        parts.append(Span(begin, begin + window, first, min(first + tile, length)))
+    return parts
 
 
 def margin(stages: Stages) -> int:

@@ -53,10 +53,10 @@ def features_of(
         y, x = tile
         part = image[y.full(model.scale), x.full(model.scale)]
         weights = tuple(grid.weights(i, tile) for i in finer)
-        encoded, found = _encode(model.encoder, part[None], weights, stages=model.stages, levels=model.exchanges)
+        encoded, sums = _encode(model.encoder, part[None], weights, stages=model.stages, levels=model.exchanges)
         features[y.core(), x.core()] = np.asarray(encoded)[y.inner(), x.inner()]
         first_weights[:, y.core(), x.core()] = grid.weights(0, tile)[:, y.inner(), x.inner()]
-        totals = found if totals is None else jax.tree.map(jnp.add, totals, found)
+        totals = sums if totals is None else jax.tree.map(jnp.add, totals, sums)
     variance = model.variance
     first = _statistics_of_all(features, first_weights, level=model.levels[0], variance=variance, of_style=of_style)
     return features, (first, *(_statistics(x, variance=variance, of_style=of_style) for x in totals))
@@ -108,10 +108,10 @@ class _Outputs:
                 shares = tuple(self._grid.shares(level, tile) for level in range(start, end))
             weights = self._grid.weights(end, tile) if counts else None
             levels = model.levels[start : end + 1]
-            x, found = _decode(
+            x, sums = _decode(
                 model.decoder, x, tuple(maps[start:end]), shares, weights, stages=model.stages, levels=levels
             )
-            total = found if total is None else jax.tree.map(jnp.add, total, found)
+            total = sums if total is None else jax.tree.map(jnp.add, total, sums)
             if len(self._tiles) == 1:
                 self._reached[i] = (end, x)
             if end == len(model.levels) - 1:
@@ -138,10 +138,10 @@ def _encode(
 ) -> tuple[Array, tuple[Sums, ...]]:
     """The last features [h', w', C] of one image, and sums at all levels but the first."""
     maps = at_levels(params, stages, levels, images.astype(jnp.float32) / 255)
-    found = []
+    sums = []
     for level, x, inside in zip(levels[1:], maps[1:], weights, strict=True):
-        found.append(matching.sums(x, inside[:, : x.shape[0], : x.shape[1]], level))  # the image may end in the tile
-    return maps[0], tuple(found)
+        sums.append(matching.sums(x, inside[:, : x.shape[0], : x.shape[1]], level))  # the image may end in the tile
+    return maps[0], tuple(sums)
 
 
 def at_levels(params: Params, stages: Stages, levels: tuple[Level, ...], x: Array) -> list[Array]:

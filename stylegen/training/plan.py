@@ -281,10 +281,9 @@ def _proposal(config: Config, resolution: int, most: int) -> str:
 
 
 def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int], second: Plan | None, unit: int) -> str:
-    train, largest = plans["train"], max(plans.values(), key=lambda plan: plan.memory)
-    target = train.target
-    chip, count = target.chip, target.count
-    step = sum(plan.seconds / names[name] for name, plan in plans.items())
+    """The text on a stage: a title, and a row for each fact."""
+    train = plans["train"]
+    chip, count = train.target.chip, train.target.count
     dtype: str = config.compute_dtype
     if dtype == "float32":
         dtype += f" at {config.precision} precision"
@@ -293,12 +292,28 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
         f"{count} x {chip.name}, {wide}x{high} pixels, batch {train.batch} "
         f"({train.batch // count} a device), {dtype}. The compiler's counts; nothing has run."
     )
-    facts: list[tuple[str, str]] = []
-    share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if target.platform == "gpu" else ""
+    facts = _memory_facts(config, plans, second, unit)
+    facts.append(("a step", f"{train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device"))
+    step = sum(plan.seconds / names[name] for name, plan in plans.items())
+    if step > 0 and math.isfinite(chip.bandwidth):
+        facts.append(("least time", _least_time(config, train, step)))
+    if train.collectives:
+        kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
+        rate = "" if not math.isfinite(chip.link) else f", about {1e3 * train.exchange_seconds:.2f} ms"
+        facts.append(("exchanged", f"{kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}"))
+    rows = [{"what": what, "fact": fact} for what, fact in facts]
+    return "\n".join([title, table(rows, {"what": ("", "<"), "fact": ("", "<")}, header=False)])
+
+
+def _memory_facts(config: Config, plans: Mapping[str, Plan], second: Plan | None, unit: int) -> list[tuple[str, str]]:
+    """Whether a stage fits, which batch would, and the parts that it is computed in."""
+    train, largest = plans["train"], max(plans.values(), key=lambda plan: plan.memory)
+    count = train.target.count
+    share = f" ({GPU_SHARE:.0%} of the card, which JAX takes)" if train.target.platform == "gpu" else ""
     fits = "fits" if largest.memory <= largest.usable else "DOES NOT FIT"
     gib = 2**30
     room = f" of {largest.usable / gib:.1f}{share}: {fits}" if math.isfinite(largest.usable) else ""
-    facts.append(("memory of a device", f"{largest.memory / gib:.2f} GiB{room}"))
+    facts = [("memory of a device", f"{largest.memory / gib:.2f} GiB{room}")]
     most = largest_batch(largest, second, unit) if second else None
     if second and most is not None:
         predicted = f"{most:,}, predicted from the memory of {train.batch} and {second.batch}"
@@ -308,22 +323,18 @@ def _report(config: Config, plans: Mapping[str, Plan], names: Mapping[str, int],
     parts = sharding.parts(config, train.resolution, train.batch, count)
     if parts > 1:
         facts.append(("computed in", f"{parts} parts of {train.batch // count // parts} images a device"))
-    facts.append(("a step", f"{train.flop / 1e12:.2f} TFLOP, {train.bytes / 1e9:.1f} GB a device"))
-    if step > 0 and math.isfinite(chip.bandwidth):
-        kimg = 1000 / train.batch * step
-        total = sum(
-            max(min(phase.end, schedule.total_nimg(config)) - phase.start, 0)
-            for phase in schedule.phases(config)
-            if phase.resolution == train.resolution
-        )
-        least = (
-            f"{1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the {total / 1000:,.0f} kimg at "
-            f"{config.size_text(train.resolution)} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
-        )
-        facts.append(("least time", least))
-    if train.collectives:
-        kinds = ", ".join(f"{number} {kind}" for kind, (number, _) in train.collectives.items())
-        rate = "" if not math.isfinite(chip.link) else f", about {1e3 * train.exchange_seconds:.2f} ms"
-        facts.append(("exchanged", f"{kinds}: {train.exchanged / 1e6:.0f} MB a step{rate}"))
-    rows = [{"what": what, "fact": fact} for what, fact in facts]
-    return "\n".join([title, table(rows, {"what": ("", "<"), "fact": ("", "<")}, header=False)])
+    return facts
+
+
+def _least_time(config: Config, train: Plan, step: float) -> str:
+    """What follows from the least seconds of a step, for a kimg and for all of the stage."""
+    kimg = 1000 / train.batch * step
+    total = sum(
+        max(min(phase.end, schedule.total_nimg(config)) - phase.start, 0)
+        for phase in schedule.phases(config)
+        if phase.resolution == train.resolution
+    )
+    return (
+        f"{1e3 * step:.1f} ms a step, so a kimg takes at least {kimg:.2f} s, and the {total / 1000:,.0f} kimg at "
+        f"{config.size_text(train.resolution)} pixels at least {kimg * total / 1e6 / 3.6:.1f} h"
+    )

@@ -212,8 +212,8 @@ def test_reset_forgets_the_moments_alone():
 
 
 @functools.cache
-def mixed(probability, layers=6, draws=4000):
-    """Style mixing of w = 0 with w_mix = 1, for many keys: [draws, N, layers]."""
+def mixed(probability, layers=6, count=4000):
+    """Style mixing of w = 0 with w_mix = 1, for many keys: [count, N, layers]."""
     w = np.zeros((3, 2), np.float32)
 
     @jax.jit
@@ -221,8 +221,8 @@ def mixed(probability, layers=6, draws=4000):
     def mix(key):
         return draws.mix_styles(w, w + 1, key, layers, probability)
 
-    ws = np.asarray(mix(jax.random.split(jax.random.key(0), draws)))
-    assert ws.shape == (draws, 3, layers, 2)
+    ws = np.asarray(mix(jax.random.split(jax.random.key(0), count)))
+    assert ws.shape == (count, 3, layers, 2)
     np.testing.assert_array_equal(ws[..., 0], ws[..., 1])
     return ws[..., 0]
 
