@@ -109,7 +109,7 @@ def _train(argv: list[str]) -> None:
             measured = measure(config, lambda line: print(line, flush=True))
         print(describe(config, ours.img_per_sec, measured))
         if config.run.init_from:
-            from stylegen.runs import init_from
+            from stylegen.hub import init_from
 
             print(init_from.describe(config))
         return
