@@ -44,11 +44,13 @@ demo: venv  ## what the shipped generator draws, within a minute; then train the
 	"$(BIN)/python" sample.py --run toy_bedrooms_64 --seeds 0-63 --psi 0.7 --out out/shipped --overwrite
 	"$(BIN)/python" sample.py --run toy_bedrooms_64 --mix --rows 1-5 --cols 11-16 --layers 0-3 --psi 0.7 --out out/shipped_mix.png --overwrite
 	"$(BIN)/python" sample.py --run toy_bedrooms_64 --interpolate --seeds 1-5 --frames 30 --loop --out out/shipped_walk.mp4 --overwrite
+	"$(BIN)/python" stylize.py --content docs/images/astronaut.jpg --style docs/images/starry_night.jpg --out out/styled.png --overwrite
 	@echo
 	@echo "Look at these while a generator of your own trains:"
 	@echo "  out/shipped/grid.png        64 samples of the generator that comes with stylegen"
 	@echo "  out/shipped_mix.png         styles of two rooms mixed"
 	@echo "  out/shipped_walk.mp4        a walk from room to room"
+	@echo "  out/styled.png              a photograph in the style of a painting"
 	@echo
 	"$(BIN)/python" train.py --config configs/quickstart.py --run.dir runs/quickstart
 	"$(BIN)/python" sample.py --run runs/quickstart --seeds 0-63 --psi 0.7 --out out/quickstart --overwrite

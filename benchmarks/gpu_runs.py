@@ -26,8 +26,8 @@ TRIES = (
 # Tests that need no network and that a GPU could fail; those of numbers first.
 TESTS = [
     "tests/networks", "tests/test_ops.py", "tests/test_convolution.py", "tests/training/test_losses.py",
-    "tests/training/test_step.py", "tests/training/test_step_losses.py", "tests/sampling/test_generate.py",
-    "tests/runs/test_checkpoint.py", "tests/runs/test_rollback.py",
+    "tests/training/test_step.py", "tests/training/test_step_losses.py", "tests/training/test_regularization.py",
+    "tests/sampling/test_generate.py", "tests/runs/checkpoint", "tests/runs/test_rollback.py",
 ]  # fmt: skip
 SPEED = (
     "resolution", "batch", "amp", "train_img_per_s", "sample_img_per_s", "train_gflop_per_img", "program_gib",

@@ -98,7 +98,7 @@ def agreement(numerics: Numerics, network: str = NETWORK, lod: str = LOD) -> dic
     from stylegen.networks.build import build_networks
     from stylegen.networks.mapping import broadcast_styles, num_styles
     from stylegen.training import losses
-    from stylegen.training.step import prepare_reals
+    from stylegen.training.draws import prepare_reals
     from tests.support.reference import Reference, get
 
     ref = Reference(network)

@@ -24,9 +24,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import against, common
 
-# Channels of the encoder's convolutions by resolution; the built-in network's are those of configs/style_transfer.py.
+# Channels of the encoder's convolutions by resolution. The program of PyTorch, which has no JAX, needs them too.
 NETWORKS = {
-    "small": ((16, 16), (32, 32), (64,)),
+    "small": ((64, 64), (128, 128), (256,)),
+    "autoencoder": ((16, 16), (32, 32), (64,)),
     "vgg19": ((64, 64), (128, 128), (256, 256, 256, 256), (512,)),
 }
 KEYS = ("stylize_img_per_s", "stylize_img_per_processor_s")
@@ -63,7 +64,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
     import jax.numpy as jnp
 
     from stylegen.runtime import compilation
-    from stylegen.style_transfer import losses, networks, stylize
+    from stylegen.style_transfer import losses, networks, transfer
 
     stages = NETWORKS[a.network]
     encoder = networks.random_params(networks.encoder_shapes(stages), 0)
@@ -72,7 +73,7 @@ def ours(a: argparse.Namespace) -> Callable[[np.ndarray], Any]:
 
     def forward(encoder: Any, decoder: Any, images: Any) -> Any:
         features = networks.encode(encoder, stages, images.astype(jnp.float32) / 255)[-1]
-        return stylize.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
+        return transfer.to_uint8(networks.decode(decoder, stages, losses.adain(features, mean, mean, "unbiased")))
 
     run = compilation.jit(precision=None)(forward)
     encoder, decoder = jax.device_put((encoder, decoder))

@@ -97,7 +97,7 @@ def texts() -> Iterator[tuple[str, Path, str]]:
     for path in [*sorted((ROOT / "stylegen").rglob("*.py")), *sorted((ROOT / "configs").glob("*.py"))]:
         source = path.read_text()
         tree = ast.parse(source)
-        helps = path.name == "config.py" or path.parent.name == "cli"
+        helps = path.name == "config.py" or path.parent.name in ("cli", "config")
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
                 yield from (("docstrings", path, part) for part in paragraphs_of_docstring(text))

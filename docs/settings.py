@@ -1,10 +1,11 @@
-"""The page of all settings, from ``stylegen/config.py``: option, default, and the comment that is its --help text."""
+"""The page of all settings, from ``stylegen/config/``: option, default, and the comment that is its --help text."""
 
 import ast
 import re
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[1] / "stylegen" / "config.py"
+FOLDER = Path(__file__).resolve().parents[1] / "stylegen" / "config"
+SOURCES = FOLDER / "experiment.py", FOLDER / "sections.py"
 
 
 def description(lines: list[str], field: ast.AnnAssign) -> str:
@@ -28,11 +29,15 @@ def default(field: ast.AnnAssign) -> str:
     return (factory[1] if factory else text).replace("{}", "none")
 
 
-def sections(tree: ast.Module) -> dict[str, ast.ClassDef]:
-    """The part of ``Config`` that each dataclass of settings is, "" for ``Config`` itself."""
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+def sections() -> dict[str, tuple[ast.ClassDef, list[str]]]:
+    """The dataclass of each part of ``Config``, "" for ``Config`` itself, and the lines of its file."""
+    classes: dict[str, tuple[ast.ClassDef, list[str]]] = {}
+    for path in SOURCES:
+        source = path.read_text()
+        nodes = ast.parse(source).body
+        classes |= {node.name: (node, source.splitlines()) for node in nodes if isinstance(node, ast.ClassDef)}
     found = {"": classes["Config"]}
-    for field in classes["Config"].body:
+    for field in classes["Config"][0].body:
         named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if named and (owner := classes.get(ast.unparse(field.annotation))):
             found[field.target.id] = owner
@@ -41,16 +46,14 @@ def sections(tree: ast.Module) -> dict[str, ast.ClassDef]:
 
 def page() -> str:
     """The page, as Markdown."""
-    source = SOURCE.read_text()
-    lines = source.splitlines()
-    parts = sections(ast.parse(source))
+    parts = sections()
     text = [
         "# Settings",
         "",
         "Every setting of `stylegen train`, with its default. Give one as `--data.batch 16`, or in a configuration.",
         "",
     ]
-    for part, owner in parts.items():
+    for part, (owner, lines) in parts.items():
         text += [f"## {part or 'The run'}", "", f"{ast.get_docstring(owner) or ''}".split("\n\n")[0], ""]
         text += ["| option | default | what |", "|---|---|---|"]
         for field in owner.body:

@@ -6,7 +6,7 @@
     python studies/style_transfer_compare.py --contents DIR --styles DIR --network small \\
         --network old=old.safetensors --picture docs/images/style_transfer_compare.png
 
-Every content with every style: VGG-16's losses, the structure of the luma that is kept, colored fringes, and time
+Every content with every style: VGG-16's losses, structure of the luma that is kept, colored fringes, palette, and time
 (studies/style_transfer_measures.py says how). The extra `perceptual` must be installed. The picture has a row for each
 content and network, unselected. The last line is one JSON object.
 """
@@ -24,7 +24,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a checkout, whatever is installed
 from benchmarks import common
 from studies import style_transfer_measures
-from stylegen.io.images import list_images
+from stylegen.io.image_listing import list_images
 from stylegen.style_transfer import perceptual, training_images
 from stylegen.style_transfer.model import StyleModel, load_model, load_network
 from stylegen.style_transfer.stylize import stylize
@@ -84,7 +84,8 @@ def main() -> dict[str, Any]:
         numbers, rows = compared(model, contents, styles)
         table.append({"network": name, **numbers})
         grids.append(rows)
-    shown = {"content": "content loss", "style": "style loss", "structure": "structure", "fringes": "fringes"}
+    shown = {"content": "content loss", "style": "style loss", "structure": "structure"}
+    shown |= {"fringes": "fringes", "palette": "palette"}
     columns = {"network": ("network", "s"), **{k: (v, ".3f") for k, v in shown.items()}, "seconds": ("seconds", ".2f")}
     print(common.table(table, columns))
     if a.picture:

@@ -28,7 +28,7 @@ from studies import style_transfer_measures
 from studies.style_transfer_compare import square
 from stylegen.style_transfer import losses, networks, perceptual, perceptual_step, train_step
 from stylegen.style_transfer.model import load_model
-from stylegen.style_transfer.stylize import to_uint8
+from stylegen.style_transfer.transfer import to_uint8
 
 CONTENT_WEIGHT, STYLE_WEIGHT, RATE = 1.0, 10.0, 0.02
 Maps = Callable[[Array], list[Array]]

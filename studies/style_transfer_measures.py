@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from stylegen.metrics.fid import frechet_distance
+from stylegen.metrics.moments import Moments
 from stylegen.runtime import compilation
 from stylegen.style_transfer import losses, networks, perceptual, video
 from stylegen.style_transfer.model import StyleModel
@@ -67,6 +69,7 @@ class Result:
     style: float  # distance of VGG-16's statistics from the style's, to the content's own distance: 1 is no transfer
     structure: float  # correlation of the luma with the content's in windows of 11 pixels, mean; 1 is all of it
     fringes: float  # chroma that varies within 9 pixels, near edges, to that of the style near its own edges
+    palette: float  # Fréchet distance of the colors from the style's, to the content's own distance: 1 is no transfer
 
 
 def measured(vgg: Params, result: np.ndarray, content: np.ndarray, style: np.ndarray) -> Result:
@@ -78,6 +81,7 @@ def measured(vgg: Params, result: np.ndarray, content: np.ndarray, style: np.nda
         distances[0] / distances[1],
         structure(result, content),
         fringes(result) / max(fringes(style), 1e-6),
+        palette_distance(result, style) / max(palette_distance(content, style), 1e-6),
     )
 
 
@@ -114,6 +118,14 @@ def fringes(image: np.ndarray) -> float:
     chroma = rgb[..., (0, 2)] - luma[..., None]
     varying = np.stack([chroma[..., i] - box(chroma[..., i], 4) for i in range(2)])
     return float(np.sqrt(np.mean(np.square(varying[:, near]))))
+
+
+def palette_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Fréchet distance between the colors of two images as Gaussians, in squares of gray levels."""
+    x, y = Moments(), Moments()
+    x.update(a.reshape(-1, 3).astype(np.float64))
+    y.update(b.reshape(-1, 3).astype(np.float64))
+    return frechet_distance(x, y)
 
 
 def box(x: np.ndarray, radius: int) -> np.ndarray:

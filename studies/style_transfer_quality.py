@@ -3,7 +3,7 @@
 
     python studies/style_transfer_quality.py                     # losses against alpha; a panning video
     python studies/style_transfer_quality.py --large 4000x3000   # peak memory and time of one large image
-    python studies/style_transfer_quality.py --gallery docs/images/style_transfer.png
+    python studies/style_transfer_quality.py --gallery gallery.png
 
 Contents are drawn rooms and styles drawn textures that training has not seen (other seeds); the gallery also has
 photographs in the public domain from scikit-image's wheel, where that is installed. The last line is one JSON object.

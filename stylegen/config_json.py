@@ -154,12 +154,12 @@ def flat(config: Config) -> dict[str, Any]:
 
 def names(config: Any) -> list[str]:
     """Names of all settings of a configuration: ``resolution``, ``loss.r1_gamma``; a table by resolution is one."""
-    found: list[str] = []
+    dotted: list[str] = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         inner = [f"{field.name}.{name}" for name in names(value)] if dataclasses.is_dataclass(value) else [field.name]
-        found += inner
-    return found
+        dotted += inner
+    return dotted
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

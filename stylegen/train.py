@@ -102,12 +102,7 @@ def train(config: Config, hooks: Hooks | None = None) -> Path:
 
 
 def _train(config: Config, hooks: Hooks) -> Path:
-    keep_freed_memory()
-    cache_trouble = compilation.use_cache(config.run.compilation_cache)
-    processes.check_same_config(config)
-    check_metrics(config)
-    if processes.is_main():
-        loggers.check(name for name in config.run.log.split(",") if name)
+    notes = _prepare_process(config)
     mesh = sharding.make_mesh(config)
     main = processes.is_main()
     folder, remote = directory.folder_of(config.run.dir), is_url(config.run.dir)
@@ -117,11 +112,7 @@ def _train(config: Config, hooks: Hooks) -> Path:
     if main:
         directory.check_run(config)
     resumes = processes.broadcast(main and not config.run.overwrite and bool(available(folder)))
-    with processes.main_first():  # the one that prepares what is raw
-        source = data.open_source(config, renew=not resumes)
-    if source.fingerprint != processes.broadcast(source.fingerprint):
-        raise data.DataError(f"{source.description} is not the same here as in process 0.")
-    config = data.with_channel_stats(data.with_class_names(config, source), source)
+    config, source = _open_data(config, renew=not resumes)
     metrics = RunMetrics(config, folder, source) if config.run.metrics else None
     if config.run.freeze:
         freeze.frozen(config)
@@ -141,16 +132,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
         with Checkpointer(
             folder, config, keep_last=config.run.keep_last, keep_every_nimg=keep_nimg, shared=not remote
         ) as checkpointer:
-            notes = [cache_trouble] if cache_trouble else []
             restored = checkpointer.restore(sharding.replicated(mesh), log=notes.append)
-            known = (source.fingerprint, *source.earlier_fingerprints)
-            if restored and restored.meta.extra.get("data") not in known:
-                raise directory.RunError(
-                    f"{folder} was trained on other data than {source.description} is now, and would not be the same "
-                    "run. Give the data that it began with, or another --run.dir."
-                )
-            if restored and (changed := settings.changes(restored.meta.config, config)):
-                notes.append(f"Changed since the checkpoint: {'; '.join(changed)}")
+            notes += _check_resumed(restored, config, source, folder) if restored else []
             if main:
                 directory.write_config(folder, config)
             nimg = restored.meta.nimg if restored else 0
@@ -161,16 +144,10 @@ def _train(config: Config, hooks: Hooks) -> Path:
             ):
                 if mirror is not None:
                     mirror.say = log.line
-                for note in notes:
-                    log.line(note)
                 verb = "Resuming" if restored else "Starting"
-                log.line(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
-                if restored and "layout" in restored.meta.extra:
-                    log.line(sharding.layout_change(restored.meta.extra["layout"], sharding.layout(config, mesh)))
-                if config.num_classes:
-                    log.line(f"Labels are the numbers of {class_text(source.class_names)}")
-                if transfer and not restored:
-                    log.line(transfer.text)
+                notes.append(f"{verb} {folder} at {nimg / 1000:g} kimg: {source.description}")
+                for note in [*notes, *_circumstances(config, mesh, source, restored, transfer)]:
+                    log.line(note)
                 if metrics is not None and main:
                     for line in [*metrics.forget_after(nimg), *metrics.expected()]:
                         log.line(line)
@@ -179,6 +156,53 @@ def _train(config: Config, hooks: Hooks) -> Path:
                 with processes.computing():
                     loop.run(restored)
     return folder
+
+
+def _prepare_process(config: Config) -> list[str]:
+    """Set up this process, and check what needs neither devices nor data; returns what the log should say of it."""
+    keep_freed_memory()
+    cache_trouble = compilation.use_cache(config.run.compilation_cache)
+    processes.check_same_config(config)
+    check_metrics(config)
+    if processes.is_main():
+        loggers.check(name for name in config.run.log.split(",") if name)
+    return [cache_trouble] if cache_trouble else []
+
+
+def _open_data(config: Config, *, renew: bool) -> tuple[Config, data.ImageSource]:
+    """The source of the images, the same in all processes, and the configuration with what it says of itself."""
+    with processes.main_first():  # the one that prepares what is raw
+        source = data.open_source(config, renew=renew)
+    if source.fingerprint != processes.broadcast(source.fingerprint):
+        raise data.DataError(f"{source.description} is not the same here as in process 0.")
+    return data.with_channel_stats(data.with_class_names(config, source), source), source
+
+
+def _check_resumed(restored: Restored, config: Config, source: data.ImageSource, folder: Path) -> list[str]:
+    """Raise RunError if the data are others than the checkpoint's; returns what the log should say of the settings."""
+    if restored.meta.extra.get("data") not in (source.fingerprint, *source.earlier_fingerprints):
+        raise directory.RunError(
+            f"{folder} was trained on other data than {source.description} is now, and would not be the same "
+            "run. Give the data that it began with, or another --run.dir."
+        )
+    changed = settings.changes(restored.meta.config, config)
+    return [f"Changed since the checkpoint: {'; '.join(changed)}"] if changed else []
+
+
+def _circumstances(
+    config: Config,
+    mesh: Mesh,
+    source: data.ImageSource,
+    restored: Restored | None,
+    transfer: init_from.Transfer | None,
+) -> Iterator[str]:
+    """What the log says when a run begins or goes on: other devices, classes, the weights it starts from."""
+    if restored and "layout" in restored.meta.extra:
+        yield sharding.layout_change(restored.meta.extra["layout"], sharding.layout(config, mesh))
+    if config.num_classes:
+        yield f"Labels are the numbers of {class_text(source.class_names)}"
+    if transfer and not restored:
+        yield transfer.text
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Values of arrays that are no colors: the units that networks see, the data's own units, and pictures of them.
+"""Values of arrays that are no colors: the units that networks see, the data's own units, and images of them.
 
-Networks see values in units of ``SPREAD`` standard deviations of their channel, from the channel's mean on. Pictures,
-and sets of images that are compared, have them as bytes: 0 is ``SPREAD`` deviations below the mean, 255 as many above.
+Networks see values in units of ``SPREAD`` standard deviations of their channel, from the channel's mean on. Images
+that are shown or compared have them as bytes: 0 is ``SPREAD`` standard deviations below the mean, 255 as many above.
 """
 
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ def colored(gray: np.ndarray) -> np.ndarray:
     return colors
 
 
-def pictures(images: np.ndarray, arrays: bool = True, channels: Sequence[int] = ()) -> np.ndarray:
-    """Pictures of bytes [..., h, w, C]: one channel in colors of its value, or three as red, green and blue.
+def as_rgb(images: np.ndarray, arrays: bool = True, channels: Sequence[int] = ()) -> np.ndarray:
+    """Bytes [..., h, w, C] as people see them: one channel in colors of its value, or three as red, green and blue.
 
     Args:
         images: uint8.

@@ -7,6 +7,7 @@ import gc
 import importlib.metadata
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,6 +92,14 @@ def unchecked() -> Iterator[None]:
     """Wrong arguments get the errors that users see."""
     with checking.unchecked():
         yield
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The time of ``time.monotonic`` in seconds, ``now["s"]``, which a test may move."""
+    clock = {"s": 1000.0}
+    monkeypatch.setattr(time, "monotonic", lambda: clock["s"])
+    return clock
 
 
 @pytest.fixture

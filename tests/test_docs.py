@@ -83,7 +83,8 @@ def test_sentences_are_short(monkeypatch):
     """README and guides: a median of 8 to 18 words, none of more than 35. For the rest: docs/prose.py."""
     monkeypatch.syspath_prepend(ROOT / "docs")
     prose = importlib.import_module("prose")
-    for page in [*GUIDES, *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "design_notes", "install"))]:
+    others = ("architecture", "design_notes", "install", "style_transfer", "your_data")
+    for page in [*GUIDES, *(ROOT / "docs" / f"{name}.md" for name in others)]:
         found = [one for text in prose.paragraphs_of_markdown(page.read_text()) for one in prose.sentences(text)]
         lengths = [len(one.split()) for one in found]
         assert not [one for one in found if len(one.split()) > prose.TOO_LONG], page.name

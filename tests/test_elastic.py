@@ -1,16 +1,13 @@
 """One run on 1, then 2, then 1 device, in one part and in several: the run of one device."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from stylegen.runtime import sharding
 from tests.support.configs import tiny_config
-from tests.support.devices import with_devices
-from tests.support.paths import ROOT
+from tests.support.devices import report_of
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. ``argv`` is the folder.
 PROGRAM = """
@@ -77,11 +74,7 @@ def test_a_run_goes_on_with_other_devices_and_micro_batches(tmp_path):
 
     Each later step multiplies what rounding has made of the one before: 1.5e-6 one step on, in one measurement.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, env=with_devices(2), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["restored"] == [True] * 2
+    assert report_of(PROGRAM, tmp_path)["restored"] == [True] * 2
     alone, elastic = (
         [json.loads(line) for line in (tmp_path / name / "stats.jsonl").read_text().splitlines()]
         for name in ("alone", "elastic")

@@ -25,7 +25,7 @@ def exceptions() -> dict[str, type[BaseException]]:
 
 def test_every_exception_class_has_the_one_base():
     found = exceptions()
-    assert {"stylegen.config.ConfigError", "stylegen.runs.checkpoint_layout.Damaged"} <= set(found)
+    assert {"stylegen.config.checks.ConfigError", "stylegen.runs.checkpoint_layout.Damaged"} <= set(found)
     assert [name for name, cls in found.items() if not issubclass(cls, StylegenError)] == []
 
 

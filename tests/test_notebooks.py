@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import slow_but
 from tests.support.paths import ROOT
 
 nbformat = pytest.importorskip("nbformat")
@@ -56,7 +57,7 @@ def test_committed_outputs_are_there_and_small(notebook):
     assert notebook.stat().st_size < 1_500_000
 
 
-@pytest.mark.parametrize("name", WITHOUT_A_RUN)
+@pytest.mark.parametrize("name", slow_but(list(WITHOUT_A_RUN), ["explore"]))
 def test_notebooks_that_need_no_run(name, tmp_path):
     if name == "explore":
         pytest.importorskip("anywidget", reason="the extra notebook is not installed")

@@ -15,7 +15,7 @@ from stylegen.data.raw.image_files import ImageFilesDataset
 from stylegen.editing import directions, discovery
 from stylegen.evaluation.opening import open_images
 from stylegen.formats.torch_files import read_state_dict
-from stylegen.io import files, images, json_lines, video
+from stylegen.io import files, image_listing, images, json_lines, video
 from stylegen.nvidia import pickles
 from stylegen.paths import expanded, expanded_list
 from stylegen.pretrained import weights
@@ -97,7 +97,7 @@ def test_files_in_python(home, make_generator):
     picture = np.zeros((20, 20, 3), np.uint8)
     images.save_image(picture, "~/in/a.png")
     images.save_grid(picture[None], "~/in/b.png")
-    assert len(images.list_images("~/in").files) == 2 == open_images("~/in").count
+    assert len(image_listing.list_images("~/in").files) == 2 == open_images("~/in").count
     assert ImageFilesDataset(expanded("~/in")).num_images == 2
     assert len(targets.find_targets("~/in")) == 2 and targets.load_target("~/in/a.png", 8, 3).name == "a"
     assert len(training_images.photograph_files("~/in")) == 2

@@ -22,7 +22,7 @@ from stylegen.projection import search
 from stylegen.sampling.programs import noise_from_seeds
 from stylegen.style_transfer.networks import random_params
 from stylegen.style_transfer.textures import texture
-from stylegen.training import augment, step
+from stylegen.training import augment, draws, step
 from stylegen.training.state import init_state
 from tests.support.configs import tiny_config
 
@@ -51,7 +51,7 @@ def step_randomness() -> np.ndarray:
     keys = step.step_keys(state())
     z = jax.random.normal(keys[1], (2,))
     w, w_mix = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
-    ws = [step.mix_styles(w, w_mix, key, 18, 0.9).sum() for key in keys]
+    ws = [draws.mix_styles(w, w_mix, key, 18, 0.9).sum() for key in keys]
     mirrored = jax.random.bernoulli(keys[0], 0.5, (4,))
     return np.concatenate([z, ws, mirrored])
 

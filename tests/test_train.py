@@ -19,10 +19,6 @@ import stylegen
 from stylegen.config import (
     AugmentConfig,
     Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
     RunConfig,
     ScheduleConfig,
 )
@@ -38,28 +34,20 @@ from stylegen.runtime import compilation
 from stylegen.runtime.compilation import CompileAhead
 from stylegen.train import train
 from stylegen.training.programs import StagePrograms
+from tests.support.configs import tiny_config
 from tests.support.hooks import Interrupt, Killed, terminate
 from tests.support.paths import ROOT
 
 
 def tiny(folder: Path, cache: Path, **run) -> Config:
     """From 4 to 8 pixels in 40 steps of 4: stable to 48 images, fading to 100, stable to 160; lazy R1."""
-    return Config(
-        resolution=8,
-        data=DataConfig(batch=4, num_images=50, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
-        loss=LossConfig(r1_gamma=1.0, r1_interval=3),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=0.16, stable_kimg=0.048, fade_kimg=0.052),
-        run=RunConfig(
-            dir=str(folder),
-            tick_kimg=0.02,
-            checkpoint_kimg=0.02,
-            keep_last=10,
-            grid=(3, 2),
-            compilation_cache=str(cache),
-            **run,
-        ),
+    own = {"dir": str(folder), "tick_kimg": 0.02, "checkpoint_kimg": 0.02, "keep_last": 10, "grid": (3, 2)}
+    return tiny_config(
+        generator={"channel_base": 32},
+        discriminator={"channel_base": 32},
+        loss={"r1_gamma": 1.0, "r1_interval": 3},
+        schedule={"total_kimg": 0.16, "stable_kimg": 0.048, "fade_kimg": 0.052},
+        run={**own, "compilation_cache": str(cache), **run},
     )
 
 

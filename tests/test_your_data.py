@@ -26,8 +26,8 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
-OF_PREPARE = [words[2:] for words in COMMANDS if words[1] == "prepare.py"]
-OTHERS = [words[1:] for words in COMMANDS if words[1] != "prepare.py"]
+OF_PREPARE = [words[2:] for words in COMMANDS if words[:2] == ["stylegen", "prepare"]]
+OTHERS = [words[1:] for words in COMMANDS if words[0] == "stylegen" and words[1] != "prepare"]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_page_has_commands_of_all_kinds():
-    assert {words[0] for words in OTHERS} == {"train.py", "sample.py", "evaluate.py", "project.py"}
+    assert {words[0] for words in OTHERS} == {"train", "sample", "evaluate", "project"}
     assert {words[0] for words in OF_PREPARE} == {"images", "cifar10", "arrays"}
 
 
@@ -102,7 +102,7 @@ def test_the_other_verbs_understand_their_commands(words, monkeypatch):
     monkeypatch.setattr(sample, "draw", ran.append)
     monkeypatch.setattr(evaluate, "evaluate", ran.append)
     monkeypatch.setattr(project, "project", ran.append)
-    verb = {"train.py": train, "sample.py": sample, "evaluate.py": evaluate, "project.py": project}[words[0]]
+    verb = {"train": train, "sample": sample, "evaluate": evaluate, "project": project}[words[0]]
     assert verb.main(words[1:]) == 0
     assert len(ran) == 1
     if "64x32" in words:
@@ -116,12 +116,11 @@ def test_fields_are_trained_sampled_and_measured(here, capsys):
     tiny = "--resolution 16 --generator.channel-max 8 --discriminator.channel-max 8 --generator.z-dim 8"
     length = "--schedule.start-resolution 16 --schedule.total-kimg 0.064 --run.metrics= --data.batch 16 --run.grid 2 2"
     for _, script, *words in fields:
-        if script == "prepare.py":
+        if script == "prepare":
             assert prepare.main([*words, "--workers", "1"]) == 0
-        elif script == "train.py":
-            words[1] = str(ROOT / words[1])
+        elif script == "train":
             assert train.main([*words, *tiny.split(), *length.split()]) == 0
-        elif script == "sample.py":
+        elif script == "sample":
             assert sample.main(words) == 0
         else:
             assert evaluate.main([word.replace("swd1k", "swd64") for word in words]) == 0

@@ -47,8 +47,8 @@ def run(verb: Callable[[], None], interrupted: str = "") -> int:
         return USER_ERROR
     except OSError as error:
         end = "" if error.errno is None else "."
-        whole = " Files that were written before it are whole." if error.errno in files.ADVICE else ""
-        print(f"error: {files.why(error)}{end}{whole}", file=sys.stderr)
+        advice = " Files that were written before it are whole." if error.errno in files.ADVICE else ""
+        print(f"error: {files.why(error)}{end}{advice}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as error:
         print(f"interrupted. {interrupted}".rstrip(), file=sys.stderr)

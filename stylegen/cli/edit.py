@@ -301,7 +301,7 @@ def _draw_table(options: Options, G: Any, direction: Any, strengths: list[float]
     scale = common.page_scale(options.scale, G.shape, len(rows), len(strengths))
     moved = np.stack([directions.move(ws, direction, strength, layers) for strength in strengths], axis=1)
     table = stylegen.synthesize(G, moved) if projection is None else result.draw(G, projection, moved)
-    table = values.pictures(table, G.config.is_arrays)
+    table = values.as_rgb(table, G.config.is_arrays)
     page = images.labeled_grid(table, rows, [f"{strength:.3g}" for strength in strengths], scale)
     images.save_image(page, path)
 

@@ -57,17 +57,18 @@ def drag(
     files = [f"dragged-{name}.png" for name in unique_names(projection.names)]
     common.check_outputs(out, [FILE, "drag.png", *files], overwrite)
     options, shares = dragging.Options(steps=steps), None if mask is None else read_mask(mask, G.resolution)
-    found = []
+    styles = []
     for i, name in enumerate(projection.names):
         noise = None if projection.noise is None else projection.noise[i]
         moving = dragging.Drag(G, projection.ws[i], start, targets, options, mask=shares, noise=noise)
-        taken = list(common.with_progress(([step] for step in moving), steps, "steps"))
-        left = float(taken[-1][0].distances.max())
+        course = list(common.with_progress(([step] for step in moving), steps, "steps"))
+        left = float(course[-1][0].distances.max())
         arrived = f"{left:.1f} pixels are left" if left else "all points have arrived"
-        print(f"{name}: {len(taken)} steps, {arrived} by the tracker; look at the image, for the tracker can be wrong.")
-        found.append(moving.ws)
+        by_tracker = f"{len(course)} steps, {arrived} by the tracker"
+        print(f"{name}: {by_tracker}; look at the image, for the tracker can be wrong.")
+        styles.append(moving.ws)
     about = {**projection.about, "dragged": points}
-    dragged = replace(projection, ws=np.stack(found), z=None, about=about)
+    dragged = replace(projection, ws=np.stack(styles), z=None, about=about)
     result.save(dragged, out / FILE)
     before, after = result.draw(G, projection), result.draw(G, dragged)
     for file, image in zip(files, after, strict=True):

@@ -220,7 +220,7 @@ def _of_run(options: Options) -> Results:
     import stylegen
     from stylegen.evaluation import evaluate_run, metric_names
     from stylegen.evaluation.generated_set import Drawing
-    from stylegen.runs import checkpoint, load, snapshots
+    from stylegen.runs import load
 
     assert options.run is not None
     metrics = metric_names.parse_list(options.metrics or "")
@@ -228,11 +228,9 @@ def _of_run(options: Options) -> Results:
     folder = Path(options.run) if is_run else None
     if options.all and folder is None:
         raise common.UsageError(f"--all: {options.run} is no run directory, only those have several snapshots.")
-    kimgs: list[float | None] = [options.kimg]
-    if options.all and folder is not None:
-        kimgs = [nimg / 1000 for nimg in sorted({*checkpoint.available(folder), *snapshots.available(folder)})]
-        if not kimgs:
-            raise common.UsageError(f"--all: {options.run} has no snapshots yet.")
+    kimgs = _snapshots(folder) if options.all and folder is not None else [options.kimg]
+    if not kimgs:
+        raise common.UsageError(f"--all: {options.run} has no snapshots yet.")
     extractor, distance = _extractor(options, metrics), _distance(options, metrics)
     of_snapshots: Results = []
     source = None
@@ -260,6 +258,13 @@ def _of_run(options: Options) -> Results:
     if options.all and folder is not None and of_snapshots[-1][1]:  # process 0 has the results
         _summarize(folder, of_snapshots, options.plot or folder / PLOT_NAME)
     return of_snapshots
+
+
+def _snapshots(folder: Path) -> list[float | None]:
+    """When a run has kept its generator, in kimg, whatever it kept of it."""
+    from stylegen.runs import checkpoint, snapshots
+
+    return [nimg / 1000 for nimg in sorted({*checkpoint.available(folder), *snapshots.available(folder)})]
 
 
 def _say(what: Any) -> None:

@@ -9,6 +9,7 @@ import tyro
 
 from stylegen import shapes
 from stylegen.cli import arguments, common
+from stylegen.data.raw.base import RawDataset
 from stylegen.data.source import DataError
 from stylegen.io.progress import counted
 from stylegen.shapes import Shape
@@ -139,10 +140,10 @@ def parse_resolution(text: str) -> tuple[int, Shape]:
     Raises:
         DataError: no size that a network can have.
     """
-    found = shapes.parse(text)
-    if isinstance(found, str):
-        raise DataError(f"resolution = {text}: {found}.")
-    return found
+    size = shapes.parse(text)
+    if isinstance(size, str):
+        raise DataError(f"resolution = {text}: {size}.")
+    return size
 
 
 def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms | Copy) -> None:
@@ -154,7 +155,6 @@ def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms | Copy) -> None:
     # Here, because TFDS takes a second or two to import, which --help does not need.
     from stylegen.data.prepared.copy import copy
     from stylegen.data.prepared.prepare import Options, prepare
-    from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
 
     if isinstance(command, Copy):
         manifest = copy(command.source, command.out, resolution=command.resolution, progress=common.with_progress)
@@ -170,28 +170,30 @@ def run(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms | Copy) -> None:
         encoding=command.encoding,
         color=command.color,
     )
+    dataset = _opened(command, max(shapes.shape_at(resolution, const_shape)))
+    if isinstance(command, Arrays):
+        options = dataclasses.replace(options, arrays=True, image_channels=dataset.channels)
+    prepare(dataset, command.out, options, workers=command.workers, overwrite=command.overwrite)
+
+
+def _opened(command: Lsun | Images | Cifar10 | Arrays | ToyBedrooms, side: int) -> RawDataset:
+    """The raw data that a command names; ``side`` is that of drawn images, in pixels."""
+    from stylegen.data.raw.opening import ToyDataset, aligned, open_raw
+
     most = command.max_images
     match command:
         case Lsun():
-            dataset = open_raw("lsun", command.archive, max_images=most)
+            return open_raw("lsun", command.archive, max_images=most)
         case Images():
-            dataset = open_raw(
-                "images",
-                command.images,
-                labels="folders" if command.labels_from_folders else command.labels,
-                max_images=most,
-            )
-            if command.align is not None:
-                dataset = aligned(dataset, command.align)
+            labels = "folders" if command.labels_from_folders else command.labels
+            dataset = open_raw("images", command.images, labels=labels, max_images=most)
+            return dataset if command.align is None else aligned(dataset, command.align)
         case Cifar10():
-            dataset = open_raw("cifar10", command.archive, split=command.split, max_images=most)
+            return open_raw("cifar10", command.archive, split=command.split, max_images=most)
         case Arrays():
-            dataset = open_raw("arrays", command.arrays, max_images=most)
-            options = dataclasses.replace(options, arrays=True, image_channels=dataset.channels)
+            return open_raw("arrays", command.arrays, max_images=most)
         case ToyBedrooms():
-            side = max(shapes.shape_at(resolution, const_shape))
-            dataset = ToyDataset(min(command.num_images, most or command.num_images), side)
-    prepare(dataset, command.out, options, workers=command.workers, overwrite=command.overwrite)
+            return ToyDataset(min(command.num_images, most or command.num_images), side)
 
 
 INTERRUPTED = "The same command goes on."

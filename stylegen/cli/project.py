@@ -109,17 +109,7 @@ def project(options: Options) -> None:
     if options.frames:
         frames, width = options.frames + HELD, len(paths) * G.shape[1]  # targets above, their images below
         video.check(options.out / VIDEO, FPS, frames=frames, height=2 * G.shape[0], width=width)
-    # A file that was named must be used; one in a folder need not be.
-    left_out: list[str] = []
-    of_folders = all(Path(part).is_dir() for part in split_paths(options.target))
-    loaded = targets.load_targets(
-        paths,
-        G.shape,
-        G.image_channels,
-        options.color,
-        left_out if of_folders else None,
-        None if options.align is None else read_landmarks(options.align),
-    )
+    loaded, left_out = _load_targets(options, paths, G)
     settings = _settings(options, projection)
     projection.check_options(G, settings)
     for target in loaded:
@@ -141,6 +131,23 @@ def project(options: Options) -> None:
     )
     _write(options, G, target_images, result, distance, scale)
     common.print_left_out(left_out)
+
+
+def _load_targets(options: Options, paths: list[Path], G: Any) -> tuple[list[Any], list[str]]:
+    """The targets, and a line for each file that is left out: one that was named must be used, one in a folder not."""
+    from stylegen.projection import targets
+
+    left_out: list[str] = []
+    of_folders = all(Path(part).is_dir() for part in split_paths(options.target))
+    loaded = targets.load_targets(
+        paths,
+        G.shape,
+        G.image_channels,
+        options.color,
+        left_out if of_folders else None,
+        None if options.align is None else read_landmarks(options.align),
+    )
+    return loaded, left_out
 
 
 def _settings(options: Options, projection: Any) -> Any:

@@ -83,7 +83,7 @@ class Options:
     scale: Annotated[Number, arguments.SCALE] = None
     """Enlargement by whole pixels in grids and videos; default: so that one can see them."""
     channels: NumberList = None
-    """Of a generator of arrays: the channel that pictures show in colors, or three as red, green, blue; default: 0."""
+    """Of a generator of arrays: the channel that images show in colors, or three as red, green, blue; default: 0."""
     columns: Annotated[Number, arguments.Bounds(1, 10_000)] = None  # of grid.png; default: about as many as rows.
 
     mix: bool = False  # draw a style-mixing table of --rows and --cols.
@@ -258,7 +258,7 @@ def _draw_images(options: Options) -> None:
     for batch in common.with_progress(batches, len(seeds), "images"):
         if G.config.is_arrays:
             drawn.append(values.physical(batch, G.config.channel_stats))
-            batch = _pictures(G, options, values.to_bytes(batch))
+            batch = _as_rgb(G, options, values.to_bytes(batch))
         for image in batch:
             images.save_image(image, folder / next(remaining))
         shown.extend(batch[: GRID_MAX - len(shown)])
@@ -335,7 +335,7 @@ def _draw_walk(options: Options) -> None:
         batch=options.batch,
         **_truncation(options),
     )
-    frames = (_pictures(G, options, frame) for frame in walked)
+    frames = (_as_rgb(G, options, frame) for frame in walked)
     shown = (batch[0] for batch in common.with_progress(((frame,) for frame in frames), total, "frames"))
     count = video.save_video(shown, path, options.fps, options.scale, size=options.size, quality=options.quality)
     print(f"{path}: {counted(count, 'frame')}, {count / options.fps:.1f} s at {options.fps:g} frames a second.")
@@ -346,16 +346,16 @@ def _synthesize(G: Any, options: Options, ws: np.ndarray, seeds: Any) -> np.ndar
         drawn = stylegen.synthesize(
             G, ws, noise=options.noise, noise_seeds=[int(seed) for seed in seeds], batch=options.batch
         )
-    return _pictures(G, options, drawn)
+    return _as_rgb(G, options, drawn)
 
 
-def _pictures(G: Any, options: Options, drawn: np.ndarray) -> np.ndarray:
+def _as_rgb(G: Any, options: Options, drawn: np.ndarray) -> np.ndarray:
     """Images uint8 [..., C] as they are shown: of a generator of arrays, chosen channels in colors."""
     chosen = _numbers(options, "channels") if options.channels is not None else []
     if chosen and not G.config.is_arrays:
         raise common.UsageError("--channels goes with a generator of arrays; this one draws colors.")
     try:
-        return values.pictures(drawn, G.config.is_arrays, chosen)
+        return values.as_rgb(drawn, G.config.is_arrays, chosen)
     except ValueError as error:
         raise common.UsageError(f"--{error}") from error
 

@@ -1,7 +1,7 @@
 """What ``sample --from`` does: projections drawn again, restyled with seeds, and walks between them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +65,14 @@ def draw(
     folder = out or Path("out")
     if folder.suffix.lower() in (".png", *video.FORMATS) and not folder.is_dir():
         raise common.UsageError(f"--out {folder}: single images go to a folder; give its name.")
-    mixed = ws[:, None]
-    if seeds is not None:
-        ws_seeds = stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff)
-        mixed = stylegen.mix(ws, ws_seeds, layers)
     page_columns = 1 if seeds is None else len(seeds) + 1
     scale = common.page_scale(scale, G.shape, len(projections.names), page_columns)
     columns = ["projected"] if seeds is None else ["projected", *(f"seed {seed}" for seed in seeds)]
-    numbers: list[int | None] = [None] if seeds is None else [*seeds]
-    stems = [name if number is None else f"{name}-seed{number:04d}" for name in projections.names for number in numbers]
-    unique = iter(unique_names(stems, taken=["grid"]))
-    files = [[f"{next(unique)}.png" for _ in numbers] for _ in projections.names]
+    files = _files(projections.names, seeds)
     common.check_outputs(folder, [*(file for row in files for file in row), "grid.png"], overwrite)
+    mixed = ws[:, None]
+    if seeds is not None:
+        mixed = stylegen.mix(ws, stylegen.styles(G, stylegen.latents(seeds, G.z_dim), psi=psi, cutoff=cutoff), layers)
     drawn = result.draw(G, projections, mixed)
     for row, row_images in zip(files, drawn, strict=True):
         for file, image in zip(row, row_images, strict=True):
@@ -85,6 +81,14 @@ def draw(
     page = images.labeled_grid(table, projections.names, columns, scale)
     images.save_image(page, folder / "grid.png")
     print(f"{folder}: {', '.join(file for row in files for file in row)}; grid.png shows all of them.")
+
+
+def _files(names: Sequence[str], seeds: list[int] | None) -> list[list[str]]:
+    """Names of the files, a row for each projection: of itself, or of its mixtures with the seeds."""
+    numbers: list[int | None] = [None] if seeds is None else [*seeds]
+    stems = [name if number is None else f"{name}-seed{number:04d}" for name in names for number in numbers]
+    unique = iter(unique_names(stems, taken=["grid"]))
+    return [[f"{next(unique)}.png" for _ in numbers] for _ in names]
 
 
 def _joined(projections: list[result.Projection]) -> result.Projection:

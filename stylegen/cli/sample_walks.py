@@ -99,25 +99,25 @@ def _grid(text: str | None) -> tuple[int, int]:
 
 def _floats(name: str, text: str) -> list[float]:
     try:
-        found = [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        found = []
-    if not found or not all(abs(value) <= 1000 for value in found):
+        numbers = []
+    if not numbers or not all(abs(value) <= 1000 for value in numbers):
         raise common.UsageError(f"{name} {text}: must be numbers such as {name}=-3,3.")
-    return found
+    return numbers
 
 
 def _band_layers(text: str) -> dict[str, list[int]]:
     """Layers by band, of a text such as low:0-3,5,high:8-13."""
-    found: dict[str, list[int]] = {}
+    layers: dict[str, list[int]] = {}
     for part in re.split(r",(?=[a-z]+:)", text):
         name, _, listed = part.partition(":")
         if name not in audio.BANDS or not listed:
             raise common.UsageError(
                 f"--audio-layers {text}: {part!r} is no band with its layers; write low:0-3,mid:4-7,high:8-13."
             )
-        found[name] = common.parse_numbers(f"--audio-layers: layers of {name}", listed)
-    return found
+        layers[name] = common.parse_numbers(f"--audio-layers: layers of {name}", listed)
+    return layers
 
 
 def _seed_walk(options: Any, G: Generator, seeds: list[int], grid: tuple[int, int], samples: np.ndarray | None) -> Walk:
@@ -198,8 +198,8 @@ def _write(
     if walk.frames > MAX_FRAMES:
         raise common.UsageError(f"{walk.frames:,} frames are too many; at most {MAX_FRAMES:,}.")
     video.check(path, options.fps, frames=walk.frames, height=height, width=columns * G.shape[1], scale=options.scale)
-    whole = (frame if top is None else np.concatenate([top, frame]) for frame in frames)
-    shown = (batch[0] for batch in common.with_progress(((frame,) for frame in whole), walk.frames, "frames"))
+    stacked = (frame if top is None else np.concatenate([top, frame]) for frame in frames)
+    shown = (batch[0] for batch in common.with_progress(((frame,) for frame in stacked), walk.frames, "frames"))
     count = video.save_video(
         shown,
         path,

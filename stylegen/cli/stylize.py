@@ -12,6 +12,7 @@ import tyro
 from stylegen.cli import arguments, common
 from stylegen.io import images
 from stylegen.io.files import split_paths
+from stylegen.io.image_listing import SUFFIXES, NoImagesError, list_images
 from stylegen.io.progress import counted
 from stylegen.runtime.memory import keep_freed_memory
 
@@ -150,12 +151,12 @@ def _folder(options: Options) -> list[tuple[Path, Path]]:
     out = options.out.resolve()
     try:
         # The results may go into a folder of the content, and are no content.
-        listing = images.list_images(options.content, recursive=True, skip=lambda folder: folder.resolve() == out)
-    except images.NoImagesError as error:
+        listing = list_images(options.content, recursive=True, skip=lambda folder: folder.resolve() == out)
+    except NoImagesError as error:
         raise common.UsageError(f"--content {error}") from error
     if options.out.exists() and not options.out.is_dir():
         raise common.UsageError(f"--out {options.out}: is a file; a folder of images goes to a folder.")
-    if options.out.suffix.lower() in images.SUFFIXES and not options.out.exists():
+    if options.out.suffix.lower() in SUFFIXES and not options.out.exists():
         raise common.UsageError(f"--out {options.out}: names one image; a folder of images goes to a folder.")
     jobs = [(path, options.out / path.relative_to(options.content).with_suffix(".png")) for path in listing.files]
     if len({str(out).casefold() for _, out in jobs}) < len(jobs):

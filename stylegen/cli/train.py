@@ -63,6 +63,34 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> None:
+    ours, overrides = _own_options(argv)
+    overrides = _with_shape(overrides)
+    run = run_to_resume(ours.config, overrides, "configs/quickstart.py", ours.auto)
+    default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
+    config = arguments.parse(
+        Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
+    )
+    ignored_settings.check(config, overrides)
+    auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
+    if ours.target:
+        _describe_target(config, ours.target, ours.stage, auto)
+        return
+    if ours.dry_run:
+        _dry_run(config if auto is None else auto.here(config), ours.img_per_sec, ours.measure)
+        return
+    from stylegen.train import train
+
+    if auto is None:
+        train(config)
+        return
+    from stylegen.runtime import processes
+
+    with processes.running(config.distributed):
+        train(auto.here(config))
+
+
+def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options that are no settings, and the other words of the command; raises UsageError if they do not fit."""
     parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--auto", action=argparse.BooleanOptionalAction, default=False)
@@ -84,44 +112,25 @@ def _train(argv: list[str]) -> None:
         raise common.UsageError("--measure goes with --dry-run, and without --img-per-sec and --target.")
     if ours.target and speed is not None:
         raise common.UsageError("--img-per-sec gives the hours of a dry run without --target, which bounds them.")
-    overrides = _with_shape(overrides)
-    run = run_to_resume(ours.config, overrides, "configs/quickstart.py", ours.auto)
-    default = load_config(ours.config) if ours.config else _settings_of(run) if run else Config()
-    config = arguments.parse(
-        Config, overrides, prog="train", description=DESCRIPTION, default=default, registry=_by_resolution()
-    )
-    ignored_settings.check(config, overrides)
-    auto = _Auto(default, overrides, None if run is None or config.run.overwrite else run) if ours.auto else None
-    if ours.target:
-        _describe_target(config, ours.target, ours.stage, auto)
-        return
-    if ours.dry_run:
-        if auto is not None:
-            config = auto.here(config)
-        from stylegen.evaluation.during_training import check
-        from stylegen.training.summary import describe
+    return ours, overrides
 
-        check(config)
-        measured = None
-        if ours.measure:
-            from stylegen.training.speed import measure
 
-            measured = measure(config, lambda line: print(line, flush=True))
-        print(describe(config, ours.img_per_sec, measured))
-        if config.run.init_from:
-            from stylegen.hub import init_from
+def _dry_run(config: Config, img_per_sec: float | None, measures: bool) -> None:
+    """Print what a run would be."""
+    from stylegen.evaluation.during_training import check
+    from stylegen.training.summary import describe
 
-            print(init_from.describe(config))
-        return
-    from stylegen.train import train
+    check(config)
+    measured = None
+    if measures:
+        from stylegen.training.speed import measure
 
-    if auto is None:
-        train(config)
-        return
-    from stylegen.runtime import processes
+        measured = measure(config, lambda line: print(line, flush=True))
+    print(describe(config, img_per_sec, measured))
+    if config.run.init_from:
+        from stylegen.hub import init_from
 
-    with processes.running(config.distributed):
-        train(auto.here(config))
+        print(init_from.describe(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +159,10 @@ class _Auto:
         given = {word.partition("=")[0] for word in self.words}
         fields = {name: option(name, "").strip() for name in config_json.names(config)}
         stated = auto.stated_in(self.default) | {name for name, word in fields.items() if word in given}
-        kept = auto.of_run(config, _read(self.run), stated) if self.run else {}
-        config = auto.apply(config, kept)
+        earlier = auto.of_run(config, _read(self.run), stated) if self.run else {}
+        config = auto.apply(config, earlier)
         names = stated if self.run is None else {*stated, *auto.NAMES}
-        chosen = {**kept, **auto.choose(config, names, devices)}
+        chosen = {**earlier, **auto.choose(config, names, devices)}
         if processes.is_main():
             print(f"--auto stands for {auto.options(chosen) or 'nothing: all is stated'}", flush=True)
         return auto.apply(config, chosen)
@@ -161,20 +170,21 @@ class _Auto:
 
 def _with_shape(words: list[str]) -> list[str]:
     """The words of a command with ``--resolution 512x384`` as a resolution and the rows and columns of the constant."""
-    found: list[str] = []
+    resolved: list[str] = []
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")
         before = words[i - 1] if i else ""
         text = value if name == "--resolution" and equals else word if before == "--resolution" else ""
         if "x" not in text:
-            found.append(word)
+            resolved.append(word)
             continue
         parsed = shapes.parse(text)
         if isinstance(parsed, str):
             raise common.UsageError(f"--resolution {shown(text)}: {parsed}.")
         resolution, (rows, columns) = parsed
-        found += [f"--resolution={resolution}" if equals else str(resolution), "--const-shape", str(rows), str(columns)]
-    return found
+        resolved.append(f"--resolution={resolution}" if equals else str(resolution))
+        resolved += ["--const-shape", str(rows), str(columns)]
+    return resolved
 
 
 def _read(run: Path) -> Config:

@@ -54,10 +54,10 @@ class Landmarks:
         Raises:
             UnreadableImageError: it has none.
         """
-        found = self.points.get(key) or self.points.get(PurePosixPath(key).name)
-        if found is None:
+        points = self.points.get(key) or self.points.get(PurePosixPath(key).name)
+        if points is None:
             raise UnreadableImageError(f"{self.source} has no points of it")
-        return np.array(found)
+        return np.array(points)
 
     @property
     def digest(self) -> str:

@@ -71,5 +71,5 @@ def _changes_nothing(transform: Any, mode: str) -> bool:
     colors = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(1, -1, 3)
     probe = Image.fromarray(colors).convert(mode) if mode != "L" else Image.fromarray(levels[None])
     expected = np.asarray(probe.convert("RGB")).astype(int)
-    found = np.asarray(_applied(probe, transform).convert("RGB"))
-    return int(np.abs(found - expected).max()) <= 1
+    converted = np.asarray(_applied(probe, transform).convert("RGB"))
+    return int(np.abs(converted - expected).max()) <= 1

@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stylegen.data.color_profiles import Color as Color  # with Crop and Encoding
 from stylegen.data.color_profiles import to_srgb
 from stylegen.errors import StylegenError
-from stylegen.io.images import MAX_PIXELS, reads_heif
+from stylegen.io.image_listing import reads_heif
+from stylegen.io.images import MAX_PIXELS
 from stylegen.shapes import Shape
 from stylegen.untrusted import kinds
 from stylegen.untrusted.limits import FREE_PIXELS, MAX_PIXELS_PER_BYTE
@@ -123,13 +124,13 @@ def _formats() -> list[str]:
 
 def _without_text(data: bytes) -> bytes:
     """A PNG file without its chunks of text, such as the prompts and histories that some programs write there."""
-    kept, at = [_PNG], len(_PNG)
+    chunks, at = [_PNG], len(_PNG)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, content, checksum
         if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
-            kept.append(data[at:end])
+            chunks.append(data[at:end])
         at = end
-    return b"".join(kept)
+    return b"".join(chunks)
 
 
 def _load(image: Image.Image, shorter: int | None) -> Image.Image:

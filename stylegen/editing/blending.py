@@ -100,11 +100,11 @@ def _combined(
     """``base`` with each array made of those of all."""
     trees = [{"params": G.params, "noise_const": G.noise_const, "w_avg": G.w_avg} for G in generators]
     flat = [by_path(tree) for tree in trees]
-    made = []
+    blended = []
     for path in flat[0]:
         leaves = [tree[path] for tree in flat]
-        made.append(leaves[0] if path == "w_avg" and not average_w else jnp.asarray(combine(path, leaves)))
-    tree = jax.tree.unflatten(jax.tree.structure(trees[0]), made)
+        blended.append(leaves[0] if path == "w_avg" and not average_w else jnp.asarray(combine(path, leaves)))
+    tree = jax.tree.unflatten(jax.tree.structure(trees[0]), blended)
     return dataclasses.replace(base, **tree, source="")
 
 
@@ -122,7 +122,7 @@ def check_alike(generators: Sequence[Generator]) -> None:
 
 def _differences(a: Generator, b: Generator) -> list[str]:
     """Where two generators differ, a phrase each: settings first, shapes of arrays if there are no such."""
-    found = [
+    differences = [
         f"{name} is {x} and {y}"
         for name, x, y in (
             ("resolution", a.resolution, b.resolution),
@@ -135,13 +135,13 @@ def _differences(a: Generator, b: Generator) -> list[str]:
     for field in dataclasses.fields(a.config.generator):
         x, y = (getattr(G.config.generator, field.name) for G in (a, b))
         if field.name not in ("w_avg_beta", "style_mixing_prob") and x != y:  # which are of training alone
-            found.append(f"generator.{field.name} is {x} and {y}")
+            differences.append(f"generator.{field.name} is {x} and {y}")
     shapes = [{path: leaf.shape for path, leaf in by_path(G.params).items()} for G in (a, b)]
-    if not found:
+    if not differences:
         paths = sorted(set(shapes[0]) | set(shapes[1]))
-        found = [
+        differences = [
             f"{path} is {list(shapes[0].get(path, ()))} and {list(shapes[1].get(path, ()))}"
             for path in paths
             if shapes[0].get(path) != shapes[1].get(path)
         ]
-    return found
+    return differences

@@ -102,19 +102,13 @@ class Drag:
         start, goal = _checked_points("points", points, r), _checked_points("targets", targets, r)
         if len(start) != len(goal):
             raise EditError(f"{len(start)} points and {len(goal)} targets: give a target for each point.")
-        ws = np.asarray(ws, np.float32)
-        if ws.shape != (G.num_ws, G.w_dim) or not np.isfinite(ws).all():
-            raise EditError(f"ws is {ws.shape}; wanted are finite numbers [{G.num_ws}, {G.w_dim}].")
         self._count = len(start)
-        self._start = jnp.asarray(ws)[None]
+        self._start = jnp.asarray(_checked_styles(ws, G))[None]
         self._ws = jnp.array(self._start)  # a copy, because the steps give its buffer away
         self._moments = optax.scale_by_adam(**ADAM).init(self._ws)
         self._points, self._targets = _padded(start), _padded(goal)
         active = jnp.arange(MAX_POINTS) < self._count
-        own = noise is None
-        self._noise = jnp.asarray(self._G.constant_noise() if own else noise, jnp.float32).reshape(1, -1)
-        if self._noise.shape[1] != G.num_noise:
-            raise EditError(f"noise has {self._noise.shape[1]} numbers; this generator needs {G.num_noise}.")
+        self._noise = _checked_noise(noise, self._G)
         self._static = _static(G, self._options)
         shares = _checked_mask(mask, r)
         handles, features = _first(self._G, self._start, self._noise, self._points, static=self._static)
@@ -319,6 +313,22 @@ def _variance(G: Generator) -> float:
 
 def _padded(points: np.ndarray) -> Array:
     return jnp.asarray(np.concatenate([points, np.zeros((MAX_POINTS - len(points), 2), np.float32)]))
+
+
+def _checked_styles(ws: np.ndarray, G: Generator) -> np.ndarray:
+    """Styles of one image, [num_ws, w_dim], float32."""
+    ws = np.asarray(ws, np.float32)
+    if ws.shape != (G.num_ws, G.w_dim) or not np.isfinite(ws).all():
+        raise EditError(f"ws is {ws.shape}; wanted are finite numbers [{G.num_ws}, {G.w_dim}].")
+    return ws
+
+
+def _checked_noise(noise: np.ndarray | None, G: Generator) -> Array:
+    """Noise of one image, [1, num_noise], float32; the network's own if None."""
+    row = jnp.asarray(G.constant_noise() if noise is None else noise, jnp.float32).reshape(1, -1)
+    if row.shape[1] != G.num_noise:
+        raise EditError(f"noise has {row.shape[1]} numbers; this generator needs {G.num_noise}.")
+    return row
 
 
 def _checked_points(name: str, points: Sequence[Sequence[float]] | np.ndarray, side: int) -> np.ndarray:

@@ -60,15 +60,7 @@ def evaluate_generator(
         EvaluationError: a metric does not fit the generator, or wants more images than there are; before any is drawn.
     """
     config = G.config
-    for metric in metrics:  # before anything is measured, which may take hours
-        if metric.kind == "ppl":
-            network = distance.network.name if distance is not None else "vgg16"
-            check_ppl(
-                metric, classes=G.c_dim, resolution=min(config.shape_at(config.resolution)), crop=crop, network=network
-            )
-    for metric in metrics:
-        if config.is_arrays and metric.kind != "swd":
-            raise EvaluationError(f"{metric.name}: is of images of colors; arrays are measured by swd alone.")
+    _check(G, metrics, distance, crop)  # before anything is measured, which may take hours
     compared = [metric for metric in metrics if metric.kind != "ppl"]
     results: list[Result] = []
     if compared:
@@ -86,6 +78,19 @@ def evaluate_generator(
             results.append(measure_ppl(metric, G, distance, crop=crop, progress=progress))
     order = [name for metric in metrics for name in metric.values]
     return sorted(results, key=lambda result: order.index(result.name))
+
+
+def _check(G: Generator, metrics: Sequence[Metric], distance: Distance | None, crop: Crop) -> None:
+    """Raise EvaluationError if a metric cannot be that of this generator."""
+    config = G.config
+    for metric in metrics:
+        if metric.kind == "ppl":
+            network = distance.network.name if distance is not None else "vgg16"
+            side = min(config.shape_at(config.resolution))
+            check_ppl(metric, classes=G.c_dim, resolution=side, crop=crop, network=network)
+    for metric in metrics:
+        if config.is_arrays and metric.kind != "swd":
+            raise EvaluationError(f"{metric.name}: is of images of colors; arrays are measured by swd alone.")
 
 
 def record_path(run_dir: Path, name: str) -> Path:

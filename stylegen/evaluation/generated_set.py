@@ -15,7 +15,8 @@ from stylegen import ops, sampling
 from stylegen.evaluation import EvaluationError
 from stylegen.evaluation.image_sets import ImageSet, resolution_text
 from stylegen.io.progress import counted
-from stylegen.networks.generator import Generator, NoiseMode, in_float32
+from stylegen.networks.generator import Generator, in_float32
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.sampling.programs import noise_from_seeds
 
 MAX_BATCH, BATCH_PIXELS = 32, 2**23  # images a device at once; eight of 1024 pixels

@@ -278,8 +278,8 @@ def _results(job: _Job, fakes: ImageSet, reals: ImageSet | None, extractor: Extr
     if job.metric.needs_reals and reals is not None:
         details["reals"] = {**reals.provenance, "count": job.n_reals or None}
     details |= job.settings
-    found = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    new = [note for note in found if note not in job.warnings]
+    notes = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    new = [note for note in notes if note not in job.warnings]
     if job.warnings or new:
         details["warnings"] = [*job.warnings, *new]
     for note in new:

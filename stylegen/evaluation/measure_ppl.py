@@ -1,6 +1,7 @@
 """Perceptual path length of a generator, by a metric's name."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from stylegen.evaluation.image_sets import resolution_text
 from stylegen.evaluation.measure import ON_WHITE, SEED, Result, provenance
 from stylegen.evaluation.metric_names import Metric
 from stylegen.metrics.extractors import Distance
-from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, path_ends, path_length
+from stylegen.metrics.ppl import EPSILON, HIGHEST, LOWEST, MAX_SIDE, Crop, Ends, PathLength, path_ends, path_length
 from stylegen.networks.generator import Generator, in_float32
 from stylegen.pretrained import lpips
 
@@ -67,12 +68,19 @@ def measure_ppl(
     if progress:
         ends = _shown(ends, progress, metric.fakes)
     lengths = path_length(mapping, draw, distance, ends, space=metric.space, crop=crop)
+    details = _details(metric, G, lengths, distance, crop)
+    return Result(metric.name, lengths.mean, details)
+
+
+def _details(metric: Metric, G: Generator, lengths: PathLength, distance: Distance, crop: Crop) -> dict[str, Any]:
+    """What a path length says of itself."""
+    full = G.config.shape_at(G.config.resolution)
     details = provenance(metric) | {
         "distance": distance.provenance,
         "epsilon": EPSILON,
         "percentiles": [LOWEST, HIGHEST],
         "kept": lengths.kept,
-        "deviation": lengths.deviation,
+        "deviation": lengths.std,
         "crop": crop,
         "largest_side": MAX_SIDE,
         "device": jax.default_backend(),
@@ -92,7 +100,7 @@ def measure_ppl(
     }
     if G.image_channels in (2, 4):
         details["transparency"] = ON_WHITE
-    return Result(metric.name, lengths.mean, details)
+    return details
 
 
 def _shown(ends: Iterator[Ends], progress: Progress, total: int) -> Iterator[Ends]:

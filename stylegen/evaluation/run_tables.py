@@ -69,12 +69,12 @@ def compare(runs: Sequence[Path]) -> tuple[str, dict[str, dict[str, plot.Series]
     groups: dict[tuple[str, str], dict[str, Lines]] = {}
     for run in runs:
         paths = sorted(run.glob(f"{PREFIX}*.jsonl"))
-        found = [(path.stem.removeprefix(PREFIX), line) for path in paths for line in evaluate_run.read_record(path)]
-        if not found:
+        entries = [(path.stem.removeprefix(PREFIX), line) for path in paths for line in evaluate_run.read_record(path)]
+        if not entries:
             raise RecordError(
                 f"{run}: no metric is recorded there; measure it first: evaluate --run {run} --all --metrics fid10k."
             )
-        for name, line in found:
+        for name, line in entries:
             key = name, evaluate_run.protocol(line["provenance"])
             groups.setdefault(key, {}).setdefault(str(run), []).append(line)
     rows: list[dict[str, Any]] = []

@@ -16,7 +16,8 @@ from stylegen.editing import discovery
 from stylegen.editing.directions import Direction
 from stylegen.explorer.state import Shape, State, decode, encode
 from stylegen.export.web import page
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.projection import result
 from stylegen.projection.result import Projection
 from stylegen.sampling import centers, programs

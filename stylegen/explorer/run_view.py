@@ -47,8 +47,8 @@ class RunView:
 
     def grids(self) -> list[int]:
         """The kimg of the grids of samples, in order."""
-        found = (GRID.fullmatch(path.name) for path in self._folder.glob("fakes*.png"))
-        return sorted(int(match[1]) for match in found if match is not None)
+        matches = (GRID.fullmatch(path.name) for path in self._folder.glob("fakes*.png"))
+        return sorted(int(match[1]) for match in matches if match is not None)
 
     def grid(self, kimg: int) -> bytes:
         """The PNG file of a grid.

@@ -13,7 +13,8 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from stylegen.explorer import ExploreError
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.sampling.generate import MAX_SEED
 from stylegen.untrusted import FileError, numbers, shown
 

@@ -144,7 +144,7 @@ def names_beside(form: Form, path: Path) -> list[str]:
 def save_grid(G: Generator, path: Path) -> None:
     """The images of seeds 0 to 15, none left out, truncated to ``model_card.PSI``; the classes in turn."""
     labels = np.arange(len(GRID_SEEDS)) % G.c_dim if G.c_dim else None
-    samples = values.pictures(sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI), G.config.is_arrays)
+    samples = values.as_rgb(sampling.sample(G, GRID_SEEDS, labels=labels, psi=model_card.PSI), G.config.is_arrays)
     images.save_grid(samples, path, scale=images.comfortable_scale(min(G.shape)))
 
 

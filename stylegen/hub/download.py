@@ -104,13 +104,13 @@ def _download(remote: Remote, partial: Path, folder: Path, say: Callable[[str], 
         raise HubError(
             f"{remote.name}: {remote.url} ended after {count:,} of {total or 0:,} bytes; nothing was kept. Try again."
         )
-    found = digest.hexdigest()
-    if remote.sha256 is not None and found != remote.sha256.lower():
+    sha256 = digest.hexdigest()
+    if remote.sha256 is not None and sha256 != remote.sha256.lower():
         raise HubError(
-            f"{remote.name}: {remote.url} has the SHA-256 {found}, not {remote.sha256}: it was changed, or damaged on "
+            f"{remote.name}: {remote.url} has the SHA-256 {sha256}, not {remote.sha256}: it was changed, or damaged on "
             "the way. Nothing was kept."
         )
-    return found
+    return sha256
 
 
 def _open(remote: Remote) -> Any:

@@ -1,7 +1,7 @@
 """Transfer learning: starting a run from the weights of another one (``run.init_from``, ``run.freeze``).
 
 It takes what ``stylegen.load`` takes. A run directory gives the generator, its moving average, the mean of w and the
-discriminator, and so does a file of others (NVIDIA's ``.pkl``, a ``.pt`` of rosinality's form) that has one; a
+discriminator. So does a file of others, NVIDIA's ``.pkl`` or a ``.pt`` of rosinality's form, if it has one. A
 generator's file gives all but the discriminator. Weights are matched by name and shape. The clock, Adam's moments and
 the random key start anew, and so does the schedule: with ``schedule.start_resolution`` at the full resolution nothing
 grows again.

@@ -94,21 +94,21 @@ def _of_hub(name: str) -> Remote:
     try:
         url = hub.hf_hub_url(repo, path, revision=match["revision"], endpoint=endpoint)
         download.check_address(url, url)
-        found = hub.get_hf_file_metadata(url)
-        pinned = hub.hf_hub_url(repo, path, revision=found.commit_hash or match["revision"], endpoint=endpoint)
+        metadata = hub.get_hf_file_metadata(url)
+        pinned = hub.hf_hub_url(repo, path, revision=metadata.commit_hash or match["revision"], endpoint=endpoint)
         headers = hub.utils.build_hf_headers()
     except HubError:
         raise
     except Exception as error:  # of httpx or requests, by version; a gated or missing repository says so in its text
         first = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise HubError(f"{name}: {path} cannot be fetched from {repo}: {shown(first, 200)}") from error
-    etag = found.etag if found.etag is not None and _SHA256.fullmatch(found.etag) else None  # of large files it is
+    etag = metadata.etag or ""
     return Remote(
         name,
         pinned,
         Path(path).name,
-        sha256=etag,
-        size=found.size,
+        sha256=etag if _SHA256.fullmatch(etag) else None,  # of large files it is
+        size=metadata.size,
         headers=headers,
         facts=f"license: see the model card of {repo}",
     )

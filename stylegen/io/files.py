@@ -126,7 +126,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     path = expanded(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    made = [folder for folder in path.parents if not folder.exists()]
+    missing = [folder for folder in path.parents if not folder.exists()]
     partial = _partial(path)
     with _naming(path, partial):
         try:
@@ -138,7 +138,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-                for folder in made:
+                for folder in missing:
                     folder.rmdir()
 
 

@@ -59,8 +59,8 @@ class Store:
 
         def find() -> dict[str, int]:
             self._fs.invalidate_cache()
-            found = self._fs.find(self._root, detail=True)
-            return {path[len(self._root) :].lstrip("/"): int(info["size"]) for path, info in found.items()}
+            entries = self._fs.find(self._root, detail=True)
+            return {path[len(self._root) :].lstrip("/"): int(info["size"]) for path, info in entries.items()}
 
         return self._retried(find, "listed")
 

@@ -241,15 +241,7 @@ def _save_mp4(
     height, width = first.shape[:2]
     # H.264 in yuv420p, the one that every player knows, halves the color's resolution: sides must be even.
     pad = ((0, height % 2), (0, width % 2), (0, 0))
-    command = [ffmpeg(), "-y", "-v", "error"]
-    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width + width % 2}x{height + height % 2}"]
-    command += ["-r", str(fps), "-i", "-"]
-    if audio is not None:
-        # Sound that ends early is followed by silence, so that the frames decide how long the video is.
-        command += ["-i", _url(expanded(audio)), "-map", "0:v:0", "-map", "1:a:0", "-af", "apad", "-shortest"]
-        command += ["-c:a", "aac", "-b:a", "192k"]
-    command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(quality)]
-    command += [*MP4_COLOR, "-movflags", "+faststart", _url(partial)]
+    command = _mp4_command(partial, width + width % 2, height + height % 2, fps, quality, audio)
     # imageio_ffmpeg's own writer runs Python code in a fork, which can deadlock next to JAX's threads. The session of
     # its own keeps Ctrl-C from ending ffmpeg before us.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
@@ -270,6 +262,20 @@ def _save_mp4(
             _close(pipe)
     if process.returncode:
         raise VideoError(f"{path}: ffmpeg could not write it: {messages.decode(errors='replace').strip()}")
+
+
+def _mp4_command(
+    path: Path, width: int, height: int, fps: float, quality: int, audio: str | os.PathLike[str] | None
+) -> list[str]:
+    """ffmpeg's, which reads the frames from its standard input."""
+    command = [ffmpeg(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    command += ["-r", str(fps), "-i", "-"]
+    if audio is not None:
+        # Sound that ends early is followed by silence, so that the frames decide how long the video is.
+        command += ["-i", _url(expanded(audio)), "-map", "0:v:0", "-map", "1:a:0", "-af", "apad", "-shortest"]
+        command += ["-c:a", "aac", "-b:a", "192k"]
+    command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(quality)]
+    return [*command, *MP4_COLOR, "-movflags", "+faststart", _url(path)]
 
 
 def _url(path: Path) -> str:
@@ -296,13 +302,13 @@ def _close(pipe: IO[bytes] | None) -> None:
 def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     unit, fewest = ANIMATION_TIMES[path.suffix.lower()]
     starts: list[int] = []  # of the frames that are kept, in units: rounding each start keeps the length of the whole
-    kept: list[Image.Image] = []
+    stills: list[Image.Image] = []
     count = 0
     for frame in frames:
         start = round(count * 1000 / (fps * unit))
         if not starts or start - starts[-1] >= fewest:
             starts.append(start)
-            kept.append(images.to_pil(frame))
+            stills.append(images.to_pil(frame))
         count += 1
     end = max(round(count * 1000 / (fps * unit)), starts[-1] + fewest)
     durations = [unit * (after - start) for start, after in itertools.pairwise([*starts, end])]
@@ -310,8 +316,8 @@ def _save_animation(frames: Iterator[np.ndarray], path: Path, fps: float) -> Non
         {"lossless": False, "quality": 90, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": False}
     )
     duration = durations if len(durations) > 1 else durations[0]
-    options |= {"save_all": True, "append_images": kept[1:], "duration": duration, "loop": 0}
-    path.write_bytes(images.encoded(kept[0], path.suffix.lower(), **options))
+    options |= {"save_all": True, "append_images": stills[1:], "duration": duration, "loop": 0}
+    path.write_bytes(images.encoded(stills[0], path.suffix.lower(), **options))
 
 
 @dataclass(frozen=True)

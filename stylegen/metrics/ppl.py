@@ -28,10 +28,10 @@ Ends = tuple[Float[np.ndarray, "n z_dim"], Float[np.ndarray, "n z_dim"], Float[n
 
 @dataclass(frozen=True)
 class PathLength:
-    """The result: mean and deviation of the lengths that were kept, and how many those are."""
+    """The result: mean and std of the lengths that were kept, and how many those are."""
 
     mean: float
-    deviation: float
+    std: float
     kept: int
 
 
@@ -81,8 +81,8 @@ def summarize(lengths: Float[np.ndarray, " n"]) -> PathLength:
     """Mean of the lengths between the percentiles 1 and 99, both of them kept."""
     low = np.percentile(lengths, LOWEST, method="lower")
     high = np.percentile(lengths, HIGHEST, method="higher")
-    kept = lengths[(low <= lengths) & (lengths <= high)]
-    return PathLength(float(kept.mean()), float(kept.std()), len(kept))
+    typical = lengths[(low <= lengths) & (lengths <= high)]
+    return PathLength(float(typical.mean()), float(typical.std()), len(typical))
 
 
 def path_ends(n: int, z_dim: int, *, sampling: Sampling, seed: int = 0, batch: int = 8) -> Iterator[Ends]:

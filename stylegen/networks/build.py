@@ -7,8 +7,8 @@ from flax import nnx
 
 from stylegen.config import Config
 from stylegen.networks.discriminator import Discriminator
-from stylegen.networks.generator import GeneratorNetwork, structure
 from stylegen.networks.layers import Initializer
+from stylegen.networks.structure import GeneratorNetwork, structure
 
 Params = dict[str, Any]  # nested dicts of arrays, keyed by module and parameter name
 

@@ -14,7 +14,7 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.config import Config
-from stylegen.networks.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, MinibatchStd, from_rgb, width
+from stylegen.networks.layers import ACTIVATIONS, EqualConv, EqualDense, Initializer, MinibatchStd, from_rgb, width_at
 from stylegen.networks.mapping import MappingNetwork
 from stylegen.networks.stylegan1 import DiscriminatorBlock
 from stylegen.networks.stylegan2 import ResidualBlock
@@ -51,7 +51,7 @@ class Discriminator(nnx.Module):
         self.num_classes = config.num_classes
         self.grows = config.generator.block == "adain"
         self.activation = ACTIVATIONS[config.generator.block].function
-        widths = {r: width(r, d.channel_base, d.channel_max, d.channel_decay) for r in self.resolutions}
+        widths = {r: width_at(d, r) for r in self.resolutions}
         block = DiscriminatorBlock if self.grows else ResidualBlock
         blocks: dict[str, Any] = {
             f"b{r}": block(widths[r], widths[r // 2], r, config, init=init) for r in self.resolutions if r > 4

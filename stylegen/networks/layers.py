@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from stylegen import ops
 from stylegen.array_types import Array
-from stylegen.config import Config
+from stylegen.config import Config, DiscriminatorConfig, GeneratorConfig
 from stylegen.shapes import SQUARE, Shape, shape_at
 
 RELU_GAIN = math.sqrt(2)
@@ -188,6 +188,11 @@ def width(resolution: int, channel_base: int, channel_max: int, channel_decay: f
     """Channels of the block at a resolution: with a decay of 1, ``channel_base // resolution``; at most the maximum."""
     stage = math.log2(resolution) - 1
     return min(int(channel_base / 2 / 2.0 ** (stage * channel_decay)), channel_max)
+
+
+def width_at(net: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:
+    """``width`` by the settings of a network."""
+    return width(resolution, net.channel_base, net.channel_max, net.channel_decay)
 
 
 def num_noise(resolution: int, const: Shape = SQUARE) -> int:

@@ -19,7 +19,8 @@ from stylegen.formats import WeightsError, torch_files
 from stylegen.formats.pickle_tree import printable
 from stylegen.formats.torch_files import Tensors
 from stylegen.io import files
-from stylegen.networks.generator import Generator, abstract_arrays
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.nvidia import pickles, rosinality, stylegan1, stylegan2
 from stylegen.nvidia.pickles import PickledFile

@@ -26,8 +26,9 @@ from stylegen.formats import WeightsError
 from stylegen.formats.pickle_arrays import as_mapping
 from stylegen.formats.pickle_tree import describe, printable
 from stylegen.formats.torch_files import Tensors
-from stylegen.networks.layers import width
-from stylegen.nvidia.stylegan2 import BATCH, FILTER, torch_layout
+from stylegen.networks.layers import width, width_at
+from stylegen.nvidia.settings import BATCH
+from stylegen.nvidia.stylegan2 import FILTER, torch_layout
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
 Arrays = dict[str, np.ndarray]
@@ -72,13 +73,13 @@ def convert(value: Any, tensors: Tensors, path: Path) -> Imported:
             "bilinearly and draws noise through a linear layer, so it cannot be represented here; networks of "
             "rosinality's stylegan2-pytorch and of NVIDIA can."
         )
-    found = _networks(table, tensors, source)
-    best = found.get("g_ema", found.get("g"))
+    networks = _networks(table, tensors, source)
+    best = networks.get("g_ema", networks.get("g"))
     assert best is not None  # is_checkpoint has seen one
-    config = _config(best, found.get("d"), source)
+    config = _config(best, networks.get("d"), source)
     report = Report()
     trees = {}
-    for part, arrays in found.items():
+    for part, arrays in networks.items():
         weights = discriminator_weights(config) if part == "d" else generator_weights(config)
         trees[part] = _match(weights, arrays, f"{source}, {part}", report)
         count = sum(array.size for array in arrays.values())
@@ -88,7 +89,7 @@ def convert(value: Any, tensors: Tensors, path: Path) -> Imported:
     g = trees.get("g", g_ema)
     averages, g = ({name: x for name, x in tree.items() if name not in noise} for tree in (g_ema, g))
     average = _average(table.get("latent_avg"), tensors, config.generator.w_dim, source)
-    _add_remarks(report, found, noise, average)
+    _add_remarks(report, networks, noise, average)
     return Imported(
         config=config,
         g=g,
@@ -104,12 +105,12 @@ def convert(value: Any, tensors: Tensors, path: Path) -> Imported:
 
 def _networks(table: Mapping[Any, Any], tensors: Tensors, source: str) -> dict[str, Arrays]:
     """Arrays by name of each network, those of an encoder's generator included."""
-    found = {part: inner for part in PARTS if (inner := as_mapping(table.get(part))) is not None}
-    if "g_ema" not in found and "g" not in found:
+    tables = {part: inner for part in PARTS if (inner := as_mapping(table.get(part))) is not None}
+    if "g_ema" not in tables and "g" not in tables:
         state = as_mapping(table.get("state_dict")) or {}
-        found = {"g_ema": {n.removeprefix(DECODER): x for n, x in state.items() if str(n).startswith(DECODER)}}
+        tables = {"g_ema": {n.removeprefix(DECODER): x for n, x in state.items() if str(n).startswith(DECODER)}}
     networks = {}
-    for part, entries in found.items():
+    for part, entries in tables.items():
         if len(entries) > MAX_ARRAYS:
             raise WeightsError(f"{source}, {part}: has {len(entries):,} arrays; such a network has some hundreds.")
         arrays = {}
@@ -193,7 +194,7 @@ def generator_weights(config: Config) -> list[Weight]:
     for i in range(g.mapping_layers):
         table += _linear(f"style.{i + 1}", f"mapping.dense.dense{i}", sizes[i], sizes[i + 1])
     for index, r in enumerate(config.resolutions):
-        channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
+        channels, before = (width_at(g, x) for x in (r, r // 2))
         ours = f"synthesis.blocks.b{r}"
         if r == 4:
             table.append(Weight("input.input", (1, channels, 4, 4), f"{ours}.const", lambda x: x.transpose(0, 2, 3, 1)))
@@ -252,7 +253,7 @@ def _array(theirs: str, ours: str, kind: str, *size: int) -> Weight:
 def discriminator_weights(config: Config) -> list[Weight]:
     """All parameters of the discriminator."""
     d, table = config.discriminator, list[Weight]()
-    widths = {r: width(r, d.channel_base, d.channel_max) for r in config.resolutions}
+    widths = {r: width_at(d, r) for r in config.resolutions}
 
     def conv(theirs: str, bias: str | None, ours: str, inputs: int, outputs: int, kernel: int) -> None:
         table.append(_array(f"{theirs}.weight", f"{ours}.weight", "conv", inputs, outputs, kernel))
@@ -292,8 +293,8 @@ def _average(value: Any, tensors: Tensors, w_dim: int, source: str) -> np.ndarra
     if value is None:
         return None
     if array is None or array.dtype.kind != "f" or array.ndim == 0 or array.shape[-1] != w_dim or array.size == 0:
-        found = describe(value) if array is None else f"{array.dtype} {list(array.shape)}"
-        raise WeightsError(f"{source}: latent_avg is {found}; wanted the mean of w, [{w_dim}].")
+        what = describe(value) if array is None else f"{array.dtype} {list(array.shape)}"
+        raise WeightsError(f"{source}: latent_avg is {what}; wanted the mean of w, [{w_dim}].")
     rows = np.asarray(array, np.float32).reshape(-1, w_dim)
     if not np.isfinite(rows).all() or not np.array_equal(rows, np.broadcast_to(rows[0], rows.shape)):
         raise WeightsError(f"{source}: latent_avg differs between layers, or is not finite; here all share one mean.")

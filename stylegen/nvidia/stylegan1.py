@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import Config
 from stylegen.formats import WeightsError
-from stylegen.networks.layers import RELU_GAIN, width
+from stylegen.networks.layers import RELU_GAIN, width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, summary, unscaled
+from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.weight_table import Imported, Report, Weight, match, unscaled
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
 FUSED_FROM = 128  # pixels of the larger side, where fused_scale is "auto"
-BATCH = 32  # images, about: a multiple of the minibatch-std group
+FMAP_BASE = 8192.0  # their default
 THEIR_NAMES = {"G": "G", "D": "D", "G_ema": "Gs"}
 _ONLY_LRELU = "activations are leaky ReLUs here"
 
@@ -101,47 +102,23 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
         _check_settings(d, f"{source}, D")
         # Their discriminator's defaults are those of a network for digits.
         pairs = (("resolution", 32, resolution), ("label_size", 0, classes), ("num_channels", 1, channels))
-        for name, default, value in pairs:
-            if (d_value := number(source, d, name, default)) != value:
-                raise WeightsError(
-                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
-                )
+        require_equal(source, d, pairs)
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = max(number(source, d_settings, "mbstd_group_size", 4), 1)
     mixing, beta = g.get("style_mixing_prob", 0.9), g.get("dlatent_avg_beta", 0.995)
-    w_dim = number(source, g, "dlatent_size", 512, 1)
     hidden = number(source, g, "mapping_fmaps", 512, 1)
-    try:
-        return Config(
-            resolution=resolution,
-            image_channels=channels,
-            num_classes=classes,
-            data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
-            generator=GeneratorConfig(
-                z_dim=number(source, g, "latent_size", 512, 1),
-                w_dim=w_dim,
-                mapping_layers=number(source, g, "mapping_layers", 8, 1),
-                mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
-                normalize_z=bool(g.get("normalize_latents", True)),
-                use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=0.0 if beta is None else number(source, g, "dlatent_avg_beta", 0.995),
-                style_mixing_prob=0.0 if mixing is None else number(source, g, "style_mixing_prob", 0.9),
-                **_widths(g, source),
-            ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
-            schedule=ScheduleConfig(start_resolution=resolution),
-        )
-    except ConfigError as error:
-        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
-
-
-def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
-    return {
-        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 8192.0)),
-        "channel_max": number(source, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
-    }
+    return config_of(
+        source,
+        g,
+        d_settings,
+        block="adain",
+        sizes=(resolution, channels, classes),
+        group=group,
+        hidden=hidden,
+        beta=("dlatent_avg_beta", 0.0 if beta is None else beta),
+        mixing=0.0 if mixing is None else mixing,
+        widths=lambda settings: width_settings(source, settings, FMAP_BASE),
+    )
 
 
 def _check_settings(settings: dict[str, Any], source: str) -> None:
@@ -240,7 +217,7 @@ def generator_weights(config: Config, settings: dict[str, Any], is_grown: bool =
         weights += _block_weights(config, settings, resolution)
         block, linear = f"synthesis.blocks.b{resolution}", _scaled(settings, 1.0)
         rgb, optional = f"synthesis/ToRGB_lod{lod}", is_grown and lod > 0
-        shape = (1, 1, _width(config.generator, resolution), config.image_channels)
+        shape = (1, 1, width_at(config.generator, resolution), config.image_channels)
         weights.append(Weight(f"{rgb}/weight", shape, f"{block}.torgb.weight", linear, optional))
         weights.append(Weight(f"{rgb}/bias", shape[3:], f"{block}.torgb.bias", optional=optional))
     return weights
@@ -265,7 +242,7 @@ def _block_weights(config: Config, settings: dict[str, Any], resolution: int) ->
     """Those of a block of the synthesis network, but for ToRGB."""
     g = config.generator
     relu, linear = _scaled(settings, RELU_GAIN), _scaled(settings, 1.0)
-    channels, before = _width(g, resolution), _width(g, resolution // 2)
+    channels, before = width_at(g, resolution), width_at(g, resolution // 2)
     name, block = f"synthesis/{resolution}x{resolution}", f"synthesis.blocks.b{resolution}"
     weights: list[Weight] = []
     if resolution == 4:
@@ -285,10 +262,6 @@ def _block_weights(config: Config, settings: dict[str, Any], resolution: int) ->
         if g.use_noise:
             weights.append(Weight(f"{name}/{layer}/Noise/weight", (channels,), f"{act}.noise.noise_strength"))
     return weights
-
-
-def _width(net: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:
-    return width(resolution, net.channel_base, net.channel_max, net.channel_decay)
 
 
 def _up(weight: np.ndarray, scaled: Any, mirrored: bool) -> np.ndarray:
@@ -334,7 +307,7 @@ def discriminator_weights(config: Config, settings: dict[str, Any], is_grown: bo
         weights.append(Weight(f"{name}/bias", shape[-1:], bias, optional=optional))
 
     for lod, resolution in enumerate(reversed(config.resolutions)):
-        channels, after = _width(d, resolution), _width(d, resolution // 2)
+        channels, after = width_at(d, resolution), width_at(d, resolution // 2)
         block, name = f"blocks.b{resolution}", f"{resolution}x{resolution}"
         rgb = (1, 1, config.image_channels, channels)
         layer(f"FromRGB_lod{lod}", f"{block}.fromrgb", rgb, optional=is_grown and lod > 0)

@@ -4,22 +4,21 @@ Both scale weights at run time as here, so that only layouts differ: PyTorch's a
 scale in the affine's bias, and its up-convolutions' kernels are mirrored, for it transposes the convolution.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
+from stylegen.config import Config
 from stylegen.formats import WeightsError
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.weight_table import Imported, Report, Weight, match, number, require, summary
+from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
 TF_KINDS, TORCH_KINDS = ("G_main",), ("Generator",)
 FILTER = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) / 64
 LABEL_LAYERS = 8  # of the discriminator's mapping network
-BATCH = 32
 _RESNET = "the discriminator is a residual one here"
 _SKIP = "the generator is a sum of images here"
 
@@ -116,15 +115,8 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
         raise WeightsError(f"{source}: its setting label_size = {classes}: labels of the first StyleGAN2 are not read.")
     if d is not None:
         _check(d, f"{source}, D", "resnet")
-        for name, default, value in (
-            ("resolution", 1024, resolution),
-            ("label_size", 0, classes),
-            ("num_channels", 3, channels),
-        ):
-            if (d_value := number(source, d, name, default)) != value:
-                raise WeightsError(
-                    f"{source}: its setting {name} is {value} in G and {d_value} in D; here it is one for both."
-                )
+        pairs = (("resolution", 1024, resolution), ("label_size", 0, classes), ("num_channels", 3, channels))
+        require_equal(source, d, pairs)
         require(source, d, "mapping_layers", (LABEL_LAYERS,), "the discriminator's mapping network has eight layers")
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = number(source, d_settings, "mbstd_group_size", 4, 1)
@@ -132,39 +124,23 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
     hidden = number(source, g, "mapping_fmaps", 512 if network.form == "tensorflow" else w_dim, 1)
     require(source, g, "mapping_embed_features", (w_dim,), "labels are embedded in as many features as w has")
     beta, mixing = g.get("dlatent_avg_beta", g.get("mapping_w_avg_beta", 0.995)), g.get("style_mixing_prob", 0.9)
-    try:
-        return Config(
-            resolution=resolution,
-            image_channels=channels,
-            num_classes=classes,
-            data=DataConfig(source="images", batch=group * max(BATCH // group, 1)),
-            generator=GeneratorConfig(
-                block="demod",
-                z_dim=number(source, g, "latent_size", 512, 1),
-                w_dim=w_dim,
-                mapping_layers=number(source, g, "mapping_layers", 8, 1),
-                mapping_width=hidden if hidden != w_dim else None,
-                mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
-                normalize_z=bool(g.get("normalize_latents", True)),
-                use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=number(source, {"w_avg_beta": beta or 0.0}, "w_avg_beta", 0.995),
-                style_mixing_prob=number(source, {"style_mixing_prob": mixing or 0.0}, "style_mixing_prob", 0.9),
-                **_widths(g, source),
-            ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **_widths(d_settings, source)),
-            schedule=ScheduleConfig(start_resolution=resolution),
-        )
-    except ConfigError as error:
-        raise WeightsError(f"{source}: its settings cannot be represented: {error}") from error
+    return config_of(
+        source,
+        g,
+        d_settings,
+        block="demod",
+        sizes=(resolution, channels, classes),
+        group=group,
+        hidden=hidden,
+        beta=("w_avg_beta", beta or 0.0),
+        mixing=mixing or 0.0,
+        widths=lambda settings: _widths(settings, source),
+    )
 
 
 def _widths(settings: dict[str, Any], source: str) -> dict[str, Any]:
     require(source, settings, "fmap_min", (1,), "there is no least width here")
-    return {
-        "channel_base": math.floor(2 * number(source, settings, "fmap_base", 16384.0)),
-        "channel_max": number(source, settings, "fmap_max", 512, 1),
-        "channel_decay": float(number(source, settings, "fmap_decay", 1.0)),
-    }
+    return width_settings(source, settings, 16384.0)
 
 
 def _check(settings: dict[str, Any], source: str, architecture: str) -> None:
@@ -267,7 +243,7 @@ def generator_weights(config: Config, form: str) -> list[Weight]:
 
 def _add_block(table: _Table, config: Config, r: int, index: int) -> None:
     g = config.generator
-    channels, before = (width(x, g.channel_base, g.channel_max, g.channel_decay) for x in (r, r // 2))
+    channels, before = (width_at(g, x) for x in (r, r // 2))
     torch, tf, ours = f"synthesis.b{r}", f"synthesis/{r}x{r}", f"synthesis.blocks.b{r}"
     layers = [("conv1", "conv", "4x4/Conv" if r == 4 else f"{r}x{r}/Conv1", channels, 2 * index)]
     if r == 4:
@@ -298,7 +274,7 @@ def _add_style(table: _Table, torch: str, tf: str, ours: str, w_dim: int, channe
 def discriminator_weights(config: Config, form: str) -> list[Weight]:
     """All parameters of the discriminator."""
     d, table = config.discriminator, _Table(form)
-    widths = {r: width(r, d.channel_base, d.channel_max, d.channel_decay) for r in config.resolutions}
+    widths = {r: width_at(d, r) for r in config.resolutions}
     for r in reversed(config.resolutions):
         torch, tf, ours = f"b{r}", f"{r}x{r}", f"blocks.b{r}"
         if r == config.resolution:

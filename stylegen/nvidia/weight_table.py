@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,8 @@ from stylegen.formats.pickle_tree import printable
 from stylegen.io.tables import table
 
 Convert = Callable[[np.ndarray], np.ndarray]
+
+
 MAX_ROWS = 24  # of the table in an error
 
 
@@ -113,38 +114,3 @@ def _side_by_side(
 def unscaled(weight: np.ndarray, gain: float, fan_in: int) -> np.ndarray:
     """A weight that is used as it is, as one that is scaled at run time by gain/sqrt(fan_in)."""
     return weight * (math.sqrt(fan_in) / gain)
-
-
-def require(source: str, settings: dict[str, Any], name: str, allowed: Sequence[Any], why: str) -> None:
-    """Raise WeightsError unless a setting is absent or one of those allowed; names the setting."""
-    if name in settings and settings[name] not in allowed:
-        shown = " or ".join(repr(value) for value in allowed)
-        raise WeightsError(
-            f"{source}: its setting {name} = {_shown(settings[name])} cannot be represented: {why} ({shown})."
-        )
-
-
-def number(source: str, settings: dict[str, Any], name: str, default: float, least: float = 0) -> Any:
-    """A setting that is a number, not below ``least``; whole if the default is.
-
-    Raises:
-        WeightsError: it is something else; names the setting.
-    """
-    value = settings.get(name, default)
-    is_integer = isinstance(default, int)
-    if isinstance(value, float) and is_integer and value.is_integer():
-        value = int(value)
-    kinds = (int,) if is_integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < 2**31:
-        kind = "a whole number" if is_integer else "a number"
-        raise WeightsError(f"{source}: its setting {name} = {_shown(value)}: must be {kind} of at least {least}.")
-    return value
-
-
-def _shown(value: Any) -> str:
-    return printable(repr(value), 60)
-
-
-def summary(settings: dict[str, Any]) -> str:
-    """Settings in a line."""
-    return ", ".join(f"{printable(name)} {_shown(value)}" for name, value in settings.items()) or "none of its own"

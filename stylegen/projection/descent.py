@@ -19,7 +19,8 @@ from jax import Array
 
 from stylegen import ops
 from stylegen.metrics.extractors import Distance
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.projection import loss as projection_loss
 from stylegen.projection.loss import Weights
 from stylegen.projection.result import Projection, fingerprint
@@ -137,8 +138,8 @@ class Descent:
     @property
     def latents(self) -> dict[str, np.ndarray]:
         """The latents now, by name, and ``ws`` [N, num_ws, w_dim] in every space."""
-        found = {name: np.asarray(x) for name, x in self._latent.items()}
-        return found | {"ws": np.asarray(_styles_of(self._latent, self._G, self._c))}
+        latents = {name: np.asarray(x) for name, x in self._latent.items()}
+        return latents | {"ws": np.asarray(_styles_of(self._latent, self._G, self._c))}
 
     @property
     def losses(self) -> np.ndarray:

@@ -80,34 +80,19 @@ def project(
     check_targets(G, targets)
     check_options(G, options)
     search = _Search(in_float32(G), options, distance, frames)
-    starts = search.starts(targets, labels)
-    rows = len(targets) * options.starts  # a target's starts follow one another
-    # Gradients of the generator and of the distance take several times the memory of sampling.
-    size = options.batch or min(rows, sampling.default_batch(max(G.shape)), MAX_BATCH)
-    groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
-
-    def steps() -> Iterator[list[float]]:
-        for group in groups:
-            yield from search.optimize(targets[group // options.starts], {name: x[group] for name, x in starts.items()})
-
-    total = options.steps * len(groups)
-    for _ in steps() if progress is None else progress(steps(), total, "steps"):
-        pass
-    loss = np.concatenate(search.losses, axis=1)[:, :rows]
-    best = np.arange(0, rows, options.starts) + loss[-1].reshape(-1, options.starts).argmin(axis=1)
-    best_latents = {name: np.concatenate([part[name] for part in search.latents])[best] for name in search.latents[0]}
+    search.run(targets, search.starts(targets, labels), progress)
+    loss, latents, frame_images, started = search.best(len(targets))
     all_names = tuple(names) if names is not None else tuple(str(i) for i in range(len(targets)))
     projection = Projection(
-        ws=best_latents["ws"],
+        ws=latents["ws"],
         names=all_names,
         generators=(fingerprint(G),),
-        noise=best_latents.get("noise"),
-        z=best_latents.get("z"),
-        loss=loss[:, best],
+        noise=latents.get("noise"),
+        z=latents.get("z"),
+        loss=loss,
         about=about(G, options, distance),
     )
-    frame_images = [np.concatenate(parts)[best] for parts in zip(*search.frames, strict=True)]
-    return Result(projection, frame_images, search.frame_steps(), np.concatenate(search.started)[best])
+    return Result(projection, frame_images, search.frame_steps(), started)
 
 
 def descend(
@@ -237,6 +222,35 @@ class _Search:
             latents["noise"] = np.repeat(np.asarray(G.constant_noise())[None], total, axis=0)
         latents["spread"] = spread
         return latents if classes is None else latents | {"c": np.repeat(classes, o.starts, axis=0)}
+
+    def run(self, targets: np.ndarray, starts: dict[str, np.ndarray], progress: Progress | None) -> None:
+        """Search from all starts, a group after the other; a target's starts follow one another."""
+        rows = len(targets) * self._options.starts
+        # Gradients of the generator and of the distance take several times the memory of sampling.
+        size = self._options.batch or min(rows, sampling.default_batch(max(self._G.shape)), MAX_BATCH)
+        groups = [np.minimum(np.arange(i, i + size), rows - 1) for i in range(0, rows, size)]
+
+        def steps() -> Iterator[list[float]]:
+            for group in groups:
+                start = {name: x[group] for name, x in starts.items()}
+                yield from self.optimize(targets[group // self._options.starts], start)
+
+        total = self._options.steps * len(groups)
+        for _ in steps() if progress is None else progress(steps(), total, "steps"):
+            pass
+
+    def best(self, count: int) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray], np.ndarray]:
+        """Of each of ``count`` targets the start whose last loss is the least.
+
+        Returns:
+            its losses [steps, count], its latents, its frames, and the image [count, h, w, C] that it began with.
+        """
+        starts = self._options.starts
+        loss = np.concatenate(self.losses, axis=1)[:, : count * starts]
+        best = np.arange(0, count * starts, starts) + loss[-1].reshape(-1, starts).argmin(axis=1)
+        latents = {name: np.concatenate([part[name] for part in self.latents])[best] for name in self.latents[0]}
+        frames = [np.concatenate(parts)[best] for parts in zip(*self.frames, strict=True)]
+        return loss[:, best], latents, frames, np.concatenate(self.started)[best]
 
     def optimize(self, targets: np.ndarray, start: dict[str, np.ndarray]) -> Iterator[list[float]]:
         """Take all steps for one group of targets, keep the results, and yield the mean loss of each step."""

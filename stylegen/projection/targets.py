@@ -10,7 +10,7 @@ import numpy as np
 from stylegen.data import alignment, imaging
 from stylegen.errors import StylegenError
 from stylegen.io.files import printable, split_paths, unique_names
-from stylegen.io.images import NoImagesError, list_images
+from stylegen.io.image_listing import NoImagesError, list_images
 from stylegen.paths import expanded
 from stylegen.shapes import Shape
 

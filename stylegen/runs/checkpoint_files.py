@@ -1,7 +1,4 @@
-"""Where checkpoints lie in a run directory, and which one is meant. Knows neither their contents nor orbax.
-
-``checkpoint.py`` is its only user.
-"""
+"""Where checkpoints lie in a run directory, and which one is meant. Knows neither their contents nor orbax."""
 
 import re
 import shutil

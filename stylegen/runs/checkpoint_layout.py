@@ -2,7 +2,7 @@
 
 Leaves are stored by path (``g_ema.synthesis.blocks.b8.conv0.weight``): the files do not depend on container classes.
 Their CRC-32 is recorded because orbax restores a flipped bit without complaint, their dtype because it casts silently.
-This knows nothing of files and of orbax; ``checkpoint.py`` is its only user.
+This knows nothing of files and of orbax; ``checkpoint/`` uses it.
 """
 
 import dataclasses
@@ -71,8 +71,8 @@ def unseal(sealed: Any) -> Meta:
     if body.get("format") != FORMAT:
         versions = body.get("versions")
         wrote = shown(versions.get("stylegen") if isinstance(versions, dict) else None)
-        found = shown(body.get("format"))
-        raise CheckpointError(f"format {found}, of stylegen {wrote}; this version reads format {FORMAT}")
+        stated = shown(body.get("format"))
+        raise CheckpointError(f"format {stated}, of stylegen {wrote}; this version reads format {FORMAT}")
     try:
         return _checked(body)
     except (FileError, TypeError) as error:

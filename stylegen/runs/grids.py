@@ -69,10 +69,10 @@ class SampleGrids:
         reals = self._source.read(indices, self._config.resolution)["image"]
         if self._config.is_arrays:
             reals = values.to_bytes(reals)
-        self._log.grid("reals", values.pictures(reals, self._config.is_arrays), columns, 0)
+        self._log.grid("reals", values.as_rgb(reals, self._config.is_arrays), columns, 0)
         if self._config.augment.mode != "none":
             sheet = augment.sheet(reals, self._config.augment)
-            self._log.grid("augmented", values.pictures(sheet, self._config.is_arrays), columns, 0)
+            self._log.grid("augmented", values.as_rgb(sheet, self._config.is_arrays), columns, 0)
 
     def _draw(self, state: TrainState, stage: Stage) -> np.ndarray:
         """Samples of the moving average for a grid, uint8, from fixed latents."""
@@ -88,6 +88,6 @@ class SampleGrids:
         Samples are enlarged to the full resolution, so that all grids of a run have one size.
         """
         scale = self._config.resolution // stage.resolution
-        samples = values.pictures(self._draw(state, stage), self._config.is_arrays)
+        samples = values.as_rgb(self._draw(state, stage), self._config.is_arrays)
         name = f"fakes{nimg // 1000:06d}"
         self._log.grid(name, samples, self._grid_shape()[0], nimg, scale=scale, newest="fakes")

@@ -18,7 +18,8 @@ from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
 from stylegen.io.objects import is_url
 from stylegen.io.tensor_files import save_tensors
-from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import ARRAYS, abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
 from stylegen.runs import snapshots

@@ -166,13 +166,14 @@ class Mirror:
             )
         names = self._store.list()
         # Looked for before the logs are copied, so that these are never older than a checkpoint that is there.
-        kept = {f"checkpoints/{step_dir(Path(), nimg).name}" for nimg in available(self.folder)}
+        present = {f"checkpoints/{step_dir(Path(), nimg).name}" for nimg in available(self.folder)}
         self._copy_files(names)
-        for step in sorted(kept):
+        for step in sorted(present):
             if f"{step}/{COMPLETE}" not in names:
                 self._copy_checkpoint(step)
         # What makes it a checkpoint goes first.
-        gone = [name for name in names if name.startswith("checkpoints/") and "/".join(name.split("/")[:2]) not in kept]
+        saved = [name for name in names if name.startswith("checkpoints/")]
+        gone = [name for name in saved if "/".join(name.split("/")[:2]) not in present]
         self._store.delete(sorted(gone, key=lambda name: not name.endswith(f"/{COMPLETE}")))
 
     def _copy_files(self, names: dict[str, int]) -> None:

@@ -18,7 +18,8 @@ from stylegen import config_json, sampling
 from stylegen.config import MAX_RESOLUTION, Config
 from stylegen.errors import StylegenError
 from stylegen.io.tensor_files import save_tensors
-from stylegen.networks.generator import Generator, abstract_arrays
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import abstract_arrays
 from stylegen.networks.trees import by_path
 from stylegen.paths import expanded
 from stylegen.training.power_ema import MAX_STD, MIN_STD, Snapshot, reconstruction
@@ -77,21 +78,15 @@ def reconstruct(run: str | os.PathLike[str], std: float, kimg: float | None = No
     if not MIN_STD <= std <= MAX_STD:
         raise PowerEmaError(f"--ema {std:g}: must be from {MIN_STD} to {MAX_STD}, a part of the training such as 0.1.")
     config = config_json.read(folder / "config.json")
-    found = sorted((folder / FOLDER).glob("*.safetensors"))
-    if not found:
+    paths = sorted((folder / FOLDER).glob("*.safetensors"))
+    if not paths:
         raise PowerEmaError(
             f"{folder}: has kept no averages. Train with --optimizer.power-ema 0.05 0.1, which keeps them at every "
             "checkpoint."
         )
     try:
-        files = [(path, _about(path)) for path in found]
-        ends = [about["nimg"] for _, about in files]
-        end = ends[-1] if kimg is None else round(kimg * 1000)
-        if end not in ends:
-            listed = ", ".join(f"{nimg / 1000:g}" for nimg in ends[-10:])
-            raise PowerEmaError(f"--kimg {end / 1000:g}: {folder} has kept averages at {listed} kimg.")
-        files = [(path, about) for path, about in files if about["nimg"] <= end]
-        last = files[-1][1]
+        files = _until(folder, [(path, _about(path)) for path in paths], kimg)
+        last, end = files[-1][1], max(about["nimg"] for _, about in files)
         snapshots = [Snapshot(about["nimg"], own) for _, about in files for own in about["stds"]]
         weights, missed = reconstruction(snapshots, Snapshot(end, std))
         if missed > MAX_MISSED:
@@ -114,6 +109,18 @@ def reconstruct(run: str | os.PathLike[str], std: float, kimg: float | None = No
         source=str(folder),
     )
     return dataclasses.replace(G, w_avg=_mean_of_w(G)), missed
+
+
+def _until(
+    folder: Path, files: list[tuple[Path, dict[str, Any]]], kimg: float | None
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Those of a run's averages up to the one at so many kimg, which there must be; all if None."""
+    ends = [about["nimg"] for _, about in files]
+    end = ends[-1] if kimg is None else round(kimg * 1000)
+    if end not in ends:
+        listed = ", ".join(f"{nimg / 1000:g}" for nimg in ends[-10:])
+        raise PowerEmaError(f"--kimg {end / 1000:g}: {folder} has kept averages at {listed} kimg.")
+    return [(path, about) for path, about in files if about["nimg"] <= end]
 
 
 def _about(path: Path) -> dict[str, Any]:

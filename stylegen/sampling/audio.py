@@ -58,11 +58,11 @@ def _normalized(values: np.ndarray) -> np.ndarray:
     """Each band's column [frames, bands] in [0, 1]: its loud percentile is 1, unless another band is far louder."""
     loud = np.zeros(values.shape[1])
     for i, column in enumerate(values.T):
-        sounding = column[column > 1e-6 * column.max(initial=0.0)]
+        sounding = column[column > 1e-6 * np.max(column, initial=0.0)]
         loud[i] = np.percentile(sounding, LOUD) if sounding.size else 0.0
     if not loud.any():
         return np.zeros_like(values)
-    return np.clip(values / np.maximum(loud, QUIET * loud.max()), 0, 1)
+    return np.clip(values / np.maximum(loud, QUIET * np.max(loud)), 0, 1)
 
 
 def _fallen(values: np.ndarray, fps: float) -> np.ndarray:

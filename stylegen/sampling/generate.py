@@ -20,7 +20,8 @@ from jax import Array
 from jaxtyping import Float, Float32, Num, Shaped
 
 from stylegen.io.progress import counted
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.sampling import batches, centers, interpolation, programs
 from stylegen.sampling.batches import Batch, default_batch, fetched
 from stylegen.sampling.centers import Towards

@@ -6,7 +6,8 @@ import jax
 
 from stylegen import ops
 from stylegen.array_types import Array
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.runtime import compilation
 
 

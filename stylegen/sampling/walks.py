@@ -13,8 +13,9 @@ import numpy as np
 
 from stylegen.io import images
 from stylegen.io.progress import counted
-from stylegen.networks.generator import Generator, NoiseMode
+from stylegen.networks.generator import Generator
 from stylegen.networks.mapping import truncate
+from stylegen.networks.synthesis import NoiseMode
 from stylegen.sampling import curves
 from stylegen.sampling.batches import default_batch
 from stylegen.sampling.generate import Labels, SamplingError, latents, mix, styles, synthesize
@@ -68,14 +69,7 @@ def seed_walk(
     Raises:
         SamplingError, PathError: arguments that do not fit each other.
     """
-    rows, columns = grid
-    cells = rows * columns
-    if rows < 1 or columns < 1 or not seeds or len(seeds) % cells:
-        raise PathError(
-            f"{counted(len(seeds), 'seed')} cannot be shared among {rows} rows and {columns} columns: give as many for "
-            "each image."
-        )
-    per_cell = len(seeds) // cells
+    cells, per_cell = grid[0] * grid[1], _seeds_per_cell(len(seeds), grid)
     if path == "circle" and per_cell > 1:
         raise PathError(f"a circle begins with one seed; {counted(per_cell, 'seed')} for each image are too many.")
     stays = per_cell == 1
@@ -89,13 +83,25 @@ def seed_walk(
         of_frames = _in_z(G, seeds, z, path, loop, labels, (cells, per_cell), radius, batch)
     else:
         ws = styles(G, z, labels=labels, batch=batch).reshape(cells, per_cell, G.num_ws, G.w_dim)
-        kind: curves.Kind = "linear" if path == "circle" else path
-        lines = [curves.curve(points, kind, loop) for points in ws]
-
-        def of_frames(positions: np.ndarray) -> np.ndarray:
-            return np.stack([[line(p) for line in lines] for p in positions])
-
+        of_frames = _in_w(ws, "linear" if path == "circle" else path, loop)
     return Walk(len(at), lambda numbers: of_frames(at[numbers]), grid)
+
+
+def _seeds_per_cell(seeds: int, grid: tuple[int, int]) -> int:
+    """How many of the seeds each cell has; raises PathError unless all have as many."""
+    rows, columns = grid
+    if rows < 1 or columns < 1 or not seeds or seeds % (rows * columns):
+        raise PathError(
+            f"{counted(seeds, 'seed')} cannot be shared among {rows} rows and {columns} columns: give as many for "
+            "each image."
+        )
+    return seeds // (rows * columns)
+
+
+def _in_w(ws: np.ndarray, kind: curves.Kind, loop: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Styles [n, cells, num_ws, w_dim] of positions on curves through ws [cells, points, num_ws, w_dim]."""
+    lines = [curves.curve(points, kind, loop) for points in ws]
+    return lambda positions: np.stack([[line(p) for line in lines] for p in positions])
 
 
 def _in_z(
@@ -121,9 +127,9 @@ def _in_z(
         lines = [curves.curve(cell, path, loop, spherical=True) for cell in points]
 
     def of_frames(positions: np.ndarray) -> np.ndarray:
-        found = np.stack([[line(p) for line in lines] for p in positions])
+        z_frames = np.stack([[line(p) for line in lines] for p in positions])
         given = None if classes is None else np.tile(classes[:, 0], len(positions))
-        ws = styles(G, found.reshape(-1, G.z_dim), labels=given, batch=batch or min(len(lines) * 8, 64))
+        ws = styles(G, z_frames.reshape(-1, G.z_dim), labels=given, batch=batch or min(len(lines) * 8, 64))
         return ws.reshape(len(positions), cells, G.num_ws, G.w_dim)
 
     return of_frames

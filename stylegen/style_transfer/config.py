@@ -66,15 +66,29 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class RebuildConfig:
+    """The training of the small pair's fitted decoder: all layers together rebuild what the encoder was given."""
+
+    crop: int = 64  # pixels of the square crops.
+    steps: int = 2400  # batches; 0 leaves the decoder as it is fitted.
+    batch: int = 8  # crops a batch.
+    # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
+    learning_rate: float = 0.0003
+    layers_weight: float = 1.0  # of the layers' distances from what the encoder's were given, to its variance.
+    pixels_weight: float = 20.0  # of the mean square distance of pixels in [0, 1].
+    features_weight: float = 1.0  # of the distance of the encoder's last features of the result, to their variance.
+
+
+@dataclass(frozen=True)
 class SmallConfig:
-    """The first training of the small pair, on small crops."""
+    """The first training of the small pair for style, on small crops."""
 
     crop: int = 64  # pixels of the contents' square crops.
     style_crop: int = 96  # pixels of the styles' square crops.
     # Crops that are drawn before the training; what both networks make of them is kept.
     contents: int = 400
     styles: int = 150  # likewise.
-    steps: int = 0  # batches; 0 leaves the decoder as it is fitted.
+    steps: int = 0  # batches; 0 leaves the decoder as it is.
     batch: int = 8  # pairs of content and style a batch.
     # Of Adam; rises from 0 over the first 30 steps, and falls to 0 along a cosine.
     learning_rate: float = 0.00003
@@ -82,7 +96,7 @@ class SmallConfig:
 
 @dataclass(frozen=True)
 class RefineConfig(SmallConfig):
-    """The second training of the small pair, on larger crops."""
+    """The second training of the small pair for style, on larger crops."""
 
     crop: int = 128  # pixels of the contents' square crops.
     style_crop: int = 128  # pixels of the styles' square crops.
@@ -122,6 +136,7 @@ class StyleConfig:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    rebuild: RebuildConfig = field(default_factory=RebuildConfig)
     small: SmallConfig = field(default_factory=SmallConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -141,7 +156,13 @@ class StyleConfig:
             e.widths,
             "must be two or more positive numbers",
         )
-        trainings = (("encoder", e), ("decoder", d), ("small", self.small), ("refine", self.refine))
+        trainings = (
+            ("encoder", e),
+            ("decoder", d),
+            ("small", self.small),
+            ("refine", self.refine),
+            ("rebuild", self.rebuild),
+        )
         for name, part in trainings:
             least = 1 if name == "encoder" else 0  # decoders may stay as they are fitted
             check(part.steps >= least, f"{name}.steps", part.steps, f"must be at least {least}")
@@ -152,7 +173,11 @@ class StyleConfig:
         check(d.content_weight >= 0, "decoder.content_weight", d.content_weight, "must not be negative")
         check(d.fit_crops >= 0, "decoder.fit_crops", d.fit_crops, "must not be negative")
         check(d.style_weight >= 0, "decoder.style_weight", d.style_weight, "must not be negative")
-        for name, part in trainings[2:]:
+        r = self.rebuild
+        check(r.crop >= 32 and r.crop % 8 == 0, "rebuild.crop", r.crop, "must be a multiple of 8, at least 32")
+        for name in ("layers_weight", "pixels_weight", "features_weight"):
+            check(getattr(r, name) >= 0, f"rebuild.{name}", getattr(r, name), "must not be negative")
+        for name, part in (("small", self.small), ("refine", self.refine)):
             for crop in ("crop", "style_crop"):
                 value = getattr(part, crop)
                 check(value >= 32 and value % 8 == 0, f"{name}.{crop}", value, "must be a multiple of 8, at least 32")
@@ -197,6 +222,7 @@ __all__ = [
     "DecoderConfig",
     "EncoderConfig",
     "LossConfig",
+    "RebuildConfig",
     "SmallConfig",
     "StyleConfig",
     "StyleRunConfig",

@@ -12,8 +12,9 @@ from stylegen.formats import WeightsError
 from stylegen.io.tensor_files import save_tensors
 from stylegen.paths import expanded
 from stylegen.pretrained import vgg19, weights
-from stylegen.style_transfer import StyleError, networks, perceptual
+from stylegen.style_transfer import StyleError, matching, networks, perceptual
 from stylegen.style_transfer.losses import VARIANCES, Variance
+from stylegen.style_transfer.matching import SCALES, Level, Scales
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.untrusted import FileError, checksums, json_text, numbers, shown
 from stylegen.untrusted.tensors import open_tensors
@@ -34,6 +35,17 @@ class StyleModel:
     encoder: Params  # weights by name (networks.encoder_shapes)
     decoder: Params  # weights by name (networks.decoder_shapes)
     source: str  # file or description
+    scales: Scales = "last"  # at which statistics are exchanged
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """From the last features to the pixels, what the decoder comes through that matters to a transfer."""
+        return matching.levels(self.stages, self.scales)
+
+    @property
+    def exchanges(self) -> tuple[Level, ...]:
+        """The levels at which statistics are exchanged."""
+        return self.levels if self.scales == "all" else self.levels[:1]
 
     @property
     def scale(self) -> int:
@@ -57,7 +69,7 @@ def save_model(model: StyleModel, path: str | os.PathLike[str], made_by: str = "
     dtype = np.float16 if half else np.float32
     tensors = {f"encoder.{name}": np.ascontiguousarray(x, dtype) for name, x in model.encoder.items()}
     tensors |= {f"decoder.{name}": np.ascontiguousarray(x, dtype) for name, x in model.decoder.items()}
-    metadata = {"format": FORMAT, "stages": json.dumps(model.stages), "variance": model.variance, "made_by": made_by}
+    metadata = {"format": FORMAT, "stages": json.dumps(model.stages), "made_by": made_by} | _choices(model)
     save_tensors(path, tensors, metadata)
 
 
@@ -73,13 +85,14 @@ def load_model(path: str | os.PathLike[str] | None = None) -> StyleModel:
     shapes = {f"encoder.{name}": shape for name, shape in networks.encoder_shapes(stages).items()}
     shapes |= {f"decoder.{name}": shape for name, shape in networks.decoder_shapes(stages).items()}
     tensors = _tensors(path, shapes, metadata)
-    return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source)
+    scales = _scales(metadata, path)
+    return StyleModel(stages, variance, part(tensors, "encoder."), part(tensors, "decoder."), source, scales)
 
 
 def save_decoder(model: StyleModel, path: str | os.PathLike[str], made_by: str = "") -> None:
     """Write the decoder for VGG-16 alone, in half precision; ``load_network`` puts it together with its encoder."""
     tensors = {name: np.ascontiguousarray(x, np.float16) for name, x in model.decoder.items()}
-    metadata = {"format": DECODER_FORMAT, "variance": model.variance, "made_by": made_by}
+    metadata = {"format": DECODER_FORMAT, "made_by": made_by} | _choices(model)
     save_tensors(path, tensors, metadata)
 
 
@@ -107,7 +120,21 @@ def load_network(name: NetworkName = "small", decoder: str | os.PathLike[str] | 
         raise StyleError(f"{path}: not a decoder for VGG-16 (its format is not {DECODER_FORMAT}).")
     tensors = _tensors(path, networks.decoder_shapes(perceptual.VGG16), metadata)
     variance = cast(Variance, metadata["variance"])
-    return StyleModel(perceptual.VGG16, variance, perceptual.load(), tensors, f"VGG-16 with {decoder}")
+    encoder, scales = perceptual.load(), _scales(metadata, path)
+    return StyleModel(perceptual.VGG16, variance, encoder, tensors, f"VGG-16 with {decoder}", scales)
+
+
+def _choices(model: StyleModel) -> dict[str, str]:
+    """What a file says of the statistics that its networks exchange."""
+    return {"variance": model.variance, "scales": model.scales}
+
+
+def _scales(metadata: dict[str, str], path: Path) -> Scales:
+    """At which scales statistics are exchanged; files of version 0.1 do not say, and mean the last features."""
+    scales = metadata.get("scales", "last")
+    if scales not in SCALES:
+        raise StyleError(f"{path}: its scales are {shown(scales)}; wanted one of {', '.join(SCALES)}.")
+    return cast(Scales, scales)
 
 
 def _tensors(path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str]) -> Params:

@@ -6,6 +6,7 @@ reflect at the borders (Sec. 6), and the pools keep an odd last row or column, a
 (torch's ceil_mode), so that features lie over pixels of any size of image: 8 pixels each with four stages.
 """
 
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -103,15 +104,16 @@ def activations(params: Params, stages: Stages, x: Array) -> list[Array]:
 
 def decode(params: Params, stages: Stages, features: Array) -> Array:
     """RGB [N, 8 h, 8 w, 3] (with four stages) of features [N, h, w, C]; in [0, 1], but for overshoots."""
-    x = features
-    last = len(decoder_channels(stages)) - 1
-    layer, upsampled = 0, False
-    for stage in reversed(stages):
-        for _ in stage:
-            x = _upsampled_reflected(params, layer, x) if upsampled else _reflected(params, layer, x)
-            x = jnp.maximum(x, 0) if layer < last else x
-            layer, upsampled = layer + 1, False
-        upsampled = True
+    return decode_part(params, stages, features, 0, len(decoder_channels(stages)))
+
+
+def decode_part(params: Params, stages: Stages, x: Array, first: int, last: int) -> Array:
+    """What the decoder's layers from ``first`` to before ``last`` make of what the one before ``first`` gave."""
+    enlarging = set(itertools.accumulate(len(stage) for stage in reversed(stages)))
+    end = len(decoder_channels(stages)) - 1
+    for layer in range(first, last):
+        x = _upsampled_reflected(params, layer, x) if layer in enlarging else _reflected(params, layer, x)
+        x = jnp.maximum(x, 0) if layer < end else x
     return x
 
 

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 @compilation.jit(precision=None, static_argnames="stages")
-def kept(encoder: Params, vgg: Params, images: Array, *, stages: Stages) -> tuple[Any, ...]:
+def activations(encoder: Params, vgg: Params, images: Array, *, stages: Stages) -> tuple[Any, ...]:
     """Of uint8 images: last features of the encoder and of the loss network, in half precision, and statistics."""
     x = as_float(images)
     maps, seen = networks.encode(encoder, stages, x)[-1], perceptual.taps(vgg, x)

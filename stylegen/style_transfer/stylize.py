@@ -1,56 +1,31 @@
-"""An image with the style of others: tiles to features, AdaIN over all of them, and features to tiles.
-
-The statistics that AdaIN exchanges are those of the full image, so tiles must share them: all features are computed
-first, tile by tile, each with a margin as wide as the network sees; then AdaIN works on all of them; then they are
-decoded tile by tile, with a margin again. Tiles begin at multiples of a feature's pixels, and the image's borders are
-the networks' own, so the result is the full image's but for rounding, and memory is a tile's and the features'.
-"""
+"""An image with the style of others: styles and their weights, masks, and colors that are kept."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from stylegen import ops
-from stylegen.io import signals
 from stylegen.io.images import box_mean, layout_hint
 from stylegen.io.progress import counted
-from stylegen.runtime import compilation
-from stylegen.style_transfer import StyleError, color, losses, networks
+from stylegen.style_transfer import StyleError, color, matching
+from stylegen.style_transfer.matching import Statistics
 from stylegen.style_transfer.model import StyleModel
-from stylegen.style_transfer.networks import Params, Stages
+from stylegen.style_transfer.tiles import TILE, Grid
+from stylegen.style_transfer.transfer import features_of, image_of
 
 ColorPreservation = Literal["coral", "luminance"]
-TILE = 512  # pixels a side of what is computed at once, without its margins
 SMALLEST = 16  # pixels a side: fewer leave nothing to reflect at the last stage
 _SUM_TOLERANCE = 1e-3  # of weights that are to be 1: decimals such as 0.333
 
 
-@compilation.jit(precision=None, static_argnames="stages")
-def _encode(params: Params, images: Array, *, stages: Stages) -> Array:
-    return networks.encode(params, stages, images.astype(jnp.float32) / 255)[-1]
-
-
-@compilation.jit(precision=None, static_argnames="stages")
-def _decode(params: Params, features: Array, *, stages: Stages) -> Array:
-    return to_uint8(networks.decode(params, stages, features))
-
-
-def to_uint8(x: Array) -> Array:
-    """[0, 1] to uint8, rounded, as torchvision saves images."""
-    return jnp.clip(x * 255 + 0.5, 0, 255).astype(jnp.uint8)
-
-
 @dataclass(frozen=True)
 class Style:
-    """What AdaIN takes of a style: mean and standard deviation [C] of each channel of its last features."""
+    """What a transfer takes of a style: its statistics at each scale, from coarse to fine."""
 
-    mean: np.ndarray
-    std: np.ndarray
+    statistics: tuple[Statistics, ...]
 
 
 def stylize(
@@ -108,13 +83,12 @@ class Prepared:
 
     model: StyleModel
     content: np.ndarray  # uint8 [h, w, 3]
-    features: Array  # of the content, [1, h', w', C]
-    mean: Array  # of each style, [n, C]
-    std: Array  # likewise
+    features: np.ndarray  # of the content, [h', w', C]
+    own: tuple[Statistics, ...]  # of the content, of each region, at each scale
+    styles: tuple[Style, ...]
     masks: Sequence[np.ndarray] | None
-    regions: np.ndarray | None  # the masks at the features' size, [n, h', w']
+    grid: Grid
     preserve_color: ColorPreservation | None
-    tile: int
 
     def image(self, alpha: float = 1.0, weights: Sequence[float] | None = None) -> np.ndarray:
         """The content in these styles, uint8 [h, w, 3]; alpha and weights are those of ``stylize``.
@@ -123,23 +97,26 @@ class Prepared:
             StyleError: alpha or the weights do not fit, or there are masks and weights.
         """
         _check_alpha(alpha)
-        if self.regions is not None and weights is not None:
+        if self.masks is not None and weights is not None:
             raise StyleError("weights and masks exclude each other: masks say how much of each style is where.")
         if alpha == 0:
             return self.content.copy()
-        variance = self.model.variance
-        if self.regions is None:
-            shares = jnp.asarray(check_weights(weights, len(self.mean)), jnp.float32)
-            target = _restyle(self.features, self.mean, self.std, shares, alpha, variance=variance)
-        else:
-            regions = jnp.asarray(self.regions)
-            target = _restyle_regions(self.features, self.mean, self.std, regions, alpha, variance=variance)
-        result = image_of(self.model, np.asarray(target[0]), self.content.shape[:2], self.tile)
+        result = image_of(self.model, self.features, self.own[0], self._targets(alpha, weights), self.grid)
         if self.preserve_color == "luminance":
             result = color.with_luminance(self.content, result)
-        if self.masks is None or len(self.mean) > 1:
+        if self.masks is None or len(self.styles) > 1:
             return result
         return _inside(result, self.content, _as_shares(self.masks[0]))
+
+    def _targets(self, alpha: float, weights: Sequence[float] | None) -> list[Statistics]:
+        """What the result has at each scale: in regions each style's, else the weighted sum, both as alpha says."""
+        of_styles = [list(level) for level in zip(*(style.statistics for style in self.styles), strict=True)]
+        if self.masks is None:
+            shares = jnp.asarray(check_weights(weights, len(self.styles)), jnp.float32)
+            wanted = [matching.mixed(level, shares) for level in of_styles]
+        else:
+            wanted = [matching.stacked(level) for level in of_styles]
+        return [matching.between(own, style, alpha) for own, style in zip(self.own, wanted, strict=True)]
 
 
 def prepare(
@@ -158,15 +135,18 @@ def prepare(
     """
     check_image(content, "content")
     check_weights(None, len(styles))
-    regions = None if masks is None else feature_masks(masks, len(styles), content.shape[:2], model.scale)
+    size, regions = content.shape[:2], None
+    if masks is not None:
+        scales = [model.scale // level.places for level in model.exchanges]
+        regions = [feature_masks(masks, len(styles), size, scale) for scale in scales]
     if preserve_color == "coral":
         if any(isinstance(style, Style) for style in styles):
             raise StyleError("preserve_color = 'coral' needs the styles as images.")
         styles = [color.coral(np.asarray(style), content) for style in styles]
-    measured = [style if isinstance(style, Style) else style_of(model, style, tile) for style in styles]
-    mean, std = (jnp.stack([getattr(style, name) for style in measured]) for name in ("mean", "std"))
-    features = jnp.asarray(features_of(model, content, tile))[None]
-    return Prepared(model, content, features, mean, std, masks, regions, preserve_color, tile)
+    measured = tuple(style if isinstance(style, Style) else style_of(model, style, tile) for style in styles)
+    grid = Grid(model.stages, model.levels, (size[0], size[1]), tile, regions)
+    features, own = features_of(model, content, grid)
+    return Prepared(model, content, features, own, measured, masks, grid, preserve_color)
 
 
 def _check_alpha(alpha: float) -> None:
@@ -187,115 +167,10 @@ def _inside(result: np.ndarray, content: np.ndarray, share: np.ndarray) -> np.nd
 
 
 def style_of(model: StyleModel, style: np.ndarray, tile: int = TILE) -> Style:
-    """What AdaIN takes of a style, uint8 [h, w, 3]."""
+    """What a transfer takes of a style, uint8 [h, w, 3]."""
     check_image(style, "style")
-    mean, std = _statistics(jnp.asarray(features_of(model, style, tile))[None], variance=model.variance)
-    return Style(np.asarray(mean[0]), np.asarray(std[0]))
-
-
-@compilation.jit(precision=None, static_argnames="variance")
-def _statistics(features: Array, *, variance: losses.Variance) -> tuple[Array, Array]:
-    return losses.statistics(features, variance)
-
-
-@compilation.jit(precision=None, static_argnames="variance")
-def _restyle(
-    features: Array, mean: Array, std: Array, shares: Array, alpha: float, *, variance: losses.Variance
-) -> Array:
-    """AdaIN to the weighted styles, which is the weighted sum of AdaIN to each (Eq. 15), then toward the content."""
-    target = losses.adain(features, (shares @ mean)[None], (shares @ std)[None], variance)
-    return features * (1 - alpha) + target * alpha
-
-
-@compilation.jit(precision=None, static_argnames="variance")
-def _restyle_regions(
-    features: Array, mean: Array, std: Array, regions: Array, alpha: float, *, variance: losses.Variance
-) -> Array:
-    """AdaIN region by region: the content's statistics are of each region too, its features counting by the mask."""
-    # A single style has no other one outside of its region: there the features stay.
-    target = features * (1 - regions[0][None, :, :, None]) if len(regions) == 1 else jnp.zeros_like(features)
-    for i in range(regions.shape[0]):
-        share = regions[i][None, :, :, None]
-        n = jnp.maximum(jnp.sum(share), 1e-6)
-        center = jnp.sum(features * share, axis=(1, 2), keepdims=True) / n
-        square = jnp.sum(jnp.square(features - center) * share, axis=(1, 2), keepdims=True) / n
-        square = square * (n / jnp.maximum(n - 1, 1)) if variance == "unbiased" else square
-        std_i, mean_i = ops.per_channel(std[i]), ops.per_channel(mean[i])
-        target += share * ((features - center) / jnp.sqrt(square + losses.EPSILON) * std_i + mean_i)
-    return features * (1 - alpha) + target * alpha
-
-
-def features_of(model: StyleModel, image: np.ndarray, tile: int = TILE) -> np.ndarray:
-    """The encoder's last features of uint8 [h, w, 3], tile by tile: float32 [ceil(h/8), ceil(w/8), C]."""
-    scale, (height, width) = model.scale, image.shape[:2]
-    features = np.empty((-(-height // scale), -(-width // scale), model.stages[-1][0]), np.float32)
-    for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
-        part = image[y.begin * scale : y.end * scale, x.begin * scale : x.end * scale]
-        encoded = np.asarray(_encode(model.encoder, part[None], stages=model.stages)[0])
-        features[y.core, x.core] = encoded[y.inner, x.inner]
-    return features
-
-
-def image_of(model: StyleModel, features: np.ndarray, size: tuple[int, ...], tile: int = TILE) -> np.ndarray:
-    """Decoded features [h', w', C], tile by tile, cut to ``size``: uint8 [h, w, 3]."""
-    scale = model.scale
-    image = np.empty((features.shape[0] * scale, features.shape[1] * scale, 3), np.uint8)
-    for y, x in _tiles(features.shape[:2], tile // scale, margin(model.stages)):
-        part = features[y.begin : y.end, x.begin : x.end]
-        decoded = np.asarray(_decode(model.decoder, part[None], stages=model.stages)[0])
-        image[y.pixels(scale), x.pixels(scale)] = decoded[y.inner_pixels(scale), x.inner_pixels(scale)]
-    return image[: size[0], : size[1]]
-
-
-def margin(stages: Stages) -> int:
-    """Features that a tile has more on each side: as far as encoder and decoder see beyond a feature's own pixels."""
-    pixels = sum(2**i * len(stage) for i, stage in enumerate(stages))
-    return math.ceil(pixels / networks.scale(stages))
-
-
-@dataclass(frozen=True)
-class _Span:
-    """A tile along one axis, in features: what is computed, ``begin`` to ``end``, and what is kept of it."""
-
-    begin: int
-    end: int
-    first: int
-    last: int
-
-    @property
-    def core(self) -> slice:
-        return slice(self.first, self.last)
-
-    @property
-    def inner(self) -> slice:
-        return slice(self.first - self.begin, self.last - self.begin)
-
-    def pixels(self, scale: int) -> slice:
-        return slice(self.first * scale, self.last * scale)
-
-    def inner_pixels(self, scale: int) -> slice:
-        return slice(self.inner.start * scale, self.inner.stop * scale)
-
-
-def _tiles(size: tuple[int, ...], tile: int, margin: int) -> Iterator[tuple[_Span, _Span]]:
-    for y in _spans(size[0], tile, margin):
-        for x in _spans(size[1], tile, margin):
-            signals.check()
-            yield y, x
-
-
-def _spans(length: int, tile: int, margin: int) -> list[_Span]:
-    """Tiles of one axis; all compute the same number of features, so that one program serves them."""
-    window = tile + 2 * margin
-    if tile < 1:
-        raise StyleError("tile: must be at least the pixels of a feature.")
-    if length <= window:
-        return [_Span(0, length, 0, length)]
-    spans = []
-    for first in range(0, length, tile):
-        begin = min(max(first - margin, 0), length - window)
-        spans.append(_Span(begin, begin + window, first, min(first + tile, length)))
-    return spans
+    grid = Grid(model.stages, model.levels, (style.shape[0], style.shape[1]), tile)
+    return Style(features_of(model, style, grid, of_style=True)[1])
 
 
 def check_image(image: np.ndarray, name: str) -> None:
@@ -330,7 +205,7 @@ def check_weights(weights: Sequence[float] | None, n: int) -> list[float]:
 
 
 def feature_masks(masks: Sequence[np.ndarray], n: int, size: tuple[int, ...], scale: int) -> np.ndarray:
-    """Masks as shares of the styles at each feature, float32 [n, ceil(h/8), ceil(w/8)], 1 in sum.
+    """Masks as shares of the styles at each feature, float32 [n, ceil(h/8), ceil(w/8)] for a scale of 8, 1 in sum.
 
     The mask of a single style is that style's share, up to 1; the rest is the content's.
 

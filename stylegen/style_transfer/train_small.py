@@ -1,8 +1,8 @@
-"""The training of the small pair's decoder, with VGG-16 as the loss network: on small crops, then on larger ones.
+"""The training of the small pair's decoder: to rebuild images, then for style on small crops and on larger ones.
 
-The encoder is VGG-16 up to relu3_1, and the decoder begins fitted to it (``inversion``). Contents and styles are drawn
-before each of the two trainings. What the encoder and VGG-16 make of them is kept, so that a step asks VGG-16 for the
-result's features alone.
+The encoder is VGG-16 up to relu3_1, and the decoder begins fitted to it (``inversion``). For style, VGG-16 is the loss
+network. Contents and styles are drawn before each of these two trainings. What the encoder and VGG-16 make of them is
+kept, so that a step asks VGG-16 for the result's features alone.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegen.style_transfer import inversion, networks, perceptual, perceptual_step, train_step, training_images
-from stylegen.style_transfer.config import SmallConfig
+from stylegen.style_transfer.config import RebuildConfig, SmallConfig
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.train_step import Training
@@ -27,8 +27,8 @@ _BATCH = 8  # images at once
 
 
 @dataclass(frozen=True)
-class Bank:
-    """What the encoder and the loss network make of crops, by number of the crop: results of ``kept``."""
+class Activations:
+    """What the encoder and the loss network make of crops, by number of the crop: results of ``activations``."""
 
     maps: np.ndarray
     features: np.ndarray
@@ -36,8 +36,8 @@ class Bank:
     std: np.ndarray
     statistics: perceptual.Targets
 
-    def batch(self, styles: "Bank", rng: np.random.Generator, n: int) -> perceptual_step.Batch:
-        """``n`` contents of this bank, each with a style of the other."""
+    def batch(self, styles: "Activations", rng: np.random.Generator, n: int) -> perceptual_step.Batch:
+        """``n`` contents of these, each with a style of the other."""
         content, style = rng.integers(len(self.mean), size=n), rng.integers(len(styles.mean), size=n)
         statistics = jax.tree.map(lambda x: x[style], styles.statistics)
         return perceptual_step.Batch(
@@ -71,9 +71,13 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
     else:
         run.progress.say(f"Fitting a decoder to {_CROPS} crops.")
         training = train_step.begin(inversion.fitted_decoder(encoder, STAGES, crops, seed))
-        run.save("small", 0, training, {})
-    vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
+        run.save("rebuild", 0, training, {})
     model_of = _model_of(encoder, str(run.folder / RESULT))
+    if reached == "rebuild":
+        training = _rebuilt(run, start, training, encoder, preview_of(model_of))
+        reached, start = "small", 0
+        run.save(reached, start, training, {})
+    vgg = perceptual.compressed(vgg, crops[::2]) if losses.compressed else vgg
     for phase in ("small", "refine"):
         settings: SmallConfig = getattr(run.config, phase)
         number = PHASES.index(phase)
@@ -82,10 +86,12 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
         run.progress.say(f"Measuring {settings.contents} contents and {settings.styles} styles with VGG-16.")
         contents = run.crops(6, number, settings.contents, training_images.CONTENTS, settings.crop).images
         styles = run.crops(7, number, settings.styles, training_images.STYLES, settings.style_crop).images
-        banks = [_bank(encoder, vgg, images) for images in (contents, styles)]
+        pair = [_activations(encoder, vgg, images) for images in (contents, styles)]
 
-        def step_of(training: Training, n: int, settings: SmallConfig = settings, banks: list[Bank] = banks) -> Any:
-            batch = banks[0].batch(banks[1], np.random.default_rng([seed, len(banks[0].mean), n]), settings.batch)
+        def step_of(
+            training: Training, n: int, settings: SmallConfig = settings, pair: list[Activations] = pair
+        ) -> Any:
+            batch = pair[0].batch(pair[1], np.random.default_rng([seed, len(pair[0].mean), n]), settings.batch)
             return perceptual_step.step(training, vgg, batch, _rate(settings, n), weights, stages=STAGES)
 
         training = run.loop(phase, start, training, {}, step_of, preview_of(model_of))
@@ -94,17 +100,29 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
     return model_of(training)
 
 
-def _rate(settings: SmallConfig, n: int) -> float:
+def _rebuilt(run: Run, start: int, training: Training, encoder: Params, save_preview: Any) -> Training:
+    """All layers of the fitted decoder trained together; Adam begins anew for what comes after."""
+    settings = run.config.rebuild
+    weights = inversion.Weights(settings.layers_weight, settings.pixels_weight, settings.features_weight)
+
+    def step_of(training: Training, n: int) -> Any:
+        images = run.crops(9, n, settings.batch, training_images.FITTING, settings.crop).images
+        return inversion.step(training, encoder, images, _rate(settings, n), weights, stages=STAGES)
+
+    return train_step.begin(run.loop("rebuild", start, training, {}, step_of, save_preview).params)
+
+
+def _rate(settings: RebuildConfig | SmallConfig, n: int) -> float:
     """The learning rate of a step."""
     return train_step.learning_rate(settings.learning_rate, n, settings.steps) * min(1.0, (n + 1) / _WARMUP)
 
 
-def _bank(encoder: Params, vgg: Params, images: np.ndarray) -> Bank:
+def _activations(encoder: Params, vgg: Params, images: np.ndarray) -> Activations:
     parts = [
-        jax.device_get(perceptual_step.kept(encoder, vgg, images[i : i + _BATCH], stages=STAGES))
+        jax.device_get(perceptual_step.activations(encoder, vgg, images[i : i + _BATCH], stages=STAGES))
         for i in range(0, len(images), _BATCH)
     ]
-    return Bank(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
+    return Activations(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
 def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:
@@ -112,6 +130,6 @@ def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:
         encoder_arrays, decoder_arrays = (
             {name: np.asarray(x) for name, x in part.items()} for part in (encoder, training.params)
         )
-        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source)
+        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source, scales="all")
 
     return model

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stylegen.data import imaging
 from stylegen.data.toy import bedrooms
-from stylegen.io.images import NoImagesError, list_images
+from stylegen.io.image_listing import NoImagesError, list_images
 from stylegen.paths import expanded
 from stylegen.style_transfer import StyleError, textures
 from stylegen.style_transfer.config import DataConfig

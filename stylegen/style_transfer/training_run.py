@@ -24,7 +24,7 @@ from stylegen.untrusted import FileError, checksums, numbers
 from stylegen.untrusted.tensors import open_tensors
 
 STATE, STATS, RESULT, PREVIEW = "state.safetensors", "stats.jsonl", "style.safetensors", "preview.png"
-PHASES = ("encoder", "decoder", "small", "refine", "done")
+PHASES = ("encoder", "decoder", "rebuild", "small", "refine", "done")
 
 
 def trains_small(config: StyleConfig) -> bool:

@@ -77,9 +77,9 @@ def choose(config: Config, stated: Collection[str], devices: Devices) -> dict[st
             choose_open("loss.r1_gamma", float(f"{R1_RULE * pixels / batch:.4g}"))
     choose_open("optimizer.ema_kimg", round(batch * EMA_RULE, 3))
     if "run.micro_batch" not in stated and devices.memory is not None:
-        whole = apply(config, chosen)
+        completed = apply(config, chosen)
         own = batch // devices.count
-        fitting = footprint.fitting(whole, devices.memory) if _needs_parts(whole, devices) else None
+        fitting = footprint.fitting(completed, devices.memory) if _needs_parts(completed, devices) else None
         if fitting is not None and fitting < own:
             chosen["run.micro_batch"] = fitting
     return chosen

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stylegen.config import Config
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 from stylegen.runtime import sharding
 from stylegen.training.state import abstract_state
 
@@ -23,7 +23,7 @@ def features(config: Config, resolution: int) -> int:
     """Numbers in the features of one image, one map for each block of both networks, at a stage's resolution."""
     networks = (config.generator, config.discriminator)
     return sum(
-        math.prod(config.shape_at(r)) * width(r, net.channel_base, net.channel_max, net.channel_decay)
+        math.prod(config.shape_at(r)) * width_at(net, r)
         for net in networks
         for r in config.resolutions
         if r <= resolution

@@ -147,17 +147,14 @@ def make_plan(
     ended = time.monotonic()
     text, memory = compiled.as_text(), compiled.memory_analysis()
     assert text is not None and memory is not None
-    chip, kernels = target.chip, hlo.kernels(text)
+    bandwidth, kernels = target.chip.bandwidth, hlo.kernels(text)
     rate = target.rate(config.compute_dtype, config.precision)
     if target.platform == "gpu":
         flop, moved_bytes = sum(kernel.flop for kernel in kernels), float(sum(kernel.bytes for kernel in kernels))
-        seconds = sum(kernel.seconds(chip.bandwidth, rate) for kernel in kernels)
+        seconds = sum(kernel.seconds(bandwidth, rate) for kernel in kernels)
     else:
-        cost = compiled.cost_analysis() or {}
-        # The compiler counts a loop's body once. Nearly all arithmetic is in it; bytes counted once are a bound too.
-        flop = cost.get("flops", 0.0) * _parts(config, resolution, batch, target, name)
-        moved_bytes = cost.get("bytes accessed", 0.0)
-        seconds = max(flop / rate, moved_bytes / chip.bandwidth)
+        parts = _parts(config, resolution, batch, target, name)
+        flop, moved_bytes, seconds = _bounds(compiled, parts, bandwidth, rate)
     return Plan(
         name=name,
         target=target,
@@ -169,15 +166,25 @@ def make_plan(
         flop=flop,
         bytes=moved_bytes,
         seconds=seconds,
-        convolution_seconds=sum(k.seconds(chip.bandwidth, rate) for k in kernels if k.is_convolution),
+        convolution_seconds=sum(k.seconds(bandwidth, rate) for k in kernels if k.is_convolution),
         arguments=memory.argument_size_in_bytes,
         temporary=memory.temp_size_in_bytes,
         collectives=hlo.collectives(text),
         trace_s=traced - begin,
         compile_s=ended - traced,
-        places=hlo.totals(kernels, text, chip.bandwidth, rate) if target.platform == "gpu" else {},
+        places=hlo.totals(kernels, text, bandwidth, rate) if target.platform == "gpu" else {},
         text=text,
     )
+
+
+def _bounds(compiled: jax.stages.Compiled, parts: int, bandwidth: float, rate: float) -> tuple[float, float, float]:
+    """FLOP and bytes of a step by the compiler's own count, and the seconds that it takes at least.
+
+    The compiler counts a loop's body once. Nearly all arithmetic is in it; bytes counted once are a bound too.
+    """
+    cost = compiled.cost_analysis() or {}
+    flop, moved_bytes = cost.get("flops", 0.0) * parts, cost.get("bytes accessed", 0.0)
+    return flop, moved_bytes, max(flop / rate, moved_bytes / bandwidth)
 
 
 def _parts(config: Config, resolution: int, batch: int, target: Target, name: str) -> int:

@@ -20,6 +20,7 @@ from stylegen.config import Config, LossConfig
 from stylegen.networks.build import Params
 from stylegen.runtime import sharding
 from stylegen.training import augment, losses
+from stylegen.training.draws import Augmentation, draw_augmentations, draw_styles, generate, prepare_batch, synthesize
 from stylegen.training.freeze import without_frozen
 from stylegen.training.micro_batches import WHOLE, Part, mean_over_parts
 from stylegen.training.state import (
@@ -31,19 +32,13 @@ from stylegen.training.state import (
     regularizes_lazily,
 )
 from stylegen.training.step import (
-    Augmentation,
     Metrics,
     StepConfig,
     apply_gradients,
     apply_if_finite,
-    draw_augmentations,
-    draw_styles,
-    generate,
     is_finite,
-    prepare_batch,
     scores_and_penalties,
     step_keys,
-    synthesize,
 )
 
 KEY = 0x504C  # folded into the step's key, which the other steps split into a few
@@ -114,8 +109,8 @@ def path_length_gradients(
         devices: that the batch is split over.
     """
     if parts == 1:
-        whole = jax.grad(lambda g: path_length_penalty(lengths_of(g, WHOLE), pl_mean, loss), has_aux=True)
-        gradients: tuple[Params, tuple[Array, Metrics]] = whole(g)
+        gradient_of = jax.grad(lambda g: path_length_penalty(lengths_of(g, WHOLE), pl_mean, loss), has_aux=True)
+        gradients: tuple[Params, tuple[Array, Metrics]] = gradient_of(g)
         return gradients
     lengths = lax.map(lambda i: lengths_of(g, Part(i, parts, devices)), jnp.arange(parts))
     by_length, rest = jax.grad(path_length_penalty, has_aux=True)(lengths.ravel(), pl_mean, loss)

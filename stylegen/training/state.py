@@ -13,13 +13,14 @@ from jax import Array
 from stylegen.config import Config
 from stylegen.networks.build import Params
 from stylegen.networks.discriminator import Discriminator
-from stylegen.networks.generator import Generator, split_generator
+from stylegen.networks.generator import Generator
 from stylegen.networks.layers import Initializer
+from stylegen.networks.structure import split_generator
 from stylegen.training.augment import Controller, init_controller
 from stylegen.training.losses import penalties
 from stylegen.training.schedule import Stage
 
-# Fields of the state that hold the arrays of a Generator (``generator.ARRAYS``): sampled from, loaded and exported.
+# Fields of the state that hold the arrays of a Generator (``structure.ARRAYS``): sampled from, loaded and exported.
 GENERATOR_FIELDS = {"params": "g_ema", "noise_const": "noise_const", "w_avg": "w_avg"}
 
 

@@ -10,7 +10,7 @@ from stylegen.config_json import to_json
 from stylegen.io.files import natural_order
 from stylegen.io.progress import in_kimg
 from stylegen.io.tables import table
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training import schedule
 from stylegen.training.speed import Speeds
@@ -24,11 +24,7 @@ def multiplications(config: Config, resolution: int) -> int:
     """
     total = 0
     for net in (config.generator, config.discriminator):
-        widths = {
-            r: width(r, net.channel_base, net.channel_max, net.channel_decay)
-            for r in config.resolutions
-            if r <= resolution
-        }
+        widths = {r: width_at(net, r) for r in config.resolutions if r <= resolution}
         for r, channels in widths.items():
             total += 9 * math.prod(config.shape_at(r)) * channels * (channels + (widths[r // 2] if r > 4 else 0))
     return total

@@ -20,8 +20,8 @@ class FileError(StylegenError):
 def shown(value: object, length: int = SHOWN) -> str:
     """A value from a file for a message: printable, and not longer than ``length`` letters."""
     text = value if isinstance(value, str) else repr(value)
-    whole = printable(text[: length + 1])
-    return whole if len(whole) <= length else whole[: length - 2] + " …"
+    escaped = printable(text[: length + 1])
+    return escaped if len(escaped) <= length else escaped[: length - 2] + " …"
 
 
 def printable(text: str) -> str:

@@ -284,6 +284,7 @@ def test_variants_are_other_programs():
     assert len(set(programs.values())) == len(programs) == 12
 
 
+@pytest.mark.slow
 def test_forms_of_an_operation_agree(tmp_path, monkeypatch):
     """Values and gradients of all forms, as far as float32 goes; a wrong form would be fast."""
     kinds = {"up", "down", "from RGB", "styled activation", "blur"}

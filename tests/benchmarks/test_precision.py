@@ -32,6 +32,7 @@ from stylegen.training import losses
 from stylegen.training.regularization import regularization_steps
 from stylegen.training.state import abstract_state
 from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.support.marks import slow_but
 from tests.support.reference import Reference
 from tests.support.stepping import make_static
 from tests.training.test_stylegan2 import make_config
@@ -71,8 +72,11 @@ def lowered_steps(config):
 
 @pytest.mark.parametrize(
     ("variant", "platform"),
-    [(name, "cpu") for name in ("logistic", "relativistic lazy", "wgan_gp", "ada", "bfloat16", "demod")]
-    + [("logistic", "gpu"), ("demod", "gpu")],
+    slow_but(
+        [(name, "cpu") for name in ("logistic", "relativistic lazy", "wgan_gp", "ada", "bfloat16", "demod")]
+        + [("logistic", "gpu"), ("demod", "gpu")],
+        [("logistic", "cpu"), ("demod", "gpu")],
+    ),
 )
 def test_every_product_and_convolution_of_a_step_has_the_precision_asked_for(variant, platform):
     """In forward passes, gradients, and gradients of gradients, with the forms of both kinds of platforms."""
@@ -179,6 +183,7 @@ def test_bfloat16_images_are_those_of_float32_to_its_resolution():
     assert 1e-3 < difference < 0.04
 
 
+@pytest.mark.slow
 def test_bfloat16_gradients_are_those_of_float32_to_its_resolution():
     """The gradient of a bias is a sum over images and pixels; bfloat16 numbers must not be summed in bfloat16."""
     ref = Reference("stylegan1_32")
@@ -226,7 +231,7 @@ def in_bfloat16(G):
     return dataclasses.replace(G, config=config)
 
 
-@pytest.mark.parametrize("block", ["adain", "demod"])
+@pytest.mark.parametrize("block", slow_but(["adain", "demod"], ["adain"]))
 def test_metrics_are_those_of_float32_whatever_the_run_computes_in(block, make_generator, narrow_vgg):
     G = make_generator(block=block)
     low = in_bfloat16(G)

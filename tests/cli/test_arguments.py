@@ -260,7 +260,7 @@ def test_what_is_shown_has_dashes_and_flags_without_values(path):
 
 
 SOURCES = [
-    *(ROOT / "stylegen" / name for name in ("config.py", "style_transfer/config.py")),
+    *(ROOT / "stylegen" / name for name in ("config/experiment.py", "config/sections.py", "style_transfer/config.py")),
     *sorted((ROOT / "stylegen" / "cli").glob("*.py")),
 ]
 

@@ -59,6 +59,7 @@ def test_a_dry_run_totals_the_hours(capsys):
     assert float(total[-1]) == pytest.approx(sum(float(row[-1]) for row in rows), abs=0.01 * len(rows))
 
 
+@pytest.mark.slow
 def test_a_dry_run_measures_each_stage_here(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("stylegen.training.speed.LEAST_SECONDS", 0.0)
     config = tiny_config(loss={"r1_interval": 4}, schedule={"start_resolution": 4, "total_kimg": 2000.0})

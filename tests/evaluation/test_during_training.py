@@ -13,11 +13,6 @@ from stylegen import data
 from stylegen.config import (
     Config,
     ConfigError,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    RunConfig,
-    ScheduleConfig,
 )
 from stylegen.data.toy.source import ToySource
 from stylegen.evaluation import EvaluationError, during_training, evaluate_run, plot, run_tables
@@ -26,6 +21,7 @@ from stylegen.evaluation.measure import Result
 from stylegen.formats import WeightsError
 from stylegen.metrics import MetricError
 from stylegen.train import train
+from tests.support.configs import tiny_config
 from tests.support.hooks import LastState
 
 
@@ -37,13 +33,12 @@ def home(tmp_path, monkeypatch):
 def config(folder, **run) -> Config:
     """Ten steps at 8 pixels."""
     settings = {"metrics": "swd8", "metrics_every": 0.016, "tick_kimg": 0.02, "grid": (2, 2), **run}
-    return Config(
-        resolution=8,
-        data=DataConfig(batch=4, num_images=20, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=32, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=32, channel_max=4),
-        schedule=ScheduleConfig(start_resolution=8, total_kimg=0.04),
-        run=RunConfig(dir=str(folder), **settings),
+    return tiny_config(
+        data={"num_images": 20},
+        generator={"channel_base": 32},
+        discriminator={"channel_base": 32},
+        schedule={"start_resolution": 8, "total_kimg": 0.04},
+        run={"dir": str(folder), **settings},
     )
 
 

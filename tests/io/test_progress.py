@@ -55,14 +55,6 @@ def test_kimg_are_written_without_loss():
     assert [in_kimg(nimg) for nimg in (0, 500, 1_000_000, 12_345_678)] == ["0", "0.5", "1000", "12345.678"]
 
 
-@pytest.fixture
-def now(monkeypatch):
-    """The time, which a test may move."""
-    time = {"s": 1000.0}
-    monkeypatch.setattr(progress.time, "monotonic", lambda: time["s"])
-    return time
-
-
 def test_work_done_before_does_not_count_towards_the_speed(now):
     rate = Rate(total=1000, done=400)
     assert rate.line(400) == "400 of 1,000 images"

@@ -13,6 +13,7 @@ import pytest
 from stylegen.io import signals
 from stylegen.io.progress import with_progress
 from stylegen.io.signals import stop_requested, stopping_at_checks
+from tests.support.marks import slow_but
 from tests.support.paths import ROOT
 
 
@@ -111,7 +112,7 @@ def test_processes_that_are_started_while_ctrl_c_is_blocked_never_get_it():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", slow_but([signal.SIGINT, signal.SIGTERM], [signal.SIGTERM]))
 def test_a_signal_while_a_verb_imports_is_not_lost(tmp_path, number):
     """One that came within an import was swallowed, or ended in a traceback of it."""
     command = [sys.executable, "train.py", "--config", "quickstart", "--run.dir", str(tmp_path / "run")]

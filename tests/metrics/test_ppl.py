@@ -80,7 +80,7 @@ def test_full_and_end_differ_for_a_generator_that_is_not_linear(exact):
 def test_outliers_are_left_out():
     lengths = np.concatenate([np.full(100, 5.0), [1e9], np.full(100, 7.0), [-1e9]])
     found = summarize(lengths)
-    assert found.mean == pytest.approx(6) and found.kept == 200 and found.deviation == pytest.approx(1)
+    assert found.mean == pytest.approx(6) and found.kept == 200 and found.std == pytest.approx(1)
 
 
 def test_ends_do_not_depend_on_the_batch():

@@ -14,9 +14,10 @@ import pytest
 from stylegen import ops
 from stylegen.config import Config, DataConfig
 from stylegen.networks.build import build_networks
-from stylegen.networks.generator import Generator, split_generator
+from stylegen.networks.generator import Generator
 from stylegen.networks.layers import Initializer, num_noise, width
 from stylegen.networks.mapping import broadcast_styles, num_styles, truncate
+from stylegen.networks.structure import split_generator
 from stylegen.networks.trees import count_parameters
 from stylegen.training.state import abstract_state, init_state
 from tests.support.configs import tiny_config

@@ -13,8 +13,8 @@ from flax import nnx
 import stylegen
 from stylegen.config import Config, DataConfig, GeneratorConfig, ScheduleConfig
 from stylegen.networks.build import build_networks
-from stylegen.networks.generator import ARRAYS, GeneratorNetwork, abstract_arrays, structure
 from stylegen.networks.layers import Initializer
+from stylegen.networks.structure import ARRAYS, GeneratorNetwork, abstract_arrays, structure
 from stylegen.networks.trees import by_path
 from stylegen.training.state import GENERATOR_FIELDS
 

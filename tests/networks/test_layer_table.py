@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stylegen.networks.layer_table import layer_table, rows
+from tests.support.marks import slow_but
 
 
-@pytest.mark.parametrize("block", ["adain", "demod"])
+@pytest.mark.parametrize("block", slow_but(["adain", "demod"], ["demod"]))
 def test_a_style_reaches_the_parts_of_its_row(make_generator, block):
     """The gradient of an image by a layer's style goes through the affines of the parts that the row names."""
     G = make_generator(block=block)

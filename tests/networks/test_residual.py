@@ -1,6 +1,5 @@
 """StyleGAN2's discriminator: the shortcut, where images enter, and classes."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from stylegen.networks.stylegan2 import ResidualBlock
 from stylegen.networks.trees import by_path
 from stylegen.training.state import abstract_state, init_state
 from tests.support.configs import tiny_config
+from tests.support.states import shaken
 
 
 def make_config(classes=0, resolution=16):
@@ -22,11 +22,6 @@ def make_config(classes=0, resolution=16):
         generator={"block": "demod", "z_dim": 6, "w_dim": 6},
         discriminator={"channel_base": 64, "channel_max": 8},
     )
-
-
-def shaken(params):
-    rng = np.random.default_rng(1)
-    return jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), params)
 
 
 def test_a_block_is_two_convolutions_beside_a_shortcut():
@@ -59,19 +54,19 @@ def test_images_enter_at_full_resolution_alone():
 
 def test_the_smallest_network_is_the_last_block_alone():
     config = make_config(resolution=4)
-    network = build_networks(config).discriminator(shaken(init_state(config).d))
+    network = build_networks(config).discriminator(shaken(init_state(config).d, np.random.default_rng(1)))
     assert network(jnp.ones((2, 4, 4, 3))).shape == (2,)
 
 
 def test_alpha_is_without_meaning():
-    network = build_networks(make_config()).discriminator(shaken(init_state(make_config()).d))
+    network = build_networks(make_config()).discriminator(shaken(init_state(make_config()).d, np.random.default_rng(1)))
     images = np.random.default_rng(0).standard_normal((4, 16, 16, 3), np.float32)
     np.testing.assert_array_equal(network(images, alpha=jnp.float32(0.3)), network(images))
 
 
 def test_classes_are_directions_that_features_are_measured_along():
     config = make_config(classes=3)
-    network = build_networks(config).discriminator(shaken(init_state(config).d))
+    network = build_networks(config).discriminator(shaken(init_state(config).d, np.random.default_rng(1)))
     images = np.random.default_rng(0).standard_normal((4, 16, 16, 3), np.float32)
     c = np.eye(3, dtype=np.float32)
     directions = np.asarray(network.label_mapping(None, c))

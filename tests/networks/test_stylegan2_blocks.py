@@ -1,6 +1,5 @@
 """StyleGAN2's generator block: modulation and demodulation by their definition, and which style goes where."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from stylegen.networks.stylegan2 import ModulatedConv, NoisyActivation, demodula
 from stylegen.networks.trees import by_path, count_parameters
 from stylegen.training.state import abstract_state, init_state
 from tests.support.configs import tiny_config
+from tests.support.states import shaken
 
 CONFIG = tiny_config(16, generator={"block": "demod", "z_dim": 6, "w_dim": 6})
 
@@ -81,8 +81,7 @@ def test_noise_has_one_strength_and_comes_before_the_bias():
 @pytest.fixture(scope="module")
 def network():
     state, rng = init_state(CONFIG, seed=2), np.random.default_rng(3)
-    shaken = jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), state.g)
-    return build_networks(CONFIG).generator(shaken, state.noise_const)
+    return build_networks(CONFIG).generator(shaken(state.g, rng), state.noise_const)
 
 
 def test_which_layer_takes_which_style(network):

@@ -12,13 +12,6 @@ import pytest
 from stylegen import data
 from stylegen.config import (
     Config,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
 )
 from stylegen.io import files, json_lines
 from stylegen.runs import rollback
@@ -26,30 +19,24 @@ from stylegen.runs.checkpoint import Checkpointer, available
 from stylegen.runs.directory import RunError
 from stylegen.runs.rollback import Rollback
 from stylegen.train import Hooks, TrainingError, train
+from tests.support.configs import tiny_config
 from tests.support.hooks import Killed, kill, terminate
+from tests.support.marks import slow_but
 
 NAN = float("nan")
 
 
 def tiny(folder: Path, learning_rate: float = 0.001, **run) -> Config:
     """20 steps of 4 images at 4 pixels; a tick and a checkpoint after every fifth."""
-    return Config(
-        resolution=4,
-        data=DataConfig(source="toy_bedrooms", batch=4, num_images=50, workers=1),
-        generator=GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, channel_base=16, channel_max=4),
-        discriminator=DiscriminatorConfig(channel_base=16, channel_max=4),
-        loss=LossConfig(r1_gamma=1.0),
-        optimizer=OptimizerConfig(learning_rate=learning_rate),
-        schedule=ScheduleConfig(start_resolution=4, total_kimg=0.08),
-        run=RunConfig(
-            dir=str(folder),
-            tick_kimg=0.02,
-            checkpoint_kimg=0.02,
-            keep_last=10,
-            grid=(2, 1),
-            compilation_cache=os.environ["JAX_COMPILATION_CACHE_DIR"],
-            **run,
-        ),
+    own = {"dir": str(folder), "tick_kimg": 0.02, "checkpoint_kimg": 0.02, "keep_last": 10}
+    return tiny_config(
+        4,
+        generator={"channel_base": 16},
+        discriminator={"channel_base": 16},
+        loss={"r1_gamma": 1.0},
+        optimizer={"learning_rate": learning_rate},
+        schedule={"total_kimg": 0.08},
+        run={**own, "compilation_cache": os.environ["JAX_COMPILATION_CACHE_DIR"], **run},
     )
 
 
@@ -158,7 +145,7 @@ def test_the_order_of_images_is_another_one_after_going_back(tmp_path, monkeypat
 
 
 # 15 steps: killed three after going back, before the next checkpoint; 18: after it.
-@pytest.mark.parametrize("steps", [15, 18])
+@pytest.mark.parametrize("steps", slow_but([15, 18], [15]))
 def test_a_run_that_is_killed_after_going_back_is_the_run_that_was_not(steps, recovered, tmp_path):
     config = tiny(tmp_path / "run")
     with pytest.raises(Killed):

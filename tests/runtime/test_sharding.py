@@ -1,10 +1,7 @@
 """One and two devices compute the same, and what travels between devices are sums."""
 
 import dataclasses
-import json
 import re
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -13,18 +10,17 @@ import pytest
 from stylegen.config import ConfigError
 from stylegen.runtime import sharding
 from tests.support.configs import tiny_config
-from tests.support.devices import with_devices
-from tests.support.paths import ROOT
+from tests.support.devices import report_of
 
 # In a process of its own: the number of CPU devices is fixed when JAX starts. Prints what the tests below look at.
 PROGRAM = """
-import dataclasses, functools, json, sys
+import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
 from stylegen.runtime import sharding
 from stylegen.networks.build import build_networks
-from stylegen.training.state import init_state
 from stylegen.training.step import StepConfig, jit_step, train_step
 from tests.support.configs import tiny_config
+from tests.support.states import greatest_difference, mid_run
 
 config = tiny_config(
     data={"batch": 24, "mirror": True},
@@ -36,22 +32,13 @@ images = rng.integers(0, 256, (24, 4, 4, 3), np.uint8)
 batch = {"image": images, "label": np.zeros(24, np.int32)}
 networks = build_networks(config)
 
-def start():
-    state, rng = init_state(config), np.random.default_rng(1)
-    # Without noise a new network normalizes a constant, which amplifies rounding; so does Adam's first step, which
-    # divides gradients by themselves.
-    shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
-    used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
-    g, d, g_opt, d_opt = shaken(state.g), shaken(state.d), used(state.g_opt), used(state.d_opt)
-    return dataclasses.replace(state, g=g, d=d, g_opt=g_opt, d_opt=d_opt)
-
 results, report = {}, {"devices": jax.device_count(), "shards": {}}
 for devices in (1, 2):
     mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
     replicated, split = sharding.replicated(mesh), sharding.split_batch(mesh)
     placed = sharding.put_batch(mesh, batch)
     report["shards"][devices] = [list(shard.data.shape) for shard in placed["image"].addressable_shards]
-    state = sharding.put_replicated(mesh, start())
+    state = sharding.put_replicated(mesh, mid_run(config))
     static = StepConfig(config, networks, sharding.split_latents(mesh))
     arguments = state, placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
     step = jit_step(train_step, static, replicated, split).lower(*arguments).compile()
@@ -61,20 +48,16 @@ for devices in (1, 2):
     state = dataclasses.replace(state, key=jax.random.key_data(state.key))
     results[devices] = jax.device_get((state, metrics))
 
-paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(results[1])]
-pairs = zip(*map(jax.tree.leaves, (results[1], results[2])))
-# Of numbers beyond 1 relative to the largest of their array.
-differences = {path: float(np.abs(a - b).max() / max(np.abs(a).max(), 1)) for path, (a, b) in zip(paths, pairs)}
-report["difference"] = max((value, path) for path, value in differences.items())
+report["difference"] = greatest_difference(results[1], results[2])
 report["moved"] = float(max(np.abs(a - b).max() for a, b in zip(
-    jax.tree.leaves(results[2][0].d), jax.tree.leaves(jax.device_get(start().d)))))
+    jax.tree.leaves(results[2][0].d), jax.tree.leaves(jax.device_get(mid_run(config).d)))))
 
 score = jax.jit(
     lambda d, x: jnp.mean(networks.discriminator(d)(x)),
     in_shardings=(replicated, split), out_shardings=replicated,
 )
 images = jax.ShapeDtypeStruct((24, 4, 4, 3), jnp.float32)
-report["score"] = score.lower(start().d, images).compile().as_text()
+report["score"] = score.lower(mid_run(config).d, images).compile().as_text()
 print(json.dumps(report))
 """
 
@@ -82,17 +65,7 @@ print(json.dumps(report))
 @pytest.fixture(scope="module", params=["none", pytest.param("ada", marks=pytest.mark.slow)])
 def report(request):
     """What the program found, without augmentation and with it."""
-    environment = with_devices(2)
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, request.param],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    return json.loads(process.stdout)
+    return report_of(PROGRAM, request.param)
 
 
 def test_one_and_two_devices_take_the_same_step(report):

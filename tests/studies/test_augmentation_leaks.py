@@ -45,6 +45,7 @@ def test_images_are_shifted_and_reflected():
     np.testing.assert_array_equal(moved[0, :, :, 0], image[0][[2, 3, 2, 1]][:, [1, 0, 1, 2], 0])
 
 
+@pytest.mark.slow
 def test_runs_of_the_leak_study_are_measured_once_and_shared(tmp_path, monkeypatch, capsys):
     """A second command takes up what is there, leaves to another process what that has, and mixes nothing."""
     trained = []

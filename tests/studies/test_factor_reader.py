@@ -143,6 +143,7 @@ def test_degrading_does_what_it_says(rooms):
     np.testing.assert_allclose(factor_reader_training.blurred(flat), 90, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_learns_from_the_images():
     """The loss falls below that of the best answer which is the same for every image."""
     calls = []

@@ -105,6 +105,7 @@ def test_the_table_has_mean_and_spread():
     assert lines[3].split() == ["photographs", "held", "out", "-", "0.60", "-", "-", "-", "-", "-", "-", "6.0", "-"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* samples are no more than the 64 features:UserWarning")
 def test_a_study_runs_and_is_taken_up_again(data, tmp_path, monkeypatch, capsys):
     stopped = []

@@ -9,7 +9,7 @@ from stylegen.style_transfer.model import StyleModel
 STAGES = ((4, 4), (6, 6), (8, 8), (10,))
 
 
-def tiny(variance="biased", seed=0) -> StyleModel:
+def tiny(variance="biased", seed=0, scales="last") -> StyleModel:
     encoder = networks.random_params(networks.encoder_shapes(STAGES), seed)
     decoder = networks.random_params(networks.decoder_shapes(STAGES), seed + 1)
     rng = np.random.default_rng(seed)
@@ -20,7 +20,7 @@ def tiny(variance="biased", seed=0) -> StyleModel:
                 params[name] = rng.normal(0, 0.1, params[name].shape).astype(np.float32)
     decoder["conv6.kernel"] *= 0.2
     decoder["conv6.bias"] += 0.5
-    return StyleModel(STAGES, variance, encoder, decoder, "tiny")
+    return StyleModel(STAGES, variance, encoder, decoder, "tiny", scales)
 
 
 @pytest.fixture(scope="session")

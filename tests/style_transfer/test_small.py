@@ -18,6 +18,7 @@ from stylegen.style_transfer import (
     perceptual_step,
     train,
     train_small,
+    train_step,
 )
 from stylegen.style_transfer import model as models
 from stylegen.style_transfer.config import (
@@ -25,6 +26,7 @@ from stylegen.style_transfer.config import (
     DecoderConfig,
     EncoderConfig,
     LossConfig,
+    RebuildConfig,
     RefineConfig,
     SmallConfig,
     StyleConfig,
@@ -36,6 +38,7 @@ _SHORT = SmallConfig(crop=32, style_crop=40, contents=3, styles=2, steps=3, batc
 TINY = StyleConfig(
     data=DataConfig(textures=5, photographs="none", side=64, crop=32, zoom=2.0),
     decoder=DecoderConfig(steps=1, batch=2, fit_crops=8),
+    rebuild=RebuildConfig(crop=32, steps=3, batch=2),
     small=_SHORT,
     refine=RefineConfig(crop=48, style_crop=40, contents=3, styles=2, steps=2, batch=2),
     loss=LossConfig(compressed=False),
@@ -62,10 +65,10 @@ def few_crops(vgg, monkeypatch):
 
 
 def test_a_run_and_the_same_run_interrupted(few_crops, tmp_path, monkeypatch):
-    """In each of the two trainings, after something was saved; to the bit."""
+    """In each of the three trainings, after something was saved; to the bit."""
     model = train.train_style(within(tmp_path / "a"), Progress(io.StringIO()))
     lines = [json.loads(line) for line in (tmp_path / "a" / "stats.jsonl").read_text().splitlines()]
-    assert [(line["phase"], line["step"]) for line in lines] == [("small", 3), ("refine", 2)]
+    assert [(line["phase"], line["step"]) for line in lines] == [("rebuild", 3), ("small", 3), ("refine", 2)]
     loaded = models.load_model(tmp_path / "a" / "style.safetensors")
     assert (tmp_path / "a" / "preview.png").is_file() and loaded.stages == train_small.STAGES
     for name, x in model.decoder.items():
@@ -78,8 +81,17 @@ def test_a_run_and_the_same_run_interrupted(few_crops, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
+    rebuilding, rebuilt = inversion.step, {"n": 0}
+
+    def interrupted_before(*arguments, **options):
+        rebuilt["n"] += 1
+        if rebuilt["n"] == 3:
+            raise KeyboardInterrupt
+        return rebuilding(*arguments, **options)
+
+    monkeypatch.setattr(inversion, "step", interrupted_before)
     monkeypatch.setattr(perceptual_step, "step", interrupted)
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             train.train_style(within(tmp_path / "b"), Progress(io.StringIO()))
     resumed = train.train_style(within(tmp_path / "b"), Progress(io.StringIO()))
@@ -91,8 +103,8 @@ def test_the_losses_are_those_of_the_paper(vgg, model, make_picture):
     """Content loss to AdaIN's output, and style loss at four layers, from the images by hand."""
     contents, styles = (np.stack([make_picture(i + k, 32, 32) for i in range(2)]) for k in (1, 5))
     vgg = {name: jnp.asarray(x) for name, x in vgg.items()}
-    maps, features, *_ = perceptual_step.kept(model.encoder, vgg, contents, stages=model.stages)
-    *_, mean, std, statistics = perceptual_step.kept(model.encoder, vgg, styles, stages=model.stages)
+    maps, features, *_ = perceptual_step.activations(model.encoder, vgg, contents, stages=model.stages)
+    *_, mean, std, statistics = perceptual_step.activations(model.encoder, vgg, styles, stages=model.stages)
     batch = perceptual_step.Batch(maps, mean, std, features, statistics)
     weights = perceptual_step.Weights(2.0, 3.0, 0.0, 0.0)
     total, parts = perceptual_step.loss(model.decoder, vgg, batch, weights, model.stages)
@@ -183,6 +195,35 @@ def test_a_fitted_decoder_gives_the_image_back(make_picture):
     assert error < 0.25 * float(jnp.mean(jnp.square(image - image.mean((1, 2), keepdims=True))))
 
 
+def test_rebuilding_brings_all_layers_together_nearer(make_picture):
+    """Of images that were not trained on: the pixels, what the encoder sees in them, and no layer farther by much."""
+    stages = ((16, 16), (32,))
+    encoder = {n: jnp.asarray(x) for n, x in networks.random_params(networks.encoder_shapes(stages), 0).items()}
+    images, others = (np.stack([make_picture(i, 32, 32) for i in range(k, k + 8)]) for k in (0, 50))
+    training = train_step.begin(inversion.fitted_decoder(encoder, stages, images))
+    weights = inversion.Weights(1.0, 20.0, 1.0)
+    before = inversion.loss(training.params, encoder, others, weights, stages)[1]
+    for _ in range(60):
+        training, _ = inversion.step(training, encoder, images, 1e-3, weights, stages=stages)
+    after = inversion.loss(training.params, encoder, others, weights, stages)[1]
+    assert after["pixels"] < 0.9 * before["pixels"] and after["features"] < 0.9 * before["features"]
+    assert after["layers"] < 1.2 * before["layers"]
+
+
+def test_what_a_decoder_misses_by_hand(make_picture):
+    """A decoder that gives nothing but zeros: each distance is a mean square to a variance."""
+    stages = ((4, 4), (6,))
+    encoder = {n: jnp.asarray(x) for n, x in networks.random_params(networks.encoder_shapes(stages), 0).items()}
+    decoder = {n: jnp.zeros(shape) for n, shape in networks.decoder_shapes(stages).items()}
+    images = np.stack([make_picture(i, 16, 16) for i in range(2)])
+    total, parts = inversion.loss(decoder, encoder, images, inversion.Weights(2.0, 3.0, 0.0), stages)
+    x, *inner, _ = (np.asarray(y) for y in inversion.given(encoder, stages, jnp.asarray(images, jnp.float32) / 255))
+    shares = [np.mean(y**2) / np.mean((y - y.mean((0, 1, 2))) ** 2) for y in inner]
+    assert float(parts["layers"]) == pytest.approx(np.mean(shares), rel=1e-4)
+    assert float(parts["pixels"]) == pytest.approx(np.mean(x**2), rel=1e-4)
+    assert float(total) == pytest.approx(2 * np.mean(shares) + 3 * np.mean(x**2), rel=1e-4)
+
+
 def test_a_fitted_layer_is_the_least_squares_solution():
     """Of a convolution that exists, that one."""
     rng = np.random.default_rng(0)
@@ -194,6 +235,7 @@ def test_a_fitted_layer_is_the_least_squares_solution():
     np.testing.assert_allclose(offset, bias, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_training_of_a_decoder_for_vgg16_begins_with_a_fitted_one(vgg, tmp_path, monkeypatch):
     monkeypatch.setattr(perceptual, "load", lambda: vgg)
     config = replace(TINY, encoder=EncoderConfig(network="vgg16"), run=replace(TINY.run, dir=str(tmp_path / "run")))

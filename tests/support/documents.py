@@ -8,7 +8,7 @@ from tests.support.paths import ROOT
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 USERS_PAGES = {
-    *("tutorial", "adain", "training", "lsun", "your_images", "sampling", "evaluation", "stylize", "projection"),
+    *("tutorial", "adain", "training", "lsun", "sampling", "evaluation", "stylize", "projection"),
     *("importing", "troubleshooting"),
 }
 OTHER_PAGES = {"install", "performance", "quality", "scaling"}

@@ -31,7 +31,8 @@ from stylegen.config import Config, DataConfig, DiscriminatorConfig, GeneratorCo
 from stylegen.data import imaging
 from stylegen.editing import directions
 from stylegen.errors import StylegenError
-from stylegen.networks.generator import ARRAYS, Generator, abstract_arrays
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import ARRAYS, abstract_arrays
 from stylegen.pretrained import weights
 from stylegen.projection import result
 from stylegen.runs import load

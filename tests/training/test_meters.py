@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from stylegen.training import meters
 from stylegen.training.meters import Clock, Means
 
 
@@ -70,14 +69,6 @@ def test_skipped_steps_are_counted_and_not_averaged(flag):
     means.settle()
     assert (means.skipped, means.in_a_row) == (10, 0)
     assert means.take() == {"loss": 5}
-
-
-@pytest.fixture
-def now(monkeypatch):
-    """The time, which a test may move."""
-    time = {"s": 1000.0}
-    monkeypatch.setattr(meters.time, "monotonic", lambda: time["s"])
-    return time
 
 
 def test_speed_leaves_out_what_a_restart_cuts(now):

@@ -2,9 +2,6 @@
 
 import dataclasses
 import functools
-import json
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +17,8 @@ from stylegen.training.regularization import regularization_steps
 from stylegen.training.state import init_state
 from stylegen.training.step import StepConfig, train_step
 from tests.support.configs import tiny_config
-from tests.support.devices import with_devices
-from tests.support.paths import ROOT
+from tests.support.devices import report_of
+from tests.support.marks import slow_but
 
 N, R = 8, 8  # images a step and their pixels; minibatch-std groups of 2, so at most 4 parts
 IMAGES = np.random.default_rng(5).integers(0, 256, (N, R, R, 3), np.uint8)
@@ -110,8 +107,10 @@ def largest_difference(a, b):
     return max(differences)
 
 
-@pytest.mark.parametrize("micro_batch", [2, 4])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "micro_batch"),
+    slow_but([(variant, n) for variant in VARIANTS for n in (2, 4)], [("wgan_gp", 2), ("path lengths", 4)]),
+)
 def test_parts_compute_what_the_whole_batch_does(variant, micro_batch):
     whole, parts = after(variant, None), after(variant, micro_batch)
     difference, where = largest_difference(whole, parts)
@@ -256,13 +255,10 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 def test_parts_stay_on_their_devices():
     """Two devices with parts compute what one does with the whole batch, and exchange nothing but sums."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=with_devices(2), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = report_of(PROGRAM)
     assert report["parts of 2"] == 2
     assert report["collectives"] == ["all-reduce"]
     assert report["difference"][0] < 1e-5, report["difference"]

@@ -11,6 +11,7 @@ import pytest
 
 from stylegen.config import Config, LossConfig, OptimizerConfig
 from stylegen.networks.mapping import num_styles
+from stylegen.training import draws
 from stylegen.training import step as train_step
 from stylegen.training.state import abstract_state, d_optimizer, g_optimizer, init_state, lazy_correction
 from stylegen.training.step import StepConfig
@@ -218,7 +219,7 @@ def mixed(probability, layers=6, draws=4000):
     @jax.jit
     @jax.vmap
     def mix(key):
-        return train_step.mix_styles(w, w + 1, key, layers, probability)
+        return draws.mix_styles(w, w + 1, key, layers, probability)
 
     ws = np.asarray(mix(jax.random.split(jax.random.key(0), draws)))
     assert ws.shape == (draws, 3, layers, 2)
@@ -255,31 +256,31 @@ def test_mixing_is_among_the_active_layers(monkeypatch, resolution):
         mapped.append(w)
         return jnp.zeros((N, layers, 8))
 
-    monkeypatch.setattr(train_step, "mix_styles", record)
+    monkeypatch.setattr(draws, "mix_styles", record)
     static, state = make_static("logistic"), mid_run_state("logistic")
     network = static.networks.generator(state.g, state.noise_const)
 
     @jax.eval_shape
     def trace():
-        _, w = train_step.generate(network, static.config, jax.random.key(0), N, None, resolution, 1.0)
+        _, w = draws.generate(network, static.config, jax.random.key(0), N, None, resolution, 1.0)
         assert mapped[0] is w, "the running mean is fed by the first latents"
 
     assert calls == [(num_styles(resolution), 0.9)]
 
 
 def test_no_mixing_costs_no_second_mapping(monkeypatch):
-    monkeypatch.setattr(train_step, "mix_styles", lambda *_: pytest.fail("mixed"))
+    monkeypatch.setattr(draws, "mix_styles", lambda *_: pytest.fail("mixed"))
     static, state = make_static("logistic"), mid_run_state("logistic")
     network = static.networks.generator(state.g, state.noise_const)
     unmixed = dataclasses.replace(static.config.generator, style_mixing_prob=0.0)
     config = dataclasses.replace(static.config, generator=unmixed)
-    images, w = jax.eval_shape(lambda: train_step.generate(network, config, jax.random.key(0), N, None, 8, 1.0))
+    images, w = jax.eval_shape(lambda: draws.generate(network, config, jax.random.key(0), N, None, 8, 1.0))
     assert images.shape == (N, 8, 8, 3) and w.shape == (N, 8)
 
 
 def test_reals_are_scaled_mirrored_by_half_and_faded():
     images = np.random.default_rng(0).integers(0, 256, (400, 4, 4, 3), np.uint8)
-    prepare = jax.jit(train_step.prepare_reals, static_argnums=2)
+    prepare = jax.jit(draws.prepare_reals, static_argnums=2)
     scaled = images / np.float32(127.5) - 1
     plain = np.asarray(prepare(images, jnp.float32(1), False, jax.random.key(0)))
     assert plain.dtype == np.float32
@@ -303,7 +304,7 @@ def test_mirroring_is_part_of_the_step_where_asked():
         config = dataclasses.replace(static.config, data=data)
 
         def prepare(key, config=config):
-            return train_step.prepare_batch(IMAGES, LABELS, jnp.float32(1), key, config)[0]
+            return draws.prepare_batch(IMAGES, LABELS, jnp.float32(1), key, config)[0]
 
         results = [np.asarray(prepare(jax.random.key(i))) for i in range(4)]
         distinct.append(len({result.tobytes() for result in results}))

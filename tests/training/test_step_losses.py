@@ -12,15 +12,15 @@ import pytest
 
 from stylegen.config import Config, LossConfig
 from stylegen.convolution import tracing_for
-from stylegen.training import augment, losses, regularization
+from stylegen.training import augment, draws, regularization
 from stylegen.training import step as train_step
-from stylegen.training.state import d_optimizer, g_optimizer, lazy_correction, regularizes_lazily
+from stylegen.training.state import d_optimizer, g_optimizer
 from stylegen.training.step import StepConfig
+from tests.support.marks import slow_but
 from tests.support.stepping import (
     IMAGES,
     LABELS,
     N,
-    adam,
     after_one_step,
     assert_trees_close,
     assert_trees_equal,
@@ -74,8 +74,9 @@ def test_logistic_loss_with_r1():
     assert penalty.mean() > 0.01 * adversarial.mean()
 
 
-@pytest.mark.parametrize("resolution", [4, 8])
-@pytest.mark.parametrize("side", ["d", "g"])
+@pytest.mark.parametrize(
+    ("side", "resolution"), slow_but([(side, r) for side in "dg" for r in (4, 8)], [("d", 8), ("g", 4)])
+)
 def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
     """Both losses from scores and gradients that are computed apart: pairs of the batch, R1 on reals, R2 on fakes."""
     static, state = make_static("relativistic"), mid_run_state("relativistic")
@@ -91,7 +92,7 @@ def test_relativistic_loss_with_r1_and_r2_at_every_stage(resolution, side):
             return jax.grad(lambda x: score(x).sum())(x)
 
         network = static.networks.generator(state.g, state.noise_const)
-        own_fakes, _ = train_step.generate(network, static.config, key, N, c, resolution, alpha)
+        own_fakes, _ = draws.generate(network, static.config, key, N, c, resolution, alpha)
         d = train_step.discriminator_loss(state.d, reals, fakes, c, alpha, key, static=static)
         g = train_step.generator_loss(state.g, state, c, alpha, key, reals, static=static)[0]
         return d, g, score(reals), score(fakes), score(own_fakes), gradient(reals), gradient(fakes)
@@ -140,29 +141,6 @@ def test_penalties_cost_three_passes_each_and_no_second_one_for_scores(variant, 
     assert 2 * penalized * one < extra <= penalized * (3 * one + 1)
 
 
-def test_lazy_relativistic_step_weighs_r1_and_r2_as_the_steps_it_stands_for():
-    static, before = make_static("relativistic lazy"), mid_run_state("relativistic lazy")
-    after, metrics = run_step(before, "relativistic lazy", "regularize_step")
-    key = train_step.step_keys(before)[-1]
-
-    @jax.jit
-    @jax.grad
-    def gradients(d):
-        def score(x):
-            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
-
-        network = static.networks.generator(before.g, before.noise_const)
-        fakes, _ = train_step.generate(network, static.config, jax.random.fold_in(key, 1), N, None, 4, jnp.float32(1))
-        squares = [losses.scores_and_squared_gradient(score, x)[1] for x in (IMAGES / np.float32(127.5) - 1, fakes)]
-        return jnp.mean(squares[0] + squares[1]) / 4
-
-    expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
-    assert_trees_close(after.d_opt.mu, expected, rtol=1e-3, atol=1e-4)
-    assert metrics["Loss/r1_penalty"] > 0 and metrics["Loss/r2_penalty"] > 0
-    for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
-        assert_trees_equal(getattr(after, name), getattr(before, name))
-
-
 def test_augmented_losses_see_augmented_images_and_r1_goes_through():
     """Against the same by hand: the losses of transformed images, and R1 by the images before."""
     static, state = make_static("ada"), mid_run_state("ada")
@@ -198,6 +176,7 @@ def test_augmented_losses_see_augmented_images_and_r1_goes_through():
         assert changed == (p > 0)
 
 
+@pytest.mark.slow
 def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same():
     """Of the same images, scores are the same; of others, gradients have the same mean over chances, and less noise."""
     static, state = make_static("ada"), mid_run_state("ada")
@@ -226,12 +205,12 @@ def test_paired_augmentations_do_alike_to_a_real_and_its_fake_and_mean_the_same(
     assert difference < 2 * sum(noise) / 128, "that of two means of 128 is about 1"
 
 
-@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("paired", slow_but([True, False], [True]))
 def test_all_losses_take_paired_augmentations_from_one_place(paired):
     """Of the discriminator's two sides, of a relativistic generator's, of R1 and R2."""
     config = Config(augment=augment.AugmentConfig("ada", noise=True, paired=paired))
     images = np.random.default_rng(3).standard_normal((N, 4, 4, 3), np.float32)
-    _, (first, second) = train_step.draw_augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
+    _, (first, second) = draws.draw_augmentations(jax.random.key(1), jnp.float32(0.9), images.shape, 2, config)
     assert np.array_equal(first(images), second(images)) == paired and not np.array_equal(first(images), images)
 
 
@@ -276,47 +255,6 @@ def test_lazy_loss_leaves_the_penalty_to_its_own_step():
     _, real, fake, _, _ = loss_parts("logistic")
     np.testing.assert_allclose(value, (softplus(fake) + softplus(-real)).mean(), rtol=1e-4)
     assert "Loss/r1_penalty" not in metrics
-
-
-@pytest.mark.parametrize(
-    "loss, lazily",
-    [
-        (LossConfig(), False),
-        (LossConfig(r1_interval=16), True),
-        (LossConfig(r1_interval=16, r1_gamma=0.0), False),
-        (LossConfig(r1_interval=16, name="relativistic"), True),
-        (LossConfig(r1_interval=16, name="wgan_gp"), False),
-    ],
-)
-def test_which_losses_regularize_lazily_and_correct_adam_for_it(loss, lazily):
-    config = Config(loss=loss)
-    assert regularizes_lazily(config) == lazily
-    assert lazy_correction(config) == pytest.approx(16 / 17 if lazily else 1)
-
-
-def test_lazy_step_is_adam_on_the_penalty_as_strong_as_the_steps_it_stands_for():
-    static, before = make_static("lazy"), mid_run_state("lazy")
-    after, metrics = run_step(before, "lazy", "regularize_step")
-
-    @jax.jit
-    @jax.grad
-    def gradients(d):
-        def score(x):
-            return static.networks.discriminator(d)(x, alpha=jnp.float32(1))
-
-        _, squares = losses.scores_and_squared_gradient(score, IMAGES / np.float32(127.5) - 1)
-        return jnp.mean(squares) / 4
-
-    expected = jax.tree.map(lambda g: 8 / 2 * 4 * np.asarray(g), gradients(before.d))
-    assert_trees_close(after.d_opt.mu, expected, rtol=1e-3, atol=1e-4)
-    old, new = before.d_opt, after.d_opt
-    d, _, nu = adam(before.d, new.mu, old.mu, old.nu, 4, 0.01 * 4 / 5, 0, 0.9 ** (4 / 5), 1e-3)
-    assert_trees_close(after.d, d)
-    assert_trees_close(new.nu, nu)
-    assert set(metrics) == {"Loss/r1_penalty", "Progress/skipped_r1"} and metrics["Loss/r1_penalty"] > 0
-    assert metrics["Progress/skipped_r1"] == 0
-    for name in ("g", "g_ema", "g_opt", "w_avg", "noise_const", "nimg"):
-        assert_trees_equal(getattr(after, name), getattr(before, name))
 
 
 def poisoned(state, field, value=np.nan):

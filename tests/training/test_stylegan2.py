@@ -2,10 +2,7 @@
 
 import dataclasses
 import functools
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -34,16 +31,14 @@ from stylegen.pretrained.lpips import Network
 from stylegen.runs.load import save_generator
 from stylegen.runtime import sharding
 from stylegen.train import train
-from stylegen.training import regularization
-from stylegen.training import step as train_step
+from stylegen.training import draws, regularization
 from stylegen.training.state import abstract_state, g_optimizer, init_state, path_correction
 from stylegen.training.step import StepConfig
 from stylegen.training.summary import parameter_table
 from tests.runtime.test_sharding import Device
 from tests.support.configs import tiny_config
-from tests.support.devices import with_devices
+from tests.support.devices import report_of
 from tests.support.hooks import Interrupt, Killed
-from tests.support.paths import ROOT
 from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
 from tests.test_train import assert_same_run, final_state, stats
 
@@ -104,7 +99,7 @@ def expected():
 
     def penalty(g):
         network = build_networks(config).generator(g, state.noise_const)
-        ws, _ = train_step.draw_styles(network, config, z_key, mix_key, N // 2, None, 8)
+        ws, _ = draws.draw_styles(network, config, z_key, mix_key, N // 2, None, 8)
 
         def length(ws, noise, y):
             def draw(ws):
@@ -194,20 +189,13 @@ import dataclasses, json, sys
 import jax, jax.numpy as jnp, numpy as np
 from stylegen.runtime import sharding
 from stylegen.networks.build import build_networks
-from stylegen.training.state import init_state
 from stylegen.training.regularization import regularization_steps
 from stylegen.training.step import StepConfig, jit_step, train_step
+from tests.support.states import greatest_difference, mid_run
 from tests.training.test_stylegan2 import IMAGES, LABELS, make_config
 
 config, results, report = make_config(), {}, {}
 images, labels = np.tile(IMAGES, (3, 1, 1, 1)), np.tile(LABELS, 3)
-
-def mid_run_state():
-    state, rng = init_state(config), np.random.default_rng(1)
-    shaken = lambda tree: jax.tree.map(lambda x: x + 0.3 * rng.standard_normal(x.shape, np.float32), tree)
-    used = lambda opt: opt._replace(count=opt.count + 3, nu=jax.tree.map(lambda x: x + 1e-2, opt.nu))
-    g, d, g_opt, d_opt = shaken(state.g), shaken(state.d), used(state.g_opt), used(state.d_opt)
-    return dataclasses.replace(state, g=g, d=d, g_opt=g_opt, d_opt=d_opt)
 
 for devices in (1, 2):
     mesh = sharding.make_mesh(dataclasses.replace(config, run=dataclasses.replace(config.run, devices=devices)))
@@ -215,7 +203,7 @@ for devices in (1, 2):
     static = StepConfig(config, build_networks(config), sharding.split_latents(mesh))
     placed = sharding.put_batch(mesh, {"image": images, "label": labels})
     arguments = placed["image"], placed["label"], jnp.float32(1), jnp.float32(1e-2)
-    state, metrics = sharding.put_replicated(mesh, mid_run_state()), {}
+    state, metrics = sharding.put_replicated(mesh, mid_run(config)), {}
     steps = {"train": train_step, **{name: step for name, (step, _) in regularization_steps(config).items()}}
     for step in map(steps.get, sys.argv[1:]):
         program = jit_step(step, static, *placement).lower(state, *arguments).compile()
@@ -225,10 +213,7 @@ for devices in (1, 2):
     state = dataclasses.replace(state, key=jax.random.key_data(state.key))
     results[devices] = jax.device_get((state, metrics))
 
-paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(results[1])]
-pairs = zip(*map(jax.tree.leaves, (results[1], results[2])))
-differences = {path: float(np.abs(a - b).max() / max(np.abs(a).max(), 1)) for path, (a, b) in zip(paths, pairs)}
-report["difference"] = max((value, path) for path, value in differences.items())
+report["difference"] = greatest_difference(results[1], results[2])
 report["moved"] = float(abs(results[2][0].pl_mean))
 print(json.dumps(report))
 """
@@ -238,17 +223,7 @@ print(json.dumps(report))
     "steps", [["path_length"], pytest.param(["train", "regularize", "path_length"], marks=pytest.mark.slow)]
 )
 def test_one_and_two_devices_take_the_same_steps(steps):
-    environment = with_devices(2)
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *steps],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    report = json.loads(process.stdout)
+    report = report_of(PROGRAM, *steps)
     largest, where = report["difference"]
     assert largest < 1e-5, (where, largest)
     assert report["moved"] > 1e-3, "the step did nothing, so that agreement says nothing"

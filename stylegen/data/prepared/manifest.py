@@ -178,12 +178,12 @@ def check_shard(path: Path, expected: str) -> None:
         DataError: it is missing, damaged or of other data.
     """
     try:
-        found = checksum(path)
+        actual = checksum(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; prepare the data again.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
-    if found != expected:
+    if actual != expected:
         raise DataError(
             f"{path} is not the file that was prepared: it is damaged, or was replaced by other data;"
             " prepare the data again."

@@ -151,27 +151,33 @@ def prepare(
                 f"{size_text(options.resolution, options.const_shape)} pixels"
             )
             return manifest
-        (out / WORK_FOLDER).mkdir(exist_ok=True)
-        for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in options.resolutions)):
-            remove_partial(folder)  # of an earlier call that was killed
-        write_json(out / WORK_FOLDER / SETTINGS_NAME, settings_to_json(settings), indent=1)
-        results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
-        _check_space(job, results, progress)
-        try:
-            dataset.unpack(out / WORK_FOLDER, progress)
-            _write_shards(job, results, workers or usable_cores(), progress)
-        except KeyboardInterrupt:
-            progress.say("stopped; what is done is kept, and the same command continues")
-            raise
-        except OSError as error:
-            raise DataError(
-                f"{out} could not be prepared: {why(error)}. What is done is kept, and the same command continues."
-            ) from error
-        finally:
-            progress.clear()
-        manifest = _finish(job, [results[i] for i in range(job.num_shards)], progress)
-        shutil.rmtree(out / WORK_FOLDER)
-        return manifest
+        return _work(job, workers or usable_cores(), progress)
+
+
+def _work(job: Job, workers: int, progress: Progress) -> Manifest:
+    """Write the shards that are not there yet, and what describes them; the folder is ours alone."""
+    out, settings = job.folder, job.settings
+    (out / WORK_FOLDER).mkdir(exist_ok=True)
+    for folder in (out, out / WORK_FOLDER, *(out / resolution_folder(r) for r in settings.resolutions)):
+        remove_partial(folder)  # of an earlier call that was killed
+    write_json(out / WORK_FOLDER / SETTINGS_NAME, settings_to_json(settings), indent=1)
+    results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
+    _check_space(job, results, progress)
+    try:
+        job.dataset.unpack(out / WORK_FOLDER, progress)
+        _write_shards(job, results, workers, progress)
+    except KeyboardInterrupt:
+        progress.say("stopped; what is done is kept, and the same command continues")
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{out} could not be prepared: {why(error)}. What is done is kept, and the same command continues."
+        ) from error
+    finally:
+        progress.clear()
+    manifest = _finish(job, [results[i] for i in range(job.num_shards)], progress)
+    shutil.rmtree(out / WORK_FOLDER)
+    return manifest
 
 
 def _settings(dataset: RawDataset, options: Options) -> Settings:

@@ -27,15 +27,15 @@ class AlignedDataset(RawDataset):
         self.num_images, self.class_names = dataset.num_images, dataset.class_names
         self.identity: dict[str, Any] = {**dataset.identity, "hash of points": landmarks.digest}
         self.unpacked_bytes = dataset.unpacked_bytes
-        found = matched(landmarks, dataset.keys)
-        if not found:
+        count = matched(landmarks, dataset.keys)
+        if not count:
             shown = next(iter(landmarks.points), None)
             has = f"it has {shown!r}" if shown else "it is empty"
             raise DataError(
                 f"{landmarks.source} has points of none of the images of {dataset.path}: {has}, and the images are such"
                 f" as {dataset.keys[0]!r}."
             )
-        missing = dataset.num_images - found
+        missing = dataset.num_images - count
         note = f"{landmarks.source} has no points of {missing:,} of the images, which are left out." if missing else ""
         self.note = f"{dataset.note} {note}".strip()
 

@@ -19,7 +19,7 @@ from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import natural_order, printable
-from stylegen.io.images import find_files
+from stylegen.io.image_listing import find_files
 from stylegen.io.progress import counted
 from stylegen.untrusted import FileError, npz, shown
 
@@ -165,15 +165,15 @@ class ArraysDataset(RawDataset):
             key, problem = self._fields.key(i), ""
             field = np.zeros((0, 0, self.channels))
             try:
-                found = self._fields.read(i).astype(np.float64)
-                if found.shape[-1] != self.channels or not found.size:
-                    problem = f"its shape is {found.shape}; others have {counted(self.channels, 'channel')}"
-                elif not np.isfinite(found).all():
+                values = self._fields.read(i).astype(np.float64)
+                if values.shape[-1] != self.channels or not values.size:
+                    problem = f"its shape is {values.shape}; others have {counted(self.channels, 'channel')}"
+                elif not np.isfinite(values).all():
                     problem = _PROBLEM
-                elif np.abs(found).max() > _LARGEST:
+                elif np.abs(values).max() > _LARGEST:
                     problem = f"it has values beyond {_LARGEST:g}"
                 else:
-                    field = found
+                    field = values
             except Exception as error:  # damage of all kinds: to be counted, like a damaged image
                 problem = str(error) or type(error).__name__
             yield RawImage(key, field, None, problem)

@@ -79,7 +79,7 @@ def is_cifar10(path: Path) -> bool:
 
 def _members(path: Path, split: str) -> list[tuple[str, bytes]]:
     """The files of a split by name, in their order, of the binary archive or of Python's."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
@@ -90,14 +90,14 @@ def _members(path: Path, split: str) -> list[tuple[str, bytes]]:
                     raise DataError(f"{path} is not CIFAR-10: {name} has {member.size:,} bytes.")
                 stream = archive.extractfile(member)
                 assert stream is not None  # it is a file
-                found[name] = stream.read()
+                contents[name] = stream.read()
     except _BAD_TAR as error:
         raise DataError(f"{path} is not CIFAR-10's archive {' or '.join(ARCHIVES)} ({error}).") from error
-    form = _BINARY if any(name.endswith(_BINARY) for name in found) else ""
+    form = _BINARY if any(name.endswith(_BINARY) for name in contents) else ""
     names = [name + form for name in _FILES[split]]
-    if missing := [name for name in names if name not in found]:
+    if missing := [name for name in names if name not in contents]:
         raise DataError(f"{path} is not CIFAR-10 in binary form or of Python: {missing[0]} is not in it.")
-    return [(name, found[name]) for name in names]
+    return [(name, contents[name]) for name in names]
 
 
 def _records(name: str, data: bytes, path: Path) -> np.ndarray:

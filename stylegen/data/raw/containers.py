@@ -23,7 +23,7 @@ from stylegen.data.prepared.manifest import MANIFEST_NAME, WORK_FOLDER
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import printable, replacing
-from stylegen.io.images import find_files
+from stylegen.io.image_listing import find_files
 from stylegen.io.progress import Progress, Rate, size
 from stylegen.untrusted import FileError, archives, kinds, shown
 from stylegen.untrusted.limits import BOMB_BYTES, BOMB_RATIO

@@ -9,7 +9,7 @@ from stylegen.data.raw.base import RawDataset, RawImage
 from stylegen.data.raw.containers import Tar, open_container
 from stylegen.data.source import DataError
 from stylegen.io.files import printable
-from stylegen.io.images import NoImagesError, choose_images
+from stylegen.io.image_listing import NoImagesError, choose_images
 from stylegen.io.progress import Progress
 from stylegen.paths import expanded
 
@@ -37,20 +37,20 @@ class ImageFilesDataset(RawDataset):
         except NoImagesError as error:
             raise DataError(str(error)) from error
         container.check(keys)
-        found = labels_of.find(labels, path, [*versions], keys, container.read)
-        self.class_names = found.class_names
-        self.note = " ".join(text for text in (note, container.note, found.note) if text)
-        chosen = labels_of.spread(found.numbers or [0] * len(keys), max_images)
+        parsed = labels_of.find(labels, path, [*versions], keys, container.read)
+        self.class_names = parsed.class_names
+        self.note = " ".join(text for text in (note, container.note, parsed.note) if text)
+        chosen = labels_of.spread(parsed.numbers or [0] * len(keys), max_images)
         self._keys = [keys[i] for i in chosen]
-        self._labels = found.numbers and [found.numbers[i] for i in chosen]
+        self._labels = parsed.numbers and [parsed.numbers[i] for i in chosen]
         self.num_images = len(self._keys)
         self.identity = {
             "images": self.num_images,
             "hash of names and sizes": _hash(f"{key} {versions[key][0]}" for key in self._keys),
             "hash of times or checksums": _hash(str(versions[key][1]) for key in self._keys),
         }
-        if found.digest:
-            self.identity["hash of labels"] = found.digest
+        if parsed.digest:
+            self.identity["hash of labels"] = parsed.digest
         container.keep(self._keys)
 
     @property

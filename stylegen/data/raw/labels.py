@@ -73,8 +73,8 @@ def find(mode: str, path: Path, files: Sequence[str], keys: Sequence[str], read:
 
 def labels_file(files: Sequence[str]) -> str | None:
     """The dataset.json among the files of a container: at the top, or in the one folder that holds everything."""
-    found = [name for name in files if name.rpartition("/")[2] == NVIDIA_LABELS]
-    shallow = min(found, key=lambda name: name.count("/"), default=None)
+    candidates = [name for name in files if name.rpartition("/")[2] == NVIDIA_LABELS]
+    shallow = min(candidates, key=lambda name: name.count("/"), default=None)
     if shallow is None or "/" not in shallow:
         return shallow
     parent = f"{PurePosixPath(shallow).parent}/"
@@ -196,9 +196,9 @@ def _from_vectors(source: str, values: list[Any], keys: Sequence[str]) -> Labels
 
 def _from_values(source: str, values: list[Any], keys: Sequence[str]) -> Labels:
     """Whole numbers as they are, from 0 to the largest; or names, numbered in natural order."""
-    whole = [value if type(value) is int else digits(value) if isinstance(value, str) else None for value in values]
-    if all(number is not None for number in whole):
-        numbers = [number for number in whole if number is not None]
+    parsed = [value if type(value) is int else digits(value) if isinstance(value, str) else None for value in values]
+    if all(number is not None for number in parsed):
+        numbers = [number for number in parsed if number is not None]
         wrong = next((i for i, number in enumerate(numbers) if not 0 <= number < MAX_CLASSES), None)
         if wrong is not None:
             raise DataError(
@@ -274,8 +274,8 @@ def _rows(file: str, path: Path, files: Sequence[str], read: Read) -> list[list[
     if not rows or len(rows[0]) < 2:
         raise DataError(f"{source}: no CSV of labels: wanted rows of file,label.")
     if (odd := next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)) is not None:
-        found = f"row {odd + 1:,} has {counted(len(rows[odd]), 'column')}, the first has {len(rows[0])}"
-        raise DataError(f"{source}: {found}; names with commas need quotes.")
+        problem = f"row {odd + 1:,} has {counted(len(rows[odd]), 'column')}, the first has {len(rows[0])}"
+        raise DataError(f"{source}: {problem}; names with commas need quotes.")
     return [[cell.strip() for cell in row] for row in rows]
 
 

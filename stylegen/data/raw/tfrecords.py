@@ -52,19 +52,19 @@ class TfRecordsDataset(RawDataset):
         self.path = path
         self._file, prefix = _largest(path)
         offsets = _offsets(self._file)
-        found = _read_labels(prefix, len(offsets), labels)
-        self.class_names, self.note = found.class_names, found.note
-        chosen = spread(found.numbers or [0] * len(offsets), max_images)
+        parsed = _read_labels(prefix, len(offsets), labels)
+        self.class_names, self.note = parsed.class_names, parsed.note
+        chosen = spread(parsed.numbers or [0] * len(offsets), max_images)
         self._places = offsets[chosen]
         self._numbers = np.asarray(chosen)
-        self._labels = found.numbers and [found.numbers[i] for i in chosen]
+        self._labels = parsed.numbers and [parsed.numbers[i] for i in chosen]
         self.num_images = len(chosen)
         status = self._file.stat()
         self.identity = {
             "file": printable(self._file.name),
             "images": self.num_images,
             "bytes of the file": status.st_size,
-            "hash of lengths and labels": hashlib.sha256(offsets.tobytes() + found.digest.encode()).hexdigest()[:16],
+            "hash of lengths and labels": hashlib.sha256(offsets.tobytes() + parsed.digest.encode()).hexdigest()[:16],
             "time of the file": status.st_mtime_ns,
         }
 

@@ -146,16 +146,16 @@ class Graph:
         helper = self._onnx.helper
         for name, value in outputs.items():
             self._nodes.append(helper.make_node("Identity", [self.natural(value)], [name], name=name))
-        needed, kept = set(outputs), []
+        needed, nodes = set(outputs), []
         for node in reversed(self._nodes):
             if needed & set(node.output):
                 needed |= set(node.input)
-                kept.append(node)
+                nodes.append(node)
         weights = {name: array for name, array in self._weights.items() if name in needed}
         if (size := sum(array.nbytes for array in weights.values())) > MAX_BYTES:
             raise ExportError(f"the weights take {size / 2**30:.1f} GiB; an ONNX file holds at most 2 GiB.")
         graph = helper.make_graph(
-            kept[::-1],
+            nodes[::-1],
             "stylegen",
             self._inputs,
             [self._info(name, value.shape, value.dtype) for name, value in outputs.items()],

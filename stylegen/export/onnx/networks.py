@@ -1,6 +1,7 @@
 """Our networks as ONNX models: the sampler and the synthesis network of a generator, and style transfer."""
 
 import os
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,9 +14,10 @@ from stylegen.export import ExportError
 from stylegen.export.onnx.convert import convert
 from stylegen.io import files
 from stylegen.networks.generator import Generator, in_float32
-from stylegen.style_transfer import losses, networks
+from stylegen.style_transfer import matching, networks, transfer
 from stylegen.style_transfer.model import StyleModel
-from stylegen.style_transfer.stylize import SMALLEST, to_uint8
+from stylegen.style_transfer.stylize import SMALLEST
+from stylegen.style_transfer.transfer import to_uint8
 
 SAMPLER_NAME, SYNTHESIS_NAME = "sampler.onnx", "synthesis.onnx"
 
@@ -92,10 +94,15 @@ def stylizer(model: StyleModel, size: int | None = None) -> Any:
         raise ExportError(f"size = {size}: must be a multiple of {scale}, and at least {SMALLEST} pixels.")
 
     def draw(content: Array, style: Array, alpha: Array) -> list[Array]:
-        features, target = (_features(model, images) for images in (content, style))
-        mean, std = losses.statistics(target, model.variance)
-        styled = losses.adain(features, mean, std, model.variance)
-        return [to_uint8(networks.decode(model.decoder, model.stages, ops.lerp(features, styled, alpha)))]
+        own, wanted = (_at_levels(model, images) for images in (content, style))
+        x = own[0]
+        for i, level in enumerate(model.exchanges):
+            statistics = partial(matching.of_all, level=level, variance=model.variance)
+            target = matching.between(statistics(own[i]), statistics(wanted[i], of_style=True), alpha)
+            x = matching.applied(x, matching.map_to(statistics(x), target), None)
+            if i + 1 < len(model.levels):
+                x = transfer.restyled(model.decoder, model.stages, model.levels[i : i + 2], x)
+        return [to_uint8(x)[None]]
 
     h, w, y, x = jax.export.symbolic_shape("h, w, y, x", constraints=[f"{dim} >= 2" for dim in "hwyx"])
     sides = [(size, size)] * 2 if size else [(scale * h, scale * w), (scale * y, scale * x)]
@@ -114,8 +121,9 @@ def _takes_noise(G: Generator) -> bool:
     return G.config.generator.use_noise
 
 
-def _features(model: StyleModel, images: Array) -> Array:
-    return networks.encode(model.encoder, model.stages, images.astype(jnp.float32) / 255)[-1]
+def _at_levels(model: StyleModel, images: Array) -> list[Array]:
+    pixels = images.astype(jnp.float32) / 255
+    return transfer.at_levels(model.encoder, model.stages, model.exchanges, pixels)
 
 
 def _floats(*shape: Any) -> jax.ShapeDtypeStruct:

@@ -28,8 +28,10 @@ def _reduce(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
 
 def _dot(graph: Graph, equation: Any, inputs: list[Value]) -> list[Value]:
     contracted, batched = equation.params["dimension_numbers"]
-    if [list(axes) for axes in (*contracted, *batched)] != [[1], [0], [], []] or len(inputs[0].shape) != 2:
-        raise ExportError("only products of two matrices can be converted.")
+    axes, (a, b) = [list(axes) for axes in (*contracted, *batched)], (len(value.shape) for value in inputs)
+    # What ONNX's MatMul does: a matrix, or a stack of them, by a matrix; or two stacks of matrices in pairs.
+    if not (a in (2, 3) and (b == 2 and axes == [[a - 1], [0], [], []] or a == b and axes == [[2], [1], [0], [0]])):
+        raise ExportError("only products of two matrices, or of stacks of them, can be converted.")
     aval = equation.outvars[0].aval
     return [Value(aval.shape, aval.dtype, aval.shape, graph.node("MatMul", [graph.full(value) for value in inputs]))]
 

@@ -22,7 +22,8 @@ from stylegen import sampling
 from stylegen.errors import StylegenError
 from stylegen.export import ExportError
 from stylegen.io import files
-from stylegen.networks.generator import ARRAYS, Generator
+from stylegen.networks.generator import Generator
+from stylegen.networks.structure import ARRAYS
 from stylegen.networks.trees import by_path
 from stylegen.runs import load
 

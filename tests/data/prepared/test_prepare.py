@@ -2,42 +2,21 @@
 
 import json
 import os
-import random
-import shutil
-import signal
-import subprocess
 import sys
-import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from stylegen.data import DataError, imaging
 from stylegen.data.prepared import shards as writer
-from stylegen.data.prepared.manifest import read_manifest, settings_to_json
+from stylegen.data.prepared.manifest import read_manifest
 from stylegen.data.prepared.prepare import Options, prepare
 from stylegen.data.prepared.source import PreparedSource
 from stylegen.data.raw.lsun import LsunDataset
 from stylegen.data.raw.opening import ToyDataset, open_raw
 from stylegen.io.progress import Progress
-from tests.support.paths import ROOT
-
-
-def contents(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def everything(folder, resolution):
-    source = PreparedSource(folder)
-    return source.read(np.arange(source.num_images), resolution)
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    monkeypatch.setattr("stylegen.data.prepared.prepare._IMAGES_PER_SHARD", (4, 4))
+from tests.support.pyramids import contents, everything
 
 
 def test_what_reading_costs_follows_how_images_are_stored(make_lsun, photo_bytes, tmp_path):
@@ -122,62 +101,6 @@ def test_the_number_of_workers_does_not_matter(make_lsun, photo_bytes, tmp_path,
     assert len(read_manifest(tmp_path / "2").shard_lengths) == 3
 
 
-def test_an_interrupted_preparation_continues_and_ends_the_same(
-    make_lsun, photo_bytes, tmp_path, small_shards, monkeypatch
-):
-    dataset = LsunDataset(make_lsun(photo_bytes(14)))
-    prepare(dataset, tmp_path / "whole", Options(16), workers=1)
-    make_levels, calls = writer.make_levels, []
-
-    def stop_at_times(raw, settings):
-        calls.append(raw.key)
-        if len(calls) in (6, 12):  # in the middle of a shard, before and after one was finished
-            raise KeyboardInterrupt
-        return make_levels(raw, settings)
-
-    monkeypatch.setattr(writer, "make_levels", stop_at_times)
-    monkeypatch.setattr("stylegen.data.prepared.prepare._SAMPLE", 0.001)  # the sample would count
-    monkeypatch.setattr(LsunDataset, "sample", lambda self, count: [])
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            prepare(dataset, tmp_path / "broken", Options(16), workers=1)
-        assert not (tmp_path / "broken" / "prepared.json").exists()
-    prepare(dataset, tmp_path / "broken", Options(16), workers=1)
-    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
-    assert len(calls) < 14 + 2 * 4  # finished shards were not made again
-
-
-def test_a_shard_that_was_lost_meanwhile_is_made_again(make_lsun, photo_bytes, tmp_path, small_shards, monkeypatch):
-    dataset = LsunDataset(make_lsun(photo_bytes(8)))
-    monkeypatch.setattr("stylegen.data.prepared.prepare._finish", lambda *_: pytest.fail("stop"))
-    with pytest.raises(pytest.fail.Exception):
-        prepare(dataset, tmp_path / "out", Options(16), workers=1)
-    monkeypatch.undo()
-    victim = next((tmp_path / "out" / "0008").glob("*-00001-of-*"))
-    victim.write_bytes(victim.read_bytes()[:100])
-    monkeypatch.setattr("stylegen.data.prepared.prepare._IMAGES_PER_SHARD", (4, 4))
-    prepare(dataset, tmp_path / "out", Options(16), workers=1)
-    assert len(everything(tmp_path / "out", 8)["image"]) == 8
-
-
-@pytest.mark.slow
-def test_kill_9_leaves_nothing_behind_that_hurts(lsun_folder, tmp_path):
-    def command(out):
-        archive = str(lsun_folder / "bedroom_train_lmdb.zip")
-        return [sys.executable, "prepare.py", "lsun", archive, "--out", str(out), "--resolution", "256"]
-
-    for shards in (1, 3, 5):
-        process = subprocess.Popen(command(tmp_path / "killed"), cwd=ROOT)
-        while process.poll() is None and len(list((tmp_path / "killed").glob(".preparing/0*.json"))) < shards:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        time.sleep(1)  # the workers see that their parent is gone
-    for out in ("killed", "whole"):
-        subprocess.run(command(tmp_path / out), cwd=ROOT, check=True)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
 def test_the_same_command_twice_does_nothing(make_lsun, photo_bytes, tmp_path, monkeypatch, capsys):
     dataset = LsunDataset(make_lsun(photo_bytes(3)))
     first = prepare(dataset, tmp_path / "out", Options(16), workers=1)
@@ -216,106 +139,6 @@ def test_a_folder_with_other_things_is_left_alone(make_lsun, photo_bytes, tmp_pa
         with pytest.raises(DataError, match=r"holds other files, such as thesis\.txt; choose an empty or a new folder"):
             prepare(LsunDataset(make_lsun(photo_bytes(3))), out, Options(16), workers=1, overwrite=overwrite)
     assert os.listdir(out) == ["thesis.txt"]
-
-
-def test_two_processes_do_not_write_into_one_folder(make_lsun, photo_bytes, tmp_path):
-    fcntl = pytest.importorskip("fcntl")
-    (tmp_path / "out").mkdir()
-    other = os.open(tmp_path / "out", os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(DataError, match="is being prepared by another process"):
-        prepare(LsunDataset(make_lsun(photo_bytes(3))), tmp_path / "out", Options(16), workers=1)
-    os.close(other)
-
-
-def test_unreadable_images_are_left_out_counted_and_named(make_lsun, photo_bytes, tmp_path, small_shards, capsys):
-    values = photo_bytes(12)
-    values[2:9] = [b"broken", values[3][:200], b"", b"\xff\xd8\xff", b"x", b"x", b"x"]
-    dataset = LsunDataset(make_lsun(values))
-    manifest = prepare(dataset, tmp_path / "out", Options(16), workers=1)
-    assert (manifest.num_images, manifest.unreadable, len(manifest.unreadable_keys)) == (5, 7, 7)
-    assert all(len(reason.split(": ")[0]) == 40 for reason in manifest.unreadable_keys)
-    assert sum(manifest.shard_lengths) == 5
-    assert len(everything(tmp_path / "out", 8)["image"]) == 5
-    assert "7 images were left out, which could not be read, the first: 000" in capsys.readouterr().err
-
-
-def test_a_shard_without_one_readable_image_can_be_read_by_tfds(tmp_path, photo, small_shards):
-    import tensorflow_datasets as tfds
-
-    (tmp_path / "in").mkdir()
-    for i in range(12):
-        if 4 <= i < 8:
-            (tmp_path / "in" / f"{i:02d}.png").write_text("broken")
-        else:
-            photo(i).save(tmp_path / "in" / f"{i:02d}.png")
-    manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=1)
-    assert manifest.shard_lengths == [4, 0, 4]
-    data = tfds.builder_from_directory(str(tmp_path / "out" / "0008")).as_data_source("train")
-    stored = everything(tmp_path / "out", 8)["image"]
-    assert len(data) == len(stored) == 8
-    np.testing.assert_array_equal(data[5]["image"], stored[5])
-
-
-def test_nothing_readable_at_all_is_an_error(make_lsun, tmp_path):
-    with pytest.raises(DataError, match="None of the 2 images could be read; the first was 0000"):
-        prepare(LsunDataset(make_lsun([b"a", b"b"])), tmp_path / "out", Options(16), workers=1)
-
-
-def test_enlarged_images_are_reported(make_lsun, photo_bytes, tmp_path, capsys):
-    manifest = prepare(LsunDataset(make_lsun(photo_bytes(3, (40, 32)))), tmp_path / "out", Options(64), workers=1)
-    assert manifest.upscaled == 3
-    assert "warning: 3 images are smaller than 64 pixels" in capsys.readouterr().err
-
-
-def test_the_disk_is_measured_first(make_lsun, photo_bytes, tmp_path, monkeypatch, capsys):
-    dataset = LsunDataset(make_lsun(photo_bytes(9, (300, 280))))
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10**5, 10**5))
-    with pytest.raises(DataError, match="needs about .* MB of disk and has 100 kB free; choose another disk"):
-        prepare(dataset, tmp_path / "out", Options(256), workers=1)
-    log = capsys.readouterr().err
-    assert "disk: archive" in log and "unpacked" in log and "pyramid about" in log and "free 100 kB" in log
-    assert not list((tmp_path / "out").rglob("data.mdb"))
-    monkeypatch.undo()
-    prepare(dataset, tmp_path / "out", Options(256), workers=1)
-
-
-def test_the_estimate_is_right(lsun_folder, tmp_path, capsys):
-    dataset = LsunDataset(lsun_folder / "bedroom_val_lmdb.zip")
-    manifest = prepare(dataset, tmp_path, Options(128), workers=1)
-    line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("disk:"))
-    number, unit = line.split("pyramid about ")[1].split(" (")[0].split()
-    assert unit == "MB"
-    assert float(number) * 1e6 == pytest.approx(sum(manifest.bytes_on_disk.values()), rel=0.15)
-
-
-def test_a_worker_that_dies_is_a_sentence(make_lsun, photo_bytes, tmp_path, small_shards):
-    dataset = Deadly(make_lsun(photo_bytes(9)))
-    with pytest.raises(DataError, match="A worker process died"):
-        prepare(dataset, tmp_path / "out", Options(16), workers=2)
-
-
-class Deadly(LsunDataset):
-    """Kills the process that reads it."""
-
-    def sample(self, count):
-        return []
-
-    def read(self, start, stop):
-        os._exit(1)
-
-
-def test_images_are_bombs_or_gray_or_odd_and_all_is_well(tmp_path, photo):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    photo(1, (50, 33), "L").save(folder / "grey.jpg")
-    photo(2, (33, 50), "RGBA").save(folder / "alpha.png")
-    photo(3, (64, 64)).convert("P").save(folder / "palette.gif")
-    photo(4, (35, 35)).convert("CMYK").save(folder / "print.jpg")
-    Image.fromarray(np.full((40, 60), 40_000, np.uint16)).save(folder / "deep.png")
-    manifest = prepare(open_raw("images", folder), tmp_path / "out", Options(32), workers=1)
-    assert (manifest.num_images, manifest.unreadable) == (5, 0)
-    assert everything(tmp_path / "out", 32)["image"].shape == (5, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
@@ -393,145 +216,6 @@ def test_a_zip_and_a_folder_give_the_same_images(tmp_path, photo):
     times = [manifest["settings"]["identity"].pop("hash of times or checksums") for manifest in manifests]
     sums = [manifest.pop("crc32") for manifest in manifests]
     assert times[0] != times[1] and sums[0] != sums[1] and manifests[0] == manifests[1]
-
-
-def test_a_disk_that_is_full_after_all_is_a_sentence(make_lsun, photo_bytes, tmp_path, monkeypatch):
-    dataset = LsunDataset(make_lsun(photo_bytes(3)))
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(writer, "write_json", full)
-    with pytest.raises(
-        DataError,
-        match="no space left on device; free some.* What is done is kept, and the same",
-    ):
-        prepare(dataset, tmp_path / "out", Options(16), workers=1)
-    monkeypatch.undo()
-    assert prepare(dataset, tmp_path / "out", Options(16), workers=1).num_images == 3
-
-
-def test_what_a_killed_call_left_half_written_is_removed(make_lsun, photo_bytes, tmp_path):
-    dataset = LsunDataset(make_lsun(photo_bytes(3)))
-    prepare(dataset, tmp_path / "whole", Options(16), workers=1)
-    for name in (
-        "0016/.lsun_bedroom-train.1.partial.array_record-00000-of-00001",
-        ".preparing/.lsun.1.partial/data.mdb",
-    ):
-        (tmp_path / "out" / name).parent.mkdir(parents=True)
-        (tmp_path / "out" / name).write_text("half")
-    (tmp_path / "out" / ".preparing" / "settings.json").write_bytes(
-        json.dumps(settings_to_json(read_manifest(tmp_path / "whole").settings)).encode()
-    )
-    prepare(dataset, tmp_path / "out", Options(16), workers=1)
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_ends_in_a_sentence_and_keeps_what_is_whole(tmp_path, number):
-    """Ctrl-C on a terminal, or a scheduler, reaches the workers too, also while these import."""
-    command = [sys.executable, "prepare.py", "toy_bedrooms", "--num-images", "600", "--resolution", "16"]
-    command += ["--workers", "2", "--out"]
-    rng = random.Random(int(number))
-    for _ in range(2):
-        started = subprocess.Popen(
-            [*command, str(tmp_path / "stopped")], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        with started as process:
-            time.sleep(rng.uniform(0.8, 2.5))
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-            _, errors = process.communicate(timeout=60)
-        assert "Traceback" not in errors
-        assert process.returncode in (0, 128 + number), errors
-        assert process.returncode == 0 or errors.endswith("interrupted. The same command goes on.\n")
-    for out in ("stopped", "whole"):
-        subprocess.run([*command, str(tmp_path / out)], cwd=ROOT, check=True, capture_output=True)
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
-
-
-def test_huge_images_are_in_memory_one_at_a_time_and_named(tmp_path, monkeypatch):
-    import multiprocessing
-    import threading
-
-    context = multiprocessing.get_context("spawn")
-    shared = writer.Shared.make(context)
-    monkeypatch.setattr(writer._Process, "shared", shared)
-    inside, states = [], []
-
-    def decode(number):
-        with writer._one_at_a_time(f"{number}.png", (13_377, 13_377)):
-            inside.append(number)
-            states.append(shared.state())
-            time.sleep(0.02)
-            assert inside == [number]
-            inside.remove(number)
-
-    threads = [threading.Thread(target=decode, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(states) == [f"; decoding {i}.png, 13,377x13,377 pixels" for i in range(4)]
-    assert shared.state() == ""
-
-
-def test_huge_images_are_prepared_by_several_processes(tmp_path, photo):
-    (tmp_path / "in").mkdir()
-    for i in range(130):
-        photo(i, (9, 8)).save(tmp_path / "in" / f"{i}.png")
-    for i in (3, 70):
-        photo(i, (50, 50)).resize((6000, 6000)).save(tmp_path / "in" / f"{i}.png", compress_level=1)
-    manifest = prepare(open_raw("images", tmp_path / "in"), tmp_path / "out", Options(8), workers=2)
-    assert (manifest.num_images, manifest.unreadable) == (130, 0)
-
-
-@pytest.fixture
-def odd_folder(tmp_path, photo):
-    """Folder, class and files with names that are not UTF-8."""
-    folder = os.fsencode(tmp_path) + b"/in\xff"
-    try:
-        os.makedirs(folder + b"/class\xe9")
-    except OSError:
-        pytest.skip("this file system takes UTF-8 names alone")
-    for i in range(3):
-        with open(folder + b"/class\xe9/\xe9%d.png" % i, "wb") as file:
-            photo(i).save(file, "PNG")
-    with open(folder + b"/class\xe9/\xe9.txt", "wb") as file:
-        file.write(b"text")
-    return Path(os.fsdecode(folder))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_file_names_that_are_not_utf_8_are_read_and_shown_escaped(odd_folder, tmp_path, workers, small_shards):
-    import tensorflow_datasets as tfds
-
-    from stylegen.evaluation.opening import open_images
-
-    broken = odd_folder / os.fsdecode(b"class\xe9/\xe9_broken.png")
-    broken.write_bytes(b"text")
-    for i in range(3, 7):  # two shards
-        (odd_folder / "class").mkdir(exist_ok=True)
-        Image.new("RGB", (9, 9)).save(odd_folder / "class" / f"{i}.png")
-    dataset = open_raw("images", odd_folder, labels="folders")
-    manifest = prepare(dataset, tmp_path / "out", Options(8), workers=workers)
-    assert (manifest.num_images, manifest.settings.class_names) == (7, ("class", "class\\udce9"))
-    assert manifest.unreadable_keys[0].startswith("class\\udce9/\\udce9_broken.png: ")
-    data = tfds.builder_from_directory(str(tmp_path / "out" / "0008")).as_data_source("train")
-    assert [example["key"] for example in data][-1] == b"class\\udce9/\\udce92.png"
-    broken.unlink()
-    images = open_images(odd_folder)
-    assert images.note.encode() and images.provenance["fingerprint"]
-    with pytest.raises(DataError, match=r"in\\udcff is no printable UTF-8.*; choose another folder"):
-        prepare(dataset, odd_folder, Options(8), workers=1)
-
-
-def test_a_folder_whose_name_is_not_utf_8_is_trained_on(odd_folder, tmp_path):
-    from stylegen.config import Config, DataConfig
-    from stylegen.data import open_source
-
-    source = open_source(Config(resolution=8, data=DataConfig(source="images", path=str(odd_folder))))
-    assert source.num_images == 3 and (tmp_path / "stylegen-in\\udcff-8").is_dir()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

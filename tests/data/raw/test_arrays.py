@@ -163,14 +163,14 @@ def test_arrays_and_colors_are_not_mixed_up(tmp_path, photo):
 
 def test_pictures():
     images = np.arange(2 * 4 * 4 * 5, dtype=np.uint8).reshape(2, 4, 4, 5)
-    assert values.pictures(images).shape == (2, 4, 4, 3)
-    np.testing.assert_array_equal(values.pictures(images, channels=[4, 0, 2]), images[..., [4, 0, 2]])
-    np.testing.assert_array_equal(values.pictures(images, arrays=False), images)
+    assert values.as_rgb(images).shape == (2, 4, 4, 3)
+    np.testing.assert_array_equal(values.as_rgb(images, channels=[4, 0, 2]), images[..., [4, 0, 2]])
+    np.testing.assert_array_equal(values.as_rgb(images, arrays=False), images)
     shown = values.colored(np.array([0, 128, 255], np.uint8))
     np.testing.assert_array_equal(shown, [[68, 1, 84], shown[1], [253, 231, 37]])
     luma = values.colored(np.arange(256, dtype=np.uint8)) @ [0.299, 0.587, 0.114]
     assert (np.diff(luma) > -1e-9).all(), "lighter is more"
     for wrong in ([5], [0, 1], [-1]):
         with pytest.raises(ValueError, match="must be one, or three, of 0 to 4"):
-            values.pictures(images, channels=wrong)
+            values.as_rgb(images, channels=wrong)
     assert values.to_bytes(np.array([-2.0, -1, 0, 1, 2])).tolist() == [0, 0, 128, 255, 255]

@@ -128,7 +128,7 @@ def test_a_sample_is_read_one_by_one(make_tree, monkeypatch):
 
 
 def test_links_are_followed_and_what_is_not_read_is_said(make_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("stylegen.io.images.reads_heif", lambda: False)
+    monkeypatch.setattr("stylegen.io.image_listing.reads_heif", lambda: False)
     folder = make_tree(["a.png", "b.HEIC", "deep/d.png"], False)
     (tmp_path / "elsewhere" / "more").mkdir(parents=True)
     (tmp_path / "elsewhere" / "more" / "e.png").write_bytes((folder / "a.png").read_bytes())

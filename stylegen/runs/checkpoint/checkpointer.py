@@ -1,17 +1,6 @@
-"""Checkpoints of a run: save and restore the training state, load the generator to sample from.
+"""Saves and restores the training state of one run: the only writer of its checkpoints."""
 
-The only file that imports orbax. A run directory holds ``config.json`` and ``checkpoints/NNNNNNNNN/``, a directory for
-each checkpoint, named by its nimg. It has three orbax items, written side by side and made visible by one rename:
-
-- ``ema``: what sampling needs, the averaged generator with ``w_avg`` and the constant noise;
-- ``train``: the rest of the state, needed only to resume;
-- ``meta``: a JSON object that says where growing stood, and what every leaf was when written.
-"""
-
-import os
-import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,33 +14,21 @@ from jax.sharding import Sharding
 from orbax.checkpoint import checkpoint_managers
 
 from stylegen import config_json
-from stylegen.config import Config, ConfigError
+from stylegen.config import Config
 from stylegen.io import files
 from stylegen.io.progress import in_kimg, size
-from stylegen.networks.generator import Generator
 from stylegen.networks.trees import by_path
-from stylegen.paths import expanded
-from stylegen.runs import checkpoint_files, checkpoint_layout, settings
+from stylegen.runs import checkpoint_files, checkpoint_layout
+from stylegen.runs.checkpoint.items import by_itself, check_settings, read_meta, read_tree, reason
+from stylegen.runs.checkpoint.load import Log, warn
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runs.checkpoint_sharing import from_process_0
 from stylegen.runs.orbax_messages import hushed
 from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
-from stylegen.training.state import GENERATOR_FIELDS, TrainState, abstract_state
+from stylegen.training.state import TrainState, abstract_state
 
-__all__ = [
-    "CheckpointError",
-    "Checkpointer",
-    "Meta",
-    "Restored",
-    "available",
-    "load_generator",
-    "load_state",
-    "read_config",
-]
-
-Log = Callable[[str], None]
 _T = TypeVar("_T")
 
 
@@ -61,97 +38,6 @@ class Restored:
 
     state: TrainState
     meta: Meta
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=3)
-
-
-def read_config(run_dir: str | Path, *, log: Log = _warn) -> Config:
-    """The configuration that a run was started with.
-
-    Args:
-        run_dir: the run's directory.
-        log: told that its config.json is damaged and a checkpoint's copy is taken; warns by default.
-
-    Raises:
-        CheckpointError: there is no such directory, it is no run's, or its config.json cannot be used.
-    """
-    run_dir = expanded(run_dir)
-    path = run_dir / "config.json"
-    if not run_dir.is_dir():
-        why = "it is a file" if run_dir.exists() else "it does not exist"
-        raise CheckpointError(f"{run_dir} is no run directory: {why}.")
-    if not path.is_file():
-        raise CheckpointError(f"{run_dir} is no run directory: it has no config.json.")
-    try:
-        return settings.read(run_dir, log)
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-
-
-def load_generator(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> Generator:
-    """The generator of a run's newest good checkpoint: averaged weights, at the resolution and alpha of their stage.
-
-    Reads the ``ema`` item alone and changes nothing in the run directory, so it may run beside the training.
-
-    Args:
-        run_dir: the run's directory.
-        kimg: which checkpoint, in thousands of images: the nearest one, if it is within half a kimg.
-        log: told of every newer checkpoint that is damaged; warns by default.
-
-    Raises:
-        CheckpointError: no run, no such checkpoint, none that is good, or one that does not fit the run's config.json.
-    """
-    config, meta, ema = _load(run_dir, kimg, ("ema",), log)
-    return Generator(
-        config=config,
-        **{name: sharding.copies(ema[field], None) for name, field in GENERATOR_FIELDS.items()},
-        resolution=meta.resolution,
-        alpha=meta.alpha,
-        kimg=meta.kimg,
-        source=str(checkpoint_files.step_dir(checkpoint_files.folder(run_dir), meta.nimg)),
-    )
-
-
-def load_state(run_dir: str | Path, kimg: float | None = None, *, log: Log = _warn) -> tuple[Config, Meta, TrainState]:
-    """The state in a run's newest good checkpoint, as host arrays, to start another run from; see ``load_generator``.
-
-    Raises:
-        CheckpointError: as ``load_generator`` does.
-    """
-    config, meta, fields = _load(run_dir, kimg, ("ema", "train"), log)
-    return config, meta, TrainState(**fields)
-
-
-def _load(
-    run_dir: str | Path, kimg: float | None, items: Sequence[str], log: Log
-) -> tuple[Config, Meta, dict[str, Any]]:
-    """Items of a run's newest good checkpoint, or of the one at ``kimg``, as host arrays by field of the state."""
-    config = read_config(run_dir, log=log)
-    folder, steps = checkpoint_files.folder(run_dir), available(run_dir)
-    if not steps:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet.")
-    if kimg is not None:
-        steps = [checkpoint_files.nearest(steps, kimg, run_dir)]
-    templates = checkpoint_layout.split(abstract_state(config))
-
-    def read(nimg: int) -> tuple[Meta, dict[str, Any]]:
-        meta = _read_meta(folder, nimg)
-        if meta.resolution not in config.resolutions:
-            step = checkpoint_files.step_dir(folder, nimg)
-            raise CheckpointError(f"{step} does not fit the configuration: it is of {meta.resolution} pixels.")
-        fields: dict[str, Any] = {}
-        for item in items:
-            fields |= checkpoint_layout.rebuild(templates[item], _read_tree(folder, meta, item, templates[item]))
-        _check_settings(folder, meta, config, settings.OF_GENERATOR)  # shapes say more, where they differ too
-        return meta, fields
-
-    (meta, fields), bad = checkpoint_files.newest_good(folder, steps, read)
-    for nimg, why in bad.items():
-        fallback = f"using the one at {in_kimg(meta.nimg)} kimg"
-        log(f"The checkpoint at {in_kimg(nimg)} kimg of {run_dir} is damaged ({why}); {fallback}.")
-    return config, meta, fields
 
 
 class Checkpointer:
@@ -188,8 +74,11 @@ class Checkpointer:
         self._latest: int | None = None  # of a process that neither writes nor reads
         self._alone = not shared and jax.process_count() > 1
         self._open = ExitStack()
-        if self._alone and not processes.is_main():
-            return
+        if not self._is_idle:
+            self._manager = self._open_manager(keep_last, keep_every_nimg)
+
+    def _open_manager(self, keep_last: int, keep_every_nimg: int | None) -> ocp.CheckpointManager:
+        """Orbax's manager of the folder; ``close`` closes it."""
         policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
         if keep_every_nimg is not None:
             policies.append(_FirstAfterEach(keep_every_nimg))
@@ -199,18 +88,19 @@ class Checkpointer:
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             create=False,
-            multiprocessing_options=_by_itself("writer") if self._alone else ocp.options.MultiprocessingOptions(),
+            multiprocessing_options=by_itself("writer") if self._alone else ocp.options.MultiprocessingOptions(),
             async_options=ocp.AsyncOptions(post_finalization_callback=self._sync),
         )
         with ExitStack() as stack:
             stack.enter_context(hushed())
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._manager = ocp.CheckpointManager(self._folder, options=options)
+                manager = ocp.CheckpointManager(self._folder, options=options)
             except OSError as error:
-                raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {_reason(error)}.") from error
-            stack.callback(self._manager.close)
-            self._open = stack.pop_all()  # until ``close``
+                raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {reason(error)}.") from error
+            stack.callback(manager.close)
+            self._open = stack.pop_all()
+        return manager
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +174,7 @@ class Checkpointer:
         with self._open:
             self.wait()
 
-    def restore(self, placement: Sharding | None = None, *, log: Log = _warn) -> Restored | None:
+    def restore(self, placement: Sharding | None = None, *, log: Log = warn) -> Restored | None:
         """The newest good checkpoint, or None where there is none at all.
 
         Newer checkpoints are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, because orbax does not save at
@@ -303,9 +193,9 @@ class Checkpointer:
         templates = checkpoint_layout.split(abstract_state(self._config))
 
         def read(nimg: int) -> tuple[Meta, dict[str, dict[str, np.ndarray]]]:
-            meta = _read_meta(self._folder, nimg)
-            trees = {item: _read_tree(self._folder, meta, item, tree) for item, tree in templates.items()}
-            _check_settings(self._folder, meta, self._config)
+            meta = read_meta(self._folder, nimg)
+            trees = {item: read_tree(self._folder, meta, item, tree) for item, tree in templates.items()}
+            check_settings(self._folder, meta, self._config)
             return meta, trees
 
         result = self._find(read, log) if processes.is_main() else None
@@ -393,7 +283,7 @@ class Checkpointer:
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
             self._manager.reload()
             raise CheckpointError(
-                f"The checkpoint at {in_kimg(nimg)} kimg could not be saved in {self._folder}: {_reason(error)}. "
+                f"The checkpoint at {in_kimg(nimg)} kimg could not be saved in {self._folder}: {reason(error)}. "
                 "The older ones are as they were."
             ) from error
 
@@ -432,77 +322,3 @@ class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
         """Which of the checkpoints, oldest first, to keep."""
         stretches = [0] + [info.step // self.nimg for info in checkpoints]
         return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
-
-
-def _reason(error: BaseException) -> str:
-    """The gist of an error: orbax's and tensorstore's messages run to pages."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).strip()
-    if code := re.search(r"os_error_code='(\d+)'", text):
-        return os.strerror(int(code[1]))
-    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
-    return line if len(line) <= 200 else f"{line[:200]} …"
-
-
-def _read_item(path: Path, handler: ocp.CheckpointHandler, args: Any) -> Any:
-    """One orbax item. Raises Damaged whatever orbax raises: missing and broken files give errors of many kinds."""
-    if not path.is_dir():
-        raise Damaged(f"{path.name} is missing")
-    # Each process reads for itself; orbax would have it wait for all others.
-    try:
-        with hushed(), ocp.Checkpointer(handler, multiprocessing_options=_by_itself("reader")) as reader:
-            return reader.restore(path, args=args)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise Damaged(f"{path.name}: {_reason(error)}") from error
-
-
-def _by_itself(what: str) -> ocp.options.MultiprocessingOptions:
-    """For orbax in one of several processes, whatever the others do."""
-    me = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"{what}{me}"
-    )
-
-
-def _read_meta(folder: Path, nimg: int) -> Meta:
-    """The ``meta`` item of a checkpoint, verified; raises as ``layout.unseal`` does."""
-    step = checkpoint_files.step_dir(folder, nimg)
-    sealed = _read_item(step / "meta", ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
-    try:
-        meta = checkpoint_layout.unseal(sealed)
-    except CheckpointError as error:
-        raise CheckpointError(f"{step} cannot be read: {error}.") from error
-    if meta.nimg != nimg:
-        raise Damaged(f"it holds the state at {in_kimg(meta.nimg)} kimg")
-    return meta
-
-
-def _check_settings(folder: Path, meta: Meta, config: Config, of: tuple[str, ...] = ("",)) -> None:
-    """Raise CheckpointError if the settings whose names begin with one of ``of`` make another run than was saved."""
-    if different := [line for line in settings.conflicts(meta.config, config) if line.startswith(of)]:
-        raise CheckpointError(
-            f"{folder.parent / settings.CONFIG_NAME} is not what the checkpoint at {in_kimg(meta.nimg)} kimg was saved "
-            f"with ({checkpoint_layout.summary(different)}): it was changed, or is damaged. Put the old value back."
-        )
-
-
-def _read_tree(folder: Path, meta: Meta, item: str, template: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The leaves of an item by path, verified to be those of ``template``, a tree of shapes and dtypes.
-
-    Raises:
-        Damaged: something is missing, or not what was written.
-        CheckpointError: the item was written with other leaves, shapes or dtypes.
-    """
-    step = checkpoint_files.step_dir(folder, meta.nimg)
-    leaves = by_path(template)
-    if problems := checkpoint_layout.misfits(meta, item, leaves):
-        raise CheckpointError(f"{step} does not fit the configuration: {checkpoint_layout.summary(problems)}.")
-    # As host arrays: the CRCs need them there, and from there they go to any devices, whatever those they came from.
-    target = {path: np.empty(leaf.shape, leaf.dtype) for path, leaf in checkpoint_layout.stored_shapes(leaves).items()}
-    host = _read_item(step / item, ocp.StandardCheckpointHandler(), ocp.args.StandardRestore(target))
-    if wrong := checkpoint_layout.corrupted(meta, host):
-        raise Damaged(f"{item}: wrong CRC of {checkpoint_layout.summary(wrong)}")
-    return host
