@@ -11,7 +11,7 @@ import re
 
 Shape = tuple[int, int]  # rows and columns
 SQUARE: Shape = (4, 4)
-SMALLEST, LARGEST = 2, 16  # sides of a constant; 16:9 is 9x16
+SMALLEST, LARGEST = 2, 32  # sides of a constant; 16:9 is 9x16, 640x480 is 15x20
 COMFORTABLE = 4  # the shorter side of a constant is from this to one below twice this, if there is a choice
 MAX_SIDE = 2048  # pixels of the longer side of an image
 

@@ -21,12 +21,13 @@ from stylegen.data.source import class_text
 from stylegen.errors import StylegenError
 from stylegen.evaluation.during_training import RunMetrics
 from stylegen.evaluation.during_training import check as check_metrics
+from stylegen.hub import init_from
 from stylegen.io.files import exclusive
 from stylegen.io.objects import is_url
 from stylegen.io.progress import counted
 from stylegen.io.signals import check as check_signals
 from stylegen.io.signals import stop_requested
-from stylegen.runs import directory, init_from, loggers, power_ema, rollback, settings, snapshots
+from stylegen.runs import directory, loggers, power_ema, rollback, settings, snapshots
 from stylegen.runs.checkpoint import Checkpointer, Restored, available
 from stylegen.runs.grids import SampleGrids
 from stylegen.runs.load import save_generator
@@ -115,7 +116,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
     metrics = RunMetrics(config, folder, source) if config.run.metrics else None
     if config.run.freeze:
         freeze.frozen(config)
-    transfer = init_from.read(config) if config.run.init_from and not resumes else None
+    with processes.main_first():  # the one that fetches what is elsewhere
+        transfer = init_from.read(config) if config.run.init_from and not resumes else None
     if jax.process_count() == 1:  # of several, all must stop at the same step
         check_signals()
     with _locked(folder) if main else nullcontext():

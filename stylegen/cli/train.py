@@ -128,7 +128,7 @@ def _dry_run(config: Config, img_per_sec: float | None, measures: bool) -> None:
         measured = measure(config, lambda line: print(line, flush=True))
     print(describe(config, img_per_sec, measured))
     if config.run.init_from:
-        from stylegen.runs import init_from
+        from stylegen.hub import init_from
 
         print(init_from.describe(config))
 

@@ -181,8 +181,9 @@ class RunConfig(Section):
     dir: str = ""  # run directory; the same command on the same directory resumes the run.
     seed: int = 1000  # of weights, latents and noise.
     overwrite: bool = False  # start anew, deleting the run that is in the directory.
-    # Start from the generator, average and discriminator of another run (its directory), or from a generator alone (a
-    # file). Parameters are matched by name and shape.
+    # Start from the generator, average and discriminator of another run (its directory), or from what --run of other
+    # verbs takes: a generator's file, which has no discriminator, NVIDIA's .pkl, rosinality's .pt. These may also be
+    # elsewhere: hf:owner/name, https://..., nvidia:bedroom-256. Parameters are matched by name and shape.
     init_from: str | None = None
     # Layers that stay as they are: names of parameters or their beginnings, such as d.b64,d.b32 or g.mapping.
     freeze: str = ""

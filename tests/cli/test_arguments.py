@@ -56,7 +56,7 @@ MESSAGES = {
     "export/web/page.py": ["convert"],
     "nvidia/importing.py": ["convert"],
     "runs/directory.py": ["train"],
-    "runs/init_from.py": ["train"],
+    "hub/init_from.py": ["train"],
 }
 # Options of programs that are not ours, and of benchmarks and studies.
 OTHERS = re.compile(r"--(xla_\w+|no-deps|logdir|help|version|against|other|fid)")
@@ -216,7 +216,7 @@ def test_messages_name_flags_that_their_verbs_take(read):
     names = {name for _, name in FLAGS}
     sources = {str(path.relative_to(ROOT / "stylegen")): path for path in (ROOT / "stylegen").rglob("*.py")}
     shown = {name: flags_in(strings(path, docstrings=False), names) for name, path in sources.items()}
-    shown["runs/init_from.py"] = {option("generator.normalize_z", value) for value in (True, False)}  # made by option
+    shown["hub/init_from.py"] = {option("generator.normalize_z", value) for value in (True, False)}  # made by option
     told = {name: flags for name, flags in shown.items() if flags}
     assert set(told) == set(MESSAGES), "say in MESSAGES which verb prints the message"
     for name, flags in told.items():

@@ -95,7 +95,7 @@ def test_toy_bedrooms(tmp_path):
 def test_wrong_commands_are_refused_with_a_sentence(folder, tmp_path, capsys):
     out = ("--out", tmp_path / "out")
     sentence = refused(capsys, "images", folder, *out, "--resolution", "500x300")
-    assert "must be a power of two times small numbers, up to 16" in sentence and "near it is" in sentence
+    assert "must be a power of two times small numbers, up to 32" in sentence and "near it is" in sentence
     assert "must be a power of two" in refused(capsys, "images", folder, *out, "--resolution", "100")
     assert "must be a power of two" in refused(capsys, "images", folder, *out, "--resolution", "big")
     assert "does not exist" in refused(capsys, "lsun", tmp_path / "nothing.zip", *out)

@@ -63,6 +63,14 @@ def test_prepared(folder, tmp_path):
     assert batch["image"].shape == (2, 16, 32, 3)
 
 
+def test_a_pyramid_down_to_a_large_constant(folder, tmp_path):
+    assert main(["images", str(folder), "--out", str(tmp_path / "out"), "--resolution", "80x60"]) == 0
+    source = PreparedSource(tmp_path / "out")
+    assert source.const_shape == (15, 20)
+    for r, shape in ((16, (60, 80)), (8, (30, 40)), (4, (15, 20))):
+        assert source.read(np.arange(1), r)["image"].shape == (1, *shape, 3)
+
+
 def test_the_command(folder, tmp_path, capsys):
     command = ["images", str(folder), "--out", str(tmp_path / "out"), "--resolution", "64x32"]
     assert main(command) == 0

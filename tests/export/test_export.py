@@ -24,9 +24,10 @@ from stylegen.cli import convert, sample, train
 from stylegen.evaluation import evaluate_run
 from stylegen.evaluation.measure import Result
 from stylegen.export import ExportError, files, model_card, stablehlo
+from stylegen.hub import init_from
 from stylegen.io.images import save_image
 from stylegen.nvidia import importing
-from stylegen.runs import init_from, load
+from stylegen.runs import load
 from stylegen.runs.load import LoadError
 from tests.nvidia.test_importing import TINY, networks, write
 from tests.support.paths import ROOT

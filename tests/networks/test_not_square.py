@@ -13,7 +13,7 @@ from stylegen.networks.layers import Initializer, num_noise
 from stylegen.networks.structure import split_generator
 from stylegen.training import augment
 from stylegen.training import step as train_step
-from stylegen.training.state import init_state
+from stylegen.training.state import abstract_state, init_state
 from stylegen.training.step import StepConfig
 from tests.support.configs import tiny_config
 from tests.support.marks import slow_but
@@ -110,6 +110,17 @@ def test_a_training_step():
     assert results[0].keys() == results[1].keys() and "Loss/r1_penalty" in results[0]
     for name, value in results[0].items():
         np.testing.assert_allclose(value, results[1][name], rtol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("block", ["adain", "demod"])
+def test_a_step_of_a_large_constant_can_be_traced(block):
+    config = config_of((15, 32), block)
+    state = abstract_state(config)
+    images = jax.ShapeDtypeStruct((4, 60, 128, 3), np.uint8)
+    labels, scalar = jax.ShapeDtypeStruct((4,), np.int32), jax.ShapeDtypeStruct((), np.float32)
+    step = functools.partial(train_step.train_step, static=StepConfig(config, build_networks(config)))
+    after, _ = jax.eval_shape(step, state, images, labels, scalar, scalar)
+    assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, state)
 
 
 def test_noise_inputs():

@@ -1,8 +1,10 @@
 """Transfer learning: starting a run from the weights of another one (``run.init_from``, ``run.freeze``).
 
-A run directory gives the generator, its moving average, the mean of w and the discriminator; a generator's file gives
-all but the discriminator. Weights are matched by name and shape. The clock, Adam's moments and the random key start
-anew, and so does the schedule: with ``schedule.start_resolution`` at the full resolution nothing grows again.
+It takes what ``stylegen.load`` takes. A run directory gives the generator, its moving average, the mean of w and the
+discriminator. So does a file of others, NVIDIA's ``.pkl`` or a ``.pt`` of rosinality's form, if it has one. A
+generator's file gives all but the discriminator. Weights are matched by name and shape. The clock, Adam's moments and
+the random key start anew, and so does the schedule: with ``schedule.start_resolution`` at the full resolution nothing
+grows again.
 """
 
 import dataclasses
@@ -16,9 +18,13 @@ import numpy as np
 
 from stylegen.config import Config, ConfigError, option
 from stylegen.errors import StylegenError
+from stylegen.formats import WeightsError
+from stylegen.hub import HubError, remote
+from stylegen.hub.opening import is_others
 from stylegen.io.progress import counted
 from stylegen.io.tables import table
 from stylegen.networks.trees import by_path
+from stylegen.nvidia import importing
 from stylegen.runs import load
 from stylegen.runs.checkpoint import CheckpointError, available, load_state
 from stylegen.runs.load import LoadError
@@ -28,6 +34,7 @@ from stylegen.training.state import GENERATOR_FIELDS, TrainState, abstract_state
 FIELDS = ("g", *GENERATOR_FIELDS.values(), "d")  # of the state that may be taken
 # Settings that make another function of the same weights, which therefore must be the same.
 SAME = ("block", "mapping_lr_multiplier", "normalize_z")
+OF_TRAINING = ("w_avg_beta", "style_mixing_prob", "mbstd_group_size")  # settings of networks that no weight depends on
 MOST = 24  # rows of a table of differences
 
 
@@ -57,7 +64,8 @@ def read(config: Config) -> Transfer:
     Blocks of a resolution that the source does not reach start fresh; all else must fit.
 
     Raises:
-        TransferError: there is no such run or file, or its layers are others.
+        TransferError: there is no such run or file, it cannot be fetched or read, or its layers are others.
+        OSError: the folder that keeps what is fetched cannot be written to.
     """
     source = _open(str(config.run.init_from))
     _check_settings(config, source)
@@ -96,19 +104,27 @@ def describe(config: Config) -> str:
 
 
 def _open(name: str) -> _Source:
-    if (Path(name) / "config.json").is_file() and not load.is_exported(name):
-        try:
-            config, meta, state = load_state(name)
-        except (CheckpointError, ConfigError) as error:
-            raise TransferError(f"run.init_from = {name!r}: {error}") from error
-        fields = {field: getattr(state, field) for field in FIELDS}
-        return _Source(f"{name} at {meta.kimg:g} kimg", config, meta.resolution, fields)
     try:
-        G = load.load(name)
-    except (LoadError, ConfigError) as error:
+        path = remote.local(name)
+        if is_others(Path(path)):
+            return _imported(name, path)
+        if (Path(path) / "config.json").is_file() and not load.is_exported(path):
+            config, meta, state = load_state(path)
+            fields = {field: getattr(state, field) for field in FIELDS}
+            return _Source(f"{name} at {meta.kimg:g} kimg", config, meta.resolution, fields)
+        G = load.load(path)
+    except (HubError, WeightsError, CheckpointError, LoadError, ConfigError) as error:
         raise TransferError(f"run.init_from = {name!r}: {error}") from error
     fields = {"g": G.params} | {field: getattr(G, name) for name, field in GENERATOR_FIELDS.items()}
     return _Source(name, G.config, G.resolution, fields)
+
+
+def _imported(name: str, path: str) -> _Source:
+    """The networks of a file of others; what else such a file may hold, Adam's moments above all, is left."""
+    imported = importing.read(path)
+    config, state, stage = importing.state_of(imported)
+    fields = {field: getattr(state, field) for field in FIELDS if field != "d" or imported.d is not None}
+    return _Source(name, config, stage.resolution, fields)
 
 
 def _check_settings(config: Config, source: _Source) -> None:
@@ -123,15 +139,15 @@ def _check_settings(config: Config, source: _Source) -> None:
 
 def _text(config: Config, source: _Source, fresh: set[str]) -> str:
     parts = "generator, moving average and mean of w" + (", discriminator" if "d" in source.fields else "")
-    text = [f"Taken from {source.name}: {parts}."]
+    text, size = [f"Taken from {source.name}: {parts}."], source.config.size_text
     if "d" not in source.fields:
-        text.append("A generator's file has no discriminator: that starts fresh.")
+        text.append("It has no discriminator: that starts fresh.")
     if fresh:
         blocks = sorted({_block(path) for path in fresh})
         listed = ", ".join(f"b{block}" for block in blocks)
-        text.append(f"It ends at {source.config.resolution} pixels: blocks {listed} start fresh.")
+        text.append(f"It ends at {size(source.config.resolution)} pixels: blocks {listed} start fresh.")
     if source.trained < min(source.config.resolution, config.resolution):
-        text.append(f"It was trained up to {source.trained} pixels: its blocks beyond are as they began.")
+        text.append(f"It was trained up to {size(source.trained)} pixels: its blocks beyond are as they began.")
     start = config.schedule.start_resolution
     if start < min(source.trained, config.resolution):
         text.append(
@@ -149,15 +165,29 @@ def _misfit(config: Config, source: _Source, rows: list[tuple[str, str, str]]) -
     columns = {"layer": ("", "<"), "expected": ("expected", "<"), "found": ("found", "<")}
     lines = indent(table([dict(zip(columns, row, strict=True)) for row in rows[:MOST]], columns), "  ")
     larger = source.config.resolution > config.resolution
-    hint = (
-        f" It is of {source.config.resolution} pixels: give --resolution {source.config.resolution}." if larger else ""
-    )
+    size = source.config.size_text(source.config.resolution)
+    hint = f" It is of {size} pixels: give --resolution {size}." if larger else ""
     misfits = counted(len(rows), "layer", ("does", "do"))
-    return (
-        f"run.init_from = {config.run.init_from!r}: {misfits} not fit this configuration.{hint}\n"
-        + "\n".join([lines, *more])
-        + "\nMake widths, sizes of z and w, channels and classes those of the other run; see its config.json."
-    )
+    title = f"run.init_from = {config.run.init_from!r}: {misfits} not fit this configuration.{hint}"
+    options = " ".join(_options(config, source))
+    return "\n".join([title, lines, *more, *([f"Make the networks alike: {options}"] if options else [])])
+
+
+def _options(config: Config, source: _Source) -> list[str]:
+    """The options that give a configuration the networks of a source, as far as they differ."""
+    theirs, found = source.config, []
+    if theirs.const_shape != config.const_shape and theirs.resolution <= config.resolution:
+        found.append(f"--resolution {theirs.size_text(config.resolution)}")
+    found += [
+        option(name, getattr(theirs, name))
+        for name in ("image_channels", "num_classes")
+        if getattr(theirs, name) != getattr(config, name)
+    ]
+    for network in ("generator", "discriminator") if "d" in source.fields else ("generator",):
+        there, here = (dataclasses.asdict(getattr(one, network)) for one in (theirs, config))
+        changed = [name for name in there if there[name] != here[name] and name not in OF_TRAINING]
+        found += [option(f"{network}.{name}", there[name]) for name in changed]
+    return found
 
 
 def _shape(leaf: Any) -> str:

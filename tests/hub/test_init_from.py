@@ -12,19 +12,26 @@ import stylegen
 from stylegen.cli.train import main
 from stylegen.config import Config, ConfigError, GeneratorConfig
 from stylegen.config_json import to_json
+from stylegen.hub import init_from
+from stylegen.hub.init_from import TransferError
 from stylegen.networks.trees import by_path
-from stylegen.runs import init_from
+from stylegen.nvidia import importing
 from stylegen.runs.checkpoint import Checkpointer, load_state
 from stylegen.runs.directory import RunError, write_config
-from stylegen.runs.init_from import TransferError
 from stylegen.runs.load import save_generator
 from stylegen.train import train
 from stylegen.training import freeze
 from stylegen.training.schedule import Stage
-from stylegen.training.state import abstract_state, init_state
+from stylegen.training.state import TrainState, abstract_state, init_state
+from tests.nvidia.test_importing import TINY
+from tests.nvidia.test_importing import networks as networks_of_others
+from tests.support import pickles
 from tests.support.configs import tiny_config
+from tests.support.paths import REFERENCES
+from tests.support.web import Answer, serving
 
 FIELDS = ("g", "g_ema", "d", "w_avg", "noise_const")
+NETWORKS = REFERENCES / "networks"
 
 
 def tiny(folder: Path | str = "", resolution: int = 8, w_dim: int = 8, **run) -> Config:
@@ -99,6 +106,75 @@ def test_a_file_gives_the_generator_and_says_that_the_discriminator_is_new(sourc
     assert "no discriminator: that starts fresh" in init_from.read(config).text
 
 
+def of_file(path: Path | str, source: Path, **run) -> tuple[Config, TrainState]:
+    """A configuration of the networks in a file that starts from it, by another name maybe, and what is in it."""
+    config, state, _ = importing.state_of(importing.read(source))
+    run = dataclasses.replace(config.run, init_from=str(path), **run)
+    return dataclasses.replace(config, run=run), state
+
+
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory):
+    """Tiny networks as NVIDIA's trainer writes them: G, D and the averaged Gs."""
+    path = tmp_path_factory.mktemp("pickled") / "network-snapshot.pkl"
+    path.write_bytes(pickles.dumps(networks_of_others(TINY)))
+    return path
+
+
+@pytest.mark.parametrize("form", ["pkl", "pt"])
+def test_files_of_others_give_both_networks(form, pickled):
+    path = pickled if form == "pkl" else NETWORKS / "rosinality_32.pt"
+    config, theirs = of_file(path, path)
+    state = start(config)
+    for field in FIELDS:
+        for name, leaf in leaves(state, field).items():
+            np.testing.assert_array_equal(leaf, leaves(theirs, field)[name], err_msg=name)
+    assert state.nimg == 0
+    assert f"Taken from {path}: generator, moving average and mean of w, discriminator." in init_from.read(config).text
+
+
+def test_a_file_of_others_without_a_discriminator():
+    path = NETWORKS / "rosinality_32_legacy.pt"
+    config, theirs = of_file(path, path)
+    state, fresh = start(config), init_state(config)
+    np.testing.assert_array_equal(state.w_avg, theirs.w_avg)
+    for name, leaf in leaves(state, "d").items():
+        np.testing.assert_array_equal(leaf, leaves(fresh, "d")[name], err_msg=name)
+    assert "no discriminator: that starts fresh" in init_from.read(config).text
+
+
+def test_a_file_of_others_that_does_not_fit(pickled):
+    with pytest.raises(TransferError, match=r"generator\.normalize_z is True there and False here"):
+        config, _ = of_file(pickled, pickled)
+        init_from.read(dataclasses.replace(config, generator=dataclasses.replace(config.generator, normalize_z=False)))
+    with pytest.raises(TransferError) as caught:
+        init_from.read(tiny(init_from=str(pickled)))
+    options = str(caught.value).splitlines()[-1]
+    for name, value in (("generator.z-dim", 7), ("generator.w-dim", 6), ("discriminator.channel-max", 5)):
+        assert f"--{name} {value}" in options
+    assert options.startswith("Make the networks alike: --generator.")
+
+
+def test_a_run_starts_from_a_file_elsewhere(pickled, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    with serving({"/network.pkl": Answer(pickled.read_bytes())}) as server:
+        url = f"{server.url}/network.pkl"
+        config, theirs = of_file(url, pickled, dir=str(tmp_path / "run"), freeze="d.b4", grid=(2, 1))
+        schedule = dataclasses.replace(tiny().schedule, start_resolution=8, total_kimg=0.004)
+        train(dataclasses.replace(config, data=tiny().data, schedule=schedule))
+    assert f"Taken from {url}" in (tmp_path / "run" / "log.txt").read_text()
+    _, meta, state = load_state(tmp_path / "run")
+    assert meta.nimg == 4
+    for name, leaf in leaves(state, "d").items():
+        assert np.array_equal(leaf, leaves(theirs, "d")[name]) == (".b4." in name), name
+
+
+def test_a_name_that_is_not_published_is_said_with_those_that_are():
+    with pytest.raises(TransferError, match=r"run.init_from = 'nvidia:nothing': .*there are nvidia:"):
+        init_from.read(tiny(init_from="nvidia:nothing"))
+
+
 def test_a_smaller_run_starts_a_larger_one(source):
     folder, source_state = source
     config = tiny(resolution=16, init_from=str(folder))
@@ -125,6 +201,7 @@ def test_what_does_not_fit_is_listed_side_by_side(source):
     assert ["w_avg", "6", "8"] in lines
     assert "g_ema." not in text and "more" not in text.splitlines()[0]
     assert " d." not in text, "the discriminator fits"
+    assert text.splitlines()[-1] == "Make the networks alike: --generator.w-dim 8"
 
 
 @pytest.mark.parametrize("name, value", [("mapping_lr_multiplier", 0.1), ("normalize_z", False)])
