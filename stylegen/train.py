@@ -308,6 +308,8 @@ class _Loop:
             with self.hooks.part("report"):
                 scalars = self.reporter.tick(state, stage, nimg, self.means, clock)
             self.hooks.on_tick(state, scalars, nimg)
+        else:
+            self.reporter.early(stage, nimg, self.tick, clock)
         if measures:
             with self.hooks.part("metrics"):
                 self.measure(state, stage, nimg, clock)

@@ -13,6 +13,7 @@ REPOSITORY = PROJECT["urls"]["Repository"]
 OWNER, NAME = REPOSITORY.removeprefix("https://github.com/").split("/")
 TEXTS = [
     *(ROOT / name for name in ("README.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "CITATION.cff")),
+    ROOT / "pyproject.toml",
     *sorted((ROOT / ".github").rglob("*.*")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
@@ -32,7 +33,7 @@ def test_the_citation_is_of_this_version():
 def test_there_is_one_address_of_the_repository(path):
     """It will be another one some day: then it is changed in pyproject.toml, and these say where else."""
     text = path.read_text()
-    for owner, name in re.findall(rf"github\.com/([\w.-]+)/({NAME})\b", text):
+    for owner, name in re.findall(rf"github(?:usercontent)?\.com/([\w.-]+)/({NAME})\b", text):
         assert (owner, name) == (OWNER, NAME)
     for owner, name in re.findall(rf"([\w-]+)\.github\.io/({NAME})\b", text):
         assert (owner, name) == (OWNER, NAME)

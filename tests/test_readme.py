@@ -94,7 +94,7 @@ IN_DOCSTRINGS = [(e.stem, c) for e in EXPERIMENTS for c in of_verb("train", docs
 
 def test_every_command_of_the_readme_is_of_a_known_kind():
     kinds = {words[0].removeprefix(".venv/bin/") for words in commands_of(documents.README)}
-    assert kinds == {"make", "python3", "pip", "stylegen"}
+    assert kinds == {"git", "make", "python3", "pip", "stylegen"}
 
 
 def test_every_verb_that_is_named_exists():

@@ -1,7 +1,9 @@
 """The wheel holds what it should, and works in an environment that has nothing but its declared dependencies."""
 
+import email
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -105,6 +107,22 @@ def test_contents(wheel):
         assert f"stylegen/explorer/page/{page.name}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "test" in name]
+
+
+def test_the_long_description_needs_no_checkout(wheel):
+    """PyPI shows it: every image and link has a whole address, of this version's tag, and its file is there."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    message = email.message_from_bytes(archive.read(name))
+    assert message["Description-Content-Type"] == "text/markdown"
+    text = str(message.get_payload())
+    addresses = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'src="([^"]+)"', text)
+    assert not [address for address in addresses if not address.startswith("https://")]
+    tag = f"v{message['Version']}"
+    images = re.findall(rf"https://raw\.githubusercontent\.com/[\w-]+/stylegen/{re.escape(tag)}/([^)\"\s]+)", text)
+    links = re.findall(rf"https://github\.com/[\w-]+/stylegen/blob/{re.escape(tag)}/([^)#\s]+)", text)
+    assert "docs/images/mixing64.png" in images and "LICENSE" in links and "docs/install.md" in links
+    assert not [path for path in images + links if not (ROOT / path).exists()]
 
 
 def test_imports_the_installed_package(run, environment):

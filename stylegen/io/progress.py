@@ -185,10 +185,12 @@ def counted(count: int, noun: str, verbs: tuple[str, str] | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For example ``45 s``, ``12 min`` or ``2 h 43 min``."""
+    """For example ``45 s``, ``12 min``, ``2 h 43 min`` or ``5 d 7 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
+    if minutes >= 48 * 60:
+        return f"{minutes // 1440} d {minutes % 1440 // 60} h"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 

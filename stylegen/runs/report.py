@@ -11,7 +11,7 @@ from stylegen.io.progress import duration
 from stylegen.runs.directory import Log
 from stylegen.runs.grids import NUM_STYLES, SampleGrids
 from stylegen.runtime import processes, sharding
-from stylegen.training import doctor
+from stylegen.training import doctor, schedule
 from stylegen.training.meters import Clock, Means
 from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState, blank_state
@@ -23,6 +23,9 @@ SHOWN = {
     "Loss/path_length": "path {:.3g}",
     "Progress/augment": "augment {:.3f}",
 }
+
+PATIENCE = 60.0  # seconds of steps without a tick, after which the log says when the first one comes
+WEEK = 7 * 24 * 3600.0
 
 
 class Reporter:
@@ -40,6 +43,7 @@ class Reporter:
         """
         self._config, self._mesh, self._log, self._grids = config, mesh, log, grids
         self._num_images = num_images
+        self._spoke = not processes.is_main()
 
     def restart(self) -> None:
         """Go on from what the log has: after a start, a resume, a return to a checkpoint."""
@@ -50,6 +54,7 @@ class Reporter:
         values = means.take()
         if not processes.is_main():
             return {}
+        self._spoke = True
         jax.block_until_ready(state.nimg)
         speed = clock.speed(nimg)
         styles = self._grids.styles(state, stage)
@@ -74,6 +79,22 @@ class Reporter:
         clock.restart(nimg)
         return scalars
 
+    def early(self, stage: Stage, nimg: int, tick: int, clock: Clock) -> None:
+        """Say once, a minute into a run without a tick, when the first one comes: on a CPU it may be hours away.
+
+        Args:
+            stage: the present one.
+            nimg: images shown.
+            tick: images between two ticks.
+            clock: of the steps since the stage began.
+        """
+        if self._spoke or clock.seconds() < PATIENCE:
+            return
+        self._spoke = True
+        speed, due = clock.speed(nimg), min(nimg + tick - nimg % tick, schedule.total_nimg(self._config))
+        if (due - nimg) / speed >= PATIENCE:
+            self._log.line(outlook(self._config, stage, nimg, due, speed, on_cpu=jax.default_backend() == "cpu"))
+
     def rehearse(self, resolution: int) -> None:
         """Compute what a tick does at a resolution, on zeros, so that a tick has nothing to compile."""
         self._grids.rehearse(resolution)
@@ -81,6 +102,18 @@ class Reporter:
             g = sharding.local(sharding.put_replicated(self._mesh, blank_state(self._config).g))
             w = np.zeros((NUM_STYLES, self._config.generator.w_dim), np.float32)
             doctor.of_weights(g, g, w, resolution)
+
+
+def outlook(config: Config, stage: Stage, nimg: int, due: int, speed: float, on_cpu: bool) -> str:
+    """When the tick at ``due`` images and the end of the run come, at ``speed`` images/s in this stage."""
+    run_left = seconds_left(config, nimg, stage.resolution, speed)[1]
+    text = (
+        f"{nimg / 1000:g} kimg at {speed:.1f} img/s: the next line and samples come at {due / 1000:g} kimg, in about "
+        f"{duration((due - nimg) / speed)}; the run ends in about {duration(run_left)}."
+    )
+    if on_cpu and run_left > WEEK:
+        text += " This configuration needs a GPU. For your images on a CPU there is --config folder_64_few."
+    return text
 
 
 def progress_line(config: Config, stage: Stage, nimg: int, speed: float, means: Mapping[str, float]) -> str:

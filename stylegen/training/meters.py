@@ -64,7 +64,11 @@ class Clock:
 
     def speed(self, nimg: int) -> float:
         """Images per second since the last restart, at ``nimg`` images shown."""
-        return (nimg - self._nimg) / max(time.monotonic() - self._since, 1e-9)
+        return (nimg - self._nimg) / max(self.seconds(), 1e-9)
+
+    def seconds(self) -> float:
+        """Seconds since the last restart."""
+        return time.monotonic() - self._since
 
     def total(self) -> float:
         """Seconds since the clock was made, whatever restarts there were."""

@@ -19,7 +19,8 @@ from stylegen.io.progress import Progress, Rate, counted, duration, in_kimg, siz
         (5300, "88 min"),
         (5399, "1 h 30 min"),
         (7500, "2 h 05 min"),
-        (777_600, "216 h 00 min"),
+        (7200 * 23, "46 h 00 min"),
+        (777_600, "9 d 0 h"),
     ],
 )
 def test_durations(seconds, text):

@@ -18,6 +18,7 @@ from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import replacing_folder
+from stylegen.io.images import SUFFIXES
 from stylegen.io.progress import Progress, Rate, size
 from stylegen.paths import expanded
 from stylegen.untrusted import FileError, archives
@@ -153,12 +154,16 @@ def _find_member(path: Path) -> str:
     """Name of data.mdb inside the zip."""
     try:
         with archives.reading(str(path)), zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if Path(member.filename).name == "data.mdb"]
+            everything = archive.infolist()
+            members = [member for member in everything if Path(member.filename).name == "data.mdb"]
     except (FileError, OSError) as error:
         raise DataError(f"{path} is not an LSUN archive: it is no zip file, or it is cut short ({error}).") from error
     if len(members) != 1:
+        # NVIDIA's dataset_tool.py, for one, makes such a zip of LSUN's images.
+        images = any(Path(member.filename).suffix.lower() in SUFFIXES for member in everything)
+        hint = " Its images are read by `prepare images`, and by `train` with --data.source images." if images else ""
         raise DataError(
-            f"{path} is not an LSUN archive: it has {len(members) or 'no'} data.mdb in it, where one is wanted."
+            f"{path} is not an LSUN archive: it has {len(members) or 'no'} data.mdb in it, where one is wanted.{hint}"
         )
     if why := archives.why_unreadable(members[0]):
         raise DataError(f"{path} cannot be unpacked: data.mdb in it {why}.")

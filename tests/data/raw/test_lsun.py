@@ -77,7 +77,11 @@ def test_what_is_no_archive_is_refused_with_a_sentence(make_lsun, tmp_path):
         LsunDataset(text)
     with zipfile.ZipFile(text, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="is not an LSUN archive: it has no data.mdb in it"):
+    with pytest.raises(DataError, match="is not an LSUN archive: it has no data.mdb in it, where one is wanted.$"):
+        LsunDataset(text)
+    with zipfile.ZipFile(text, "a") as archive:  # as NVIDIA's dataset_tool.py makes one of LSUN's images
+        archive.writestr("00000/img00000000.png", b"")
+    with pytest.raises(DataError, match="Its images are read by `prepare images`"):
         LsunDataset(text)
     with zipfile.ZipFile(text, "w") as archive:
         archive.writestr("x/data.mdb", b"\0" * 9999)
