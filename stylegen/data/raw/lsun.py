@@ -18,7 +18,7 @@ from stylegen.data.raw.base import ArchiveMissingError, RawDataset, RawImage
 from stylegen.data.source import DataError
 from stylegen.io import signals
 from stylegen.io.files import replacing_folder
-from stylegen.io.images import SUFFIXES
+from stylegen.io.image_listing import SUFFIXES
 from stylegen.io.progress import Progress, Rate, size
 from stylegen.paths import expanded
 from stylegen.untrusted import FileError, archives
