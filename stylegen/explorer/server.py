@@ -333,6 +333,7 @@ def make_server(load: Load, token: str, hosts: frozenset[str]) -> Stopping:
     app = App(load)
     config = uvicorn.Config(
         application(app, token, hosts),
+        log_config=None,  # uvicorn's own would close the handlers that this program has
         log_level="warning",
         lifespan="off",
         ws="websockets-sansio",
