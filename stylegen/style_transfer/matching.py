@@ -118,7 +118,7 @@ def deviation(biased: Array, n: Array, variance: losses.Variance, of_style: bool
 def roots(covariance: Array) -> tuple[Array, Array]:
     """The symmetric square roots [n, 3, 3] of covariances and of their inverses, by Newton's coupled iteration.
 
-    (Higham 2008, Eq. 6.35.) It has matrix products alone, which every format that we export to has.
+    (Higham 2008, Chap. 6.) It has matrix products alone, which every format that we export to has.
     """
     size = jnp.sqrt(jnp.sum(jnp.square(covariance), axis=(1, 2), keepdims=True))
     identity = jnp.eye(3)[None]
