@@ -108,7 +108,7 @@ def test_every_verb_that_is_named_exists():
 @pytest.mark.parametrize("arguments", TRAIN, ids=ids(TRAIN))
 def test_train(arguments, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    if "runs/nvidia-bedroom" in arguments:  # which is not here; tests/export/test_export.py starts from one that is
+    if "--run.init-from" in arguments:  # what it names is not here; tests/export/test_export.py starts from one that is
         monkeypatch.setattr("stylegen.hub.init_from.describe", lambda config: config.run.init_from)
     if "--target" in arguments:  # which takes a compiler and minutes; tests/training/test_plan.py compiles
         monkeypatch.setattr("stylegen.runtime.chips.prepare_environment", lambda: None)
