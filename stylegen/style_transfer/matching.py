@@ -81,7 +81,7 @@ def sums(x: Array, weights: Array, level: Level) -> Sums:
     """Of features or colors [h, w, C], for the weights [n, h, w] of n regions."""
     flat, shares = x.reshape(-1, x.shape[-1]), weights.reshape(weights.shape[0], -1)
     if level.is_color:
-        second = jnp.stack([(flat * share[:, None]).T @ flat for share in shares])
+        second = jnp.stack([(flat * shares[i][:, None]).T @ flat for i in range(weights.shape[0])])
     else:
         second = shares @ jnp.square(flat)
     return Sums(jnp.sum(shares, axis=1), shares @ flat, second)
