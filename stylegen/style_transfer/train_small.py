@@ -15,6 +15,7 @@ import numpy as np
 
 from stylegen.style_transfer import inversion, networks, perceptual, perceptual_step, train_step, training_images
 from stylegen.style_transfer.config import RebuildConfig, SmallConfig
+from stylegen.style_transfer.matching import Scales
 from stylegen.style_transfer.model import StyleModel
 from stylegen.style_transfer.networks import Params, Stages
 from stylegen.style_transfer.train_step import Training
@@ -72,7 +73,9 @@ def train(run: Run, vgg: Params, preview_of: Callable[[Callable[[Training], Styl
         run.progress.say(f"Fitting a decoder to {_CROPS} crops.")
         training = train_step.begin(inversion.fitted_decoder(encoder, STAGES, crops, seed))
         run.save("rebuild", 0, training, {})
-    model_of = _model_of(encoder, str(run.folder / RESULT))
+    # Layers that were trained for style no longer rebuild what the encoder's were given.
+    for_style = run.config.small.steps or run.config.refine.steps
+    model_of = _model_of(encoder, str(run.folder / RESULT), "last" if for_style else "all")
     if reached == "rebuild":
         training = _rebuilt(run, start, training, encoder, preview_of(model_of))
         reached, start = "small", 0
@@ -125,11 +128,11 @@ def _activations(encoder: Params, vgg: Params, images: np.ndarray) -> Activation
     return Activations(*jax.tree.map(lambda *x: np.concatenate(x), *parts))
 
 
-def _model_of(encoder: Params, source: str) -> Callable[[Training], StyleModel]:
+def _model_of(encoder: Params, source: str, scales: Scales) -> Callable[[Training], StyleModel]:
     def model(training: Training) -> StyleModel:
         encoder_arrays, decoder_arrays = (
             {name: np.asarray(x) for name, x in part.items()} for part in (encoder, training.params)
         )
-        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source, scales="all")
+        return StyleModel(STAGES, "biased", encoder_arrays, decoder_arrays, source, scales)
 
     return model

@@ -76,10 +76,12 @@ def test_the_content_stays_recognizable(built_in):
 
 def test_the_file_is_small_and_says_how_it_was_made(built_in):
     assert model.BUILT_IN.stat().st_size < 3_000_000 and built_in.stages == train_small.STAGES
+    assert built_in.scales == "all"
     with safe_open(model.BUILT_IN, framework="numpy") as file:
         made_by = json.loads(file.metadata()["made_by"])
     wanted = StyleConfig()
     assert made_by["encoder"]["network"] == wanted.encoder.network == "small"
+    assert made_by["rebuild"]["steps"] == wanted.rebuild.steps
     assert made_by["small"]["steps"] == wanted.small.steps and made_by["refine"]["steps"] == wanted.refine.steps
 
 

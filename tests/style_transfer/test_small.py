@@ -71,6 +71,7 @@ def test_a_run_and_the_same_run_interrupted(few_crops, tmp_path, monkeypatch):
     assert [(line["phase"], line["step"]) for line in lines] == [("rebuild", 3), ("small", 3), ("refine", 2)]
     loaded = models.load_model(tmp_path / "a" / "style.safetensors")
     assert (tmp_path / "a" / "preview.png").is_file() and loaded.stages == train_small.STAGES
+    assert loaded.scales == "last", "layers that were trained for style"
     for name, x in model.decoder.items():
         np.testing.assert_array_equal(loaded.decoder[name], np.float32(np.float16(x)))
     original, steps = perceptual_step.step, {"n": 0}
