@@ -75,8 +75,8 @@ VERBS = {
     "train": Verb("--config train_config.py --run.dir {out}", state_of, saves=True),
     "train_style": Verb(
         "--config style_transfer --data.rooms 2 --data.textures 5 --data.photographs none --data.side 64 --data.crop 32"
-        " --data.zoom 2 --encoder.widths 4 6 --encoder.steps 150 --encoder.batch 4 --decoder.steps 150"
-        " --decoder.batch 2 --run.save-steps 20 --run.dir {out}",
+        " --data.zoom 2 --encoder.network autoencoder --encoder.widths 4 6 --encoder.steps 150 --encoder.batch 4"
+        " --decoder.steps 150 --decoder.batch 2 --run.save-steps 20 --run.dir {out}",
         lambda out: tensors_of(out / "style.safetensors"),
     ),
     "prepare": Verb("toy_bedrooms --num-images 1500 --resolution 32 --workers 2 --out {out}", contents),
