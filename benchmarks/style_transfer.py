@@ -7,6 +7,7 @@
         --network {network} --resolution {resolution} --batch {batch} --steps {steps}'
 
 Timed is a transfer of uint8 contents to uint8 results with the style's statistics at hand: encoding, AdaIN, decoding.
+AdaIN is that of the last features; the built-in networks exchange statistics at three more scales, which is not timed.
 Weights are random, which makes no difference to the speed. ``--torch`` runs the other program, in an environment that
 has torch. Where others use the machine too, compare the CPU seconds an image. The last line is one JSON object.
 """

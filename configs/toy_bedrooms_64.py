@@ -2,7 +2,7 @@
 
 Hardware: one CPU core.
     python train.py --config configs/toy_bedrooms_64.py --run.dir runs/rooms
-Hours: 3.2 on one core of an AMD EPYC that other programs shared, about 2.2 of it CPU time, 2026-11-28.
+Hours: 3.0 on one core of an AMD EPYC that other programs shared, about 1.8 of it CPU time, 2026-11-28.
 Result: crisp rooms: stripes of beds, bars of windows, pictures on walls and lamps can be made out (docs/quality.md).
 
 As the quickstart, with twice the channels at every resolution, four times the rooms and three times the training.

@@ -25,7 +25,7 @@ from stylegen.style_transfer.networks import Stages
 Scales = Literal["last", "all"]
 SCALES: tuple[Scales, ...] = ("last", "all")
 _COLOR_EPSILON = 1e-4  # added to variances of colors in [0, 1]: of 2.5 gray levels, far below those of images
-_ITERATIONS = 20  # of the square root; its error is below 1e-6 from 16 on, with the number above
+_ITERATIONS = 20  # of the square root; 16 bring it to float32's rounding, with the number above
 
 
 class Level(NamedTuple):

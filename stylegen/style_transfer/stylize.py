@@ -78,7 +78,7 @@ def stylize(
 class Prepared:
     """A transfer of which alpha and the weights are open; the content's features and styles' statistics are computed.
 
-    Decoding is then all that an image costs: a seventh of the whole at 128 pixels, half of it at 512.
+    Decoding is then all that an image costs: a third of the whole, with the built-in networks.
     """
 
     model: StyleModel

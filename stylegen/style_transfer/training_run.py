@@ -65,7 +65,7 @@ class Run:
         """The phase and the steps done in it."""
         metadata = self._metadata()
         if metadata is None:
-            return PHASES[2 if trains_small(self.config) else 0], 0
+            return "rebuild" if trains_small(self.config) else "encoder", 0
         phase, step = metadata.get("phase", ""), numbers.digits(metadata.get("step", ""))
         if phase not in PHASES or step is None:
             raise StyleError(

@@ -46,7 +46,6 @@ def features_of(
     """
     features = np.empty((*grid.features, model.stages[-1][0]), np.float32)
     finer = range(1, len(model.exchanges))
-    first_weights = np.zeros((1 if grid.regions is None else len(grid.regions[0]), *grid.features), np.float32)
     totals: Any = None
     for tile in grid.tiles:
         signals.check()
@@ -55,10 +54,9 @@ def features_of(
         weights = tuple(grid.weights(i, tile) for i in finer)
         encoded, sums = _encode(model.encoder, part[None], weights, stages=model.stages, levels=model.exchanges)
         features[y.core(), x.core()] = np.asarray(encoded)[y.inner(), x.inner()]
-        first_weights[:, y.core(), x.core()] = grid.weights(0, tile)[:, y.inner(), x.inner()]
         totals = sums if totals is None else jax.tree.map(jnp.add, totals, sums)
-    variance = model.variance
-    first = _statistics_of_all(features, first_weights, level=model.levels[0], variance=variance, of_style=of_style)
+    variance, regions = model.variance, None if grid.regions is None else grid.regions[0]
+    first = _statistics_of_all(features, regions, level=model.levels[0], variance=variance, of_style=of_style)
     return features, (first, *(_statistics(x, variance=variance, of_style=of_style) for x in totals))
 
 
@@ -177,7 +175,7 @@ def restyled(params: Params, stages: Stages, levels: tuple[Level, ...], x: Array
 
 @compilation.jit(precision=None, static_argnames=("level", "variance", "of_style"))
 def _statistics_of_all(
-    x: Array, weights: Array, *, level: Level, variance: losses.Variance, of_style: bool
+    x: Array, weights: Array | None, *, level: Level, variance: losses.Variance, of_style: bool
 ) -> Statistics:
     return matching.of_all(x, level, variance, of_style, weights)
 

@@ -165,6 +165,27 @@ def test_the_colors_of_the_result_are_those_of_the_style(content, styles):
     assert np.abs(np.cov(content.reshape(-1, 3).T / 255) - np.cov(wanted.T)).max() > 0.02
 
 
+def test_the_colors_are_mixed_as_asked(content, styles):
+    """With statistics at all scales: by alpha and weights between the means, and in each region those of its style."""
+    model = load_model()
+    tints = [0, 0, 0], [40, 0, 20], [0, 50, 10]
+    plain = [
+        image // 3 + np.uint8([75, 75, 75]) + np.uint8(tint)
+        for image, tint in zip((content, *styles), tints, strict=True)
+    ]
+    own, first, second = (image.reshape(-1, 3).mean(0) for image in plain)
+    assert all(np.abs(a - b).max() > 30 for a, b in ((own, first), (own, second), (first, second)))
+    half = stylize(model, plain[0], plain[1:2], alpha=0.5).reshape(-1, 3).mean(0)
+    np.testing.assert_allclose(half, (own + first) / 2, atol=1)
+    weighted = stylize(model, plain[0], plain[1:], weights=(0.25, 0.75)).reshape(-1, 3).mean(0)
+    np.testing.assert_allclose(weighted, 0.25 * first + 0.75 * second, atol=1)
+    mask = np.zeros(content.shape[:2], np.uint8)
+    mask[:, :64] = 255
+    regions = stylize(model, plain[0], plain[1:], masks=[mask])
+    np.testing.assert_allclose(regions[:, :64].mean((0, 1)), first, atol=1)
+    np.testing.assert_allclose(regions[:, 64:].mean((0, 1)), second, atol=1)
+
+
 def test_a_style_of_itself_changes_little_beside_the_decoder(make_model, content):
     """All statistics are there already, so every map is the identity but for what the decoder does not rebuild."""
     model = make_model(scales="all")
