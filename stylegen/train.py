@@ -151,6 +151,9 @@ def _train(config: Config, hooks: Hooks) -> Path:
                 if metrics is not None and main:
                     for line in [*metrics.forget_after(nimg), *metrics.expected()]:
                         log.line(line)
+                if restored and main:
+                    for line in directory.lost_lines(folder, restored.meta.extra.get("lines", {})):
+                        log.line(line)
                 vote = sharding.StopVote(mesh, stop.is_set)
                 loop = _Loop(config, mesh, source, checkpointer, log, vote, metrics, transfer, hooks, mirror)
                 with processes.computing():
@@ -427,6 +430,7 @@ class _Loop:
             "rollbacks": len(self.rollbacks),
             "skipped": self.means.skipped,
             "layout": sharding.layout(self.config, self.mesh),
+            "lines": directory.last_lines(self.log.folder) if processes.is_main() else {},
         }
         self.checkpointer.save(state, stage, extra=extra)
         if processes.is_main() and state.power_ema is not None:

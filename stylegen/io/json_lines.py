@@ -39,6 +39,11 @@ def read(path: str | os.PathLike[str], is_valid: Callable[[Line], bool] | None =
     return [line for line, _ in parsed if line is not None and (is_valid is None or is_valid(line))]
 
 
+def last_position(path: str | os.PathLike[str]) -> int | None:
+    """The most images of any line; None if there is no line that has a number of them."""
+    return max((line["nimg"] for line in read(path) if type(line.get("nimg")) is int), default=None)
+
+
 def set_aside(path: str | os.PathLike[str], is_valid: Callable[[Line], bool]) -> str:
     """Move what cannot be read to ``<name>.damaged``; do nothing if there is nothing of that kind.
 

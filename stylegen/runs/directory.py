@@ -44,6 +44,23 @@ RUN_FILES = (  # patterns of all that a run writes
 MAX_BOARD_SIDE = 1024  # pixels of a grid for loggers; TensorBoard keeps them all in one file
 
 
+def last_lines(folder: Path) -> dict[str, int]:
+    """The images shown at the last line of each file of lines, by its name: what a checkpoint knows of them."""
+    positions = {path.name: json_lines.last_position(path) for path in sorted(folder.glob("*.jsonl"))}
+    return {name: nimg for name, nimg in positions.items() if nimg is not None}
+
+
+def lost_lines(folder: Path, known: dict[str, int]) -> list[str]:
+    """A sentence for each file that ends before the line that a checkpoint knows of (``last_lines``)."""
+    there = last_lines(folder)
+    return [
+        f"{folder / name}: lines are lost. It had some up to {nimg / 1000:g} kimg, and now has "
+        + (f"them up to {there[name] / 1000:g} kimg." if name in there else "none.")
+        for name, nimg in known.items()
+        if there.get(name, -1) < nimg
+    ]
+
+
 class RunError(StylegenError):
     """The run directory cannot be used; the message says why and what to do."""
 

@@ -72,6 +72,8 @@ def reopen(folder: Path) -> dict[str, object]:
     with directory.RunLog(run, restored.meta.nimg) as log:
         for line in metrics.forget_after(restored.meta.nimg):
             log.line(line)
+        for line in directory.lost_lines(run, restored.meta.extra["lines"]):
+            log.line(line)
         stats = log.stats()
     rollbacks = rollback.read(run)
     if not rollbacks:

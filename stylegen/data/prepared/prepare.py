@@ -162,8 +162,8 @@ def _work(job: Job, workers: int, progress: Progress) -> Manifest:
         remove_partial(folder)  # of an earlier call that was killed
     write_json(out / WORK_FOLDER / SETTINGS_NAME, settings_to_json(settings), indent=1)
     results = {i: r for i in range(job.num_shards) if (r := shards.read_result(job, i)) is not None}
-    _check_space(job, results, progress)
     try:
+        _check_space(job, results, progress)
         job.dataset.unpack(out / WORK_FOLDER, progress)
         _write_shards(job, results, workers, progress)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 from stylegen.data.prepared.manifest import Manifest, Settings
+from stylegen.io import files
 from stylegen.shapes import shape_at
 
 _VERSION = "1.0.0"
@@ -51,3 +52,4 @@ def write_metadata(folder: Path, manifest: Manifest, resolution: int, num_bytes:
     info.set_file_format("array_record")
     info.set_splits(tfds.core.splits.SplitDict([split]))
     info.write_to_directory(str(folder))
+    files.sync_tree(folder)  # which TFDS does not; the manifest, written next, says that all is there

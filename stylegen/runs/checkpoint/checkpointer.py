@@ -68,20 +68,20 @@ class Checkpointer:
         Raises:
             CheckpointError: the folder cannot be used.
         """
-        self._config = config
+        self._config, self._keep_last, self._keep_every = config, keep_last, keep_every_nimg
         self._folder = checkpoint_files.folder(run_dir)
         self._pending: int | None = None  # nimg of the save that is being written
         self._latest: int | None = None  # of a process that neither writes nor reads
         self._alone = not shared and jax.process_count() > 1
         self._open = ExitStack()
         if not self._is_idle:
-            self._manager = self._open_manager(keep_last, keep_every_nimg)
+            self._manager = self._open_manager()
 
-    def _open_manager(self, keep_last: int, keep_every_nimg: int | None) -> ocp.CheckpointManager:
+    def _open_manager(self) -> ocp.CheckpointManager:
         """Orbax's manager of the folder; ``close`` closes it."""
-        policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
-        if keep_every_nimg is not None:
-            policies.append(_FirstAfterEach(keep_every_nimg))
+        policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(self._keep_last)]
+        if self._keep_every is not None:
+            policies.append(_FirstAfterEach(self._keep_every))
         options = ocp.CheckpointManagerOptions(
             step_format_fixed_length=checkpoint_files.NAME_LENGTH,
             cleanup_tmp_directories=True,
@@ -178,7 +178,8 @@ class Checkpointer:
         """The newest good checkpoint, or None where there is none at all.
 
         Newer checkpoints are damaged, then. They are renamed to ``damaged-NNNNNNNNN``, because orbax does not save at
-        or before the newest directory that it sees; nothing is deleted.
+        or before the newest directory that it sees. Older ones that are not to be kept are deleted: they are what is
+        left where a process was killed, or a disk failed, while it deleted them.
 
         Of several processes, the first chooses the checkpoint, and each reads and verifies it.
 
@@ -204,7 +205,9 @@ class Checkpointer:
             self._latest = None
             return None
         if not self._is_idle:
-            self._manager.reload()  # what was set aside
+            if processes.is_main():
+                self._delete_superseded()
+            self._manager.reload()  # what was set aside, and deleted
         if self._alone:
             self._latest, result = chosen, from_process_0(result, templates)
         if result is None:
@@ -251,6 +254,15 @@ class Checkpointer:
                 f"going on from the one at {used_at} kimg."
             )
         return result
+
+    def _delete_superseded(self) -> None:
+        """Delete all that the next save would delete; what resists is left to that."""
+        steps = available(self._folder.parent)
+        keep = set(steps[-self._keep_last :])
+        if self._keep_every is not None:
+            keep |= {step for step, is_first in zip(steps, _firsts(steps, self._keep_every), strict=True) if is_first}
+        for step in set(steps) - keep:
+            shutil.rmtree(checkpoint_files.step_dir(self._folder, step), ignore_errors=True)
 
     def _sync(self) -> None:
         """Put on disk what orbax has written without doing so, before it renames it and deletes an older checkpoint.
@@ -320,5 +332,10 @@ class _FirstAfterEach(checkpoint_managers.PreservationPolicy):
         context: checkpoint_managers.PreservationContext,
     ) -> Sequence[bool]:
         """Which of the checkpoints, oldest first, to keep."""
-        stretches = [0] + [info.step // self.nimg for info in checkpoints]
-        return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
+        return _firsts([info.step for info in checkpoints], self.nimg)
+
+
+def _firsts(steps: Sequence[int], nimg: int) -> list[bool]:
+    """Whether each of these checkpoints, oldest first, is the first at or after a positive multiple of ``nimg``."""
+    stretches = [0] + [step // nimg for step in steps]
+    return [now > before for before, now in zip(stretches, stretches[1:], strict=False)]
