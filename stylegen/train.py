@@ -123,6 +123,8 @@ def _train(config: Config, hooks: Hooks) -> Path:
     with _locked(folder) if main else nullcontext():
         if main and config.run.overwrite:
             directory.clear_run(folder)
+        if main:
+            directory.tidy(folder)
         if mirror is not None:
             mirror.take_over(clear=config.run.overwrite)
         if not remote:

@@ -252,9 +252,14 @@ def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``)."""
+    """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``).
+
+    Those of a process that runs on this machine stay: another verb may write in a run's directory too.
+    """
     for path in folder.glob(PARTIAL):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        number = re.search(r"\.([0-9]+)\.partial", path.name)
+        if number is None or not _is_running(int(number[1])):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _partial(path: Path) -> Path:

@@ -106,6 +106,12 @@ def clear_run(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def tidy(folder: Path) -> None:
+    """Delete the incomplete files that a killed process left in a run that this process holds."""
+    for place in (folder, folder / "snapshots", folder / "power_ema"):
+        files.remove_partial(place)
+
+
 def write_config(folder: Path, config: Config) -> None:
     """Write ``config.json`` atomically."""
     files.write_text(folder / CONFIG_NAME, to_json(config))

@@ -1,5 +1,8 @@
-"""The log of a run where files cannot be written: said once, and gone on."""
+"""The run directory: its log where files cannot be written, lines that are lost, and what killed processes leave."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +93,30 @@ def events(path):
         length = int.from_bytes(data[:8], "little")
         yield Event.FromString(data[12 : 12 + length])
         data = data[12 + length + 4 :]
+
+
+def test_lines_that_are_lost_are_said(tmp_path):
+    for name, nimgs in (("stats.jsonl", (1000, 2000)), ("metric-swd16.jsonl", (2000,)), ("metric-kid.jsonl", (500,))):
+        for nimg in nimgs:
+            json_lines.append(tmp_path / name, {"nimg": nimg, "x": 1.0})
+    known = directory.last_lines(tmp_path)
+    assert known == {"stats.jsonl": 2000, "metric-swd16.jsonl": 2000, "metric-kid.jsonl": 500}
+    json_lines.append(tmp_path / "stats.jsonl", {"nimg": 3000, "x": 1.0})
+    assert directory.lost_lines(tmp_path, known) == []
+    json_lines.drop_after(tmp_path / "stats.jsonl", 1500)
+    (tmp_path / "metric-swd16.jsonl").unlink()
+    stats, metric = sorted(directory.lost_lines(tmp_path, known), reverse=True)
+    assert stats.endswith("stats.jsonl: lines are lost. It had some up to 2 kimg, and now has them up to 1 kimg.")
+    assert metric.endswith("metric-swd16.jsonl: lines are lost. It had some up to 2 kimg, and now has none.")
+
+
+def test_incomplete_files_of_killed_processes_go_and_those_of_running_ones_stay(tmp_path):
+    (tmp_path / "snapshots").mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    gone = [tmp_path / f".best.{ended.pid}.partial.safetensors", tmp_path / "snapshots" / f".a.{ended.pid}.partial.b"]
+    running = tmp_path / f".metric-swd16.{os.getpid()}.partial.jsonl"
+    for path in (*gone, running):
+        path.write_text("half")
+    directory.tidy(tmp_path)
+    assert running.exists() and not any(path.exists() for path in gone)

@@ -190,3 +190,16 @@ def test_any_number_of_devices(run):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same(restore(run)[0].state, make_state(3500))
+
+
+def test_what_is_left_of_a_deleted_checkpoint_goes_when_the_run_is_resumed(tmp_path):
+    """And all that the next save would delete; not one that is kept for ever, nor before the newest is known good."""
+    run = tmp_path / "run"
+    save(run, 1010, 4100, 4200, 4300)
+    shutil.rmtree(step(run, 4200) / "train")  # as a process leaves it that is killed while it deletes
+    with Checkpointer(run, CONFIG, keep_last=1, keep_every_nimg=4000) as checkpointer:
+        assert available(run) == [1010, 4100, 4200, 4300]
+        assert checkpointer.restore().meta.nimg == 4300
+        assert available(run) == [4100, 4300]
+        checkpointer.save(make_state(4400), schedule.at(CONFIG, 4400))
+    assert available(run) == [4100, 4400]
