@@ -4,7 +4,6 @@ An object is there whole or not at all, and nothing can be renamed or locked. Wh
 networks fail for seconds.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 
 from stylegen.errors import StylegenError
 from stylegen.io.files import replacing
-from stylegen.untrusted import shown
+from stylegen.untrusted import FileError, json_text, shown
 
 RETRIES, FIRST_WAIT = 4, 1.0  # times that an operation is tried again, and the seconds before the first; then doubled
 PACKAGES = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # the extra that a scheme needs
@@ -75,12 +74,12 @@ class Store:
 
         return self._retried(cat, name)
 
-    def read_json(self, name: str) -> Any:
-        """An object of JSON; None if there is none, or it is damaged."""
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None if there is none, or it is damaged."""
         data = self.read(name)
         try:
-            return None if data is None else json.loads(data)
-        except ValueError:
+            return None if data is None else json_text.parse_object(data, f"{self.url}/{name}")
+        except FileError:
             return None
 
     def write(self, name: str, data: bytes) -> None:

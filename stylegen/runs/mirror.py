@@ -9,11 +9,12 @@ checkpoint; at the end of a run it is an error. The other processes need no disk
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from stylegen.io.files import replacing_folder, sha256
 from stylegen.io.objects import Store, StoreError
 from stylegen.runs.checkpoint_files import available, step_dir
 from stylegen.runs.directory import LEFTOVERS, OWNER_TOKEN, RunError, working_copy
+from stylegen.untrusted import FileError, json_text
 
 COMPLETE = "complete.json"
 OWNER = "owner.json"  # who writes the run
@@ -63,18 +65,17 @@ class Mirror:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         names = self._store.list()
-        complete = {name.rpartition("/")[0] for name in names if name.endswith(f"/{COMPLETE}")}
         for name in names:
             parts = name.split("/")
             if parts[0] != "checkpoints" and name != OWNER:
                 self._store.get(name, self.folder / name)
-        for step in sorted(complete):
+        for step in _complete(names).values():
             self._pull_checkpoint(step)
 
     def _pull_checkpoint(self, step: str) -> None:
-        listed = self._store.read_json(f"{step}/{COMPLETE}")
+        listed = self._store.read(f"{step}/{COMPLETE}")
         if listed is None:
-            return
+            return  # deleted meanwhile
         with replacing_folder(self.folder / step) as partial:
             for name, (size, digest) in _files_of(listed, f"{self.url}/{step}/{COMPLETE}").items():
                 path = partial / name
@@ -208,9 +209,18 @@ class Mirror:
         self._store.write(f"{step}/{COMPLETE}", _json({"files": listed}))
 
 
-def _files_of(listed: Any, source: str) -> dict[str, tuple[int, str]]:
+def _complete(names: Iterable[str]) -> dict[int, str]:
+    """The prefix of each complete checkpoint, by its images, ascending. A stranger may have chosen the names."""
+    found = (re.fullmatch(rf"(checkpoints/([0-9]{{9,18}}))/{re.escape(COMPLETE)}", name) for name in names)
+    return dict(sorted((int(match[2]), match[1]) for match in found if match))
+
+
+def _files_of(listed: bytes, source: str) -> dict[str, tuple[int, str]]:
     """Size and hash of each file that a list names."""
-    files = listed.get("files") if isinstance(listed, dict) else None
+    try:
+        files = json_text.parse_object(listed, source).get("files")
+    except FileError as error:
+        raise StoreError(f"{error} Delete it to go without this checkpoint.") from error
     if not isinstance(files, dict) or not all(
         isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is int and isinstance(entry[1], str)
         for entry in files.values()
@@ -231,17 +241,12 @@ def fetched(url: str, kimg: float | None = None) -> Path:
     names = store.list()
     if "config.json" not in names:
         raise StoreError(f"{url} is no run: it has no config.json.")
-    steps = sorted(
-        (int(name.split("/")[1]), name.rpartition("/")[0])
-        for name in names
-        if name.startswith("checkpoints/") and name.endswith(f"/{COMPLETE}") and name.split("/")[1].isdecimal()
-    )
-    if kimg is not None:
-        steps = sorted(steps, key=lambda step: -abs(step[0] - kimg * 1000))
+    steps = _complete(names)
     shutil.rmtree(folder, ignore_errors=True)
     store.get("config.json", folder / "config.json")
     if steps:
-        Mirror(url, folder, store)._pull_checkpoint(steps[-1][1])
+        nimg = max(steps) if kimg is None else min(steps, key=lambda nimg: abs(nimg - kimg * 1000))
+        Mirror(url, folder, store)._pull_checkpoint(steps[nimg])
     return folder
 
 

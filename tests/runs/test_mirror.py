@@ -1,6 +1,8 @@
 """Runs in object stores: what is there after faults, and who may go on with it."""
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import shutil
 import threading
@@ -260,12 +262,44 @@ def test_a_store_cannot_write_outside_the_folder(name, tmp_path):
     assert sorted(tmp_path.rglob("evil")) == before == []
 
 
-@pytest.mark.parametrize("listed", [[], {}, {"files": []}, {"files": {"a": 1}}, {"files": {"a": ["4", "0"]}}])
+@pytest.mark.parametrize(
+    "step",
+    ["checkpoints/../../../evil", "checkpoints/x/000000064", "../evil/000000064", "checkpoints/000000064/../../evil"],
+)
+def test_only_numbers_are_checkpoints(step, tmp_path):
+    url = Faulty.reset()
+    store = Store(url)
+    store.write("config.json", b"{}")
+    store.write("checkpoints/000000032/a", b"good")
+    good = {"a": [4, hashlib.sha256(b"good").hexdigest()]}
+    store.write(f"checkpoints/000000032/{COMPLETE}", json.dumps({"files": good}).encode())
+    store.write(f"{step}/{COMPLETE}", b'{"files": {}}')  # the folder would be replaced by an empty one
+    for read in (lambda: fetched(url), lambda: Mirror(url, tmp_path / "one" / "two" / "run").pull()):
+        with contextlib.suppress(StoreError):
+            read()
+    assert not list(tmp_path.rglob("*evil*"))
+    assert [path.parent.name for path in tmp_path.rglob("a")].count("000000032") >= 1
+
+
+LISTS = [b"{", b"[]", b"{}", b'{"files": []}', b'{"files": {"a": 1}}', b'{"files": {"a": ["4", "0"]}}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("listed", LISTS, ids=range(len(LISTS)))
 def test_a_list_of_files_that_is_none_is_said(listed, tmp_path):
     url = Faulty.reset()
-    Store(url).write(f"checkpoints/000000064/{COMPLETE}", json.dumps(listed).encode())
-    with pytest.raises(StoreError, match="is no list of files"):
+    Store(url).write(f"checkpoints/000000064/{COMPLETE}", listed)
+    with pytest.raises(StoreError, match=r"(is no list of files; d| D)elete it to go without this checkpoint"):
         Mirror(url, tmp_path / "run").pull()
+
+
+@pytest.mark.parametrize("owner", [b"[]", b"{", b"[" * 100_000, b"\xff"])
+def test_a_damaged_owner_is_nobody(owner, tmp_path):
+    url = Faulty.reset()
+    mirror = opened(url, tmp_path / "run")
+    Store(url).write("owner.json", owner)
+    with pytest.raises(RunError, match="is in use"):
+        mirror.copy()
+    opened(url, tmp_path / "run").copy()
 
 
 def test_names_with_dots_have_folders_of_their_own(tmp_path):
