@@ -7,7 +7,7 @@ the padding. Not counted is what is neither: blur, noise, normalization, optimiz
 from typing import Any
 
 from stylegen.config import Config
-from stylegen.networks.layers import width
+from stylegen.networks.layers import width_at
 
 
 def mapping(config: Config) -> float:
@@ -23,7 +23,7 @@ def synthesis(config: Config, resolution: int, fading: bool) -> float:
         return _demodulated_synthesis(config, resolution)
     total = 0.0
     for r in [r for r in config.resolutions if r <= resolution]:
-        channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
+        channels, before = (width_at(g, x) for x in (r, r // 2))
         total += 9 * channels * channels * r * r + 2 * g.w_dim * 2 * channels
         if r > 4:
             total += 9 * before * channels * r * r
@@ -40,7 +40,7 @@ def _demodulated_synthesis(config: Config, resolution: int) -> float:
     g = config.generator
     total = 0.0
     for r in [r for r in config.resolutions if r <= resolution]:
-        channels, before = (width(x, g.channel_base, g.channel_max) for x in (r, r // 2))
+        channels, before = (width_at(g, x) for x in (r, r // 2))
         total += (9 * channels + config.image_channels) * channels * r * r + 2 * g.w_dim * channels
         if r > 4:
             total += 9 * before * channels * (r // 2) ** 2 + g.w_dim * before
@@ -53,10 +53,10 @@ def discriminator(config: Config, resolution: int, fading: bool) -> float:
     StyleGAN2's with classes has a mapping network of labels besides, which is not counted.
     """
     d = config.discriminator
-    smallest = width(4, d.channel_base, d.channel_max)
+    smallest = width_at(d, 4)
     total = 9.0 * (smallest + 1) * smallest * 16 + 16 * smallest * smallest + smallest * max(config.num_classes, 1)
     for r in [r for r in config.resolutions if r <= resolution]:
-        channels, after = (width(x, d.channel_base, d.channel_max) for x in (r, r // 2))
+        channels, after = (width_at(d, x) for x in (r, r // 2))
         if r > 4 and config.generator.block == "demod":
             # The second convolution has a stride, and the shortcut comes after its filter.
             total += 9 * channels * channels * r * r + 10 * after * channels * (r // 2) ** 2

@@ -10,7 +10,6 @@ same degraded as a generator might (blur, ringing, noise, blotches; a third at h
 """
 
 import argparse
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -63,6 +62,7 @@ def train(file: Path, settings: Any) -> None:
 def run(a: argparse.Namespace) -> dict[str, Any]:
     from studies import factor_reader_training
     from stylegen.evaluation import toy_factors
+    from stylegen.io import files
 
     if a.count < 100:
         raise common.BenchmarkError(f"--count {a.count}: must be at least 100.")
@@ -82,7 +82,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         columns = {"name": (title, "s"), **{kind: (text, ".2f") for kind, text in KINDS.items()}}
         print(common.table(rows, columns) + "\n")
     print(f"{a.count:,} rooms of seed {factor_reader_training.HELD_OUT_SEED}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = files.sha256(file)
     result = {"errors": errors_by_kind, "rooms": a.count, "weights_sha256": digest, "machine": common.machine()}
     common.write_json(a.json, result)
     return result

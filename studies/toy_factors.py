@@ -14,7 +14,6 @@ The last line is one JSON object.
 """
 
 import argparse
-import hashlib
 import itertools
 import sys
 from pathlib import Path
@@ -199,6 +198,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
     import stylegen
     from stylegen.data.toy import bedrooms as toy_bedrooms
     from stylegen.evaluation import toy_factors
+    from stylegen.io import files
 
     if a.count < 100:
         raise common.BenchmarkError(f"--count {a.count}: must be at least 100.")
@@ -216,7 +216,7 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
         "first_seed": a.first_seed,
         "noise": "random",
         "data": {"drawing": toy_bedrooms.DRAWING_VERSION, "seed": 0, "other_seed": OTHER_SEED},
-        "reader_sha256": hashlib.sha256(toy_factors.WEIGHTS.read_bytes()).hexdigest(),
+        "reader_sha256": files.sha256(toy_factors.WEIGHTS),
         "machine": common.machine(),
     }
     common.write_json(a.json, result)

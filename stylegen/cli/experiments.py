@@ -108,8 +108,7 @@ def _remote_run(url: str, required: bool) -> Path | None:
     from stylegen.io.objects import Store
     from stylegen.runs.directory import working_copy
 
-    copy = working_copy(url)
-    folder = copy.with_name(f"{copy.name}.config")
+    folder = working_copy(url, ".config")
     store = Store(url)
     if store.read("config.json") is None:
         if not required:

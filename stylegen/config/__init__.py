@@ -9,22 +9,16 @@ everything later reads it from there.
 from stylegen.config.checks import (
     LOGGERS,
     MAX_ARRAY_CHANNELS,
-    MAX_CHANNEL_BASE,
     MAX_CLASSES,
-    MAX_COUNT,
     MAX_KIMG,
-    MAX_MAPPING_LAYERS,
     MAX_RESOLUTION,
-    MAX_SHOWN,
-    MAX_WIDTH,
-    MIN_RESOLUTION,
     ConfigError,
     check,
     is_resolution,
     option,
     validate_distributed,
 )
-from stylegen.config.experiment import Config, validate
+from stylegen.config.experiment import Config
 from stylegen.config.sections import (
     AugmentConfig,
     DataConfig,
@@ -49,15 +43,9 @@ __all__ = [
     "LOGGERS",
     "LossConfig",
     "MAX_ARRAY_CHANNELS",
-    "MAX_CHANNEL_BASE",
     "MAX_CLASSES",
-    "MAX_COUNT",
     "MAX_KIMG",
-    "MAX_MAPPING_LAYERS",
     "MAX_RESOLUTION",
-    "MAX_SHOWN",
-    "MAX_WIDTH",
-    "MIN_RESOLUTION",
     "OptimizerConfig",
     "RunConfig",
     "ScheduleConfig",
@@ -65,6 +53,5 @@ __all__ = [
     "check",
     "is_resolution",
     "option",
-    "validate",
     "validate_distributed",
 ]

@@ -193,7 +193,12 @@ def check_run(run: RunConfig) -> None:
         check(getattr(run, name) >= least, f"run.{name}", getattr(run, name), f"must be at least {least}")
     if run.init_from is not None:
         itself = run.init_from.rstrip("/") == run.dir.rstrip("/") or not run.init_from
-        check(not itself, "run.init_from", run.init_from, "must be another run's directory, or a generator's file")
+        check(
+            not itself,
+            "run.init_from",
+            run.init_from,
+            "must be another run or a generator: a directory, a file, or hf:, https: or nvidia: with its name",
+        )
     frozen_alone = run.freeze != "" and run.init_from is None
     check(not frozen_alone, "run.freeze", run.freeze, "would keep random layers; give run.init_from, which fills them")
     check(run.keep_last >= 1, "run.keep_last", run.keep_last, "must be at least 1, or a killed run could not resume")

@@ -65,12 +65,15 @@ class RunError(StylegenError):
     """The run directory cannot be used; the message says why and what to do."""
 
 
-def working_copy(url: str) -> Path:
-    """The folder of this machine in which a run in an object store is worked on; see ``mirror``."""
+def working_copy(url: str, suffix: str = "") -> Path:
+    """The folder of this machine in which a run in an object store is worked on; see ``mirror``.
+
+    With a suffix, such as ``.read``, another folder beside it, for those who only read.
+    """
     name = url.rstrip("/").rpartition("/")[2]
     digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "stylegen" / "runs" / f"{name}-{digest}"
+    return cache / "stylegen" / "runs" / f"{name}-{digest}{suffix}"
 
 
 def folder_of(run_dir: str) -> Path:

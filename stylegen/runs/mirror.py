@@ -235,8 +235,7 @@ def fetched(url: str, kimg: float | None = None) -> Path:
     Raises:
         StoreError: there is no run, or it cannot be read.
     """
-    copy = working_copy(url)
-    folder = copy.with_name(f"{copy.name}.read")
+    folder = working_copy(url, ".read")
     store = Store(url)
     names = store.list()
     if "config.json" not in names:

@@ -31,12 +31,12 @@ class Devices:
     memory: float | None = None  # bytes of each that a step may take; None is not known
 
 
-def batch_size(resolution: int, devices: int, group: int) -> int:
-    """Images a step: as many on each device as 4096 / resolution, at most 32; 64 in all, and whole groups on each.
+def batch_size(side: int, devices: int, group: int) -> int:
+    """Images a step: on each device as many as 4096 / side in pixels, at most 32; 64 in all, and whole groups on each.
 
     NVIDIA's rule allows a device less than a group; here it gets one, because groups lie on one device.
     """
-    rule = max(min(devices * min(4096 // resolution, 32), 64), devices)
+    rule = max(min(devices * min(4096 // side, 32), 64), devices)
     unit = group * devices
     return max(rule // unit, 1) * unit
 

@@ -29,7 +29,7 @@ from stylegen.io.images import save_image
 from stylegen.nvidia import importing
 from stylegen.runs import load
 from stylegen.runs.load import LoadError
-from tests.nvidia.test_importing import TINY, networks, write
+from tests.support.original_pickles import TINY, networks, write
 from tests.support.paths import ROOT
 from tests.test_wheel import closure, link
 

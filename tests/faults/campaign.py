@@ -245,7 +245,7 @@ class Campaign:
         if fault.ends:
             return "" if status == -signal.SIGKILL else f"ends with {status}: {said[-1500:]}"
         if status not in (0, common.USER_ERROR) or "Traceback" in said:
-            return f"ends with {status}: {said[-1500:]}"
+            return f"ends with {status}: {said[max(0, said.find('Traceback')) :][:3000]} [...] {said[-500:]}"
         if status == common.USER_ERROR and ("error: " not in said or not any(w in said for w in ("/", "kimg"))):
             return f"a sentence that names nothing: {said[-500:]}"
         return ""

@@ -27,7 +27,7 @@ from stylegen.runs.checkpoint import Checkpointer, load_state
 from stylegen.runtime import compilation
 from stylegen.train import train
 from stylegen.training import schedule
-from tests.support import original, pickles
+from tests.support import original_pickles
 from tests.support.configs import tiny_config
 from tests.support.fuzz_files import generator
 from tests.support.states import numbers, random_state
@@ -201,15 +201,7 @@ def exported(name: str) -> Callable[[Path], str]:
 
 
 def pickled(folder: Path) -> None:
-    settings = {"fmap_base": 32, "fmap_max": 5, "latent_size": 7, "dlatent_size": 6, "mapping_fmaps": 6}
-    settings |= {"mapping_layers": 2, "resolution": 8}
-    kept = {name: value for name, value in settings.items() if name in original.D_DEFAULTS}
-    networks = (
-        original.make_generator(settings, 1, 0.0),
-        original.make_discriminator({"num_channels": 3, **kept}, 11),
-        original.make_generator(settings, 21, 0.0),
-    )
-    (folder / "network.pkl").write_bytes(pickles.dumps(networks, 4))
+    original_pickles.write(folder / "network.pkl", original_pickles.networks(original_pickles.TINY))
 
 
 def import_run(folder: Path) -> None:

@@ -23,10 +23,10 @@ from stylegen.train import train
 from stylegen.training import freeze
 from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState, abstract_state, init_state
-from tests.nvidia.test_importing import TINY
-from tests.nvidia.test_importing import networks as networks_of_others
-from tests.support import pickles
 from tests.support.configs import tiny_config
+from tests.support.original_pickles import TINY
+from tests.support.original_pickles import networks as networks_of_others
+from tests.support.original_pickles import write as write_pickle
 from tests.support.paths import REFERENCES
 from tests.support.web import Answer, serving
 
@@ -47,7 +47,7 @@ def leaves(state, field) -> dict[str, np.ndarray]:
     return {path: np.asarray(leaf) for path, leaf in by_path({field: getattr(state, field)}).items()}
 
 
-def shaken(state, seed=5):
+def unlike_a_new_one(state, seed=5):
     """A state in which all that may be taken differs from what any run begins with, and g from its average."""
     rng = np.random.default_rng(seed)
     fields = {
@@ -61,7 +61,7 @@ def shaken(state, seed=5):
 def source(tmp_path_factory):
     """The directory of a run of 8 pixels, trained up to 4 of them, and its state."""
     folder = tmp_path_factory.mktemp("source") / "run"
-    config, state = tiny(folder), shaken(init_state(tiny(), seed=9))
+    config, state = tiny(folder), unlike_a_new_one(init_state(tiny(), seed=9))
     folder.mkdir()
     write_config(folder, config)
     with Checkpointer(folder, config, keep_last=1) as checkpointer:
@@ -117,7 +117,7 @@ def of_file(path: Path | str, source: Path, **run) -> tuple[Config, TrainState]:
 def pickled(tmp_path_factory):
     """Tiny networks as NVIDIA's trainer writes them: G, D and the averaged Gs."""
     path = tmp_path_factory.mktemp("pickled") / "network-snapshot.pkl"
-    path.write_bytes(pickles.dumps(networks_of_others(TINY)))
+    write_pickle(path, networks_of_others(TINY))
     return path
 
 

@@ -18,28 +18,11 @@ from stylegen.networks.mapping import truncate
 from stylegen.nvidia import importing
 from stylegen.nvidia import pickles as nvidia_files
 from stylegen.runs.checkpoint import Checkpointer
-from tests.support import original, pickles
+from tests.support import original
+from tests.support.original_pickles import SMALL, TINY, networks, write
 from tests.support.paths import REFERENCES, SHARED
 
 REFERENCE = REFERENCES / "networks"
-SMALL = {"fmap_base": 32, "fmap_max": 5, "latent_size": 7, "dlatent_size": 6, "mapping_fmaps": 6, "mapping_layers": 2}
-TINY = {**SMALL, "resolution": 8}
-
-
-def networks(settings, lod=0.0, d=None):
-    """(G, D, Gs) of the original with random weights."""
-    for_d = {name: value for name, value in settings.items() if name in original.D_DEFAULTS}
-    for_d = {"num_channels": 3, **for_d, **(d or {})}
-    return (
-        original.make_generator(settings, 1, lod),
-        original.make_discriminator(for_d, 11),
-        original.make_generator(settings, 21, lod),
-    )
-
-
-def write(path, value, protocol=4):
-    path.write_bytes(pickles.dumps(value, protocol))
-    return path
 
 
 def labels_of(settings, n):

@@ -65,7 +65,11 @@ def test_images_that_are_not_square_count_with_all_their_pixels():
     square, wide = fixed_size(256), dataclasses.replace(fixed_size(256), const_shape=(6, 8))
     assert footprint.features(wide, 256) == 3 * footprint.features(square, 256)
     chosen = auto.choose(wide, set(), auto.Devices(1))
-    assert chosen["loss.r1_gamma"] == pytest.approx(0.0002 * 512 * 384 / chosen["data.batch"], rel=1e-3)
+    assert chosen["data.batch"] == 8  # 4096 / 443, the side of a square of 512 x 384 pixels, in whole groups of 4
+    assert chosen["loss.r1_gamma"] == pytest.approx(0.0002 * 512 * 384 / 8, rel=1e-3)
+    assert chosen["optimizer.learning_rate"] == 0.0025
+    large = dataclasses.replace(fixed_size(1024), const_shape=(3, 4))  # 768 x 1024, of fewer pixels than 1024 x 1024
+    assert auto.choose(large, set(), auto.Devices(1))["optimizer.learning_rate"] == 0.0025
 
 
 def test_what_is_stated_stays():

@@ -19,6 +19,7 @@ from stylegen.training.step import StepConfig, train_step
 from tests.support.configs import tiny_config
 from tests.support.devices import report_of
 from tests.support.marks import slow_but
+from tests.support.states import shaken
 
 N, R = 8, 8  # images a step and their pixels; minibatch-std groups of 2, so at most 4 parts
 IMAGES = np.random.default_rng(5).integers(0, 256, (N, R, R, 3), np.uint8)
@@ -56,21 +57,17 @@ def make_config(variant, micro_batch=None):
     )
 
 
-def shaken(tree, size=0.3, seed=2):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: np.asarray(x) + np.float32(size) * rng.standard_normal(x.shape, np.float32), tree)
-
-
 @functools.cache
 def start(variant):
     """A state in mid-run, so that Adam does not divide gradients by themselves."""
-    state = init_state(make_config(variant), seed=1)
+    state, rng = init_state(make_config(variant), seed=1), np.random.default_rng(2)
     used = {
-        name: opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu)))
+        name: opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu, rng)))
         for name, opt in (("g_opt", state.g_opt), ("d_opt", state.d_opt))
     }
     pl_mean = None if state.pl_mean is None else np.float32(0.5)
-    return dataclasses.replace(state, nimg=np.int32(40), g=shaken(state.g), d=shaken(state.d), pl_mean=pl_mean, **used)
+    g, d = shaken(state.g, rng), shaken(state.d, rng)
+    return dataclasses.replace(state, nimg=np.int32(40), g=g, d=d, pl_mean=pl_mean, **used)
 
 
 @functools.cache

@@ -39,6 +39,7 @@ from tests.runtime.test_sharding import Device
 from tests.support.configs import tiny_config
 from tests.support.devices import report_of
 from tests.support.hooks import Interrupt, Killed
+from tests.support.states import shaken
 from tests.support.stepping import adam, assert_trees_close, assert_trees_equal
 from tests.test_train import assert_same_run, final_state, stats
 
@@ -60,10 +61,10 @@ def make_config(block="demod", **options):
 def mid_run_state():
     """A state in mid-run."""
     rng, state = np.random.default_rng(2), init_state(make_config(), seed=1)
-    shaken = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.standard_normal(x.shape, np.float32), state.g)
+    g = shaken(state.g, rng, 0.1)
     nu = jax.tree.map(lambda x: np.square(rng.standard_normal(x.shape, np.float32)), state.g_opt.nu)
     g_opt = state.g_opt._replace(count=np.int32(3), nu=nu)
-    return dataclasses.replace(state, nimg=np.int32(40), g=shaken, g_opt=g_opt, pl_mean=np.float32(0.5))
+    return dataclasses.replace(state, nimg=np.int32(40), g=g, g_opt=g_opt, pl_mean=np.float32(0.5))
 
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (N, 8, 8, 3), np.uint8)

@@ -46,7 +46,9 @@ def copy(source: str, folder: Path, *, resolution: int | None = None, progress: 
             existing = read_manifest(folder)
             if existing.fingerprint != manifest.fingerprint:
                 raise DataError(f"{folder} holds other prepared data than {source}; give another folder.")
-        elif others := [path.name for path in folder.iterdir() if path.name not in _tops(sizes)]:
+        elif others := [
+            path.name for path in folder.iterdir() if path.name not in _tops(sizes) and not path.name.startswith(".")
+        ]:
             raise DataError(f"{folder} holds {others[0]}, which is not of {source}; give another folder.")
         checksums = _checksums(manifest)
         names = [name for name in sizes if name != MANIFEST_NAME and _is_wanted(name, resolution)]

@@ -93,6 +93,8 @@ def test_other_data_is_not_mixed_in(url, tmp_path):
         copying.copy(url, out)
     with pytest.raises(DataError, match="holds no prepared data"):
         copying.copy(str(tmp_path), tmp_path / "other")
+    (out / "letter.txt").rename(out / ".prepared.json.4194305.partial")  # of a copy that was killed
+    copying.copy(url, out)
 
 
 def test_a_smaller_resolution_than_there_is_copies_the_smallest(prepared, tmp_path):
