@@ -1,7 +1,7 @@
 """Settings of NVIDIA's networks, by their names in TensorFlow: read, checked, and turned into a Config."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from stylegen.config import Config, ConfigError, DataConfig, DiscriminatorConfig, GeneratorConfig, ScheduleConfig
@@ -14,29 +14,29 @@ BATCH = 32  # images, about: a multiple of the minibatch-std group
 def config_of(
     source: str,
     g: dict[str, Any],
-    d: dict[str, Any],
     *,
     block: Literal["adain", "demod"],
     sizes: tuple[int, int, int],
     group: int,
     hidden: int,
-    beta: tuple[str, Any],
-    mixing: Any,
-    widths: Callable[[dict[str, Any]], dict[str, Any]],
+    w_avg_beta: float,
+    style_mixing_prob: float,
+    g_widths: dict[str, Any],
+    d_widths: dict[str, Any],
 ) -> Config:
     """The configuration of two networks.
 
     Args:
         source: of the file, for messages.
         g: the generator's settings.
-        d: the discriminator's, or those of the generator that tell its widths.
         block: of both networks.
         sizes: resolution, channels of images, classes.
         group: images that share a minibatch standard deviation.
         hidden: features between the layers of the mapping network.
-        beta: the decay of the mean of w, with its name.
-        mixing: the probability of style mixing.
-        widths: settings to our settings of the widths.
+        w_avg_beta: the decay of the mean of w.
+        style_mixing_prob: the probability of style mixing.
+        g_widths: our settings of the generator's widths; see ``width_settings``.
+        d_widths: of the discriminator's.
 
     Raises:
         WeightsError: a setting is of another kind, or cannot be represented; names it.
@@ -58,11 +58,11 @@ def config_of(
                 mapping_lr_multiplier=number(source, g, "mapping_lrmul", 0.01),
                 normalize_z=bool(g.get("normalize_latents", True)),
                 use_noise=bool(g.get("use_noise", True)),
-                w_avg_beta=number(source, dict([beta]), beta[0], 0.995),
-                style_mixing_prob=number(source, {"style_mixing_prob": mixing}, "style_mixing_prob", 0.9),
-                **widths(g),
+                w_avg_beta=w_avg_beta,
+                style_mixing_prob=style_mixing_prob,
+                **g_widths,
             ),
-            discriminator=DiscriminatorConfig(mbstd_group_size=group, **widths(d)),
+            discriminator=DiscriminatorConfig(mbstd_group_size=group, **d_widths),
             schedule=ScheduleConfig(start_resolution=resolution),
         )
     except ConfigError as error:
@@ -117,6 +117,11 @@ def number(source: str, settings: dict[str, Any], name: str, default: float, lea
         kind = "a whole number" if is_integer else "a number"
         raise WeightsError(f"{source}: its setting {name} = {_shown(value)}: must be {kind} of at least {least}.")
     return value
+
+
+def optional_number(source: str, settings: dict[str, Any], name: str, default: float) -> float:
+    """As ``number``; 0 where the setting is None, which switches off what it belongs to."""
+    return 0.0 if settings.get(name, default) is None else float(number(source, settings, name, default))
 
 
 def _shown(value: Any) -> str:

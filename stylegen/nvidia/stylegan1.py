@@ -17,7 +17,7 @@ from stylegen.config import Config
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import RELU_GAIN, width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.settings import config_of, number, optional_number, require, require_equal, summary, width_settings
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match, unscaled
 
 G_KINDS, D_KINDS = ("G_style",), ("D_basic",)
@@ -105,19 +105,18 @@ def _config(g: dict[str, Any], d: dict[str, Any] | None, source: str) -> Config:
         require_equal(source, d, pairs)
     d_settings = d or {key: g[key] for key in ("fmap_base", "fmap_max", "fmap_decay") if key in g}
     group = max(number(source, d_settings, "mbstd_group_size", 4), 1)
-    mixing, beta = g.get("style_mixing_prob", 0.9), g.get("dlatent_avg_beta", 0.995)
     hidden = number(source, g, "mapping_fmaps", 512, 1)
     return config_of(
         source,
         g,
-        d_settings,
         block="adain",
         sizes=(resolution, channels, classes),
         group=group,
         hidden=hidden,
-        beta=("dlatent_avg_beta", 0.0 if beta is None else beta),
-        mixing=0.0 if mixing is None else mixing,
-        widths=lambda settings: width_settings(source, settings, FMAP_BASE),
+        w_avg_beta=optional_number(source, g, "dlatent_avg_beta", 0.995),
+        style_mixing_prob=optional_number(source, g, "style_mixing_prob", 0.9),
+        g_widths=width_settings(source, g, FMAP_BASE),
+        d_widths=width_settings(source, d_settings, FMAP_BASE),
     )
 
 

@@ -13,7 +13,7 @@ from stylegen.config import Config
 from stylegen.formats import WeightsError
 from stylegen.networks.layers import width_at
 from stylegen.nvidia.pickles import PickledFile, PickledNetwork, count
-from stylegen.nvidia.settings import config_of, number, require, require_equal, summary, width_settings
+from stylegen.nvidia.settings import config_of, number, optional_number, require, require_equal, summary, width_settings
 from stylegen.nvidia.weight_table import Imported, Report, Weight, match
 
 TF_KINDS, TORCH_KINDS = ("G_main",), ("Generator",)
@@ -123,18 +123,18 @@ def _config(network: PickledNetwork, g: dict[str, Any], d: dict[str, Any] | None
     w_dim = number(source, g, "dlatent_size", 512, 1)
     hidden = number(source, g, "mapping_fmaps", 512 if network.form == "tensorflow" else w_dim, 1)
     require(source, g, "mapping_embed_features", (w_dim,), "labels are embedded in as many features as w has")
-    beta, mixing = g.get("dlatent_avg_beta", g.get("mapping_w_avg_beta", 0.995)), g.get("style_mixing_prob", 0.9)
+    beta = "dlatent_avg_beta" if "dlatent_avg_beta" in g else "mapping_w_avg_beta"
     return config_of(
         source,
         g,
-        d_settings,
         block="demod",
         sizes=(resolution, channels, classes),
         group=group,
         hidden=hidden,
-        beta=("w_avg_beta", beta or 0.0),
-        mixing=mixing or 0.0,
-        widths=lambda settings: _widths(settings, source),
+        w_avg_beta=optional_number(source, g, beta, 0.995),
+        style_mixing_prob=optional_number(source, g, "style_mixing_prob", 0.9),
+        g_widths=_widths(g, source),
+        d_widths=_widths(d_settings, source),
     )
 
 
