@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -24,7 +24,7 @@ from stylegen.runs.checkpoint.load import Log, warn
 from stylegen.runs.checkpoint_files import available
 from stylegen.runs.checkpoint_layout import CheckpointError, Damaged, Meta
 from stylegen.runs.checkpoint_sharing import from_process_0
-from stylegen.runs.orbax_messages import hushed
+from stylegen.runs.orbax_messages import hushed, stay_hushed
 from stylegen.runtime import processes, sharding
 from stylegen.training.schedule import Stage
 from stylegen.training.state import TrainState, abstract_state
@@ -72,6 +72,7 @@ class Checkpointer:
         self._folder = checkpoint_files.folder(run_dir)
         self._pending: int | None = None  # nimg of the save that is being written
         self._latest: int | None = None  # of a process that neither writes nor reads
+        self._has_failed = False  # some save
         self._alone = not shared and jax.process_count() > 1
         self._open = ExitStack()
         if not self._is_idle:
@@ -98,7 +99,7 @@ class Checkpointer:
                 manager = ocp.CheckpointManager(self._folder, options=options)
             except OSError as error:
                 raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {reason(error)}.") from error
-            stack.callback(manager.close)
+            stack.callback(self._close_manager)
             self._open = stack.pop_all()
         return manager
 
@@ -255,6 +256,22 @@ class Checkpointer:
             )
         return result
 
+    def _close_manager(self) -> None:
+        """Let go of orbax's threads."""
+        try:
+            self._manager.close()
+        except Exception:
+            if not self._has_failed:
+                raise
+            self._manager.close()  # it raised what is left of a save whose failure has been said, and stopped there
+        if self._has_failed:
+            self._delete_unfinished()  # once more: reads and writes under way go on after orbax gives up
+
+    def _delete_unfinished(self) -> None:
+        if processes.is_main():
+            for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+
     def _delete_superseded(self) -> None:
         """Delete all that the next save would delete; what resists is left to that."""
         steps = available(self._folder.parent)
@@ -289,9 +306,13 @@ class Checkpointer:
         try:
             yield
         except Exception as error:
-            if processes.is_main():
-                for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                    shutil.rmtree(path, ignore_errors=True)
+            self._has_failed = True
+            stay_hushed()
+            with suppress(
+                Exception
+            ):  # a save that fails where it begins goes on in orbax's threads, and fails there too
+                self._manager._checkpointer.wait_until_finished()
+            self._delete_unfinished()
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.
             self._manager.reload()
             raise CheckpointError(
