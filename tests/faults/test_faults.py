@@ -16,9 +16,9 @@ def campaign(*words: str) -> dict[str, int]:
     """Points that were tried, recovered, said and lost; fails with what was lost."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.faults", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
-    lost = [line for line in done.stdout.splitlines() if line.startswith("LOST")]
-    assert done.returncode == 0 and not lost, "\n".join([*lost, done.stderr[-2000:]])
-    rows = re.findall(r"^\S+ +\w+ +\d* +(\d+) +(\d+) +(\d+) +(\d+) +\d+$", done.stdout, re.MULTILINE)
+    table, _, lost = done.stdout.partition("LOST ")
+    assert done.returncode == 0 and not lost, f"{lost}\n{done.stderr[-2000:]}"
+    rows = re.findall(r"^\S+ +\w+ +\d* +(\d+) +(\d+) +(\d+) +(\d+) +\d+$", table, re.MULTILINE)
     return {name: sum(int(row[i]) for row in rows) for i, name in enumerate(("tried", "recovered", "said", "lost"))}
 
 
