@@ -20,6 +20,7 @@ PAPERS = {
     "Higham 2008": "https://doi.org/10.1137/1.9780898717778",
     "Huang and Belongie 2017": f"{ARXIV}1703.06868",
     "Huang et al. 2024": f"{ARXIV}2501.05441",
+    "Hägele et al. 2024": f"{ARXIV}2405.18392",
     "Härkönen et al. 2020": f"{ARXIV}2004.02546",
     "Jolicoeur-Martineau 2018": f"{ARXIV}1807.00734",
     "Karras et al. 2018": f"{ARXIV}1710.10196",

@@ -121,10 +121,10 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
     return kind(value)  # of an int of at most 40 digits a float too is finite
 
 
-# Settings that may change between two sessions of one run: paths, frequency of reports, length and precision.
+# Settings that may change between two sessions of one run: paths, frequency of reports, length, end and precision.
 RESUMABLE = (
     *("run.", "distributed.", "data.path", "data.prepared", "data.labels", "data.workers"),
-    *("class_names", "channel_stats", "schedule.total_kimg", "precision"),
+    *("class_names", "channel_stats", "schedule.total_kimg", "schedule.cooldown_kimg", "precision"),
 )
 # Settings among these that make another run nevertheless.
 DECISIVE = ("run.seed", "run.init_from", "run.freeze")
@@ -138,7 +138,7 @@ def differences(old: Config, new: Config, ignored: tuple[str, ...] = RESUMABLE) 
     """Fields in which two configurations compute different runs, as lines ``name: old -> new``.
 
     Fields that begin with one of ``ignored`` are left out, except the ``DECISIVE`` ones; by default those that do not
-    change what has been computed so far: paths, processes, reporting, precision, and the run's length.
+    change what has been computed so far: paths, processes, reporting, precision, and the run's length and cooldown.
     """
     # A table that is empty in one of them has no entries to name, and is not a field of its own.
     a, b = ({n: v for n, v in _flatten(to_dict(c)).items() if v != {}} for c in (old, new))

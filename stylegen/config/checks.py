@@ -167,6 +167,8 @@ def check_schedule(s: ScheduleConfig, resolution: int, *, grows: bool) -> None:
     for name in ("total_kimg", "stable_kimg", "fade_kimg"):
         value = getattr(s, name)
         check(0 < value <= MAX_KIMG, f"schedule.{name}", value, f"must be positive, and at most {MAX_KIMG:,}")
+    fix = f"must be from 0 to schedule.total_kimg = {s.total_kimg:g}"
+    check(0 <= s.cooldown_kimg <= s.total_kimg, "schedule.cooldown_kimg", s.cooldown_kimg, fix)
     for name in ("stable_kimg_at", "fade_kimg_at", "batch", "learning_rate"):
         most = MAX_KIMG if name.endswith("kimg_at") else math.inf
         for key, value in getattr(s, name).items():

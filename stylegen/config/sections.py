@@ -172,6 +172,7 @@ class ScheduleConfig(Section):
     fade_kimg_at: dict[int, float] = field(default_factory=dict)  # fade_kimg by the resolution faded in: 16:24.
     batch: dict[int, int] = field(default_factory=dict)  # images a step by resolution: 8:256,16:128.
     learning_rate: dict[int, float] = field(default_factory=dict)  # learning rate by resolution: 128:0.0015.
+    cooldown_kimg: float = 0.0  # the learning rate falls linearly to zero over the last so many kimg; 0: it stays.
 
 
 @dataclass(frozen=True)

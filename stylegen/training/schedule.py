@@ -21,7 +21,7 @@ class Phase:
     start: int  # nimg where it begins
     end: int  # nimg where it ends; beyond the run's end for those that the run does not reach
     batch_size: int
-    learning_rate: float
+    learning_rate: float  # before the cooldown
 
 
 @dataclass(frozen=True)
@@ -70,4 +70,15 @@ def at(config: Config, nimg: int) -> Stage:
     all_phases = phases(config)
     phase = next((p for p in all_phases if nimg < p.end), all_phases[-1])
     alpha = (nimg - phase.start) / (phase.end - phase.start) if phase.kind == "fade" else 1.0
-    return Stage(phase.index, phase.resolution, alpha, phase.batch_size, phase.learning_rate)
+    return Stage(phase.index, phase.resolution, alpha, phase.batch_size, phase.learning_rate * cooldown(config, nimg))
+
+
+def cooldown(config: Config, nimg: int) -> float:
+    """What the learning rate is multiplied by: 1, and towards the end of the run, linearly, down to 0.
+
+    A constant rate with a cooldown ends about as well as one that falls all the way, and the run can be lengthened: go
+    on from before the cooldown (Hägele et al. 2024, who trained language models).
+    """
+    length = config.schedule.cooldown_kimg * 1000
+    left = max(total_nimg(config) - nimg, 0)
+    return left / length if left < length else 1.0

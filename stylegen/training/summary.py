@@ -60,7 +60,10 @@ def schedule_table(config: Config, speed: Callable[[schedule.Phase], float] | No
             [config.size_text(phase.resolution), phase.kind, *span, phase.batch_size, f"{phase.learning_rate:g}", shown]
         )
     rows.append(["all", "", "0", in_kimg(end), "", "", f"{total:.2f}" if speed else "-"])
-    return _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
+    text = _table(["pixels", "phase", "kimg", "to", "batch", "learning rate", "hours"], rows)
+    if config.schedule.cooldown_kimg:
+        text += f"\nThe learning rate falls to zero over the last {config.schedule.cooldown_kimg:g} kimg."
+    return text
 
 
 def predicted(config: Config, img_per_sec: float) -> Callable[[schedule.Phase], float]:

@@ -141,6 +141,20 @@ def test_batch_and_learning_rate_change_where_a_fade_begins():
     assert (after.batch_size, after.learning_rate) == (8, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("nimg", "rate"),
+    [(0, 0.001), (4999, 0.001), (6000, 0.1), (7000, 0.075), (9000, 0.025), (9999, 0.000025), (10_000, 0)],
+)
+def test_the_learning_rate_falls_to_zero_in_the_cooldown(nimg, rate):
+    config = make_config(
+        resolution=16, total_kimg=10, stable_kimg=5, fade_kimg=1, learning_rate={16: 0.1}, cooldown_kimg=4
+    )
+    assert schedule.at(config, nimg).learning_rate == pytest.approx(rate)
+    without = dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, cooldown_kimg=0.0))
+    assert schedule.phases(config) == schedule.phases(without)
+    assert schedule.at(without, nimg).learning_rate == (0.001 if nimg < 5000 else 0.1)
+
+
 def test_negative_time_is_refused():
     with pytest.raises(ValueError, match="nimg = -1"):
         schedule.at(TINY, -1)
