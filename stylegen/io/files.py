@@ -251,14 +251,17 @@ def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return unique
 
 
-def remove_partial(folder: Path) -> None:
+def remove_partial(folder: Path, *, alone: bool = True) -> None:
     """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``).
 
-    Those of a process that runs on this machine stay: another verb may write in a run's directory too.
+    Call it before this process writes there. Unless it is alone, files of other processes that run on this machine
+    stay.
     """
     for path in folder.glob(PARTIAL):
         number = re.search(r"\.([0-9]+)\.partial", path.name)
-        if number is None or not _is_running(int(number[1])):
+        # The first process of a container has the number that the killed one had, and so may this one.
+        others = not alone and number is not None and int(number[1]) != os.getpid() and _is_running(int(number[1]))
+        if not others:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -110,9 +110,12 @@ def clear_run(folder: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Delete the incomplete files that a killed process left in a run that this process holds."""
+    """Delete the incomplete files that a killed process left in a run that this process holds.
+
+    Other verbs may write there meanwhile, such as ``evaluate`` its metrics.
+    """
     for place in (folder, folder / "snapshots", folder / "power_ema"):
-        files.remove_partial(place)
+        files.remove_partial(place, alone=False)
 
 
 def write_config(folder: Path, config: Config) -> None:

@@ -115,7 +115,8 @@ def test_incomplete_files_of_killed_processes_go_and_those_of_running_ones_stay(
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     gone = [tmp_path / f".best.{ended.pid}.partial.safetensors", tmp_path / "snapshots" / f".a.{ended.pid}.partial.b"]
-    running = tmp_path / f".metric-swd16.{os.getpid()}.partial.jsonl"
+    gone.append(tmp_path / f".fakes.{os.getpid()}.partial.png")  # of one that had this number, as in containers
+    running = tmp_path / f".metric-swd16.{os.getppid()}.partial.jsonl"
     for path in (*gone, running):
         path.write_text("half")
     directory.tidy(tmp_path)
