@@ -60,13 +60,13 @@ def make_config(variant, micro_batch=None):
 @functools.cache
 def start(variant):
     """A state in mid-run, so that Adam does not divide gradients by themselves."""
-    state, rng = init_state(make_config(variant), seed=1), np.random.default_rng(2)
+    state = init_state(make_config(variant), seed=1)
     used = {
-        name: opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu, rng)))
+        name: opt._replace(count=np.int32(3), nu=jax.tree.map(np.square, shaken(opt.nu, np.random.default_rng(2))))
         for name, opt in (("g_opt", state.g_opt), ("d_opt", state.d_opt))
     }
     pl_mean = None if state.pl_mean is None else np.float32(0.5)
-    g, d = shaken(state.g, rng), shaken(state.d, rng)
+    g, d = (shaken(params, np.random.default_rng(2)) for params in (state.g, state.d))
     return dataclasses.replace(state, nimg=np.int32(40), g=g, d=d, pl_mean=pl_mean, **used)
 
 
