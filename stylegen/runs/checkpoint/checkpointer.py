@@ -85,7 +85,6 @@ class Checkpointer:
             policies.append(_FirstAfterEach(self._keep_every))
         options = ocp.CheckpointManagerOptions(
             step_format_fixed_length=checkpoint_files.NAME_LENGTH,
-            cleanup_tmp_directories=True,
             lightweight_initialize=True,  # looks into no checkpoint, so that a damaged one does no harm
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             create=False,
@@ -96,6 +95,7 @@ class Checkpointer:
             stack.enter_context(hushed())
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
+                self._delete_unfinished()  # orbax's cleanup_tmp_directories may still be at it when the run ends
                 manager = ocp.CheckpointManager(self._folder, options=options)
             except OSError as error:
                 raise CheckpointError(f"{self._folder} cannot be used for checkpoints: {reason(error)}.") from error
