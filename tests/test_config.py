@@ -302,7 +302,7 @@ def test_differences_inside_dictionaries():
 def test_differences_leaves_out_what_a_resumed_run_may_change():
     new = Config(
         data=DataConfig(path="elsewhere", prepared="there", workers=7),
-        schedule=ScheduleConfig(total_kimg=1.0),
+        schedule=ScheduleConfig(total_kimg=1.0, cooldown_kimg=0.5),
         run=RunConfig(dir="a", devices=1, tick_kimg=1.0, keep_last=9, overwrite=True, compilation_cache=""),
         distributed=DistributedConfig("host:80", 2, 1),
     )

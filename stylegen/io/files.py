@@ -251,18 +251,26 @@ def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return unique
 
 
-def remove_partial(folder: Path, *, alone: bool = True) -> None:
-    """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``).
+def remove_partial(folder: Path) -> None:
+    """Delete the incomplete files of killed processes in a folder that this process holds (see ``exclusive``)."""
+    for path in folder.glob(PARTIAL):
+        _delete(path)
 
-    Call it before this process writes there. Unless it is alone, files of other processes that run on this machine
-    stay.
+
+def remove_partial_of_killed(folder: Path) -> None:
+    """As ``remove_partial``, where other processes of this machine may write too: what is theirs stays.
+
+    Call it before this process writes there. One that has the number of a killed process, as the first of a container
+    has, deletes what that left.
     """
     for path in folder.glob(PARTIAL):
         number = re.search(r"\.([0-9]+)\.partial", path.name)
-        # The first process of a container has the number that the killed one had, and so may this one.
-        others = not alone and number is not None and int(number[1]) != os.getpid() and _is_running(int(number[1]))
-        if not others:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if number is None or int(number[1]) == os.getpid() or not _is_running(int(number[1])):
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _partial(path: Path) -> Path:

@@ -115,7 +115,7 @@ def tidy(folder: Path) -> None:
     Other verbs may write there meanwhile, such as ``evaluate`` its metrics.
     """
     for place in (folder, folder / "snapshots", folder / "power_ema"):
-        files.remove_partial(place, alone=False)
+        files.remove_partial_of_killed(place)
 
 
 def write_config(folder: Path, config: Config) -> None:

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-CODE, UNFINISHED = (
-    f"{os.sep}orbax{os.sep}",
-    ".orbax-checkpoint-tmp",
-)  # parts of the paths of orbax, and of what it writes
+# Parts of the paths of orbax, and of what it writes.
+CODE, UNFINISHED = f"{os.sep}orbax{os.sep}", ".orbax-checkpoint-tmp"
 
 _lock = threading.Lock()
 _users = 0  # blocks of ``hushed`` that are entered, in all threads

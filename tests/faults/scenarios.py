@@ -55,10 +55,9 @@ def digest(arrays: list[np.ndarray]) -> str:
     return sha.hexdigest()[:16]
 
 
-# A checkpoint of a tiny network, with the log and the grid of a tick. Killed while it deletes an old checkpoint, a run
-# keeps the rest of that until it saves again.
+# A checkpoint of a tiny network, with the log and the grid of a tick.
 HIDDEN = (".*.partial*",)  # deleted when the same is written again, a minute later or more
-OLD = ("damaged-*", "000001500", "000002500")
+OLD = ("damaged-*",)
 
 RUN = tiny_config(run={"keep_last": 2}, schedule={"stable_kimg": 3, "fade_kimg": 1, "total_kimg": 10})
 

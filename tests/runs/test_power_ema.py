@@ -152,6 +152,8 @@ def test_convert_writes_it(trained, tmp_path, capsys):
     # Its mean of w is that of its own mapping network.
     z = np.random.default_rng(0).standard_normal((10_000, G.z_dim), np.float32)
     np.testing.assert_allclose(G.w_avg, np.asarray(G.mapping(z)).mean(axis=0), rtol=0, atol=1e-6)
+    w = stylegen.styles(G, stylegen.latents(range(500), G.z_dim))[:, 0]
+    assert np.abs(w.mean(axis=0) - np.asarray(G.w_avg)).max() < 4 * w.std() / np.sqrt(500)
     for command, message in (
         (f"{folder} --ema 0.5 --out {tmp_path}/a.npz", "--ema 0.5: must be from 0.01 to 0.28"),
         (f"{folder} --ema 0.1 --kimg 7 --out {tmp_path}/a.npz", "--kimg 7: .* has kept averages at"),

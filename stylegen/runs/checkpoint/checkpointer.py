@@ -308,9 +308,8 @@ class Checkpointer:
         except Exception as error:
             self._has_failed = True
             stay_hushed()
-            with suppress(
-                Exception
-            ):  # a save that fails where it begins goes on in orbax's threads, and fails there too
+            # A save that fails where it begins goes on in orbax's threads, and fails there too.
+            with suppress(Exception):
                 self._manager._checkpointer.wait_until_finished()
             self._delete_unfinished()
             # Orbax has struck those that this one would have replaced from its list; they would never be deleted.

@@ -39,7 +39,7 @@ for first in range(0, 5000, 1000):
 """
 
 
-@pytest.mark.parametrize("limit", [1, 400, 5000])  # bytes of a file: where saving begins, in its middle, and at its end
+@pytest.mark.parametrize("limit", [1, 400, 5000])  # bytes that a file may have
 def test_a_disk_that_fills_up(limit, tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", CODE, str(tmp_path), str(limit)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
